@@ -1,0 +1,17 @@
+# Builds a static binary and puts it, alone, into an empty image.
+FROM rust:1.95-alpine AS build
+RUN apk add --no-cache build-base cmake perl
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked && mkdir -p /out/var/lib/capi-relay /out/etc/capi-relay \
+ && cp target/release/capi-relay /out/capi-relay
+
+FROM scratch
+COPY --from=build --chown=65532:65532 /out /
+USER 65532:65532
+VOLUME /var/lib/capi-relay
+EXPOSE 8443
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/capi-relay", "health"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/capi-relay"]
+CMD ["serve"]

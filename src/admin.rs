@@ -1,0 +1,192 @@
+//! The admin listener: health, readiness, metrics, destinations, dead letters, any conversion's status.
+//!
+//! Plain HTTP/1, on loopback by default; beyond it the configuration demands a bearer token. `/healthz` and `/readyz` need
+//! none, since probes have none and they tell nothing but yes or no and why. It only reads: nothing here changes the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::delivery::{PoolState, Pools};
+use crate::ingress::bearer::Tokens;
+use crate::ingress::connection::{Api, Front, serve};
+use crate::ingress::metrics::Connections;
+use crate::ingress::problem::{self, Kind, Problem, Reply};
+use crate::ingress::view::{Shown, StatusView, instant};
+use crate::ingress::{Ingress, Phase};
+use crate::queue::{Depth, Queue};
+
+mod dead;
+
+#[cfg(test)]
+mod tests;
+
+/// The admin API of one relay.
+pub struct Admin {
+    config: Arc<Config>,
+    queue: Queue,
+    pools: Pools,
+    ingress: Arc<Ingress>,
+    tokens: Option<Tokens<()>>,
+    registry: Registry,
+}
+
+impl Admin {
+    /// Gathers the metrics of all parts; binds nothing.
+    pub fn new(config: Arc<Config>, queue: Queue, pools: Pools, ingress: Arc<Ingress>) -> Admin {
+        let mut registry = Registry::default();
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("capi_relay_build", "The version that runs", build);
+        // The queue names its metrics without the prefix.
+        queue.register_metrics(registry.sub_registry_with_prefix("capi_relay"));
+        pools.register_metrics(&mut registry);
+        ingress.register_metrics(&mut registry);
+        let tokens = config.server.admin_token_sha256.map(|digest| Tokens::new([(digest, ())]));
+        Admin { config, queue, pools, ingress, tokens, registry }
+    }
+
+    /// Serves until `shutdown`; returns when every connection has ended.
+    pub async fn run(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
+        let front = Front {
+            tls: None,
+            connections_max: CONNECTIONS_MAX,
+            first_request_timeout: FIRST_REQUEST_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+            metrics: Connections::default(),
+        };
+        serve(self, listener, front, shutdown).await;
+    }
+
+    fn authorize(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+        self.tokens.as_ref().map_or(Ok(()), |tokens| tokens.holder(request.headers()).copied())
+    }
+
+    /// Ready is: the public listener takes connections and the queue can keep its promise.
+    async fn readyz(&self) -> Result<Reply, Problem> {
+        let failed = tokio::select! {
+            biased;
+            reason = self.queue.failed() => Some(reason),
+            () = std::future::ready(()) => None,
+        };
+        let unready = match (failed, self.ingress.phase()) {
+            (Some(reason), _) => format!("the queue failed: {reason}"),
+            (None, Phase::Starting) => "the relay is starting".to_owned(),
+            (None, Phase::Draining) => "the relay is draining".to_owned(),
+            (None, Phase::Serving) => return Ok(problem::json(StatusCode::OK, &json!({"status": "ready"}))),
+        };
+        Err(Problem::new(Kind::Unavailable, unready))
+    }
+
+    fn metrics(&self) -> Result<Reply, Problem> {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            Ok(()) => Ok(problem::body(StatusCode::OK, OPENMETRICS, text.into_bytes())),
+            Err(error) => {
+                tracing::error!(%error, "the metrics cannot be written");
+                Err(Problem::new(Kind::Internal, "the metrics cannot be written"))
+            }
+        }
+    }
+
+    fn destinations(&self) -> Reply {
+        let depths = self.queue.depths();
+        let now_ms = self.ingress.clock().unix_ms();
+        let states = self.pools.states();
+        let none = Depth::default();
+        let views = states.iter().map(|state| {
+            let depth = depths.destinations.get(&state.destination).unwrap_or(&none);
+            DestinationView::new(state, depth, now_ms)
+        });
+        let destinations = views.collect();
+        problem::json(StatusCode::OK, &DestinationsView { destinations })
+    }
+}
+
+impl Api for Admin {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+        let path = request.uri().path();
+        let id = path.strip_prefix("/admin/conversions/").filter(|id| !id.is_empty() && !id.contains('/'));
+        let known = ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead"];
+        if id.is_none() && !known.contains(&path) {
+            return Err(Problem::not_found());
+        }
+        if !matches!(request.method(), &Method::GET | &Method::HEAD) {
+            return Err(Problem::method_not_allowed("GET, HEAD"));
+        }
+        match path {
+            "/healthz" => return Ok(problem::json(StatusCode::OK, &json!({"status": "alive"}))),
+            "/readyz" => return self.readyz().await,
+            _ => self.authorize(&request)?,
+        }
+        match (path, id) {
+            (_, Some(id)) => Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?))),
+            ("/metrics", _) => self.metrics(),
+            ("/admin/destinations", _) => Ok(self.destinations()),
+            ("/admin/dead", _) => self.dead_letters(request.uri().query().unwrap_or_default()).await,
+            _ => Err(Problem::not_found()),
+        }
+    }
+
+    /// Not counted: the metric of refusals is of what merchants send.
+    fn refused(&self, _kind: Kind) {}
+}
+
+#[derive(Serialize)]
+struct DestinationsView<'a> {
+    destinations: Vec<DestinationView<'a>>,
+}
+
+#[derive(Serialize)]
+struct DestinationView<'a> {
+    name: &'a str,
+    state: &'static str,
+    since: Option<Shown<jiff::Timestamp>>,
+    reason: Option<&'a str>,
+    pending: u64,
+    oldest_pending_s: Option<u64>,
+    dead: u64,
+    concurrency: usize,
+    in_flight: usize,
+    last_error: Option<&'a str>,
+}
+
+impl<'a> DestinationView<'a> {
+    fn new(pool: &'a PoolState, depth: &Depth, now_ms: u64) -> DestinationView<'a> {
+        DestinationView {
+            name: pool.destination.as_str(),
+            state: pool.state.as_str(),
+            since: instant(pool.since_ms),
+            reason: pool.reason.as_deref(),
+            pending: depth.pending,
+            oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
+            dead: depth.dead,
+            concurrency: pool.concurrency,
+            in_flight: pool.in_flight,
+            last_error: pool.last_error.as_deref(),
+        }
+    }
+}
+
+fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
+    Duration::from_millis(later_ms.saturating_sub(earlier_ms)).as_secs()
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Probes, a scraper or two, a person: more is a mistake somewhere.
+const CONNECTIONS_MAX: usize = 64;
+/// Everyone who asks here is near.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than a scraper's usual interval of a minute.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Answers here take milliseconds.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

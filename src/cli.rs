@@ -1,0 +1,175 @@
+//! The commands, and the wiring of all modules. It promises: output on standard output, reports on standard error, and
+//! exit codes that a script can read (0 done, 1 the answer is no, 2 usage, 64 bad configuration at start). It holds no
+//! logic of its own that another module could own.
+
+mod client;
+mod dead;
+mod demo;
+mod output;
+mod render;
+mod samples;
+mod sandbox;
+mod send;
+mod serve;
+mod settings;
+mod status;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{config, conversion};
+
+pub use serve::{Relay, StartError};
+
+/// Done.
+const DONE: u8 = 0;
+/// The answer is no: `check`, `health`, `send` refused, `demo` with a violation.
+const NO: u8 = 1;
+/// The configuration is wrong, so nothing was started (`EX_USAGE` of sysexits).
+const BAD_CONFIGURATION: u8 = 64;
+
+/// Relays conversions: one in, every conversion API out.
+#[derive(Debug, Parser)]
+#[command(name = "capi-relay", version, about, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    configuration: ConfigurationArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+struct ConfigurationArgs {
+    /// The routes file [default: ./routes.toml, then /etc/capi-relay/routes.toml]
+    #[arg(short, long, global = true, env = "CAPI_RELAY_CONFIG", value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Lays a value over the file: --set destination.thrad.origin=http://127.0.0.1:9001
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Where a running relay is.
+#[derive(Debug, Args)]
+struct AdminArgs {
+    /// Address of the admin listener [default: from the configuration]
+    #[arg(long, env = "CAPI_RELAY_ADMIN", value_name = "HOST:PORT")]
+    admin: Option<String>,
+    /// Bearer token of the admin listener, where it needs one
+    #[arg(long, env = "CAPI_RELAY_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the relay until SIGTERM or SIGINT
+    Serve,
+    /// Checks the configuration and prints every fault with its place
+    Check,
+    /// Prints the exact requests that a conversion becomes, without sending them
+    Render(render::RenderArgs),
+    /// Prints a preset as TOML, or lists their names
+    Preset {
+        /// Its name
+        name: Option<String>,
+    },
+    /// Prints the JSON Schema of the canonical conversion
+    Schema {
+        /// As a Markdown table instead
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Makes a merchant's bearer token and the digest that goes into routes.toml
+    Token(token::TokenArgs),
+    /// Posts a conversion to a running relay
+    Send(send::SendArgs),
+    /// Shows what became of a conversion
+    Status(status::StatusArgs),
+    /// Dead letters: deliveries given up, kept for a person
+    Dead {
+        #[command(subcommand)]
+        command: dead::DeadCommand,
+    },
+    /// Runs local stand-ins of the five platforms
+    Sandbox(sandbox::SandboxArgs),
+    /// Starts the stand-ins and a relay, sends sample conversions and shows what each platform received
+    Demo(demo::DemoArgs),
+    /// Exits 0 if the relay is ready, 1 if not
+    Health(AdminArgs),
+}
+
+/// Runs the command line and says how the process ends.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    ExitCode::from(match cli.command {
+        Command::Serve => serve::command(&cli.configuration),
+        Command::Check => check(&cli.configuration),
+        Command::Render(args) => render::command(&cli.configuration, &args),
+        Command::Preset { name } => preset(name.as_deref()),
+        Command::Schema { markdown } => schema(markdown),
+        Command::Token(args) => token::command(&args),
+        Command::Send(args) => send::command(&cli.configuration, &args),
+        Command::Status(args) => status::command(&cli.configuration, &args),
+        Command::Dead { command } => dead::command(&cli.configuration, &command),
+        Command::Sandbox(args) => sandbox::command(&args),
+        Command::Demo(args) => demo::command(&args),
+        Command::Health(args) => health(&cli.configuration, &args),
+    })
+}
+
+fn check(args: &ConfigurationArgs) -> u8 {
+    match settings::load(args) {
+        Ok(config) => {
+            output::line(&config.summary());
+            DONE
+        }
+        Err(error) => {
+            output::error(&error);
+            NO
+        }
+    }
+}
+
+fn preset(name: Option<&str>) -> u8 {
+    let presets = config::presets();
+    let Some(name) = name else {
+        for (name, _) in presets {
+            output::line(name);
+        }
+        return DONE;
+    };
+    let Some((_, text)) = presets.iter().find(|(known, _)| *known == name) else {
+        let known: Vec<&str> = presets.iter().map(|(name, _)| *name).collect();
+        output::error(&format!("there is no preset `{name}`; there are: {}", known.join(", ")));
+        return NO;
+    };
+    output::line(text.trim_end());
+    DONE
+}
+
+fn schema(markdown: bool) -> u8 {
+    if markdown {
+        output::line(conversion::markdown_table().trim_end());
+    } else {
+        output::line(&format!("{:#}", conversion::json_schema()));
+    }
+    DONE
+}
+
+fn health(configuration: &ConfigurationArgs, args: &AdminArgs) -> u8 {
+    match client::admin(configuration, args, "/readyz") {
+        Ok(answer) if answer.is_success() => DONE,
+        Ok(answer) => {
+            output::error(&format!("not ready: {}", answer.detail()));
+            NO
+        }
+        Err(error) => {
+            output::error(&error);
+            NO
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! One HTTP/1.1 exchange with a running relay: what `send`, `status`, `dead` and `health` talk through. One connection a
+//! call, a deadline over all of it, the answer read through a limit.
+
+mod trust;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use url::Url;
+
+use super::{AdminArgs, ConfigurationArgs, settings};
+
+/// Connect, handshake, request and answer together: a relay on the same machine answers in milliseconds.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// The longest answer: a page of dead letters stays far below it.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What is asked.
+#[derive(Debug, Default)]
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) token: Option<&'a str>,
+    pub(super) headers: Vec<(header::HeaderName, HeaderValue)>,
+    /// JSON, or nothing.
+    pub(super) body: Bytes,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    /// The body as JSON, or why it is none.
+    pub(super) fn json(&self) -> Result<serde_json::Value, String> {
+        serde_json::from_slice(&self.body).map_err(|error| format!("the answer ({}) is no JSON: {error}", self.status))
+    }
+
+    /// What a person reads of a refusal: status, and the problem's title and detail with every pointer.
+    pub(super) fn detail(&self) -> String {
+        let Ok(problem) = serde_json::from_slice::<serde_json::Value>(&self.body) else {
+            return format!("{} {}", self.status, String::from_utf8_lossy(&self.body).trim());
+        };
+        let text = |name: &str| problem.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let mut lines = vec![format!("{}: {}", self.status, text("title"))];
+        if !text("detail").is_empty() {
+            lines.push(text("detail"));
+        }
+        for error in problem.get("errors").and_then(serde_json::Value::as_array).into_iter().flatten() {
+            let part = |name: &str| error.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+            lines.push(format!("  {}: {}", part("pointer"), part("detail")));
+        }
+        lines.join("\n")
+    }
+}
+
+/// One call to the admin listener: its address from the flags, else from the configuration.
+pub(super) fn admin(configuration: &ConfigurationArgs, args: &AdminArgs, path: &str) -> Result<Answer, String> {
+    let origin = match &args.admin {
+        Some(address) if address.contains("://") => address.trim_end_matches('/').to_owned(),
+        Some(address) => format!("http://{address}"),
+        None => format!("http://{}", reachable(settings::load(configuration)?.server.admin)),
+    };
+    let url = parse(&format!("{origin}{path}"))?;
+    block_on(exchange(&url, Call { token: args.admin_token.as_deref(), ..Call::default() }))
+}
+
+/// An address that listens everywhere is reached at loopback.
+pub(super) fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// An absolute URL, or what would be one.
+pub(super) fn parse(text: &str) -> Result<Url, String> {
+    let url =
+        Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error}); give it as https://host:port"))?;
+    if matches!(url.scheme(), "http" | "https") && url.host().is_some() {
+        Ok(url)
+    } else {
+        Err(format!("`{text}` is no HTTP URL; give it as https://host:port"))
+    }
+}
+
+/// Runs one future to its end on a runtime of its own.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("cannot start: {error}"))?.block_on(future)
+}
+
+/// One request and its answer. Plain HTTP only to loopback; there any certificate will do, elsewhere one that the public
+/// roots vouch for.
+pub(super) async fn exchange(url: &Url, call: Call<'_>) -> Result<Answer, String> {
+    let attempt = async {
+        let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default().unwrap_or_default();
+        let stream =
+            TcpStream::connect((host, port)).await.map_err(|error| format!("cannot reach {host}:{port}: {error}"))?;
+        let loopback = stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
+        match url.scheme() {
+            "https" => converse(trust::handshake(stream, host, loopback).await?, url, call).await,
+            _ if loopback => converse(stream, url, call).await,
+            _ => Err(format!("plain HTTP is for this machine alone: use https://{host}:{port}")),
+        }
+    };
+    let late = |_| format!("no answer from {} within {} s", url.host_str().unwrap_or_default(), DEADLINE.as_secs());
+    tokio::time::timeout(DEADLINE, attempt).await.map_err(late)?
+}
+
+async fn converse<S>(stream: S, url: &Url, call: Call<'_>) -> Result<Answer, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let broken = |error: hyper::Error| super::output::chain(&error);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = request(url, call)?;
+    let answer = async {
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+        #[expect(clippy::disallowed_methods, reason = "the body is wrapped in Limited on the line above")]
+        let body = body.collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
+        Ok(Answer { status, body: body.to_bytes() })
+    };
+    tokio::pin!(answer, connection);
+    tokio::select! {
+        answer = &mut answer => answer,
+        ended = &mut connection => {
+            ended.map_err(broken)?;
+            // Everything was read into hyper's buffers: what is left needs no connection.
+            answer.await
+        }
+    }
+}
+
+fn request(url: &Url, call: Call<'_>) -> Result<Request<Full<Bytes>>, String> {
+    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    let authority = url.port().map_or_else(
+        || url.host_str().unwrap_or_default().to_owned(),
+        |port| format!("{}:{port}", url.host_str().unwrap_or_default()),
+    );
+    let mut builder = Request::builder().method(call.method).uri(target).header(header::HOST, authority);
+    if !call.body.is_empty() {
+        builder = builder.header(header::CONTENT_TYPE, "application/json");
+    }
+    if let Some(token) = call.token {
+        builder = builder.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    for (name, value) in call.headers {
+        builder = builder.header(name, value);
+    }
+    builder.body(Full::new(call.body)).map_err(|error| format!("cannot ask that: {error}"))
+}

@@ -1,0 +1,54 @@
+//! The conversions that the demo sends, and what must become of each. The last one repeats the first.
+
+/// A conversion and the state it must end in, in the order thrad, impact, scaleo, trackdesk, dsp.
+#[derive(Debug)]
+pub(super) struct Sample {
+    pub(super) name: &'static str,
+    pub(super) body: &'static str,
+    /// What the relay answers: `accepted` or `duplicate`.
+    pub(super) answer: &'static str,
+    pub(super) states: [(&'static str, &'static str); 5],
+}
+
+pub(super) const SAMPLES: [Sample; 5] = [
+    Sample {
+        name: "purchase with items",
+        body: include_str!("samples/purchase.json"),
+        answer: "accepted",
+        states: everywhere("delivered"),
+    },
+    Sample {
+        name: "lead",
+        body: include_str!("samples/lead.json"),
+        answer: "accepted",
+        states: everywhere("delivered"),
+    },
+    Sample {
+        name: "purchase without click ids",
+        body: include_str!("samples/without-clicks.json"),
+        answer: "accepted",
+        states: [
+            ("thrad", "skipped"),
+            ("impact", "delivered"),
+            ("scaleo", "skipped"),
+            ("trackdesk", "skipped"),
+            ("dsp", "delivered"),
+        ],
+    },
+    Sample {
+        name: "purchase without consent",
+        body: include_str!("samples/no-consent.json"),
+        answer: "accepted",
+        states: everywhere("withheld"),
+    },
+    Sample {
+        name: "the first purchase again",
+        body: include_str!("samples/purchase.json"),
+        answer: "duplicate",
+        states: everywhere("delivered"),
+    },
+];
+
+const fn everywhere(state: &'static str) -> [(&'static str, &'static str); 5] {
+    [("thrad", state), ("impact", state), ("scaleo", state), ("trackdesk", state), ("dsp", state)]
+}

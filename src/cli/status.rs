@@ -1,0 +1,85 @@
+//! `status`: what became of a conversion, asked of the admin listener, or of the public API as a merchant.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::{self, Call};
+use super::send::RelayArgs;
+use super::{AdminArgs, ConfigurationArgs, DONE, NO, output};
+use crate::conversion::ConversionId;
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// The id that the relay answered with
+    id: String,
+    #[command(flatten)]
+    relay: RelayArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Prints the relay's JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn command(configuration: &ConfigurationArgs, args: &StatusArgs) -> u8 {
+    let shown = ask(configuration, args).and_then(|answer| match (answer.is_success(), args.json) {
+        (true, true) => Ok(String::from_utf8_lossy(&answer.body).trim_end().to_owned()),
+        (true, false) => answer.json().map(|status| page(&status)),
+        (false, _) => Err(answer.detail()),
+    });
+    match shown {
+        Ok(text) => {
+            output::line(&text);
+            DONE
+        }
+        Err(error) => {
+            output::error(&error);
+            NO
+        }
+    }
+}
+
+/// With a merchant's token the public API is asked, else the admin listener.
+fn ask(configuration: &ConfigurationArgs, args: &StatusArgs) -> Result<client::Answer, String> {
+    let id = ConversionId::parse(&args.id)
+        .ok_or_else(|| format!("`{}` is no conversion id; the relay's answer gave it as `id`", args.id))?;
+    if args.relay.token.is_none() {
+        return client::admin(configuration, &args.admin, &format!("/admin/conversions/{id}"));
+    }
+    let url = args.relay.url(configuration, &format!("/v1/conversions/{id}"))?;
+    client::block_on(client::exchange(&url, Call { token: args.relay.token.as_deref(), ..Call::default() }))
+}
+
+fn page(status: &Value) -> String {
+    let text = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or("-");
+    let head = format!(
+        "conversion  {}\nevent       {}\norder       {}\nmerchant    {}\nreceived    {}\n",
+        text("id"),
+        text("event_id"),
+        text("order_id"),
+        text("merchant"),
+        text("received_at"),
+    );
+    let destinations = status.get("destinations").and_then(Value::as_object);
+    let rows: Vec<Vec<String>> =
+        destinations.into_iter().flatten().map(|(name, delivery)| row(name, delivery)).collect();
+    format!("{head}\n{}", output::table(&["destination", "state", "attempts", "next attempt", "last", "why"], &rows))
+}
+
+fn row(name: &str, delivery: &Value) -> Vec<String> {
+    let plain = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let last = delivery.get("last");
+    let answered = last.and_then(|last| last.get("status")).filter(|status| !status.is_null());
+    vec![
+        name.to_owned(),
+        plain(delivery.get("state")),
+        plain(delivery.get("attempts")),
+        plain(delivery.get("next_attempt_at")),
+        answered.map_or_else(|| plain(last.and_then(|last| last.get("verdict"))), |status| plain(Some(status))),
+        plain(delivery.get("reason")),
+    ]
+}

@@ -1,0 +1,210 @@
+//! `[destination.NAME]`: what was written, preset and overrides together, and what it means.
+
+mod build;
+mod operation;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::operation::Written as WrittenOperation;
+use super::files::Files;
+use super::keys::{At, Keys, list, table, text};
+use super::preset::{Needs, Preset, prepare};
+use super::report::Faults;
+use super::tree::{Entry, Node, Table, Value};
+use super::units::written;
+use super::{Consent, Golden, Limits, OnAmbiguous, Retry, TestConversions};
+use crate::mapping::Text;
+
+pub(super) use build::build;
+
+/// A destination with its preset below it, still as text.
+pub(super) struct Source {
+    key: Text,
+    table: Table,
+    preset: Option<(String, Needs)>,
+}
+
+/// What was written of one destination.
+pub(super) struct Written<'t> {
+    pub(super) key: &'t Text,
+    pub(super) preset: Option<&'t str>,
+    pub(super) needs: Option<&'t Needs>,
+    pub(super) vars: &'t [Entry],
+    pub(super) secrets: &'t [Entry],
+    pub(super) origin: Option<Text>,
+    conversion: WrittenOperation<'t>,
+    operations: Vec<(&'t Text, WrittenOperation<'t>)>,
+    pub(super) expect_currency: Option<Text>,
+    pub(super) max_age: Option<At<Duration>>,
+    pub(super) consent: Option<Consent>,
+    pub(super) test: Option<TestConversions>,
+    pub(super) idempotency: Option<Text>,
+    pub(super) on_ambiguous: Option<OnAmbiguous>,
+    pub(super) limits: Limits,
+    pub(super) retry: WrittenRetry,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) goldens: Vec<Golden>,
+}
+
+/// `retry`, each with its place where it was given.
+#[derive(Default)]
+pub(super) struct WrittenRetry {
+    pub(super) first: Option<At<Duration>>,
+    pub(super) max: Option<At<Duration>>,
+    pub(super) give_up_after: Option<At<Duration>>,
+}
+
+impl Source {
+    /// Lays a destination over the preset that it names.
+    pub(super) fn new(entry: Entry, files: &mut Files, faults: &mut Faults) -> Option<Source> {
+        let Entry { key, node: Node { span: _, value } } = entry;
+        let Value::Table(mut table) = value else {
+            faults.at(key.span, format!("destination `{}` must be a table", key.value));
+            return None;
+        };
+        if let Some(needs) = table.remove("needs") {
+            let message = "`needs` is for presets";
+            faults.with_help(needs.key.span, message, "a destination declares its vars and secrets by giving them");
+        }
+        prepare(&mut table, files, faults);
+        let preset = match table.remove("preset") {
+            None => None,
+            Some(entry) => {
+                let name = text("preset", &entry.node, faults)?.clone();
+                let preset = Preset::named(&name, files, faults)?;
+                let (laid, needs) = preset.under(table, &name.value, faults);
+                table = laid;
+                Some((name.value, needs))
+            }
+        };
+        Some(Source { key, table, preset })
+    }
+
+    /// Reads every key of it.
+    pub(super) fn read(&self, folder: &Path, faults: &mut Faults) -> Written<'_> {
+        let mut keys = Keys::new(&self.table, self.key.span.clone());
+        let written = Written {
+            key: &self.key,
+            preset: self.preset.as_ref().map(|(name, _)| name.as_str()),
+            needs: self.preset.as_ref().map(|(_, needs)| needs),
+            vars: keys.entries("vars", faults),
+            secrets: keys.entries("secrets", faults),
+            origin: keys.text("origin", faults),
+            conversion: WrittenOperation::read(&mut keys, faults),
+            operations: operations(&mut keys, faults),
+            expect_currency: keys.text("expect_currency", faults),
+            max_age: keys.duration("max_age", faults),
+            consent: keys.choice("consent", &CONSENTS, faults),
+            test: keys.choice("test", &TESTS, faults),
+            idempotency: keys.text("idempotency", faults),
+            on_ambiguous: keys.choice("on_ambiguous", &AMBIGUOUS, faults),
+            limits: limits(&mut keys, faults),
+            retry: retry(&mut keys, faults),
+            ca_file: keys.file("ca_file", folder, faults),
+            goldens: goldens(&mut keys, folder, faults),
+        };
+        keys.entry("preset");
+        keys.finish("a destination", faults);
+        written
+    }
+}
+
+fn operations<'t>(keys: &mut Keys<'t>, faults: &mut Faults) -> Vec<(&'t Text, WrittenOperation<'t>)> {
+    let mut operations = Vec::new();
+    for entry in keys.entries("operation", faults) {
+        let Some(mut keys) = Keys::of(entry, faults) else { continue };
+        let written = WrittenOperation::read(&mut keys, faults);
+        keys.finish("an operation", faults);
+        operations.push((&entry.key, written));
+    }
+    operations
+}
+
+fn limits(keys: &mut Keys<'_>, faults: &mut Faults) -> Limits {
+    let mut limits =
+        Limits { rate: None, concurrency: CONCURRENCY, connect_timeout: CONNECT_TIMEOUT, timeout: TIMEOUT };
+    let Some(mut keys) = keys.entry("limits").and_then(|entry| Keys::of(entry, faults)) else { return limits };
+    limits.rate = keys.rate(faults);
+    limits.concurrency = keys.size("concurrency", faults).unwrap_or(limits.concurrency);
+    let (connect, timeout) = (keys.duration("connect_timeout", faults), keys.duration("timeout", faults));
+    limits.connect_timeout = connect.as_ref().map_or(limits.connect_timeout, |at| at.value);
+    limits.timeout = timeout.as_ref().map_or(limits.timeout, |at| at.value);
+    keys.finish("`limits`", faults);
+    limits
+}
+
+fn retry(keys: &mut Keys<'_>, faults: &mut Faults) -> WrittenRetry {
+    let Some(mut keys) = keys.entry("retry").and_then(|entry| Keys::of(entry, faults)) else {
+        return WrittenRetry::default();
+    };
+    let retry = WrittenRetry {
+        first: keys.duration("first", faults),
+        max: keys.duration("max", faults),
+        give_up_after: keys.duration("give_up_after", faults),
+    };
+    keys.finish("`retry`", faults);
+    retry
+}
+
+fn goldens(keys: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> Vec<Golden> {
+    let Some(entry) = keys.entry("golden") else { return Vec::new() };
+    let cases = list("golden", &entry.node, faults).unwrap_or_default();
+    let mut goldens = Vec::with_capacity(cases.len());
+    for case in cases {
+        let Some(table) = table("golden", case, faults) else { continue };
+        let mut keys = Keys::new(table, case.span.clone());
+        for key in ["conversion", "request"] {
+            if keys.entry(key).is_none() {
+                faults.with_help(case.span.clone(), format!("a golden needs `{key}`"), GOLDEN_HELP);
+            }
+        }
+        let (conversion, request) = (keys.file("conversion", folder, faults), keys.file("request", folder, faults));
+        keys.finish("a golden", faults);
+        if let (Some(conversion), Some(request)) = (conversion, request) {
+            goldens.push(Golden { conversion, request });
+        }
+    }
+    goldens
+}
+
+impl WrittenRetry {
+    /// What it means beside a window within which a repeat is recognised. A retry beyond it would be a second sale.
+    fn meaning(&self, dedup_window: Duration, faults: &mut Faults) -> Retry {
+        let given = |at: &Option<At<Duration>>| at.as_ref().map(|at| at.value);
+        let retry = Retry {
+            first: given(&self.first).unwrap_or(RETRY_FIRST),
+            max: given(&self.max).unwrap_or_else(|| RETRY_MAX.max(given(&self.first).unwrap_or(RETRY_FIRST))),
+            give_up_after: given(&self.give_up_after).unwrap_or_else(|| GIVE_UP_AFTER.min(dedup_window)),
+        };
+        if let Some(max) = self.max.as_ref().filter(|max| max.value < retry.first) {
+            faults.at(max.span.clone(), "`retry.max` is shorter than `retry.first`");
+        }
+        if let Some(after) = self.give_up_after.as_ref().filter(|after| after.value > dedup_window) {
+            let window = written(dedup_window);
+            let message = format!("`retry.give_up_after` is longer than `queue.dedup_window` ({window})");
+            let help = "a conversion posted again while this retry still waits would not be recognised: \
+                        lengthen `queue.dedup_window` or give up earlier";
+            faults.with_help(after.span.clone(), message, help);
+        }
+        retry
+    }
+}
+
+const CONSENTS: [(&str, Consent); 3] =
+    [("require", Consent::Require), ("carry", Consent::Carry), ("ignore", Consent::Ignore)];
+const TESTS: [(&str, TestConversions); 2] = [("carry", TestConversions::Carry), ("skip", TestConversions::Skip)];
+const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
+const GOLDEN_HELP: &str = "`conversion = \"goldens/purchase.json\"` and `request = \"goldens/thrad-purchase.http\"`";
+
+/// Enough for 160 requests a second at 100 ms each; adaptive concurrency stays below where a destination is slower.
+const CONCURRENCY: NonZeroUsize = match NonZeroUsize::new(16) {
+    Some(count) => count,
+    None => NonZeroUsize::MIN,
+};
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(15 * 60);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3600);

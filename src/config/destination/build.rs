@@ -1,0 +1,361 @@
+//! From what was written of a destination to what it means: constants checked against the preset's needs, expressions
+//! compiled, one request template for each operation.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Written;
+use super::operation::{Written as WrittenOperation, WrittenJudge, auth};
+use crate::config::files::is_credential;
+use crate::config::keys::{choice, constant, did_you_mean, listed};
+use crate::config::preset::{NeededVar, Needs};
+use crate::config::report::Faults;
+use crate::config::tree::{Entry, Value};
+use crate::config::{Consent, Destination, Judge, OnAmbiguous, Operation, TestConversions, WaitHeader, merchant};
+use crate::conversion::EventKind;
+use crate::mapping::{
+    AnswerCondition, Capture, Condition, Constants, Encoding, RequestSource, RequestTemplate, Secret, Span, Text, Var,
+    VarType,
+};
+
+/// Compiles a destination; every fault of it at once.
+pub(in crate::config) fn build(
+    written: Written<'_>,
+    dedup_window: Duration,
+    faults: &mut Faults,
+) -> Option<Destination> {
+    let name = merchant::name(written.key, "a destination", faults);
+    let (constants, complete) = constants(&written, faults);
+    let mut compiling = Faults::default();
+    let shared = Shared {
+        key: written.key,
+        origin: written.origin.as_ref(),
+        auth: written.conversion.auth,
+        wait_header: written.conversion.judge.wait_header.clone(),
+        constants: &constants,
+    };
+    let operations = operations(&shared, written.conversion, written.operations, &mut compiling);
+    let compiled = compiling.is_empty() && complete;
+    // What a preset cannot make of a var that is missing is no fault of the preset.
+    let preset_file = written.needs.map(|needs| needs.file);
+    let mut found = compiling.into_list();
+    found.retain(|fault| complete || Some(fault.span.file) != preset_file);
+    faults.extend(found);
+    let slot = written.idempotency;
+    if let Some(slot) = slot.as_ref().filter(|_| compiled) {
+        sent(slot, &operations, faults);
+    }
+    let expect_currency = written.expect_currency.as_ref().and_then(|text| currency(text, faults));
+    let fallback = if slot.is_some() { OnAmbiguous::Retry } else { OnAmbiguous::DeadLetter };
+    let retry = written.retry.meaning(dedup_window, faults);
+    Some(Destination {
+        name: name?,
+        preset: written.preset.map(str::to_owned),
+        operations,
+        limits: written.limits,
+        retry,
+        on_ambiguous: written.on_ambiguous.unwrap_or(fallback),
+        consent: written.consent.unwrap_or(Consent::Require),
+        test: written.test.unwrap_or(TestConversions::Skip),
+        expect_currency,
+        max_age: written.max_age.map(|age| age.value),
+        secrets: constants.secrets.into_values().flatten().collect(),
+        ca_file: written.ca_file,
+        idempotency: slot.map(|slot| slot.value),
+        goldens: written.goldens,
+    })
+}
+
+/// What the operations of a destination have in common.
+struct Shared<'t> {
+    key: &'t Text,
+    origin: Option<&'t Text>,
+    auth: Option<&'t Entry>,
+    wait_header: Option<WaitHeader>,
+    constants: &'t Constants,
+}
+
+/// The constants, and whether all that is needed is there. Where a value was given and is wrong, which is a fault already,
+/// another stands in its place, so that the expressions over it are still checked.
+fn constants(written: &Written<'_>, faults: &mut Faults) -> (Constants, bool) {
+    let mut constants = Constants::default();
+    let mut complete = true;
+    if let Some(needs) = written.needs {
+        complete &= needed_vars(written, needs, &mut constants, faults);
+        complete &= needed_secrets(written, needs, &mut constants, faults);
+        return (constants, complete);
+    }
+    for entry in written.vars {
+        let value = given(entry, "vars", faults).unwrap_or_else(|| stand_in(VarType::Text));
+        constants.vars.insert(entry.key.value.clone(), (type_of(&value), Some(value)));
+    }
+    for entry in written.secrets {
+        let secret = secret(entry, faults).unwrap_or_else(|| Secret::new(STAND_IN.to_owned()));
+        constants.secrets.insert(entry.key.value.clone(), Some(secret));
+    }
+    (constants, complete)
+}
+
+/// Whether all that is needed is there.
+fn needed_vars(written: &Written<'_>, needs: &Needs, constants: &mut Constants, faults: &mut Faults) -> bool {
+    let header = &written.key.span;
+    let mut complete = true;
+    let known: Vec<&str> = needs.vars.iter().map(|need| need.name.as_str()).collect();
+    unknown(written.vars, "var", &known, faults);
+    let mut set = BTreeSet::new();
+    for need in &needs.vars {
+        let entry = written.vars.iter().find(|entry| entry.key.value == need.name);
+        let entry = entry.filter(|entry| need.required || !is_empty(entry));
+        let mut value = need.default.clone();
+        if let Some(entry) = entry {
+            let typed = typed(entry, need, faults);
+            complete &= typed.is_some();
+            value = Some(typed.unwrap_or_else(|| stand_in(need.kind)));
+            set.insert(need.name.as_str());
+        } else if need.required {
+            let message = format!("destination `{}` needs `vars.{}`", written.key.value, need.name);
+            faults.with_help(header.clone(), message, need.doc.as_str());
+            complete = false;
+        }
+        constants.vars.insert(need.name.clone(), (need.kind, value));
+    }
+    for group in needs.one_of.iter().filter(|group| !group.iter().any(|name| set.contains(name.as_str()))) {
+        let names: Vec<String> = group.iter().map(|name| format!("vars.{name}")).collect();
+        let docs = needs.vars.iter().filter(|need| group.contains(&need.name)).map(|need| need.doc.as_str());
+        let names = listed(names.iter().map(String::as_str));
+        let message = format!("destination `{}` needs one of {names}", written.key.value);
+        faults.with_help(header.clone(), message, docs.collect::<Vec<_>>().join("; "));
+        complete = false;
+    }
+    complete
+}
+
+/// Whether all that is needed is there.
+fn needed_secrets(written: &Written<'_>, needs: &Needs, constants: &mut Constants, faults: &mut Faults) -> bool {
+    let mut complete = true;
+    let known: Vec<&str> = needs.secrets.iter().map(|need| need.name.as_str()).collect();
+    unknown(written.secrets, "secret", &known, faults);
+    for need in &needs.secrets {
+        let entry = written.secrets.iter().find(|entry| entry.key.value == need.name);
+        let entry = entry.filter(|entry| need.required || !is_empty(entry));
+        let value = entry.and_then(|entry| secret(entry, faults));
+        if entry.is_none() && need.required {
+            let message = format!("destination `{}` needs `secrets.{}`", written.key.value, need.name);
+            faults.with_help(written.key.span.clone(), message, need.doc.as_str());
+        }
+        complete &= value.is_some() || (entry.is_none() && !need.required);
+        constants.secrets.insert(need.name.clone(), value);
+    }
+    complete
+}
+
+fn stand_in(kind: VarType) -> Var {
+    match kind {
+        VarType::Text => Var::Text(STAND_IN.to_owned()),
+        VarType::Int => Var::Int(1),
+        VarType::Bool => Var::Bool(true),
+    }
+}
+
+fn unknown(entries: &[Entry], what: &str, known: &[&str], faults: &mut Faults) {
+    for entry in entries {
+        let name = entry.key.value.as_str();
+        if known.contains(&name) {
+            continue;
+        }
+        let names = || known.iter().copied();
+        let help = did_you_mean(name, names()).unwrap_or_else(|| match known {
+            [] => format!("the preset knows no {what}"),
+            _ => format!("the preset knows {}", listed(names())),
+        });
+        faults.with_help(entry.key.span.clone(), format!("unknown {what} `{name}`"), help);
+    }
+}
+
+fn is_empty(entry: &Entry) -> bool {
+    matches!(&entry.node.value, Value::Text { text, .. } if text.value.is_empty())
+}
+
+/// A constant that is not empty.
+fn given(entry: &Entry, section: &str, faults: &mut Faults) -> Option<Var> {
+    if is_empty(entry) {
+        faults.at(entry.node.span.clone(), format!("`{section}.{}` is empty", entry.key.value));
+        return None;
+    }
+    constant(entry, faults)
+}
+
+/// A var of the type that the preset declares. What comes out of `${…}` is text, and is read as that type.
+fn typed(entry: &Entry, need: &NeededVar, faults: &mut Faults) -> Option<Var> {
+    let value = given(entry, "vars", faults)?;
+    let resolved = matches!(entry.node.value, Value::Text { resolved: true, .. });
+    let value = match (need.kind, value) {
+        (VarType::Text, Var::Text(text)) => {
+            let allowed = need.values.is_empty() || need.values.contains(&text);
+            if !allowed {
+                let message = format!("`vars.{}` cannot be `{text}`", need.name);
+                let help = format!("it is one of {}", listed(need.values.iter().map(String::as_str)));
+                faults.with_help(entry.node.span.clone(), message, help);
+            }
+            Some(Var::Text(text))
+        }
+        (VarType::Int, Var::Int(number)) => Some(Var::Int(number)),
+        (VarType::Bool, Var::Bool(value)) => Some(Var::Bool(value)),
+        (VarType::Int, Var::Text(text)) if resolved => text.parse().ok().map(Var::Int),
+        (VarType::Bool, Var::Text(text)) if resolved => text.parse().ok().map(Var::Bool),
+        (VarType::Text | VarType::Int | VarType::Bool, Var::Text(_) | Var::Int(_) | Var::Bool(_)) => None,
+    };
+    if value.is_none() {
+        let (expected, help) = match need.kind {
+            VarType::Text => ("a text", "write it in quotes"),
+            VarType::Int => ("a whole number", "write it without quotes"),
+            VarType::Bool => ("true or false", "write it without quotes"),
+        };
+        faults.with_help(entry.node.span.clone(), format!("`vars.{}` must be {expected}", need.name), help);
+    }
+    value
+}
+
+fn type_of(value: &Var) -> VarType {
+    match value {
+        Var::Text(_) => VarType::Text,
+        Var::Int(_) => VarType::Int,
+        Var::Bool(_) => VarType::Bool,
+    }
+}
+
+fn secret(entry: &Entry, faults: &mut Faults) -> Option<Secret> {
+    match given(entry, "secrets", faults)? {
+        Var::Text(text) => Some(Secret::new(text)),
+        Var::Int(_) | Var::Bool(_) => {
+            faults.at(entry.node.span.clone(), format!("`secrets.{}` must be a string", entry.key.value));
+            None
+        }
+    }
+}
+
+fn operations(
+    shared: &Shared<'_>,
+    conversion: WrittenOperation<'_>,
+    named: Vec<(&Text, WrittenOperation<'_>)>,
+    faults: &mut Faults,
+) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    if conversion.is_given() || named.is_empty() {
+        operations.extend(operation("conversion", shared, conversion, faults));
+    }
+    for (key, written) in named {
+        operations.extend(operation(&key.value, shared, written, faults));
+    }
+    operations
+}
+
+fn operation(
+    name: &str,
+    shared: &Shared<'_>,
+    mut written: WrittenOperation<'_>,
+    faults: &mut Faults,
+) -> Option<Operation> {
+    let when = written.when.take().and_then(|text| faults.take(Condition::compile(&text, shared.constants)));
+    let judge = judge(&written.judge, shared, faults);
+    let request = request(name, shared, written, faults);
+    let kind = match name {
+        "conversion" => Some(EventKind::Conversion),
+        "refund" => Some(EventKind::Refund),
+        "adjustment" => Some(EventKind::Adjustment),
+        _ => None,
+    };
+    Some(Operation { name: name.to_owned(), kind, when, request: request?, judge })
+}
+
+fn request(
+    name: &str,
+    shared: &Shared<'_>,
+    written: WrittenOperation<'_>,
+    faults: &mut Faults,
+) -> Option<RequestTemplate> {
+    let body = written.body.as_ref();
+    let encoding = body.map_or(Some(Encoding::Json), |body| encoding(body, shared.constants, faults));
+    let auth_given = written.auth.or(shared.auth);
+    let auth = auth_given.and_then(|entry| auth(entry, faults));
+    literal_credentials(&written.headers, faults);
+    let Some(url) = written.url else {
+        let message = format!("operation `{name}` of destination `{}` needs `url`", shared.key.value);
+        faults.with_help(written.span, message, "`url = \"https://px.example.com/events\"`, or `preset = \"…\"`");
+        return None;
+    };
+    let encoding = encoding?;
+    let source = RequestSource {
+        method: written.method.unwrap_or_else(|| default_method(encoding, &url.span)),
+        url,
+        origin: shared.origin.cloned(),
+        headers: written.headers,
+        query: written.query,
+        encoding,
+        map: written.map,
+        auth,
+        rules: written.rules,
+    };
+    faults.take(RequestTemplate::compile(&source, shared.constants))
+}
+
+fn default_method(encoding: Encoding, place: &Span) -> Text {
+    let method = match encoding {
+        Encoding::Json | Encoding::Form => "POST",
+        Encoding::None => "GET",
+    };
+    Text { value: method.to_owned(), span: place.clone(), verbatim: false }
+}
+
+/// `json`, `form`, `none`, or a var that holds one of them: `{vars.encoding}`.
+fn encoding(body: &Text, constants: &Constants, faults: &mut Faults) -> Option<Encoding> {
+    let var = body.value.strip_prefix("{vars.").and_then(|rest| rest.strip_suffix('}'));
+    let word = match var.and_then(|name| constants.vars.get(name)) {
+        Some((_, Some(Var::Text(word)))) => Text { value: word.clone(), ..body.clone() },
+        Some((_, Some(Var::Int(_) | Var::Bool(_)) | None)) | None => body.clone(),
+    };
+    let encodings = [("json", Encoding::Json), ("form", Encoding::Form), ("none", Encoding::None)];
+    choice("body", &word, &encodings, faults)
+}
+
+/// A credential in plain sight would show wherever the request is shown.
+fn literal_credentials(headers: &[(Text, Text)], faults: &mut Faults) {
+    for (name, value) in headers {
+        if is_credential(&name.value) && !value.value.contains('{') {
+            let message = format!("the credential in `{}` does not come from `secrets`", name.value);
+            let help = "give it as `secrets.token = \"${env:TOKEN}\"` and name it here as `{secrets.token}`";
+            faults.with_help(value.span.clone(), message, help);
+        }
+    }
+}
+
+fn judge(written: &WrittenJudge, shared: &Shared<'_>, faults: &mut Faults) -> Judge {
+    let mut compile = |text: &Option<Text>| text.as_ref().and_then(|text| faults.take(AnswerCondition::compile(text)));
+    let duplicate_when = compile(&written.duplicate_when);
+    let delivered_when = compile(&written.delivered_when);
+    let retry_when = compile(&written.retry_when);
+    let wait_header = written.wait_header.clone().or_else(|| shared.wait_header.clone());
+    let captured = |(name, text): &(Text, Text)| Some((name.value.clone(), faults.take(Capture::compile(text))?));
+    let capture = written.capture.iter().filter_map(captured).collect();
+    Judge { duplicate_when, delivered_when, retry_when, wait_header, capture }
+}
+
+/// The slot that the platform deduplicates on must be something that is sent.
+fn sent(slot: &Text, operations: &[Operation], faults: &mut Faults) {
+    if !operations.iter().any(|operation| operation.request.has_output(&slot.value)) {
+        let message = format!("`{}` is not sent, so nothing can be deduplicated on it", slot.value);
+        let help = "name an output, as in `header.Idempotency-Key` or `map.externalId`";
+        faults.with_help(slot.span.clone(), message, help);
+    }
+}
+
+fn currency(text: &Text, faults: &mut Faults) -> Option<String> {
+    let code = iso_currency::Currency::from_code(&text.value);
+    if code.is_none() {
+        let message = format!("`expect_currency`: `{}` is no ISO 4217 code", text.value);
+        faults.with_help(text.span.clone(), message, "three upper-case letters: `EUR`");
+    }
+    code.map(|code| code.code().to_owned())
+}
+
+const STAND_IN: &str = "unknown";

@@ -1,0 +1,227 @@
+//! One operation as it was written: the request keys, and how its answers are read.
+
+use http::HeaderName;
+
+use crate::config::keys::{Keys, list, text, texts, wrong_with_help};
+use crate::config::report::Faults;
+use crate::config::tree::{Entry, Node, Value};
+use crate::config::{WaitHeader, WaitUnit};
+use crate::mapping::{AuthSource, MapLine, MapSource, Over, RulesSource, Span, Text};
+
+/// The request keys of one operation.
+pub(super) struct Written<'t> {
+    /// Where it begins: faults about what it lacks point here.
+    pub(super) span: Span,
+    pub(super) when: Option<Text>,
+    pub(super) method: Option<Text>,
+    pub(super) url: Option<Text>,
+    pub(super) headers: Vec<(Text, Text)>,
+    pub(super) query: Vec<MapLine>,
+    pub(super) body: Option<Text>,
+    pub(super) map: Vec<MapLine>,
+    pub(super) auth: Option<&'t Entry>,
+    pub(super) rules: RulesSource,
+    pub(super) judge: WrittenJudge,
+}
+
+/// How its answers are read.
+pub(super) struct WrittenJudge {
+    pub(super) duplicate_when: Option<Text>,
+    pub(super) delivered_when: Option<Text>,
+    pub(super) retry_when: Option<Text>,
+    pub(super) wait_header: Option<WaitHeader>,
+    pub(super) capture: Vec<(Text, Text)>,
+}
+
+impl<'t> Written<'t> {
+    /// Reads the request keys from a table that may hold others.
+    pub(super) fn read(keys: &mut Keys<'t>, faults: &mut Faults) -> Self {
+        Written {
+            span: keys.span().clone(),
+            when: keys.text("when", faults),
+            method: keys.text("method", faults),
+            url: keys.text("url", faults),
+            headers: pairs(keys, "headers", faults),
+            query: lines(keys, "query", faults),
+            body: keys.text("body", faults),
+            map: lines(keys, "map", faults),
+            auth: keys.entry("auth"),
+            rules: RulesSource {
+                require_any: groups(keys, "require_any", faults),
+                exactly_one: groups(keys, "exactly_one", faults),
+                required_with: required_with(keys, faults),
+                max_length: max_length(keys, faults),
+            },
+            judge: WrittenJudge {
+                duplicate_when: keys.text("duplicate_when", faults),
+                delivered_when: keys.text("delivered_when", faults),
+                retry_when: keys.text("retry_when", faults),
+                wait_header: keys.entry("wait_header").and_then(|entry| wait_header(entry, faults)),
+                capture: pairs(keys, "capture", faults),
+            },
+        }
+    }
+
+    /// Whether any of it was given: a destination may consist of named operations only.
+    pub(super) fn is_given(&self) -> bool {
+        self.url.is_some() || self.method.is_some() || !self.map.is_empty() || !self.query.is_empty()
+    }
+}
+
+fn pairs(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<(Text, Text)> {
+    let entries = keys.entries(key, faults);
+    let pair = |entry: &Entry| {
+        let value = text(&entry.key.value, &entry.node, faults)?.clone();
+        Some((entry.key.clone(), value))
+    };
+    entries.iter().filter_map(pair).collect()
+}
+
+/// Output fields: `target = "expression"`, or a list of inline tables of expressions.
+fn lines(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<MapLine> {
+    let entries = keys.entries(key, faults);
+    let line = |entry: &Entry| {
+        let source = match &entry.node.value {
+            Value::List(list) => {
+                MapSource::Entries(list.iter().filter_map(|item| parts(&entry.key.value, item, faults)).collect())
+            }
+            Value::Text { .. }
+            | Value::Unresolved
+            | Value::Integer(_)
+            | Value::Float
+            | Value::Bool(_)
+            | Value::Datetime
+            | Value::Table(_) => MapSource::Expr(expression(&entry.key.value, &entry.node, faults)?),
+        };
+        Some(MapLine { target: entry.key.clone(), source })
+    };
+    entries.iter().filter_map(line).collect()
+}
+
+fn parts(key: &str, node: &Node, faults: &mut Faults) -> Option<Vec<(Text, Text)>> {
+    let Value::Table(table) = &node.value else {
+        wrong_with_help(
+            key,
+            "a list of inline tables",
+            node,
+            "`[{ id = \"customer.id\", name = \"'Guid'\" }]`",
+            faults,
+        );
+        return None;
+    };
+    let part = |entry: &Entry| Some((entry.key.clone(), expression(&entry.key.value, &entry.node, faults)?));
+    Some(table.entries.iter().filter_map(part).collect())
+}
+
+fn expression(key: &str, node: &Node, faults: &mut Faults) -> Option<Text> {
+    if let Value::Text { text, .. } = &node.value {
+        return Some(text.clone());
+    }
+    let help = "a number is written \"12\", a text \"'web'\", a path \"order_id\"";
+    wrong_with_help(key, "an expression in a string", node, help, faults);
+    None
+}
+
+/// `[["a", "b"]]`: a list of groups.
+fn groups(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<Vec<Text>> {
+    let Some(Entry { key: _, node }) = keys.entry(key) else { return Vec::new() };
+    let groups = list(key, node, faults).unwrap_or_default();
+    if !groups.iter().all(|group| matches!(group.value, Value::List(_))) {
+        faults.with_help(node.span.clone(), format!("`{key}` must be a list of lists"), "`[[\"a\", \"b\"]]`");
+        return Vec::new();
+    }
+    groups.iter().filter_map(|group| texts(key, group, faults)).collect()
+}
+
+fn required_with(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, Vec<Text>)> {
+    let entries = keys.entries("required_with", faults);
+    let rule = |entry: &Entry| Some((entry.key.clone(), texts(&entry.key.value, &entry.node, faults)?));
+    entries.iter().filter_map(rule).collect()
+}
+
+fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Over)> {
+    let mut rules = Vec::new();
+    for entry in keys.entries("max_length", faults) {
+        let Some(mut rule) = Keys::of(entry, faults) else { continue };
+        let limit = rule.size("limit", faults);
+        if limit.is_none() && rule.entry("limit").is_none() {
+            faults.with_help(rule.span().clone(), "`limit` is missing", "`{ limit = 255, over = \"truncate\" }`");
+        }
+        let over = rule.choice("over", &[("truncate", Over::Truncate), ("reject", Over::Reject)], faults);
+        rule.finish("`max_length`", faults);
+        if let Some(limit) = limit {
+            rules.push((entry.key.clone(), limit.get(), over.unwrap_or(Over::Reject)));
+        }
+    }
+    rules
+}
+
+fn wait_header(entry: &Entry, faults: &mut Faults) -> Option<WaitHeader> {
+    let mut keys = Keys::of(entry, faults)?;
+    let name = keys.text("name", faults);
+    let unit = keys.choice("unit", &[("seconds", WaitUnit::Seconds), ("unix", WaitUnit::Unix)], faults);
+    if keys.entry("name").is_none() || keys.entry("unit").is_none() {
+        let help = "`{ name = \"X-RateLimit-Reset\", unit = \"seconds\" }`, or `unit = \"unix\"`";
+        faults.with_help(keys.span().clone(), "`wait_header` needs `name` and `unit`", help);
+    }
+    keys.finish("`wait_header`", faults);
+    let name = name?;
+    let Ok(header) = HeaderName::from_bytes(name.value.as_bytes()) else {
+        faults.at(name.span, format!("`{}` is no name of a header", name.value));
+        return None;
+    };
+    Some(WaitHeader { name: header, unit: unit? })
+}
+
+/// Reads `auth = { … }`: exactly one scheme, its credential from `secrets`, so that it is masked wherever it shows.
+pub(super) fn auth(entry: &Entry, faults: &mut Faults) -> Option<AuthSource> {
+    let mut keys = Keys::of(entry, faults)?;
+    let bearer = keys.entry("bearer").and_then(|entry| text("bearer", &entry.node, faults).cloned());
+    let basic = keys.entry("basic").and_then(|entry| two(entry, "user", "password", faults));
+    let header = keys.entry("header").and_then(|entry| two(entry, "name", "value", faults));
+    let query = keys.entry("query").and_then(|entry| two(entry, "name", "value", faults));
+    let schemes = ["bearer", "basic", "header", "query"];
+    let given = schemes.iter().filter(|scheme| keys.entry(scheme).is_some()).count();
+    if given != 1 {
+        let help = "`{ bearer = \"{secrets.token}\" }`, `{ basic = { user, password } }`, \
+                    `{ header = { name, value } }` or `{ query = { name, value } }`";
+        faults.with_help(keys.span().clone(), "`auth` needs exactly one scheme", help);
+    }
+    keys.finish("`auth`", faults);
+    let source = bearer
+        .map(AuthSource::Bearer)
+        .or(basic.map(|(user, password)| AuthSource::Basic { user, password }))
+        .or(header.map(|(name, value)| AuthSource::Header { name, value }))
+        .or(query.map(|(name, value)| AuthSource::Query { name, value }))?;
+    credential_from_secrets(&source, faults);
+    Some(source)
+}
+
+fn two(entry: &Entry, first: &'static str, second: &'static str, faults: &mut Faults) -> Option<(Text, Text)> {
+    let mut keys = Keys::of(entry, faults)?;
+    let (one, two) = (keys.text(first, faults), keys.text(second, faults));
+    for key in [first, second] {
+        if keys.entry(key).is_none() {
+            faults.at(keys.span().clone(), format!("`{}` needs `{first}` and `{second}`", entry.key.value));
+        }
+    }
+    keys.finish(&format!("`{}`", entry.key.value), faults);
+    Some((one?, two?))
+}
+
+fn credential_from_secrets(source: &AuthSource, faults: &mut Faults) {
+    let (text, from_secrets) = match source {
+        AuthSource::Bearer(text) => (text, names_secret(text)),
+        AuthSource::Basic { user, password } => (password, names_secret(user) || names_secret(password)),
+        AuthSource::Header { name: _, value } | AuthSource::Query { name: _, value } => (value, names_secret(value)),
+    };
+    if !from_secrets {
+        let message = "the credential in `auth` does not come from `secrets`";
+        let help = "give it as `secrets.token = \"${env:TOKEN}\"` and name it here as `{secrets.token}`";
+        faults.with_help(text.span.clone(), message, help);
+    }
+}
+
+fn names_secret(text: &Text) -> bool {
+    text.value.contains("secrets.")
+}

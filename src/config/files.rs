@@ -1,0 +1,199 @@
+//! The texts that a configuration is made of: routes.toml, `--set` flags, presets. Knows which bytes are credentials, so
+//! that no excerpt shows them, and what `${…}` stood for, so that no message does.
+
+use std::ops::Range;
+
+use crate::mapping::{FileId, Span, Text};
+
+/// Every text read so far; a [`FileId`] is its index.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    files: Vec<File>,
+}
+
+#[derive(Debug)]
+struct File {
+    name: String,
+    text: String,
+    hidden: Vec<Range<usize>>,
+    resolved: Vec<Resolved>,
+}
+
+/// What a `${…}` became, and where the string stands that holds it.
+#[derive(Debug)]
+struct Resolved {
+    string: Range<usize>,
+    marker: String,
+    value: String,
+}
+
+impl Files {
+    /// Keeps a text under the name that reports show; the same one again is the same file.
+    pub(super) fn add(&mut self, name: String, text: String) -> FileId {
+        if let Some(id) = self.files.iter().position(|file| file.name == name && file.text == text) {
+            return FileId(u16::try_from(id).unwrap_or(u16::MAX));
+        }
+        let id = FileId(u16::try_from(self.files.len()).unwrap_or(u16::MAX));
+        self.files.push(File { name, text, hidden: Vec::new(), resolved: Vec::new() });
+        id
+    }
+
+    pub(super) fn name(&self, file: FileId) -> &str {
+        self.file(file).map_or("", |file| file.name.as_str())
+    }
+
+    pub(super) fn text(&self, file: FileId) -> &str {
+        self.file(file).map_or("", |file| file.text.as_str())
+    }
+
+    /// The bytes of `span` are a credential: every excerpt shows `*` in their place.
+    pub(super) fn hide(&mut self, span: &Span) {
+        if let Some(file) = self.file_mut(span.file) {
+            file.hidden.push(span.range.clone());
+        }
+    }
+
+    /// Hides what a URL holds in plain sight: user and password, and parameters whose names speak of credentials.
+    pub(super) fn hide_in_url(&mut self, text: &Text) {
+        let Some((scheme, rest)) = text.value.split_once("://").filter(|_| text.verbatim) else { return };
+        let start = scheme.len().saturating_add(3);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if let Some((user, _)) = authority.rsplit_once('@') {
+            self.hide(&inner_span(text, &(start..start.saturating_add(user.len()))));
+        }
+        let Some((before, query)) = text.value.split_once('?') else { return };
+        let mut start = before.len().saturating_add(1);
+        for pair in query.split('&') {
+            let end = start.saturating_add(pair.len());
+            if let Some((name, value)) = pair.split_once('=')
+                && (is_credential(name) || name.ends_with("key"))
+                && !value.contains('{')
+            {
+                self.hide(&inner_span(text, &(end.saturating_sub(value.len())..end)));
+            }
+            start = end.saturating_add(1);
+        }
+    }
+
+    /// Hides what may be a credential in a text that is no TOML, where nothing tells values from keys for certain: all
+    /// that follows `=` on a line that speaks of credentials.
+    pub(super) fn hide_by_words(&mut self, file: FileId) {
+        let text = self.text(file).to_owned();
+        let (mut start, mut header_tells, mut open) = (0_usize, false, false);
+        for line in text.split_inclusive('\n') {
+            let range = start..start.saturating_add(line.len());
+            start = range.end;
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            if line.trim_start().starts_with('[') {
+                header_tells = tells_of_credential(line);
+            }
+            let quotes = value.matches("\"\"\"").count().saturating_add(value.matches("\'\'\'").count());
+            if open {
+                self.hide(&Span { file, range: range.clone() });
+                open = !(line.contains("\"\"\"") || line.contains("\'\'\'"));
+            } else if (header_tells || tells_of_credential(line)) && !value.contains("${") {
+                let hidden = range.start.saturating_add(key.len()).saturating_add(1)..range.end;
+                self.hide(&Span { file, range: hidden });
+                open = quotes == 1;
+            }
+        }
+    }
+
+    /// `marker` (`${env:TOKEN}`) in the string at `span` stands for `value`, which no message may repeat.
+    pub(super) fn resolved(&mut self, span: &Span, marker: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        if let Some(file) = self.file_mut(span.file) {
+            let (marker, value) = (marker.to_owned(), value.to_owned());
+            file.resolved.push(Resolved { string: span.range.clone(), marker, value });
+        }
+    }
+
+    /// A message about `span`, with what `${…}` stood for replaced by the `${…}` itself.
+    pub(super) fn without_resolved(&self, span: &Span, message: &str) -> String {
+        let mut message = message.to_owned();
+        for (id, file) in self.files.iter().enumerate() {
+            for resolved in &file.resolved {
+                let same_string = usize::from(span.file.0) == id && overlaps(&resolved.string, &span.range);
+                if same_string || resolved.value.len() >= TELLING_BYTES_MIN {
+                    message = message.replace(&resolved.value, &resolved.marker);
+                }
+            }
+        }
+        message
+    }
+
+    /// The text of a file with every credential replaced by `*`, byte for byte, so that spans still fit.
+    pub(super) fn shown(&self, file: FileId) -> String {
+        let Some(file) = self.file(file) else { return String::new() };
+        let hidden = |at: usize| file.hidden.iter().any(|range| range.contains(&at));
+        let mut shown = String::with_capacity(file.text.len());
+        for (at, letter) in file.text.char_indices() {
+            if letter != '\n' && hidden(at) {
+                shown.extend(std::iter::repeat_n('*', letter.len_utf8()));
+            } else {
+                shown.push(letter);
+            }
+        }
+        shown
+    }
+
+    fn file(&self, file: FileId) -> Option<&File> {
+        self.files.get(usize::from(file.0))
+    }
+
+    fn file_mut(&mut self, file: FileId) -> Option<&mut File> {
+        self.files.get_mut(usize::from(file.0))
+    }
+}
+
+/// A string as it stands in `source` at `range`: where its own bytes are told apart from quotes and escapes, the span is
+/// narrowed to them, so that an inner range can be underlined.
+pub(super) fn text_at(file: FileId, source: &str, range: &Range<usize>, value: &str) -> Text {
+    let written = source.get(range.clone()).unwrap_or_default();
+    for quote in ["\"\"\"\n", "'''\n", "\"\"\"", "'''", "\"", "'", ""] {
+        let inner = written.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote.trim_end()));
+        if inner == Some(value) {
+            let start = range.start.saturating_add(quote.len());
+            let range = start..start.saturating_add(value.len());
+            return Text { value: value.to_owned(), span: Span { file, range }, verbatim: true };
+        }
+    }
+    Text { value: value.to_owned(), span: Span { file, range: range.clone() }, verbatim: false }
+}
+
+/// The place of an inner range of a text, as near as it can be told.
+pub(super) fn inner_span(text: &Text, inner: &Range<usize>) -> Span {
+    if !text.verbatim {
+        return text.span.clone();
+    }
+    let start = text.span.range.start;
+    Span { file: text.span.file, range: start.saturating_add(inner.start)..start.saturating_add(inner.end) }
+}
+
+/// Whether what stands under this name is a credential, as far as a name can tell.
+pub(super) fn is_credential(name: &str) -> bool {
+    let name = name.to_lowercase();
+    !name.ends_with("sha256") && CREDENTIAL_NAMES.iter().any(|word| name.contains(word))
+}
+
+fn tells_of_credential(line: &str) -> bool {
+    let line = line.to_lowercase();
+    CREDENTIAL_WORDS.iter().any(|word| line.contains(word))
+}
+
+fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start <= b.end && b.start <= a.end
+}
+
+/// A string under a key that holds one of these is not shown.
+const CREDENTIAL_NAMES: [&str; 10] =
+    ["secret", "token", "password", "bearer", "api_key", "api-key", "apikey", "authorization", "cookie", "credential"];
+
+/// Where one of these stands on a line that cannot be parsed, its value is not shown.
+const CREDENTIAL_WORDS: [&str; 8] = ["secret", "token", "password", "bearer", "basic", "auth", "key", "cookie"];
+
+/// A value this long is replaced wherever it turns up; a shorter one (`1`, `eu`) only in messages about its own string,
+/// or it would tear words apart.
+const TELLING_BYTES_MIN: usize = 6;

@@ -1,0 +1,109 @@
+//! `${env:NAME}` and `${file:PATH}` in the strings of routes.toml. `$${` is a literal `${`.
+//!
+//! Reads the environment that it was given and files, nothing else; what it read never reaches a report.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::files::{Files, inner_span};
+use super::report::Faults;
+use crate::mapping::{Span, Text};
+
+/// Resolves the strings of one configuration.
+pub(super) struct Interpolation<'a> {
+    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The folder of routes.toml.
+    pub(super) folder: PathBuf,
+}
+
+impl Interpolation<'_> {
+    /// The text with every `${…}` replaced, or `None` after saying what is wrong. `whole` is the span of the string with
+    /// its quotes.
+    pub(super) fn resolve(&self, text: &Text, whole: &Span, files: &mut Files, faults: &mut Faults) -> Option<Text> {
+        let mut complete = true;
+        let mut value = String::with_capacity(text.value.len());
+        let mut rest = text.value.as_str();
+        while let Some(start) = rest.find("${") {
+            let (before, marker_on) = rest.split_at(start);
+            let offset = text.value.len().saturating_sub(marker_on.len());
+            if let Some(escaped) = before.strip_suffix('$') {
+                value.push_str(escaped);
+                value.push_str("${");
+                rest = marker_on.get(2..).unwrap_or_default();
+                continue;
+            }
+            value.push_str(before);
+            let Some(length) = marker_on.find('}').map(|end| end.saturating_add(1)) else {
+                faults.with_help(inner_span(text, &(offset..text.value.len())), "`${` without its `}`", ESCAPE_HELP);
+                return None;
+            };
+            let (marker, after) = marker_on.split_at(length);
+            let inner = offset..offset.saturating_add(length);
+            match self.lookup(marker) {
+                Ok(found) => {
+                    files.resolved(whole, marker, &found);
+                    value.push_str(&found);
+                }
+                Err((message, help)) => {
+                    faults.with_help(inner_span(text, &inner), message, help);
+                    complete = false;
+                }
+            }
+            rest = after;
+        }
+        value.push_str(rest);
+        complete.then(|| Text { value, span: whole.clone(), verbatim: false })
+    }
+
+    /// The value of one `${…}`, or what is wrong with it and what would be right.
+    fn lookup(&self, marker: &str) -> Result<String, (String, String)> {
+        let inner = marker.get(2..marker.len().saturating_sub(1)).unwrap_or_default();
+        match inner.split_once(':') {
+            Some(("env", name)) => match (self.environment)(name) {
+                Some(value) => Ok(value),
+                None => Err((
+                    format!("the environment variable `{name}` is not set"),
+                    format!("set it where the relay starts: {name}=…"),
+                )),
+            },
+            Some(("file", path)) => read_limited(&self.folder.join(path))
+                .map_err(|reason| (format!("the file `{path}` cannot be read: {reason}"), FILE_HELP.to_owned())),
+            _ => Err((format!("`{marker}` names no source"), ESCAPE_HELP.to_owned())),
+        }
+    }
+}
+
+/// A small text file, with one newline at its end cut.
+fn read_limited(path: &Path) -> Result<String, String> {
+    let file = File::open(path).map_err(|error| reason(&error))?;
+    let mut bytes = Vec::new();
+    let limit = FILE_BYTES_MAX.saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
+        return Err(format!("it is larger than {FILE_BYTES_MAX} bytes"));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_not_text| "it is not UTF-8 text".to_owned())?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+/// The reason in words that are the same on every system.
+fn reason(error: &std::io::Error) -> String {
+    let kind = error.kind();
+    if kind == ErrorKind::NotFound {
+        return "it does not exist".to_owned();
+    }
+    kind.to_string()
+}
+
+const ESCAPE_HELP: &str = "write `${env:NAME}` or `${file:PATH}`; `$${` stands for `${` itself";
+const FILE_HELP: &str = "the path is relative to the folder of the configuration file";
+
+/// Tokens and keys are small; anything larger is a wrong path.
+const FILE_BYTES_MAX: u64 = 64 * 1024;

@@ -1,0 +1,133 @@
+//! The one way in: from a text, its environment and its overlays to a configuration or to every fault of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::destination::{self, build};
+use super::files::Files;
+use super::interpolate::Interpolation;
+use super::keys::{Keys, did_you_mean, listed};
+use super::report::{Faults, Report};
+use super::tree::{Builder, Entry, Table};
+use super::{Config, merchant, server};
+use crate::mapping::Span;
+
+/// What is read, and with what.
+pub struct Source<'a> {
+    /// Shown in reports; relative paths inside the file are relative to its folder.
+    pub path: PathBuf,
+    /// The file's text.
+    pub text: String,
+    /// The environment for `${env:NAME}`.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// `--set destination.thrad.origin=…`: dotted key and value (a TOML value, or else a string) laid over the file.
+    pub sets: &'a [(String, String)],
+}
+
+pub(super) fn load(source: Source<'_>) -> Result<Config, Report> {
+    let (mut files, mut faults) = (Files::default(), Faults::default());
+    let config = read(source, &mut files, &mut faults);
+    match config {
+        Some(config) if faults.is_empty() => Ok(config),
+        Some(_) | None => Err(Report::new(faults.into_list(), &files)),
+    }
+}
+
+fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -> Option<Config> {
+    let Source { path, text, environment, sets } = source;
+    let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+    let interpolation = Interpolation { environment, folder: folder.clone() };
+    let file = files.add(path.display().to_string(), text);
+    let mut root = Builder { files, faults, interpolation: Some(&interpolation) }.parse(file)?;
+    for (key, value) in sets {
+        lay_set(&mut root, key, value, &interpolation, files, faults);
+    }
+    let start = Span { file, range: 0..0 };
+    let server = server::server(root.entry("server"), &start, &folder, faults);
+    let queue = server::queue(root.entry("queue"), &start, &folder, faults);
+    let destinations = sections(&root, "destination", &start, faults);
+    let names: Vec<&str> = destinations.iter().map(|entry| entry.key.value.as_str()).collect();
+    let merchants = merchant::merchants(sections(&root, "merchant", &start, faults), &names, faults);
+    let window = queue.as_ref().map_or(std::time::Duration::MAX, |queue| queue.dedup_window);
+    let mut built = Vec::with_capacity(destinations.len());
+    for entry in destinations {
+        let Some(source) = destination::Source::new(entry.clone(), files, faults) else { continue };
+        built.extend(build(source.read(&folder, faults), window, faults).map(Arc::new));
+    }
+    let mut keys = Keys::new(&root, start);
+    for section in SECTIONS {
+        keys.entry(section);
+    }
+    keys.finish("the configuration", faults);
+    Some(Config { server: server?, queue: queue?, merchants, destinations: built })
+}
+
+/// The named tables of a section that must not be empty.
+fn sections<'t>(root: &'t Table, section: &'static str, start: &Span, faults: &mut Faults) -> &'t [Entry] {
+    let mut keys = Keys::new(root, start.clone());
+    let entries = keys.entries(section, faults);
+    if entries.is_empty() && root.entry(section).is_none_or(|entry| entry.node.value.as_table().is_some()) {
+        let help = if section == "merchant" { MERCHANT_HELP } else { DESTINATION_HELP };
+        faults.with_help(start.clone(), format!("there is no `[{section}.NAME]`"), help);
+    }
+    entries
+}
+
+/// Lays `--set key=value` over the file. It may change what the file has; it makes no new merchant or destination, so that a
+/// misspelt name is found.
+fn lay_set(
+    root: &mut Table,
+    key: &str,
+    value: &str,
+    interpolation: &Interpolation<'_>,
+    files: &mut Files,
+    faults: &mut Faults,
+) {
+    let literal = if toml::de::DeValue::parse(value).is_ok() { value.to_owned() } else { quoted(value) };
+    let file = files.add(format!("--set {key}"), format!("{key} = {literal}"));
+    if !key.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '=' | '#' | '[' | ']')) {
+        faults.with_help(Span { file, range: 0..key.len() }, "this is no key", SET_HELP);
+        return;
+    }
+    let Some(table) = (Builder { files, faults, interpolation: Some(interpolation) }).parse(file) else { return };
+    if names_what_is_there(root, &table, faults) {
+        root.lay(table);
+    }
+}
+
+fn names_what_is_there(root: &Table, set: &Table, faults: &mut Faults) -> bool {
+    for section in ["destination", "merchant"] {
+        let Some(named) = set.table(section) else { continue };
+        let there = root.table(section).map(|table| table.entries.as_slice()).unwrap_or_default();
+        for Entry { key, .. } in &named.entries {
+            if there.iter().any(|entry| entry.key.value == key.value) {
+                continue;
+            }
+            let names = || there.iter().map(|entry| entry.key.value.as_str());
+            let help = did_you_mean(&key.value, names()).unwrap_or_else(|| format!("the file has {}", listed(names())));
+            faults.with_help(key.span.clone(), format!("there is no {section} `{}`", key.value), help);
+            return false;
+        }
+    }
+    true
+}
+
+/// A TOML basic string.
+fn quoted(value: &str) -> String {
+    let mut quoted = String::with_capacity(value.len().saturating_add(2));
+    quoted.push('"');
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            control if control.is_control() => quoted.push_str(&format!("\\U{:08X}", u32::from(control))),
+            plain => quoted.push(plain),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+const SECTIONS: [&str; 4] = ["server", "queue", "merchant", "destination"];
+const SET_HELP: &str = "as in `--set destination.thrad.origin=http://127.0.0.1:9001`";
+const MERCHANT_HELP: &str = "at least one merchant must be able to send: `[merchant.acme]` with `token_sha256`";
+const DESTINATION_HELP: &str = "conversions must go somewhere: `[destination.thrad]` with `preset = \"thrad\"`";

@@ -1,0 +1,115 @@
+//! `[merchant.NAME]`: who may send, how fast, and to which destinations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Merchant;
+use super::keys::{Keys, did_you_mean, listed, text};
+use super::report::Faults;
+use super::server::digest;
+use super::tree::{Entry, Value};
+use crate::conversion::DestinationName;
+use crate::mapping::Text;
+
+/// Reads every merchant. `destinations` are the names written in the file, right or wrong, so that one fault is not two.
+pub(super) fn merchants(entries: &[Entry], destinations: &[&str], faults: &mut Faults) -> Vec<Arc<Merchant>> {
+    let mut holders: BTreeMap<[u8; 32], String> = BTreeMap::new();
+    let mut merchants = Vec::new();
+    for entry in entries {
+        name(&entry.key, "a merchant", faults);
+        if let Some(merchant) = merchant(entry, destinations, &mut holders, faults) {
+            merchants.push(Arc::new(merchant));
+        }
+    }
+    merchants
+}
+
+fn merchant(
+    entry: &Entry,
+    destinations: &[&str],
+    holders: &mut BTreeMap<[u8; 32], String>,
+    faults: &mut Faults,
+) -> Option<Merchant> {
+    let mut keys = Keys::of(entry, faults)?;
+    let token_sha256 = tokens(&mut keys, &entry.key.value, holders, faults);
+    let rate = keys.rate(faults);
+    let names = keys.texts("destinations", faults);
+    if let Some([]) = names.as_deref()
+        && let Some(list) = keys.entry("destinations")
+    {
+        faults.with_help(list.node.span.clone(), "`destinations` is empty", "leave it out to mean all of them");
+    }
+    let destinations = names.map(|names| chosen(&names, destinations, faults));
+    keys.finish("a merchant", faults);
+    Some(Merchant { name: entry.key.value.as_str().into(), token_sha256, rate, destinations })
+}
+
+/// One digest, or two while a token is being changed; no two merchants share one.
+fn tokens(
+    keys: &mut Keys<'_>,
+    merchant: &str,
+    holders: &mut BTreeMap<[u8; 32], String>,
+    faults: &mut Faults,
+) -> Vec<[u8; 32]> {
+    let Some(entry) = keys.entry("token_sha256") else {
+        let message = format!("merchant `{merchant}` needs `token_sha256`");
+        faults.with_help(keys.span().clone(), message, "`capi-relay token` makes a token and prints its SHA-256");
+        return Vec::new();
+    };
+    let texts: Vec<Text> = match &entry.node.value {
+        Value::List(list) => list.iter().filter_map(|item| text("token_sha256", item, faults).cloned()).collect(),
+        Value::Text { .. }
+        | Value::Unresolved
+        | Value::Integer(_)
+        | Value::Float
+        | Value::Bool(_)
+        | Value::Datetime
+        | Value::Table(_) => text("token_sha256", &entry.node, faults).cloned().into_iter().collect(),
+    };
+    if matches!(&entry.node.value, Value::List(list) if list.is_empty() || list.len() > TOKENS_MAX) {
+        let message = format!("`token_sha256` must hold 1 to {TOKENS_MAX} digests");
+        faults.with_help(entry.node.span.clone(), message, "two at once are for changing a token: old and new");
+    }
+    let mut digests = Vec::new();
+    for text in texts {
+        let Some(digest) = digest("token_sha256", &text, faults) else { continue };
+        if let Some(holder) = holders.insert(digest, merchant.to_owned()) {
+            let message = format!("this token is already merchant `{holder}`'s");
+            faults.with_help(text.span, message, "a token tells merchants apart: make one for each");
+        }
+        digests.push(digest);
+    }
+    digests
+}
+
+fn chosen(names: &[Text], destinations: &[&str], faults: &mut Faults) -> BTreeSet<DestinationName> {
+    let mut chosen = BTreeSet::new();
+    for text in names {
+        let known = destinations.contains(&text.value.as_str());
+        match DestinationName::parse(&text.value).filter(|_| known) {
+            Some(name) => {
+                chosen.insert(name);
+            }
+            None => {
+                let known = || destinations.iter().copied();
+                let help = did_you_mean(&text.value, known())
+                    .unwrap_or_else(|| format!("the destinations are {}", listed(known())));
+                faults.with_help(text.span.clone(), format!("there is no destination `{}`", text.value), help);
+            }
+        }
+    }
+    chosen
+}
+
+/// Names stand in metrics, logs and URLs, so they are plain.
+pub(super) fn name(key: &Text, what: &str, faults: &mut Faults) -> Option<DestinationName> {
+    let name = DestinationName::parse(&key.value);
+    if name.is_none() {
+        let help = "lower-case letters, digits, `-` and `_`, at most 64, beginning with a letter";
+        faults.with_help(key.span.clone(), format!("`{}` is no name for {what}", key.value), help);
+    }
+    name
+}
+
+/// Old and new.
+const TOKENS_MAX: usize = 2;

@@ -1,0 +1,221 @@
+//! Presets: the built-in destinations. The same TOML as routes.toml, compiled in; a destination lays its own keys over them.
+
+use super::files::Files;
+use super::keys::{Keys, constant, did_you_mean, list, listed, texts};
+use super::report::Faults;
+use super::tree::{Builder, Entry, Node, Table, Value};
+use crate::mapping::{FileId, Text, Var, VarType};
+
+/// Names of the presets compiled in, and their TOML.
+pub fn presets() -> &'static [(&'static str, &'static str)] {
+    &PRESETS
+}
+
+/// What a preset needs from a destination that uses it.
+#[derive(Debug)]
+pub(super) struct Needs {
+    /// The preset's own text: what cannot be made of it for want of a var is no fault of it.
+    pub(super) file: FileId,
+    pub(super) vars: Vec<NeededVar>,
+    pub(super) secrets: Vec<NeededSecret>,
+    /// Of each group of vars at least one must be given.
+    pub(super) one_of: Vec<Vec<String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct NeededVar {
+    pub(super) name: String,
+    pub(super) kind: VarType,
+    pub(super) required: bool,
+    pub(super) default: Option<Var>,
+    /// The only values that are right; empty: any.
+    pub(super) values: Vec<String>,
+    pub(super) doc: String,
+}
+
+#[derive(Debug)]
+pub(super) struct NeededSecret {
+    pub(super) name: String,
+    pub(super) required: bool,
+    pub(super) doc: String,
+}
+
+/// A preset as its file has it.
+pub(super) struct Preset {
+    table: Table,
+    needs: Needs,
+}
+
+impl Preset {
+    /// Finds and parses the preset that a destination names.
+    pub(super) fn named(name: &Text, files: &mut Files, faults: &mut Faults) -> Option<Preset> {
+        let Some((found, text)) = PRESETS.iter().find(|(preset, _)| *preset == name.value) else {
+            let names = || PRESETS.iter().map(|(preset, _)| *preset);
+            let help =
+                did_you_mean(&name.value, names()).unwrap_or_else(|| format!("the presets are {}", listed(names())));
+            faults.with_help(name.span.clone(), format!("there is no preset `{}`", name.value), help);
+            return None;
+        };
+        let file = files.add(format!("preset {found}"), (*text).to_owned());
+        let mut table = Builder { files, faults, interpolation: None }.parse(file)?;
+        prepare(&mut table, files, faults);
+        let needs = needs(file, table.remove("needs").as_ref(), faults);
+        Some(Preset { table, needs })
+    }
+
+    /// The preset's keys with the destination's laid over them, key by key; `X = ""` takes a key away.
+    pub(super) fn under(mut self, mut over: Table, preset: &str, faults: &mut Faults) -> (Table, Needs) {
+        take_away(&mut self.table, &mut over, preset, faults);
+        if let Some(operations) = over.table_mut("operation") {
+            for operation in &mut operations.entries {
+                let base = self.table.table_mut("operation").and_then(|table| table.table_mut(&operation.key.value));
+                if let (Some(base), Value::Table(over)) = (base, &mut operation.node.value) {
+                    take_away(base, over, preset, faults);
+                }
+            }
+        }
+        self.table.lay(over);
+        (self.table, self.needs)
+    }
+}
+
+/// Brings a destination into one shape: `operation.conversion` is its own level, and output fields are flat.
+pub(super) fn prepare(table: &mut Table, files: &Files, faults: &mut Faults) {
+    if let Some(conversion) = table.table_mut("operation").and_then(|operations| operations.remove("conversion")) {
+        hoist(table, conversion, faults);
+    }
+    flatten(table, files);
+    for operation in table.table_mut("operation").map(|table| table.entries.as_mut_slice()).unwrap_or_default() {
+        if let Value::Table(table) = &mut operation.node.value {
+            flatten(table, files);
+        }
+    }
+}
+
+fn hoist(table: &mut Table, conversion: Entry, faults: &mut Faults) {
+    let Value::Table(inner) = conversion.node.value else {
+        faults.at(conversion.node.span, "`operation.conversion` must be a table");
+        return;
+    };
+    for entry in inner.entries {
+        let both_tables = |old: &Entry| old.node.value.as_table().is_some() && entry.node.value.as_table().is_some();
+        if table.entry(&entry.key.value).is_some_and(|old| !both_tables(old)) {
+            let message = format!("`{}` is given twice", entry.key.value);
+            let help = "`operation.conversion` is the destination's own level: give it in one of the two";
+            faults.with_help(entry.key.span.clone(), message, help);
+            continue;
+        }
+        table.lay(Table { entries: vec![entry] });
+    }
+}
+
+fn flatten(table: &mut Table, files: &Files) {
+    for key in LINES {
+        if let Some(lines) = table.table_mut(key) {
+            lines.flatten(files);
+        }
+    }
+}
+
+/// Takes away what the destination sets to `""`, and brings its header names to the preset's spelling.
+fn take_away(base: &mut Table, over: &mut Table, preset: &str, faults: &mut Faults) {
+    over.entries.retain(|entry| {
+        let removable = base.entry(&entry.key.value).is_some_and(|old| old.node.value.as_table().is_none());
+        let removed = removable && entry.node.is_empty_text();
+        if removed {
+            base.remove(&entry.key.value);
+        }
+        !removed
+    });
+    for key in LINES {
+        let Some(over) = over.table_mut(key) else { continue };
+        let mut none = Table { entries: Vec::new() };
+        let base = base.table_mut(key).unwrap_or(&mut none);
+        if key == "headers" {
+            respell(base, over);
+        }
+        over.entries.retain(|entry| {
+            if !entry.node.is_empty_text() {
+                return true;
+            }
+            if base.remove(&entry.key.value).is_none() {
+                let message = format!("preset `{preset}` has no `{key}.{}` to take away", entry.key.value);
+                let names = || base.entries.iter().map(|entry| entry.key.value.as_str());
+                let help =
+                    did_you_mean(&entry.key.value, names()).unwrap_or_else(|| format!("it has {}", listed(names())));
+                faults.with_help(entry.key.span.clone(), message, help);
+            }
+            false
+        });
+    }
+}
+
+fn respell(base: &Table, over: &mut Table) {
+    for entry in &mut over.entries {
+        let same = base.entries.iter().find(|old| old.key.value.eq_ignore_ascii_case(&entry.key.value));
+        if let Some(old) = same.filter(|old| old.key.value != entry.key.value) {
+            entry.key.value.clone_from(&old.key.value);
+            entry.key.verbatim = false;
+        }
+    }
+}
+
+impl Node {
+    fn is_empty_text(&self) -> bool {
+        matches!(&self.value, Value::Text { text, .. } if text.value.is_empty())
+    }
+}
+
+fn needs(file: FileId, entry: Option<&Entry>, faults: &mut Faults) -> Needs {
+    let mut needs = Needs { file, vars: Vec::new(), secrets: Vec::new(), one_of: Vec::new() };
+    let Some(mut keys) = entry.and_then(|entry| Keys::of(entry, faults)) else { return needs };
+    needs.vars.extend(keys.entries("vars", faults).iter().filter_map(|entry| needed_var(entry, faults)));
+    needs.secrets.extend(keys.entries("secrets", faults).iter().filter_map(|entry| needed_secret(entry, faults)));
+    let groups = keys.entry("one_of").and_then(|entry| list("one_of", &entry.node, faults)).unwrap_or_default();
+    for group in groups.iter().filter_map(|group| texts("one_of", group, faults)) {
+        needs.one_of.push(group.into_iter().map(|text| text.value).collect());
+    }
+    keys.finish("`needs`", faults);
+    needs
+}
+
+fn needed_var(entry: &Entry, faults: &mut Faults) -> Option<NeededVar> {
+    let mut keys = Keys::of(entry, faults)?;
+    let kind = keys.choice("type", &VAR_TYPES, faults);
+    let default = keys.entry("default").and_then(|entry| constant(entry, faults));
+    let need = NeededVar {
+        name: entry.key.value.clone(),
+        kind: kind.unwrap_or(VarType::Text),
+        required: keys.flag("required", faults).is_some_and(|flag| flag.value),
+        default,
+        values: keys.texts("values", faults).unwrap_or_default().into_iter().map(|text| text.value).collect(),
+        doc: keys.text("doc", faults).map(|text| text.value).unwrap_or_default(),
+    };
+    keys.finish("a var", faults);
+    Some(need)
+}
+
+fn needed_secret(entry: &Entry, faults: &mut Faults) -> Option<NeededSecret> {
+    let mut keys = Keys::of(entry, faults)?;
+    let need = NeededSecret {
+        name: entry.key.value.clone(),
+        required: keys.flag("required", faults).is_some_and(|flag| flag.value),
+        doc: keys.text("doc", faults).map(|text| text.value).unwrap_or_default(),
+    };
+    keys.finish("a secret", faults);
+    Some(need)
+}
+
+/// Tables of output fields: written flat or nested, overridden and taken away one by one.
+const LINES: [&str; 4] = ["headers", "query", "map", "capture"];
+
+const VAR_TYPES: [(&str, VarType); 3] = [("text", VarType::Text), ("int", VarType::Int), ("bool", VarType::Bool)];
+
+const PRESETS: [(&str, &str); 6] = [
+    ("thrad", include_str!("../presets/thrad.toml")),
+    ("impact", include_str!("../presets/impact.toml")),
+    ("scaleo", include_str!("../presets/scaleo.toml")),
+    ("trackdesk", include_str!("../presets/trackdesk.toml")),
+    ("trackdesk-get", include_str!("../presets/trackdesk-get.toml")),
+    ("dsp", include_str!("../presets/dsp.toml")),
+];

@@ -1,0 +1,174 @@
+//! Faults, collected and rendered in one place: file, line, column, the text underlined, what is wrong, what would be right.
+//!
+//! A report never shows a credential: neither its literal in the file nor what a `${…}` stood for.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::files::Files;
+use crate::mapping::{Fault, FileId, Span};
+
+/// Every fault of a configuration, rendered as rustc does: file, line, column, underline, help. `Display` is the whole text.
+#[derive(Debug)]
+pub struct Report {
+    /// How many faults there are.
+    pub faults: usize,
+    located: Vec<Located>,
+    rendered: String,
+}
+
+/// One fault in parts, for answers that are not text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// As it is named in the report: a path, `preset thrad`, `--set destination.thrad.origin`.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl Report {
+    /// Sorts the faults by place, drops repeats, and renders them.
+    pub(super) fn new(mut faults: Vec<Fault>, files: &Files) -> Report {
+        faults.sort_by(|a, b| order(&a.span).cmp(&order(&b.span)).then_with(|| a.message.cmp(&b.message)));
+        faults.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+        for fault in &mut faults {
+            fault.message = files.without_resolved(&fault.span, &fault.message);
+            fault.help = fault.help.take().map(|help| files.without_resolved(&fault.span, &help));
+        }
+        let located: Vec<Located> = faults.iter().map(|fault| locate(fault, files)).collect();
+        let rendered = render(&faults, files);
+        Report { faults: located.len(), located, rendered }
+    }
+
+    /// The faults in parts, sorted by place.
+    pub fn located(&self) -> &[Located] {
+        &self.located
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rendered)
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// Faults found so far.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    list: Vec<Fault>,
+}
+
+impl Faults {
+    /// Something is wrong, and the message alone says what would be right.
+    pub(super) fn at(&mut self, span: Span, message: impl Into<String>) {
+        self.list.push(Fault { span, message: message.into(), help: None });
+    }
+
+    /// Something is wrong; `help` says what would be right.
+    pub(super) fn with_help(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.list.push(Fault { span, message: message.into(), help: Some(help.into()) });
+    }
+
+    /// Takes over faults found elsewhere.
+    pub(super) fn extend(&mut self, faults: Vec<Fault>) {
+        self.list.extend(faults);
+    }
+
+    /// What a compiler made; its faults are taken over.
+    pub(super) fn take<T>(&mut self, result: Result<T, Vec<Fault>>) -> Option<T> {
+        result.map_err(|faults| self.extend(faults)).ok()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn into_list(self) -> Vec<Fault> {
+        self.list
+    }
+}
+
+fn order(span: &Span) -> (FileId, usize, usize) {
+    (span.file, span.range.start, span.range.end)
+}
+
+fn locate(fault: &Fault, files: &Files) -> Located {
+    let place = Place::of(&fault.span, files.text(fault.span.file));
+    Located {
+        file: files.name(fault.span.file).to_owned(),
+        line: place.line,
+        column: place.column,
+        message: fault.message.clone(),
+        help: fault.help.clone(),
+    }
+}
+
+/// The line of a file that a span begins in, and the span within it.
+struct Place {
+    line: usize,
+    column: usize,
+    bytes: std::ops::Range<usize>,
+    within: std::ops::Range<usize>,
+}
+
+impl Place {
+    fn of(span: &Span, text: &str) -> Place {
+        let start = text.floor_char_boundary(span.range.start.min(text.len()));
+        let (before, after) = text.split_at(start);
+        let line_start = before.rfind('\n').map_or(0, |at| at.saturating_add(1));
+        let line_end = start.saturating_add(after.find('\n').unwrap_or(after.len()));
+        let end = text.ceil_char_boundary(span.range.end.clamp(start, line_end));
+        let in_line = |at: usize| at.saturating_sub(line_start);
+        Place {
+            line: before.matches('\n').count().saturating_add(1),
+            column: before.get(line_start..).unwrap_or_default().chars().count().saturating_add(1),
+            bytes: line_start..line_end,
+            within: in_line(start)..in_line(end),
+        }
+    }
+}
+
+fn render(faults: &[Fault], files: &Files) -> String {
+    let renderer = Renderer::plain();
+    let mut text = String::new();
+    let mut shown: Option<(FileId, String)> = None;
+    for fault in faults.iter().take(RENDERED_MAX) {
+        let file = fault.span.file;
+        if shown.as_ref().is_none_or(|(last, _)| *last != file) {
+            shown = Some((file, files.shown(file)));
+        }
+        let source = shown.as_ref().map_or("", |(_, source)| source.as_str());
+        let place = Place::of(&fault.span, source);
+        let snippet = Snippet::source(source.get(place.bytes.clone()).unwrap_or_default())
+            .path(files.name(file))
+            .line_start(place.line)
+            .annotation(AnnotationKind::Primary.span(place.within.clone()));
+        let mut group = Group::with_title(Level::ERROR.primary_title(fault.message.as_str())).element(snippet);
+        if let Some(help) = &fault.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        text.push_str(&renderer.render(&[group]));
+        text.push_str("\n\n");
+    }
+    let rest = faults.len().saturating_sub(RENDERED_MAX);
+    if rest > 0 {
+        text.push_str(&format!("… and {rest} more\n\n"));
+    }
+    text.push_str(&match faults.len() {
+        1 => "1 fault in the configuration".to_owned(),
+        count => format!("{count} faults in the configuration"),
+    });
+    text
+}
+
+/// More would scroll the first ones, which are often the cause of the rest, out of sight.
+const RENDERED_MAX: usize = 50;

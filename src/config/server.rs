@@ -1,0 +1,200 @@
+//! `[server]` and `[queue]`: how the relay listens, and where it keeps what it has accepted.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::keys::{At, Keys, wrong_with_help};
+use super::report::Faults;
+use super::tree::{Entry, Value};
+use super::units::written;
+use super::{LogFormat, QueueSettings, Server, Transport};
+use crate::mapping::{Span, Text};
+
+/// Reads `[server]`. `file` is where a missing section is reported.
+pub(super) fn server(entry: Option<&Entry>, file: &Span, folder: &Path, faults: &mut Faults) -> Option<Server> {
+    let Some(entry) = entry else {
+        faults.with_help(file.clone(), "there is no `[server]`", SERVER_HELP);
+        return None;
+    };
+    let mut keys = Keys::of(entry, faults)?;
+    let listen = keys.address("listen", faults);
+    if listen.is_none() && keys.entry("listen").is_none() {
+        faults.with_help(keys.span().clone(), "`[server]` needs `listen`", SERVER_HELP);
+    }
+    let behind_proxy = keys.flag("behind_proxy", faults).is_some_and(|flag| flag.value);
+    let transport = transport(&mut keys, listen.as_ref(), behind_proxy, folder, faults);
+    let admin = keys.address("admin", faults);
+    let admin_token = keys.text("admin_token_sha256", faults);
+    let admin_token_sha256 = admin_token.as_ref().and_then(|text| digest("admin_token_sha256", text, faults));
+    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback() && admin_token.is_none()) {
+        let message = "`admin` beyond loopback needs `admin_token_sha256`";
+        faults.with_help(admin.span.clone(), message, "`capi-relay token` makes a token and prints its SHA-256");
+    }
+    if let (Some(listen), Some(admin)) = (&listen, &admin)
+        && listen.value == admin.value
+        && listen.value.port() != 0
+    {
+        faults.at(admin.span.clone(), "`admin` and `listen` are the same address");
+    }
+    let body_max = keys.bytes("body_max", faults);
+    let server = Server {
+        listen: listen.map_or(LISTEN_UNKNOWN, |listen| listen.value),
+        transport: transport.unwrap_or(Transport::Plain),
+        behind_proxy,
+        admin: admin.map_or(ADMIN_DEFAULT, |admin| admin.value),
+        admin_token_sha256,
+        body_bytes_max: body_bytes_max(body_max, faults),
+        connections_max: keys
+            .count("connections_max", faults)
+            .map_or(CONNECTIONS_MAX, |count| usize::try_from(count.value.get()).unwrap_or(CONNECTIONS_MAX)),
+        request_timeout: keys.duration("request_timeout", faults).map_or(REQUEST_TIMEOUT, |at| at.value),
+        idle_timeout: keys.duration("idle_timeout", faults).map_or(IDLE_TIMEOUT, |at| at.value),
+        drain_timeout: keys.duration("drain_timeout", faults).map_or(DRAIN_TIMEOUT, |at| at.value),
+        log: keys
+            .choice("log", &[("text", LogFormat::Text), ("json", LogFormat::Json)], faults)
+            .unwrap_or(LogFormat::Text),
+    };
+    keys.finish("`[server]`", faults);
+    Some(server)
+}
+
+fn transport(
+    keys: &mut Keys<'_>,
+    listen: Option<&At<SocketAddr>>,
+    behind_proxy: bool,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<Transport> {
+    let tls = keys.entry("tls").map(|entry| tls_files(entry, folder, faults));
+    let plaintext = keys.flag("plaintext", faults).filter(|flag| flag.value);
+    match (tls, plaintext) {
+        (Some(_), Some(plaintext)) => {
+            faults.at(plaintext.span, "`plaintext = true` beside `tls`: one of them");
+            None
+        }
+        (Some(tls), None) => tls,
+        (None, Some(plaintext)) => {
+            if !behind_proxy && listen.is_some_and(|listen| !listen.value.ip().is_loopback()) {
+                let message = "`plaintext` would send tokens and personal data in the clear beyond this machine";
+                faults.with_help(plaintext.span, message, PLAINTEXT_HELP);
+            }
+            Some(Transport::Plain)
+        }
+        (None, None) => {
+            faults.with_help(keys.span().clone(), "`[server]` needs `tls`", TLS_HELP);
+            None
+        }
+    }
+}
+
+fn tls_files(entry: &Entry, folder: &Path, faults: &mut Faults) -> Option<Transport> {
+    let Value::Table(table) = &entry.node.value else {
+        wrong_with_help("tls", "a table", &entry.node, TLS_HELP, faults);
+        return None;
+    };
+    let mut keys = Keys::new(table, entry.key.span.clone());
+    let self_signed = keys.flag("self_signed", faults).filter(|flag| flag.value);
+    let written = (keys.entry("cert").is_some(), keys.entry("key").is_some());
+    let (cert, key) = (keys.file("cert", folder, faults), keys.file("key", folder, faults));
+    let span = keys.span().clone();
+    keys.finish("`tls`", faults);
+    match (self_signed, written) {
+        (Some(_), (false, false)) => Some(Transport::SelfSigned),
+        (Some(flag), _) => {
+            faults.at(flag.span, "`self_signed = true` beside `cert` or `key`: one of them");
+            None
+        }
+        (None, (true, true)) => Some(Transport::Files { cert: cert?, key: key? }),
+        (None, _) => {
+            faults.with_help(span, "`tls` needs `cert` and `key`", TLS_HELP);
+            None
+        }
+    }
+}
+
+fn body_bytes_max(written: Option<At<u64>>, faults: &mut Faults) -> usize {
+    let Some(At { value, span }) = written else { return BODY_BYTES_MAX };
+    match usize::try_from(value) {
+        Ok(bytes) if value <= BODY_BYTES_LIMIT => bytes,
+        Ok(_) | Err(_) => {
+            faults.at(span, "`body_max` must be 64MiB or less: a body is held in memory");
+            BODY_BYTES_MAX
+        }
+    }
+}
+
+/// Reads `[queue]`.
+pub(super) fn queue(entry: Option<&Entry>, file: &Span, folder: &Path, faults: &mut Faults) -> Option<QueueSettings> {
+    let Some(entry) = entry else {
+        faults.with_help(file.clone(), "there is no `[queue]`", QUEUE_HELP);
+        return None;
+    };
+    let mut keys = Keys::of(entry, faults)?;
+    keys.choice("engine", &[("sled", ())], faults);
+    let path = keys.path("path", folder, faults);
+    if path.is_none() && keys.entry("path").is_none() {
+        faults.with_help(keys.span().clone(), "`[queue]` needs `path`", QUEUE_HELP);
+    }
+    let dedup_window = keys.duration("dedup_window", faults);
+    let window = dedup_window.as_ref().map_or(DEDUP_WINDOW, |at| at.value);
+    let settings = QueueSettings {
+        path: path.map(|path| path.value).unwrap_or_default(),
+        allow_volatile: keys.flag("allow_volatile", faults).is_some_and(|flag| flag.value),
+        pending_bytes_max: keys.bytes("max_pending_bytes", faults).map_or(PENDING_BYTES_MAX, |at| at.value),
+        free_bytes_min: keys.bytes("min_free_bytes", faults).map_or(FREE_BYTES_MIN, |at| at.value),
+        dedup_window: window,
+        history_keep: history_keep(&mut keys, window, faults),
+    };
+    keys.finish("`[queue]`", faults);
+    Some(settings)
+}
+
+fn history_keep(keys: &mut Keys<'_>, window: Duration, faults: &mut Faults) -> Duration {
+    let default = HISTORY_KEEP.max(window);
+    let Some(mut history) = keys.entry("history").and_then(|entry| Keys::of(entry, faults)) else { return default };
+    let keep = history.duration("keep", faults);
+    history.finish("`history`", faults);
+    if let Some(keep) = keep.as_ref().filter(|keep| keep.value < window) {
+        let message = format!("`history.keep` is shorter than `dedup_window` ({})", written(window));
+        faults.with_help(keep.span.clone(), message, "a duplicate is answered with the first one's status");
+    }
+    keep.map_or(default, |keep| keep.value)
+}
+
+/// 64 hex digits.
+pub(super) fn digest(key: &str, text: &Text, faults: &mut Faults) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    match hex::decode_to_slice(&text.value, &mut digest) {
+        Ok(()) => Some(digest),
+        Err(_) => {
+            let message = format!("`{key}` must be a SHA-256 in 64 hex digits");
+            faults.with_help(text.span.clone(), message, "`capi-relay token` makes a token and prints its SHA-256");
+            None
+        }
+    }
+}
+
+/// Stands where there is no right one, in a configuration that is refused for it.
+const LISTEN_UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// A batch of 1,000 conversions of 4 KB.
+const BODY_BYTES_MAX: usize = 4 << 20;
+const BODY_BYTES_LIMIT: u64 = 64 << 20;
+/// Each costs a descriptor and some 20 KB.
+const CONNECTIONS_MAX: usize = 10_000;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer than the 60 s that load balancers keep an idle connection, so that they close first.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Within the 30 s that container platforms leave between SIGTERM and SIGKILL.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+const PENDING_BYTES_MAX: u64 = 8 << 30;
+const FREE_BYTES_MIN: u64 = 256 << 20;
+const DEDUP_WINDOW: Duration = Duration::from_secs(72 * 3600);
+const HISTORY_KEEP: Duration = Duration::from_secs(7 * 86_400);
+
+const SERVER_HELP: &str = "for a trial: `listen = \"127.0.0.1:8443\"` and `tls = { self_signed = true }`";
+const TLS_HELP: &str = "`tls = { cert = \"tls.crt\", key = \"tls.key\" }`, or `{ self_signed = true }` for a trial";
+const PLAINTEXT_HELP: &str =
+    "use `tls`, listen on 127.0.0.1, or set `behind_proxy = true` where a proxy in front ends TLS";
+const QUEUE_HELP: &str = "`path = \"/var/lib/capi-relay\"`: a folder on a disk that survives a restart";

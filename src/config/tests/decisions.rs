@@ -1,0 +1,126 @@
+//! What a conversion is owed: the order in which destinations are asked, and the reasons.
+
+use super::*;
+use crate::conversion::{Conversion, ConversionId, Meta};
+
+/// The decision, in words, of a destination with these further keys over a conversion with these further members.
+#[track_caller]
+fn check(keys: &str, members: &str, expected: &str) {
+    let config = right(&with(&format!("{PARTNER}{keys}\n")));
+    let (conversion, meta) = conversion(members);
+    let decision = config.destinations[0].decide(Scope { conversion: &conversion, meta: &meta });
+    assert_eq!(words(&decision), expected, "{keys} / {members}");
+}
+
+fn words(decision: &Decision<'_>) -> String {
+    match decision {
+        Decision::Send(operation) => format!("send {}", operation.name),
+        Decision::Skipped(reason) => format!("skipped: {reason}"),
+        Decision::Withheld(reason) => format!("withheld: {reason}"),
+        Decision::Unsupported(reason) => format!("unsupported: {reason}"),
+    }
+}
+
+fn conversion(members: &str) -> (Conversion, Meta) {
+    let body = format!(r#"{{"time": "2026-11-21T10:00:00Z", "order_id": "o-1"{members}}}"#);
+    let conversion = Conversion::parse(body.as_bytes(), "generated").unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    let meta = Meta::new(ConversionId::new(0, [0; 10]), "acme".into(), None, &conversion);
+    (conversion, meta)
+}
+
+const REFUND: &str = r#", "kind": "refund""#;
+
+#[test]
+fn a_kind_without_an_operation_is_unsupported_before_anything_else_is_asked() {
+    check("", "", "send conversion");
+    check("", REFUND, "unsupported: no operation for a conversion of kind refund");
+    let refused = format!(r#"{REFUND}, "consent": {{"tracking": false}}"#);
+    check("", &refused, "unsupported: no operation for a conversion of kind refund");
+    let refund = "[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmethod = \"DELETE\"";
+    check(refund, REFUND, "send refund");
+    check(refund, "", "send conversion");
+    check(
+        refund,
+        r#", "kind": "adjustment", "value": 1, "currency": "EUR""#,
+        "unsupported: no operation for a conversion of kind adjustment",
+    );
+}
+
+#[test]
+fn a_destination_of_named_operations_only_takes_what_they_take() {
+    let text = with("[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\n");
+    let config = right(&text);
+    let (sale, meta) = conversion("");
+    let decision = config.destinations[0].decide(Scope { conversion: &sale, meta: &meta });
+    assert_eq!(words(&decision), "skipped: no operation for a conversion of kind conversion");
+}
+
+#[test]
+fn a_refused_consent_withholds_unless_the_destination_says_otherwise() {
+    let refused = r#", "consent": {"tracking": false}"#;
+    check("", refused, "withheld: consent.tracking is false");
+    check("consent = \"carry\"", refused, "send conversion");
+    check("consent = \"ignore\"", refused, "send conversion");
+    check("", r#", "consent": {"tracking": true}"#, "send conversion");
+    check("", r#", "consent": {"ad_user_data": false}"#, "send conversion");
+    check("", &format!(r#"{refused}, "test": true"#), "withheld: consent.tracking is false");
+}
+
+#[test]
+fn a_test_conversion_goes_only_where_there_is_a_switch_for_it() {
+    check("", r#", "test": true"#, "skipped: a test conversion, and this destination has no test switch");
+    check("test = \"carry\"", r#", "test": true"#, "send conversion");
+}
+
+#[test]
+fn another_currency_than_expected_is_skipped() {
+    let euro = "expect_currency = \"EUR\"";
+    check(euro, r#", "value": 1, "currency": "EUR""#, "send conversion");
+    check(euro, r#", "value": 1, "currency": "USD""#, "skipped: currency is USD, and expect_currency is EUR");
+    check(euro, "", "send conversion");
+}
+
+#[test]
+fn the_first_operation_whose_condition_holds_is_used() {
+    let several = r#"when = "event_type == 'purchase_completed'"
+[destination.partner.operation.lead]
+url = "https://px.example.com/leads"
+when = "event_type == 'lead_created'"
+[destination.partner.operation.rest]
+url = "https://px.example.com/rest"
+when = "event_type in ['signup', 'page_view']""#;
+    check(several, "", "send conversion");
+    check(several, r#", "event_type": "lead_created""#, "send lead");
+    check(several, r#", "event_type": "page_view""#, "send rest");
+    check(
+        several,
+        r#", "event_type": "other""#,
+        "skipped: does not apply: event_type == 'purchase_completed'; event_type == 'lead_created'; \
+         event_type in ['signup', 'page_view']",
+    );
+}
+
+#[test]
+fn an_operation_that_lacks_an_optional_secret_is_unsupported() {
+    let preset = "[destination.scaleo]\npreset = \"scaleo\"\nvars.domain = \"a.example\"\nsecrets.api_key = \"${env:TOKEN}\"\n\
+                  [destination.scaleo.operation.refund]\nurl = \"https://a.example/r\"\nmap.token = \"secrets.security_token !\"\n";
+    let config = right(&with(preset));
+    let (refund, meta) = conversion(REFUND);
+    let decision = config.destinations[0].decide(Scope { conversion: &refund, meta: &meta });
+    assert_eq!(words(&decision), "unsupported: operation refund needs secrets.security_token, which is not set");
+}
+
+#[test]
+fn a_merchant_is_owed_its_own_destinations_in_the_order_of_the_file() {
+    let three = ["zulu", "alpha", "mike"].map(|name| PARTNER.replace("partner", name)).concat();
+    let chosen = with(&three).replace("dc327aa4\"\n", "dc327aa4\"\ndestinations = [\"mike\", \"zulu\"]\n");
+    let (sale, meta) = conversion("");
+    let scope = Scope { conversion: &sale, meta: &meta };
+    let plan = |text: &str| {
+        let config = right(text);
+        let plan = config.plan(&config.merchants[0], scope);
+        plan.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(plan(&with(&three)), ["zulu", "alpha", "mike"]);
+    assert_eq!(plan(&chosen), ["zulu", "mike"]);
+}

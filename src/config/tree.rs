@@ -1,0 +1,272 @@
+//! A TOML text as a tree in which every key and value knows its place, and how one tree is laid over another.
+//!
+//! Nothing is interpreted here: which keys exist and what their values mean is for the readers.
+
+use toml::de::{DeTable, DeValue};
+
+use super::files::{Files, is_credential, text_at};
+use super::interpolate::Interpolation;
+use super::report::Faults;
+use crate::mapping::{FileId, Span, Text};
+
+/// A table, in the order of the file.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    pub(super) entries: Vec<Entry>,
+}
+
+/// `key = value`.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: Text,
+    pub(super) node: Node,
+}
+
+/// A value and its place; of a table that has only a header, the header.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) span: Span,
+    pub(super) value: Value,
+}
+
+/// What TOML knows.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// `resolved`: it held a `${…}`, so it must not be repeated in a message.
+    Text {
+        text: Text,
+        resolved: bool,
+    },
+    /// A string with a `${…}` that came to nothing, which is a fault already.
+    Unresolved,
+    /// `None`: beyond 64 bits.
+    Integer(Option<i64>),
+    Float,
+    Bool(bool),
+    Datetime,
+    List(Vec<Node>),
+    Table(Table),
+}
+
+impl Value {
+    /// With its article, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Value::Text { .. } | Value::Unresolved => "a string",
+            Value::Integer(_) => "a whole number",
+            Value::Float => "a decimal number",
+            Value::Bool(_) => "a boolean",
+            Value::Datetime => "a date",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+        }
+    }
+
+    pub(super) fn as_table(&self) -> Option<&Table> {
+        if let Value::Table(table) = self { Some(table) } else { None }
+    }
+}
+
+impl Table {
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key.value == key)
+    }
+
+    pub(super) fn table(&self, key: &str) -> Option<&Table> {
+        self.entry(key).and_then(|entry| entry.node.value.as_table())
+    }
+
+    pub(super) fn table_mut(&mut self, key: &str) -> Option<&mut Table> {
+        let entry = self.entries.iter_mut().find(|entry| entry.key.value == key)?;
+        if let Value::Table(table) = &mut entry.node.value { Some(table) } else { None }
+    }
+
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.key.value == key)?;
+        Some(self.entries.remove(at))
+    }
+
+    /// Lays `over` on this table: tables are laid on tables key by key, anything else takes the old one's place, and
+    /// what is new comes last.
+    pub(super) fn lay(&mut self, over: Table) {
+        for entry in over.entries {
+            match self.entries.iter_mut().find(|old| old.key.value == entry.key.value) {
+                Some(old) => old.lay(entry),
+                None => self.entries.push(entry),
+            }
+        }
+    }
+
+    /// Keeps literal credentials out of excerpts: whatever stands under `secrets` or `auth`, or under a name that says so.
+    /// What is only a reference (`${env:TOKEN}`, `{secrets.token}`) stays readable.
+    pub(super) fn hide_credentials(&self, inside: bool, files: &mut Files) {
+        for entry in &self.entries {
+            let name = entry.key.value.as_str();
+            let here = match entry.node.value {
+                Value::Table(_) => inside || name == "auth" || name == "secrets",
+                Value::Text { .. }
+                | Value::Unresolved
+                | Value::Integer(_)
+                | Value::Float
+                | Value::Bool(_)
+                | Value::Datetime
+                | Value::List(_) => (inside && name != "name") || name == "auth" || is_credential(name),
+            };
+            entry.node.hide_credentials(here, files);
+        }
+    }
+
+    /// `a = { b = 1 }` becomes `"a.b" = 1`: how output fields may be written either way.
+    pub(super) fn flatten(&mut self, files: &Files) {
+        let mut flat = Vec::with_capacity(self.entries.len());
+        for entry in std::mem::take(&mut self.entries) {
+            let Entry { key, node: Node { span, value } } = entry;
+            match value {
+                Value::Table(mut table) => {
+                    table.flatten(files);
+                    flat.extend(
+                        table
+                            .entries
+                            .into_iter()
+                            .map(|inner| Entry { key: dotted(&key, &inner.key, files), node: inner.node }),
+                    );
+                }
+                value @ (Value::Text { .. }
+                | Value::Unresolved
+                | Value::Integer(_)
+                | Value::Float
+                | Value::Bool(_)
+                | Value::Datetime
+                | Value::List(_)) => flat.push(Entry { key, node: Node { span, value } }),
+            }
+        }
+        self.entries = flat;
+    }
+}
+
+impl Node {
+    fn hide_credentials(&self, inside: bool, files: &mut Files) {
+        match &self.value {
+            Value::Text { text, .. } => {
+                let written = files.text(self.span.file).get(self.span.range.clone()).unwrap_or_default();
+                if inside && !is_reference(written) {
+                    files.hide(&text.span);
+                }
+                files.hide_in_url(text);
+            }
+            Value::Integer(_) | Value::Float | Value::Datetime => {
+                if inside {
+                    files.hide(&self.span);
+                }
+            }
+            Value::List(list) => list.iter().for_each(|node| node.hide_credentials(inside, files)),
+            Value::Table(table) => table.hide_credentials(inside, files),
+            Value::Bool(_) | Value::Unresolved => {}
+        }
+    }
+}
+
+/// Whether a string, with its quotes, is one `${…}`, or a template or expression that names a secret.
+fn is_reference(written: &str) -> bool {
+    let inner = written.trim_matches(['"', '\'']);
+    let whole = inner.starts_with("${") && inner.ends_with('}') && inner.matches('}').count() == 1;
+    whole || inner.contains("secrets.")
+}
+
+impl Entry {
+    /// Takes the place of an entry of the same key.
+    fn lay(&mut self, over: Entry) {
+        let whole = REPLACED_WHOLE.contains(&self.key.value.as_str());
+        match (&mut self.node.value, over.node.value) {
+            (Value::Table(under), Value::Table(table)) if !whole => under.lay(table),
+            (place, value) => {
+                *place = value;
+                self.node.span = over.node.span;
+                self.key = over.key;
+            }
+        }
+    }
+}
+
+/// The key `a.b`, underlined as one where the file has it as one.
+fn dotted(outer: &Text, inner: &Text, files: &Files) -> Text {
+    let value = format!("{}.{}", outer.value, inner.value);
+    let range = outer.span.range.start..inner.span.range.end;
+    let file = inner.span.file;
+    if outer.span.file == file && files.text(file).get(range.clone()) == Some(value.as_str()) {
+        return Text { value, span: Span { file, range }, verbatim: true };
+    }
+    Text { value, span: inner.span.clone(), verbatim: false }
+}
+
+/// Builds trees from texts.
+pub(super) struct Builder<'a, 'e> {
+    pub(super) files: &'a mut Files,
+    pub(super) faults: &'a mut Faults,
+    /// `None`: `${…}` is ordinary text (presets).
+    pub(super) interpolation: Option<&'a Interpolation<'e>>,
+}
+
+impl Builder<'_, '_> {
+    /// The tree of a text already kept; syntax errors are faults and end the reading of that text.
+    pub(super) fn parse(&mut self, file: FileId) -> Option<Table> {
+        let source = self.files.text(file).to_owned();
+        let (tree, errors) = DeTable::parse_recoverable(&source);
+        if errors.is_empty() {
+            let table = self.table(file, &source, tree.get_ref());
+            table.hide_credentials(false, self.files);
+            return Some(table);
+        }
+        self.files.hide_by_words(file);
+        for error in errors {
+            let end = source.len();
+            let range = error.span().unwrap_or(end..end);
+            self.faults.at(Span { file, range }, format!("TOML: {}", error.message()));
+        }
+        None
+    }
+
+    fn table(&mut self, file: FileId, source: &str, table: &DeTable<'_>) -> Table {
+        let mut sorted: Vec<_> = table.iter().collect();
+        sorted.sort_by_key(|(key, _)| key.span().start);
+        let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+            let name: &std::borrow::Cow<'_, str> = key.get_ref();
+            let key = text_at(file, source, &key.span(), name);
+            let range = value.span();
+            Entry { key, node: Node { value: self.value(file, source, value), span: Span { file, range } } }
+        };
+        Table { entries: sorted.into_iter().map(entry).collect() }
+    }
+
+    fn value(&mut self, file: FileId, source: &str, value: &toml::Spanned<DeValue<'_>>) -> Value {
+        match value.get_ref() {
+            DeValue::String(string) => {
+                let text = text_at(file, source, &value.span(), string);
+                let whole = Span { file, range: value.span() };
+                let Some(interpolation) = self.interpolation.filter(|_| text.value.contains("${")) else {
+                    return Value::Text { text, resolved: false };
+                };
+                match interpolation.resolve(&text, &whole, self.files, self.faults) {
+                    Some(text) => Value::Text { text, resolved: true },
+                    None => Value::Unresolved,
+                }
+            }
+            DeValue::Integer(integer) => Value::Integer(i64::from_str_radix(integer.as_str(), integer.radix()).ok()),
+            DeValue::Float(_) => Value::Float,
+            DeValue::Boolean(value) => Value::Bool(*value),
+            DeValue::Datetime(_) => Value::Datetime,
+            DeValue::Array(array) => {
+                let node = |item: &toml::Spanned<DeValue<'_>>| Node {
+                    span: Span { file, range: item.span() },
+                    value: self.value(file, source, item),
+                };
+                Value::List(array.iter().map(node).collect())
+            }
+            DeValue::Table(table) => Value::Table(self.table(file, source, table)),
+        }
+    }
+}
+
+/// Tables whose keys make sense only together: laying one over another replaces it.
+const REPLACED_WHOLE: [&str; 3] = ["auth", "tls", "wait_header"];

@@ -1,0 +1,69 @@
+//! The rules across fields. They speak only when the fields that they rest on were right themselves.
+
+use super::problem::{Path, Problems};
+use super::schema::{ITEM_PREFIX, ROWS_TOP, SCHEMA, place};
+use super::values::Values;
+use super::{EventKind, Item, Value};
+
+pub(super) const EVENT_ID: usize = place("event_id");
+pub(super) const KIND: usize = place("kind");
+pub(super) const EVENT_TYPE: usize = place("event_type");
+pub(super) const TIME: usize = place("time");
+pub(super) const VALUE: usize = place("value");
+pub(super) const CURRENCY: usize = place("currency");
+pub(super) const TEST: usize = place("test");
+pub(super) const ORDER_ID: usize = place("order_id");
+pub(super) const TRACKING: usize = place("consent.tracking");
+pub(super) const CUSTOM: usize = place("custom");
+pub(super) const ITEM_CUSTOM: usize = place("items[].custom") - ROWS_TOP;
+
+/// The kind as given, or as it is when none is given; `None` when what was given was refused.
+pub(super) fn kind(values: &Values<ROWS_TOP>) -> Option<EventKind> {
+    match values.at(KIND) {
+        Some(Value::Text(word)) => EventKind::parse(word),
+        Some(_) => None,
+        None => (!values.named(KIND)).then_some(EventKind::Conversion),
+    }
+}
+
+/// Every rule across fields.
+pub(super) fn check(values: &Values<ROWS_TOP>, items: &[Item], problems: &mut Problems) {
+    let kind = kind(values);
+    let mut first_amount = None;
+    amounts(values, items, |path, negative| {
+        if negative && matches!(kind, Some(EventKind::Conversion | EventKind::Adjustment)) {
+            problems.push(path, "must not be negative: only a refund may be");
+        }
+        first_amount.get_or_insert_with(|| path.pointer());
+    });
+    if let (Some(amount), false) = (first_amount, values.named(CURRENCY)) {
+        problems.push(&Path::ROOT.member("currency"), format!("is required, because there is an amount at {amount}"));
+    }
+    let later = matches!(kind, Some(EventKind::Refund | EventKind::Adjustment));
+    if later && !values.named(ORDER_ID) && !values.named(EVENT_ID) {
+        let detail = "is required in a refund or adjustment, to name the earlier conversion (event_id will do as well)";
+        problems.push(&Path::ROOT.member("order_id"), detail);
+    }
+    if kind == Some(EventKind::Adjustment) && !values.named(VALUE) {
+        problems.push(&Path::ROOT.member("value"), "is required in an adjustment: the new absolute total");
+    }
+}
+
+/// Hands over the place of every amount, and whether it is negative.
+fn amounts(values: &Values<ROWS_TOP>, items: &[Item], mut each: impl FnMut(&Path<'_>, bool)) {
+    for (place, value) in values.iter() {
+        let (Value::Money(amount), Some(field)) = (value, SCHEMA.get(place)) else { continue };
+        match field.path.split_once('.') {
+            None => each(&Path::ROOT.member(field.path), amount.is_negative()),
+            Some((group, name)) => each(&Path::ROOT.member(group).member(name), amount.is_negative()),
+        }
+    }
+    for (index, item) in items.iter().enumerate() {
+        for (place, value) in item.values.iter() {
+            let row = place.saturating_add(ROWS_TOP);
+            let (Value::Money(amount), Some(field)) = (value, SCHEMA.get(row)) else { continue };
+            let name = field.path.strip_prefix(ITEM_PREFIX).unwrap_or(field.path);
+            each(&Path::ROOT.member("items").element(index).member(name), amount.is_negative());
+        }
+    }
+}

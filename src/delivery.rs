@@ -1,0 +1,193 @@
+//! Delivery: takes what is due from the queue and brings it to the destinations.
+//!
+//! One bounded worker pool per destination (`pool`); nothing is shared between two destinations but the queue, so one that
+//! hangs, refuses or is slow costs the others nothing. A delivery is rendered anew for every attempt, from the stored
+//! conversion and the configuration (`attempt`), sent by the destination's own HTTP client (`client`), and what came back
+//! is judged by one pure function (`judge`). Whether anything may be sent is decided by `gate` (breaker, suspension,
+//! requested waits), `limiter` (rate) and `concurrency`, all three without a clock of their own.
+//!
+//! Promises: no more than `limits.rate` and `limits.concurrency`; no attempt while a destination asked to wait, is
+//! suspended, or its breaker is open; every end of an attempt is recorded in the queue; a panic ends one delivery, which
+//! returns to the queue; every task has ended when [`Pools::run`] returns.
+//!
+//! Never: calls a request *not sent* whose answer may only be lost; follows a redirect; keeps, shows or logs a credential
+//! or a control character of an answer.
+
+mod attempt;
+mod backoff;
+mod board;
+mod client;
+mod concurrency;
+mod excerpt;
+mod gate;
+mod judge;
+mod limiter;
+mod metrics;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Destination};
+use crate::conversion::DestinationName;
+use crate::queue::{Clock, Queue};
+pub use client::SetupError;
+use metrics::Metrics;
+use pool::Pool;
+
+/// Handle to the pools: runs them, shows them, pauses and resumes them. Cheap to clone.
+#[derive(Clone)]
+pub struct Pools(Arc<Inner>);
+
+struct Inner {
+    pools: Vec<Arc<Pool>>,
+    metrics: Metrics,
+    drain: Duration,
+}
+
+/// What is shown of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolState {
+    /// Which.
+    pub destination: DestinationName,
+    /// Whether it is sent to.
+    pub state: Activity,
+    /// Since when, Unix time.
+    pub since_ms: u64,
+    /// Why it is not active.
+    pub reason: Option<String>,
+    /// Attempts that may be in flight now.
+    pub concurrency: usize,
+    /// Attempts in flight.
+    pub in_flight: usize,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// Whether a destination is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activity {
+    /// Yes.
+    Active,
+    /// A person stopped it.
+    Paused,
+    /// It refused our credential; one probe each minute.
+    Suspended,
+    /// It failed too often in a row; one probe after each pause.
+    Open,
+}
+
+impl Activity {
+    /// Every state.
+    pub const ALL: [Activity; 4] = [Activity::Active, Activity::Paused, Activity::Suspended, Activity::Open];
+
+    /// As the admin API and the metrics write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Activity::Active => "active",
+            Activity::Paused => "paused",
+            Activity::Suspended => "suspended",
+            Activity::Open => "open",
+        }
+    }
+}
+
+/// A destination's HTTP client cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("destination {destination}: no HTTP client")]
+pub struct ClientError {
+    /// Whose.
+    pub destination: DestinationName,
+    /// Why.
+    pub source: SetupError,
+}
+
+impl Pools {
+    /// Builds a pool per destination; connects to nobody.
+    ///
+    /// # Errors
+    /// When a `ca_file` holds no usable certificate.
+    pub fn new(config: &Arc<Config>, queue: Queue, clock: Clock) -> Result<Pools, ClientError> {
+        let metrics = Metrics::default();
+        let families = metrics.clone();
+        let build = move |destination: &Arc<Destination>| {
+            let name = &destination.name;
+            Pool::new(destination, queue.clone(), clock.clone(), families.of(name))
+                .map(Arc::new)
+                .map_err(|source| ClientError { destination: name.clone(), source })
+        };
+        let pools = config.destinations.iter().map(build).collect::<Result<_, _>>()?;
+        Ok(Pools(Arc::new(Inner { pools, metrics, drain: config.server.drain_timeout })))
+    }
+
+    /// Delivers until `shutdown`, then finishes attempts in hand (up to `server.drain_timeout`), ends the others and
+    /// returns.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut running = JoinSet::new();
+        let start = |running: &mut JoinSet<()>, pool: &Arc<Pool>| {
+            let pool = Arc::clone(pool);
+            running.spawn(pool.run(shutdown.clone(), self.0.drain)).id()
+        };
+        let mut ids: Vec<_> = self.0.pools.iter().map(|pool| (start(&mut running, pool), pool)).collect();
+        while let Some(ended) = running.join_next_with_id().await {
+            let Err(error) = ended else { continue };
+            // A fault of the loop itself must not stop a destination for good: it begins anew.
+            if let Some((id, pool)) = ids.iter_mut().find(|(id, _)| *id == error.id()) {
+                tracing::error!(destination = %pool.destination.name, "delivery pool panicked and is started again");
+                pool.instruments.panics.inc();
+                *id = start(&mut running, pool);
+            }
+        }
+    }
+
+    /// What is shown of every destination, in configuration order.
+    pub fn states(&self) -> Vec<PoolState> {
+        self.0.pools.iter().map(|pool| state(pool)).collect()
+    }
+
+    /// Stops sending to a destination: its work stays queued, attempts in flight end. `None`: there is no such
+    /// destination.
+    pub fn pause(&self, destination: &str, reason: String) -> Option<PoolState> {
+        let pool = self.pool(destination)?;
+        pool.board.pause(reason, pool.clock.unix_ms());
+        pool.show();
+        Some(state(pool))
+    }
+
+    /// Sends again; a suspended or open destination is probed at once. `None`: there is no such destination.
+    pub fn resume(&self, destination: &str) -> Option<PoolState> {
+        let pool = self.pool(destination)?;
+        pool.board.resume();
+        pool.show();
+        Some(state(pool))
+    }
+
+    /// Registers `capi_relay_deliveries_total`, `…_attempt_seconds`, `…_delivery_seconds`, `…_destination_state`,
+    /// `…_concurrency`, `…_in_flight`, `…_limiter_wait_seconds_total` and `…_delivery_panics_total`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry);
+    }
+
+    fn pool(&self, destination: &str) -> Option<&Arc<Pool>> {
+        self.0.pools.iter().find(|pool| pool.destination.name.as_str() == destination)
+    }
+}
+
+fn state(pool: &Pool) -> PoolState {
+    let mark = pool.board.mark();
+    PoolState {
+        destination: pool.destination.name.clone(),
+        state: mark.activity,
+        since_ms: mark.since_ms,
+        reason: mark.reason,
+        concurrency: usize::try_from(pool.instruments.concurrency.get()).unwrap_or_default(),
+        in_flight: usize::try_from(pool.instruments.in_flight.get()).unwrap_or_default(),
+        last_error: pool.board.last_error(),
+    }
+}

@@ -1,0 +1,261 @@
+//! One delivery: from what is stored to a request, and from an answer to what the queue records.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::{asked_wait, backoff};
+use super::client;
+use super::gate::{Health, PROBE_EVERY};
+use super::judge::{Body, Judgement, Transmission, health, judge};
+use super::pool::Pool;
+use crate::config::{Decision, Judge, OnAmbiguous};
+use crate::conversion::Refusal;
+use crate::mapping::{Scope, Secrets, Unmappable};
+use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
+
+/// A delivery that is to be sent.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    request: http::Request<Full<Bytes>>,
+    /// Which of the destination's operations it is.
+    pub(super) operation: usize,
+    /// The credential that goes with it, to be found again in an echo.
+    authorization: Option<HeaderValue>,
+}
+
+/// How an attempt ended, as far as the pool must know.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// What it says about the destination.
+    pub(super) health: Health,
+    /// How long the destination asked everybody to wait.
+    pub(super) hold: Option<Duration>,
+    /// When it began.
+    pub(super) begun: Instant,
+    /// What went wrong, for a person.
+    pub(super) error: Option<String>,
+}
+
+impl Pool {
+    /// The request of a delivery, or what becomes of it without one. The configuration may have changed since it was
+    /// accepted, so everything is decided anew.
+    pub(super) fn prepare(&self, delivery: &Delivery) -> Result<Prepared, Outcome> {
+        let conversion = delivery.conversion().map_err(|refusal| dead(DeadKind::Unmappable, refused(&refusal)))?;
+        let now_ms = self.clock.unix_ms();
+        if let Some(max_age) = self.destination.max_age {
+            let happened_ms = u64::try_from(conversion.time().instant().as_millisecond()).unwrap_or(0);
+            if Duration::from_millis(now_ms.saturating_sub(happened_ms)) > max_age {
+                return Err(dead(DeadKind::Expired, format!("older than max_age ({} s)", max_age.as_secs())));
+            }
+        }
+        // The first attempt is always made: what waited out a long stop, or was replayed, was never tried.
+        if delivery.attempt() > 1 && now_ms >= self.give_up_at_ms(delivery) {
+            return Err(dead(
+                DeadKind::Exhausted,
+                format!("not delivered within {} s", self.destination.retry.give_up_after.as_secs()),
+            ));
+        }
+        let scope = Scope { conversion: &conversion, meta: delivery.meta() };
+        let operation = match self.destination.decide(scope) {
+            Decision::Send(operation) => operation,
+            Decision::Skipped(reason) => return Err(Outcome::Skipped { reason }),
+            Decision::Withheld(reason) => return Err(Outcome::Withheld { reason }),
+            Decision::Unsupported(reason) => return Err(Outcome::Unsupported { reason }),
+        };
+        let unmappable = |unmappable: Unmappable| dead(DeadKind::Unmappable, unmappable.to_string());
+        let request = operation.request.render(scope, Secrets::Revealed).map_err(unmappable)?;
+        let request = client::assemble(request).map_err(unmappable)?;
+        let index = self.destination.operations.iter().position(|known| std::ptr::eq(known, operation));
+        let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+        Ok(Prepared { request, operation: index.unwrap_or_default(), authorization })
+    }
+
+    /// Records what becomes of a delivery that needs no request.
+    pub(super) fn settle_unsent(&self, delivery: &Delivery, outcome: Outcome) {
+        self.instruments.count(unsent_label(&outcome));
+        self.log_dead(delivery, &outcome, None);
+        self.queue.settle(delivery, outcome, None);
+    }
+
+    /// Sends, judges and settles one delivery.
+    pub(super) async fn attempt(
+        self: Arc<Self>,
+        delivery: Arc<Delivery>,
+        prepared: Prepared,
+        stop: CancellationToken,
+    ) -> Report {
+        let Prepared { request, operation, authorization } = prepared;
+        let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
+        let transmission = self.client.send(request, &stop).await;
+        let duration = begun.elapsed();
+        let judge_by = self.judge_of(operation);
+        let judgement = judge(judge_by, &transmission);
+        let sent = authorization.as_ref().and_then(|value| value.to_str().ok());
+        let hold = self.asked_hold(judge_by, judgement, &transmission);
+        let trouble = (!judgement.is_success()).then(|| self.mask.clean(&transmission.summary(), sent));
+        let reason = trouble.as_deref().unwrap_or_default();
+        let outcome = match judgement {
+            Judgement::Delivered => Outcome::Delivered { captured: self.captured(judge_by, &transmission, sent) },
+            Judgement::Duplicate => Outcome::Duplicate { captured: self.captured(judge_by, &transmission, sent) },
+            Judgement::Retry => self.again(&delivery, reason, hold, &stop),
+            Judgement::Unknown => match self.destination.on_ambiguous {
+                OnAmbiguous::Retry => self.again(&delivery, reason, hold, &stop),
+                OnAmbiguous::DeadLetter => dead(DeadKind::Unknown, reason.to_owned()),
+            },
+            Judgement::Suspended => {
+                Outcome::Retry { due_ms: later_ms(self.clock.unix_ms(), PROBE_EVERY), spent: false }
+            }
+            Judgement::Rejected => dead(DeadKind::Rejected, reason.to_owned()),
+        };
+        let record = Attempt {
+            at_ms,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            status: transmission.status().map(|status| status.as_u16()),
+            verdict: judgement.into(),
+            excerpt: self.excerpt(&transmission, sent),
+        };
+        self.instruments.attempt.observe(duration.as_secs_f64());
+        self.conclude(&delivery, outcome, record);
+        Report { health: health(judgement, &transmission), hold, begun, error: trouble }
+    }
+
+    /// Counts, logs and records the end of an attempt.
+    fn conclude(&self, delivery: &Delivery, outcome: Outcome, record: Attempt) {
+        self.instruments.count(record.verdict.as_str());
+        match &outcome {
+            Outcome::Delivered { .. } | Outcome::Duplicate { .. } => {
+                let waited_ms = self.clock.unix_ms().saturating_sub(delivery.meta().id.unix_ms());
+                self.instruments.delivery.observe(Duration::from_millis(waited_ms).as_secs_f64());
+            }
+            Outcome::Dead { kind: DeadKind::Exhausted, .. } => self.instruments.count(EXHAUSTED),
+            Outcome::Dead { .. } | Outcome::Retry { .. } => {}
+            Outcome::Skipped { .. } | Outcome::Withheld { .. } | Outcome::Unsupported { .. } => {}
+        }
+        tracing::debug!(
+            destination = %self.destination.name, id = %delivery.meta().id, attempt = delivery.attempt(),
+            verdict = record.verdict.as_str(), status = record.status, duration_ms = record.duration_ms, "attempt ended"
+        );
+        self.log_dead(delivery, &outcome, record.status);
+        self.queue.settle(delivery, outcome, Some(record));
+    }
+
+    /// Another attempt after the backoff, and not before the destination wants one; a dead letter when that is too
+    /// late. A stop of the relay costs the delivery nothing: it is due at once, and no attempt is spent.
+    fn again(&self, delivery: &Delivery, reason: &str, hold: Option<Duration>, stop: &CancellationToken) -> Outcome {
+        let now_ms = self.clock.unix_ms();
+        if stop.is_cancelled() {
+            return Outcome::Retry { due_ms: now_ms, spent: false };
+        }
+        let wait = backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng()).max(hold.unwrap_or_default());
+        let due_ms = later_ms(now_ms, wait);
+        if due_ms < self.give_up_at_ms(delivery) {
+            return Outcome::Retry { due_ms, spent: true };
+        }
+        let seconds = self.destination.retry.give_up_after.as_secs();
+        dead(DeadKind::Exhausted, format!("{reason}; given up at attempt {}, {seconds} s are over", delivery.attempt()))
+    }
+
+    /// A delivery whose code panicked: counted as an attempt, so that it is given up in the end.
+    pub(super) fn settle_panicked(&self, delivery: &Delivery) {
+        self.instruments.panics.inc();
+        let (destination, id) = (&self.destination.name, delivery.meta().id);
+        tracing::error!(%destination, %id, attempt = delivery.attempt(), "delivery panicked");
+        let wait = backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng());
+        let due_ms = later_ms(self.clock.unix_ms(), wait);
+        self.queue.settle(delivery, Outcome::Retry { due_ms, spent: true }, None);
+    }
+
+    /// When a delivery is given up: counted from its receipt.
+    fn give_up_at_ms(&self, delivery: &Delivery) -> u64 {
+        later_ms(delivery.meta().id.unix_ms(), self.destination.retry.give_up_after)
+    }
+
+    /// A wait is believed only of an answer that asks for a repeat: a good one carries the same header for information.
+    fn asked_hold(&self, judge: &Judge, judgement: Judgement, transmission: &Transmission) -> Option<Duration> {
+        let Transmission::Answered { answer, .. } = transmission else { return None };
+        let header = judge.wait_header.as_ref();
+        (judgement == Judgement::Retry).then(|| asked_wait(answer.headers(), header, self.clock.unix_ms())).flatten()
+    }
+
+    fn captured(&self, judge: &Judge, transmission: &Transmission, sent: Option<&str>) -> BTreeMap<String, String> {
+        let Transmission::Answered { answer, .. } = transmission else { return BTreeMap::new() };
+        let take = |(name, capture): &(String, crate::mapping::Capture)| {
+            let value = self.mask.excerpt(capture.take(answer)?.as_bytes(), sent)?;
+            Some((name.clone(), value))
+        };
+        judge.capture.iter().filter_map(take).collect()
+    }
+
+    /// The head of the answer, or what happened instead of one.
+    fn excerpt(&self, transmission: &Transmission, sent: Option<&str>) -> Option<String> {
+        match transmission {
+            Transmission::Answered { answer, body: Body::Broken } => self.mask.torn_excerpt(answer.body(), sent),
+            Transmission::Answered { answer, body: Body::Whole | Body::Head } => self.mask.excerpt(answer.body(), sent),
+            Transmission::NotSent(_) | Transmission::Unanswered(_) => {
+                self.mask.excerpt(transmission.summary().as_bytes(), sent)
+            }
+        }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is a position in this very list, which never changes")]
+    fn judge_of(&self, operation: usize) -> &Judge {
+        &self.destination.operations[operation].judge
+    }
+
+    /// A dead letter may need a person.
+    fn log_dead(&self, delivery: &Delivery, outcome: &Outcome, status: Option<u16>) {
+        let Outcome::Dead { kind, reason } = outcome else { return };
+        let (destination, id) = (&self.destination.name, delivery.meta().id);
+        tracing::warn!(%destination, %id, ?kind, status, reason, "dead letter");
+    }
+}
+
+/// Label of a delivery given up for good, beside its last attempt's own verdict.
+const EXHAUSTED: &str = "exhausted";
+
+/// How a delivery that needed no request is counted.
+fn unsent_label(outcome: &Outcome) -> &'static str {
+    let verdict = match outcome {
+        Outcome::Delivered { .. } => Verdict::Delivered,
+        Outcome::Duplicate { .. } => Verdict::Duplicate,
+        Outcome::Retry { .. } => Verdict::Retry,
+        Outcome::Skipped { .. } => Verdict::Skipped,
+        Outcome::Withheld { .. } => Verdict::Withheld,
+        Outcome::Unsupported { .. } => Verdict::Unsupported,
+        Outcome::Dead { kind, .. } => match kind {
+            DeadKind::Rejected => Verdict::Rejected,
+            DeadKind::Unknown => Verdict::Unknown,
+            DeadKind::Unmappable => Verdict::Unmappable,
+            DeadKind::Expired => Verdict::Expired,
+            DeadKind::Exhausted => return EXHAUSTED,
+        },
+    };
+    verdict.as_str()
+}
+
+fn dead(kind: DeadKind, reason: String) -> Outcome {
+    Outcome::Dead { kind, reason }
+}
+
+/// Why a stored conversion is none for this version: places and rules, never values.
+fn refused(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Malformed(error) => format!("the stored conversion cannot be read: {error}"),
+        Refusal::Invalid(problems) => {
+            let problems: Vec<String> =
+                problems.iter().map(|problem| format!("{} {}", problem.pointer, problem.detail)).collect();
+            format!("the stored conversion is no longer valid: {}", problems.join("; "))
+        }
+    }
+}
+
+fn later_ms(from_ms: u64, wait: Duration) -> u64 {
+    from_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+}

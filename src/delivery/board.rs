@@ -1,0 +1,143 @@
+//! What is shown of a destination, and where a person pauses and resumes it.
+//!
+//! The pool writes, the admin API reads and gives its two orders; neither waits for the other.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Activity;
+use super::gate::Cause;
+
+/// What is shown of one destination.
+#[derive(Debug)]
+pub(super) struct Board {
+    shown: Mutex<Shown>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Shown {
+    paused: Option<Mark>,
+    gate: Mark,
+    last_error: Option<String>,
+    probe: bool,
+}
+
+/// A state, since when, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The state.
+    pub(super) activity: Activity,
+    /// Unix time.
+    pub(super) since_ms: u64,
+    /// Why; nothing for an active destination.
+    pub(super) reason: Option<String>,
+}
+
+/// What a person ordered, as far as the pool must act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Orders {
+    /// Nothing may be sent.
+    pub(super) paused: bool,
+    /// A probe is wanted at once.
+    pub(super) probe: bool,
+}
+
+impl Board {
+    /// An active destination.
+    pub(super) fn new(now_ms: u64) -> Board {
+        let gate = Mark { activity: Activity::Active, since_ms: now_ms, reason: None };
+        Board {
+            shown: Mutex::new(Shown { paused: None, gate, last_error: None, probe: false }),
+            changed: Notify::new(),
+        }
+    }
+
+    /// A person pauses it.
+    pub(super) fn pause(&self, reason: String, now_ms: u64) {
+        let mut shown = self.lock();
+        shown.paused.get_or_insert(Mark { activity: Activity::Paused, since_ms: now_ms, reason: Some(reason) });
+        drop(shown);
+        self.changed.notify_one();
+    }
+
+    /// A person resumes it: a suspended or open one is probed at once.
+    pub(super) fn resume(&self) {
+        let mut shown = self.lock();
+        shown.paused = None;
+        shown.probe = true;
+        drop(shown);
+        self.changed.notify_one();
+    }
+
+    /// Waits for an order.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What was ordered; a wanted probe is reported once.
+    pub(super) fn orders(&self) -> Orders {
+        let mut shown = self.lock();
+        Orders { paused: shown.paused.is_some(), probe: std::mem::take(&mut shown.probe) }
+    }
+
+    /// The pool's gate is barred for this cause, or passing. Returns whether that is new.
+    pub(super) fn gate(&self, cause: Option<Cause>, reason: &str, now_ms: u64) -> bool {
+        let activity = match cause {
+            None => Activity::Active,
+            Some(Cause::Open) => Activity::Open,
+            Some(Cause::Suspended) => Activity::Suspended,
+        };
+        let mut shown = self.lock();
+        let new = shown.gate.activity != activity;
+        if new {
+            shown.gate = Mark { activity, since_ms: now_ms, reason: cause.map(|_| reason.to_owned()) };
+        }
+        new
+    }
+
+    /// The last thing that went wrong.
+    pub(super) fn error(&self, error: String) {
+        self.lock().last_error = Some(error);
+    }
+
+    /// The state to show: a pause covers what the gate says.
+    pub(super) fn mark(&self) -> Mark {
+        let shown = self.lock();
+        shown.paused.as_ref().unwrap_or(&shown.gate).clone()
+    }
+
+    /// The last thing that went wrong.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.lock().last_error.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_covers_a_suspension_and_a_resume_uncovers_it() {
+        let board = Board::new(1);
+        assert!(board.gate(Some(Cause::Suspended), "status 401", 2));
+        assert!(!board.gate(Some(Cause::Suspended), "status 403", 3), "since and reason are those of the beginning");
+        board.pause("paused".to_owned(), 4);
+        board.pause("paused again".to_owned(), 5);
+        let paused = Mark { activity: Activity::Paused, since_ms: 4, reason: Some("paused".to_owned()) };
+        assert_eq!(board.mark(), paused);
+        assert_eq!(board.orders(), Orders { paused: true, probe: false });
+        board.resume();
+        let suspended = Mark { activity: Activity::Suspended, since_ms: 2, reason: Some("status 401".to_owned()) };
+        assert_eq!(board.mark(), suspended);
+        assert_eq!(board.orders(), Orders { paused: false, probe: true });
+        assert_eq!(board.orders(), Orders { paused: false, probe: false }, "one probe");
+        assert!(board.gate(None, "", 6));
+        assert_eq!(board.mark(), Mark { activity: Activity::Active, since_ms: 6, reason: None });
+    }
+}

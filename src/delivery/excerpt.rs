@@ -1,0 +1,267 @@
+//! What of a destination's answer is kept and shown: its head, without credentials and without control characters.
+//!
+//! Platforms echo what they refuse, the credential too. Removed are every secret of the destination in the spellings in
+//! which it travels (plain, percent-encoded, JSON-escaped, the credentials of the `Authorization` header that was
+//! sent), and whatever looks like a credential by its name. Never longer than [`EXCERPT_BYTES_MAX`].
+
+use std::borrow::Cow;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::mapping::Secret;
+
+/// Longest excerpt.
+pub(super) const EXCERPT_BYTES_MAX: usize = 2048;
+/// Stands for what was removed.
+const MASK: &str = "***";
+/// A scheme's credential shorter than this is a word ("bearer token"), not a token.
+const TOKEN_CHARS_MIN: usize = 8;
+/// How much of a secret at a cut-off end gives it away.
+const STUB_CHARS_MIN: usize = 4;
+
+/// Removes one destination's credentials from text.
+#[derive(Clone, Default)]
+pub(super) struct Mask {
+    /// Longest first, so that a secret that contains another goes whole.
+    needles: Vec<String>,
+}
+
+impl Mask {
+    /// A mask of every secret of a destination.
+    pub(super) fn new(secrets: &[Secret]) -> Mask {
+        let mut mask = Mask::default();
+        secrets.iter().for_each(|secret| mask.add(secret.reveal()));
+        mask
+    }
+
+    fn add(&mut self, secret: &str) {
+        if secret.is_empty() {
+            return;
+        }
+        let json = serde_json::Value::from(secret).to_string();
+        let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or(&json).to_owned();
+        let slashed = json.replace('/', "\\/");
+        let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+        let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let lower = percent.to_lowercase();
+        for needle in [secret.to_owned(), json, slashed, percent, form, lower] {
+            if !needle.is_empty() && !self.needles.contains(&needle) {
+                self.needles.push(needle);
+            }
+        }
+        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+    }
+
+    /// The text without credentials. `sent` is the `Authorization` header of the request (`Basic` hides the secrets in
+    /// base64).
+    pub(super) fn clean(&self, text: &str, sent: Option<&str>) -> String {
+        let credential = sent.map(|header| header.split_once(' ').map_or(header, |(_, credential)| credential));
+        let mut clean = Cow::Borrowed(text);
+        for needle in credential
+            .into_iter()
+            .filter(|credential| !credential.is_empty())
+            .chain(self.needles.iter().map(String::as_str))
+        {
+            if clean.contains(needle) {
+                clean = Cow::Owned(clean.replace(needle, MASK));
+            }
+        }
+        named_values(&scheme_tokens(&clean)).into_owned()
+    }
+
+    /// The head of a body as it may be kept.
+    pub(super) fn excerpt(&self, body: &[u8], sent: Option<&str>) -> Option<String> {
+        let longest = self.needles.first().map_or(0, String::len).max(sent.map_or(0, str::len));
+        let head = body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)).unwrap_or(body);
+        let text = printable(&self.clean(&String::from_utf8_lossy(head), sent));
+        let text = cut(&text, EXCERPT_BYTES_MAX);
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// The same of a body that broke off: it may end within a secret.
+    pub(super) fn torn_excerpt(&self, body: &[u8], sent: Option<&str>) -> Option<String> {
+        self.excerpt(self.without_stub(&String::from_utf8_lossy(body)).as_bytes(), sent)
+    }
+
+    /// Replaces the beginning of a secret at the end of the text.
+    fn without_stub<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let stub = self.needles.iter().filter_map(|needle| {
+            let mut ends = needle.char_indices().map(|(at, _)| at).rev().take_while(|at| *at >= STUB_CHARS_MIN);
+            let at = ends.find(|at| needle.get(..*at).is_some_and(|stub| text.ends_with(stub)))?;
+            Some(text.len().saturating_sub(at))
+        });
+        match stub.min().and_then(|at| text.get(..at)) {
+            Some(head) => Cow::Owned(format!("{head}{MASK}")),
+            None => Cow::Borrowed(text),
+        }
+    }
+}
+
+/// `Bearer abc…` and `Basic abc…`: the scheme stays, the token goes.
+fn scheme_tokens(text: &str) -> Cow<'_, str> {
+    replace_after(text, &["bearer", "basic"], |rest| {
+        let token = rest.strip_prefix(' ')?;
+        let chars = token.chars().take_while(|c| c.is_ascii_alphanumeric() || "-._~+/=".contains(*c)).count();
+        (chars >= TOKEN_CHARS_MIN).then_some((1, chars))
+    })
+}
+
+/// `api_key=abc`, `"token": "abc"`, `Authorization: Basic abc`: the name stays, the value goes.
+fn named_values(text: &str) -> Cow<'_, str> {
+    const NAMES: [&str; 10] = [
+        "authorization",
+        "apikey",
+        "api-key",
+        "api_key",
+        "token",
+        "secret",
+        "password",
+        "passwd",
+        "signature",
+        "credential",
+    ];
+    replace_after(text, &NAMES, |rest| {
+        let assigned = rest.trim_start_matches(['"', '\'', '\\']).trim_start_matches(' ');
+        let value = assigned.strip_prefix([':', '='])?;
+        let value = value.trim_start_matches(' ').trim_start_matches('\\');
+        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
+        let value = quote.and_then(|quote| value.strip_prefix(quote)).unwrap_or(value);
+        let ends = |c: char| match quote {
+            Some(quote) => c == quote || c == '\\',
+            None => matches!(c, '&' | ',' | ';' | '<' | '>' | '}' | ']' | '"' | '\'' | '\n' | '\r'),
+        };
+        let chars = value.chars().take_while(|c| !ends(*c)).count();
+        let structured = quote.is_none() && value.starts_with(['{', '[']);
+        let skipped = rest.len().saturating_sub(value.len());
+        (chars > 0 && !structured && !value.starts_with(MASK)).then_some((skipped, chars))
+    })
+}
+
+/// Replaces what follows one of `words` (in any case): `value` tells where in the rest it lies, as bytes to skip and
+/// characters to mask.
+fn replace_after<'a>(text: &'a str, words: &[&str], value: impl Fn(&str) -> Option<(usize, usize)>) -> Cow<'a, str> {
+    let mut out = String::new();
+    let (mut copied, mut from) = (0, 0);
+    while let Some((at, word)) = next_word(text, from, words) {
+        from = at.saturating_add(word.len());
+        let Some(after) = text.get(from..) else { break };
+        let Some((skipped, chars)) = value(after) else { continue };
+        let Some((_, masked)) = after.split_at_checked(skipped) else { continue };
+        let begins = from.saturating_add(skipped);
+        let length = masked.char_indices().nth(chars).map_or(masked.len(), |(end, _)| end);
+        out.push_str(text.get(copied..begins).unwrap_or(""));
+        out.push_str(MASK);
+        copied = begins.saturating_add(length);
+        from = copied;
+    }
+    match copied {
+        0 => Cow::Borrowed(text),
+        _ => Cow::Owned(out + text.get(copied..).unwrap_or("")),
+    }
+}
+
+/// Where the next of `words` stands. They begin with few letters, so that most bytes are passed by with one comparison.
+fn next_word<'w>(text: &str, from: usize, words: &[&'w str]) -> Option<(usize, &'w str)> {
+    let bytes = text.as_bytes().iter().enumerate().skip(from);
+    let mut starts =
+        bytes.filter(|(_, byte)| matches!(byte.to_ascii_lowercase(), b'a' | b'b' | b'c' | b'p' | b's' | b't'));
+    starts.find_map(|(at, _)| {
+        let rest = text.as_bytes().get(at..)?;
+        let word = words
+            .iter()
+            .find(|word| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes())))?;
+        Some((at, *word))
+    })
+}
+
+/// Control characters, and those that turn the direction of text around, as escapes.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// The longest head of at most `bytes_max` bytes that ends between characters.
+pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = text.floor_char_boundary(bytes_max);
+    text.get(..end).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mask(secrets: &[&str]) -> Mask {
+        let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new((*secret).to_owned())).collect();
+        Mask::new(&secrets)
+    }
+
+    #[track_caller]
+    fn check(secrets: &[&str], body: &str, expected: &str) {
+        assert_eq!(mask(secrets).excerpt(body.as_bytes(), None).as_deref().unwrap_or(""), expected);
+    }
+
+    #[test]
+    fn secrets_go_in_every_spelling() {
+        check(&["k3y/+="], "bad key k3y/+=!", "bad key ***!");
+        check(&["k3y/+="], "at /x?a=k3y%2F%2B%3D&b", "at /x?a=***&b");
+        check(&["k3y/+="], "at /x?a=k3y%2f%2b%3d&b", "at /x?a=***&b");
+        check(&["k3y/+="], r#"{"got":"k3y\/+="}"#, r#"{"got":"***"}"#);
+        check(&["a b"], "a+b and a%20b", "*** and ***");
+        check(&["q\"uote"], r#"{"got":"q\"uote"}"#, r#"{"got":"***"}"#);
+        check(&["abc", "abcdef"], "abcdef abc", "*** ***");
+        check(&[""], "nothing", "nothing");
+    }
+
+    #[test]
+    fn the_credential_that_was_sent_goes_too() {
+        let clean = mask(&["tok3n"]).clean("we got YWNtZTp0b2szbg== from you", Some("Basic YWNtZTp0b2szbg=="));
+        assert_eq!(clean, "we got *** from you");
+    }
+
+    #[test]
+    fn what_looks_like_a_credential_goes() {
+        check(&[], "Authorization: Bearer abcdef.ghi-jkl", "Authorization: ***");
+        check(&[], "header 'Bearer abcdef.ghi-jkl' refused", "header 'Bearer ***' refused");
+        check(&[], "Missing bearer token / Invalid API key", "Missing bearer token / Invalid API key");
+        check(&[], "GET /conv?api-key=abc&click_id=1", "GET /conv?api-key=***&click_id=1");
+        check(&[], r#"{"auth_token": "abc", "ok": false}"#, r#"{"auth_token": "***", "ok": false}"#);
+        check(&[], r#"{"token": {"a": 1}}"#, r#"{"token": {"a": 1}}"#);
+        check(&[], r#"{"Status":"QUEUED","QueuedUri":"/x"}"#, r#"{"Status":"QUEUED","QueuedUri":"/x"}"#);
+    }
+
+    #[test]
+    fn a_secret_that_is_cut_off_goes() {
+        let torn = |body: &str| mask(&["s3cr3t-value"]).torn_excerpt(body.as_bytes(), None).unwrap();
+        assert_eq!(torn("you sent s3cr3t-va"), "you sent ***");
+        assert_eq!(torn("you sent s3c"), "you sent s3c");
+        let long = format!("{}{}", "x".repeat(EXCERPT_BYTES_MAX - 5), "s3cr3t-value");
+        let excerpt = mask(&["s3cr3t-value"]).excerpt(long.as_bytes(), None).unwrap();
+        assert!(excerpt.ends_with("x***"), "{excerpt}");
+    }
+
+    #[test]
+    fn control_characters_are_escaped_and_broken_utf8_is_replaced() {
+        check(&[], "a\r\n\u{1b}[31mb\u{202e}", "a\\r\\n\\u{1b}[31mb\\u{202e}");
+        assert_eq!(mask(&[]).excerpt(b"a\xffb", None).unwrap(), "a\u{fffd}b");
+        assert_eq!(mask(&[]).excerpt(b"", None), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_excerpt_is_short_printable_and_holds_no_secret(
+            before in ".{0,200}", secret in "[a-zA-Z0-9/+=_-]{8,40}", after in ".{0,200}", repeats in 1usize..30,
+        ) {
+            let body = format!("{before}{secret}{after}").repeat(repeats);
+            let excerpt = mask(&[&secret]).excerpt(body.as_bytes(), None).unwrap_or_default();
+            prop_assert!(excerpt.len() <= EXCERPT_BYTES_MAX);
+            prop_assert!(!excerpt.contains(&secret));
+            prop_assert!(!excerpt.chars().any(char::is_control));
+        }
+    }
+}

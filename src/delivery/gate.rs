@@ -1,0 +1,340 @@
+//! Whether a destination may be sent to at all: one pure state machine of breaker, suspension and requested waits.
+//!
+//! - **Open** (breaker): [`FAILURES_MAX`] failures in a row. No attempt is spent until the pause is over; then one goes
+//!   as a probe, and each failed probe doubles the pause up to [`PAUSE_MAX`].
+//! - **Suspended**: the destination refused our credential. Its work stays queued, one probe goes each [`PROBE_EVERY`],
+//!   and only a delivery that succeeds lifts it.
+//! - **Held back**: the destination asked for a wait; nobody sends before it is over.
+//!
+//! Time is passed in; the pool that owns the gate tells it of every attempt's end.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failures in a row that open the breaker: more than one restart of a platform's node costs, few enough to spare a
+/// dead one.
+pub(super) const FAILURES_MAX: u32 = 10;
+/// First pause of an opened breaker.
+pub(super) const PAUSE_FIRST: Duration = Duration::from_secs(2);
+/// Longest pause: a platform that recovers is noticed within a minute.
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often a suspended destination is tried.
+pub(super) const PROBE_EVERY: Duration = Duration::from_secs(60);
+
+/// The gate of one destination.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: State,
+    held_until: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Passing { failures: u32 },
+    Barred { cause: Cause, pause: Duration, probe_at: Instant, probing: bool },
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Passing { failures: 0 }
+    }
+}
+
+/// Why nothing but probes goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Too many failures in a row.
+    Open,
+    /// The credential was refused.
+    Suspended,
+}
+
+/// Leave to send one request; handed back through [`Gate::settle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// One of many.
+    Ordinary,
+    /// The one that tries a barred destination.
+    Probe,
+}
+
+/// Whether a request may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Now.
+    Go(Pass),
+    /// Not before this time.
+    NotBefore(Instant),
+    /// Not before the probe under way has ended.
+    Probing,
+}
+
+/// What the end of an attempt says about the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// It took the delivery.
+    Well,
+    /// It answered, and did not take this conversion: it is up, but says nothing about our credential.
+    Answering,
+    /// No answer, or one that speaks of its own trouble.
+    Failing {
+        /// It has too much to do (timeout, `429`, `503`).
+        overloaded: bool,
+    },
+    /// It refused our credential.
+    Refusing,
+}
+
+impl Gate {
+    /// Whether a request may go now. Changes nothing: [`Gate::begin`] does, once there is something to send.
+    pub(super) fn admit(&self, now: Instant) -> Admission {
+        let (pass, not_before) = match self.state {
+            State::Passing { .. } => (Pass::Ordinary, self.held_until),
+            State::Barred { probing: true, .. } => return Admission::Probing,
+            State::Barred { probe_at, .. } => (Pass::Probe, self.held_until.max(Some(probe_at))),
+        };
+        match not_before {
+            Some(at) if at > now => Admission::NotBefore(at),
+            Some(_) | None => Admission::Go(pass),
+        }
+    }
+
+    /// A request goes out on this pass.
+    pub(super) fn begin(&mut self, pass: Pass) {
+        match (&mut self.state, pass) {
+            (State::Barred { probing, .. }, Pass::Probe) => *probing = true,
+            (State::Barred { .. } | State::Passing { .. }, Pass::Ordinary | Pass::Probe) => {}
+        }
+    }
+
+    /// An attempt has ended. Attempts begun before the gate was barred count only when they succeed.
+    pub(super) fn settle(&mut self, pass: Pass, health: Health, now: Instant) {
+        self.state = match (self.state, health) {
+            (_, Health::Well) => State::default(),
+            (State::Passing { .. }, Health::Answering) => State::default(),
+            (State::Passing { failures }, Health::Failing { .. }) => {
+                let failures = failures.saturating_add(1);
+                if failures < FAILURES_MAX {
+                    State::Passing { failures }
+                } else {
+                    barred(Cause::Open, PAUSE_FIRST, now)
+                }
+            }
+            (State::Passing { .. } | State::Barred { cause: Cause::Open, .. }, Health::Refusing) => {
+                barred(Cause::Suspended, PROBE_EVERY, now)
+            }
+            (State::Barred { cause: Cause::Open, .. }, Health::Answering) => State::default(),
+            (barred @ State::Barred { .. }, Health::Answering | Health::Failing { .. } | Health::Refusing) => {
+                after_probe(barred, pass, now)
+            }
+        };
+    }
+
+    /// The attempt on this pass ended without a word about the destination (it panicked): a probe may go again at its
+    /// next turn.
+    pub(super) fn abandon(&mut self, pass: Pass, now: Instant) {
+        self.state = after_probe(self.state, pass, now);
+    }
+
+    /// The destination asked us to wait.
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.held_until = self.held_until.max(Some(until));
+    }
+
+    /// A person wants to know now: the next probe is due, requested waits are forgotten.
+    pub(super) fn probe_now(&mut self, now: Instant) {
+        self.held_until = None;
+        if let State::Barred { probe_at, .. } = &mut self.state {
+            *probe_at = now;
+        }
+    }
+
+    /// Why nothing but probes goes out, if so.
+    pub(super) fn barred(&self) -> Option<Cause> {
+        match self.state {
+            State::Passing { .. } => None,
+            State::Barred { cause, .. } => Some(cause),
+        }
+    }
+}
+
+fn barred(cause: Cause, pause: Duration, now: Instant) -> State {
+    State::Barred { cause, pause, probe_at: later(now, pause), probing: false }
+}
+
+/// The state after an attempt that lifted nothing: a probe's end sets the time of the next one.
+fn after_probe(state: State, pass: Pass, now: Instant) -> State {
+    match (state, pass) {
+        (State::Barred { cause, pause, probing: true, .. }, Pass::Probe) => match cause {
+            Cause::Open => barred(cause, pause.saturating_mul(2).min(PAUSE_MAX), now),
+            Cause::Suspended => barred(cause, pause, now),
+        },
+        (State::Barred { .. } | State::Passing { .. }, Pass::Probe | Pass::Ordinary) => state,
+    }
+}
+
+fn later(now: Instant, pause: Duration) -> Instant {
+    now.checked_add(pause).unwrap_or(now)
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FAILING: Health = Health::Failing { overloaded: false };
+
+    fn open(now: Instant) -> Gate {
+        let mut gate = Gate::default();
+        for _ in 0..FAILURES_MAX {
+            assert_eq!(gate.admit(now), Admission::Go(Pass::Ordinary));
+            gate.settle(Pass::Ordinary, FAILING, now);
+        }
+        assert_eq!(gate.barred(), Some(Cause::Open));
+        gate
+    }
+
+    fn probe(gate: &mut Gate, health: Health, now: Instant) {
+        assert_eq!(gate.admit(now), Admission::Go(Pass::Probe));
+        gate.begin(Pass::Probe);
+        assert_eq!(gate.admit(now), Admission::Probing, "one at a time");
+        gate.settle(Pass::Probe, health, now);
+    }
+
+    #[test]
+    fn only_failures_in_a_row_open_it() {
+        let now = Instant::now();
+        for interruption in [Health::Well, Health::Answering] {
+            let mut gate = Gate::default();
+            for _ in 1..FAILURES_MAX {
+                gate.settle(Pass::Ordinary, FAILING, now);
+            }
+            gate.settle(Pass::Ordinary, interruption, now);
+            for _ in 1..FAILURES_MAX {
+                gate.settle(Pass::Ordinary, FAILING, now);
+            }
+            assert_eq!(gate.barred(), None);
+            gate.settle(Pass::Ordinary, FAILING, now);
+            assert_eq!(gate.barred(), Some(Cause::Open));
+        }
+    }
+
+    #[test]
+    fn an_open_gate_lets_one_through_after_a_growing_pause() {
+        let mut now = Instant::now();
+        let mut gate = open(now);
+        for seconds in [2, 4, 8, 16, 32, 60, 60] {
+            let due = now + Duration::from_secs(seconds);
+            assert_eq!(gate.admit(now), Admission::NotBefore(due));
+            now = due;
+            probe(&mut gate, FAILING, now);
+        }
+        now += PAUSE_MAX;
+        probe(&mut gate, Health::Well, now);
+        assert_eq!(gate.barred(), None);
+        assert_eq!(gate.admit(now), Admission::Go(Pass::Ordinary));
+    }
+
+    #[test]
+    fn an_answer_of_any_kind_closes_an_open_gate() {
+        let now = Instant::now();
+        let mut gate = open(now);
+        probe(&mut gate, Health::Answering, now + PAUSE_FIRST);
+        assert_eq!(gate.barred(), None);
+    }
+
+    #[test]
+    fn attempts_begun_before_the_gate_was_barred_do_not_lengthen_the_pause() {
+        let now = Instant::now();
+        let mut gate = open(now);
+        for _ in 0..20 {
+            gate.settle(Pass::Ordinary, FAILING, now);
+        }
+        assert_eq!(gate.admit(now), Admission::NotBefore(now + PAUSE_FIRST));
+        gate.settle(Pass::Ordinary, Health::Well, now);
+        assert_eq!(gate.barred(), None, "but their success is one");
+    }
+
+    #[test]
+    fn a_refused_credential_suspends_until_a_success() {
+        let mut now = Instant::now();
+        let mut gate = Gate::default();
+        gate.settle(Pass::Ordinary, Health::Refusing, now);
+        gate.settle(Pass::Ordinary, Health::Refusing, now);
+        for health in [Health::Refusing, FAILING, Health::Answering] {
+            assert_eq!(gate.barred(), Some(Cause::Suspended));
+            assert_eq!(gate.admit(now), Admission::NotBefore(now + PROBE_EVERY));
+            now += PROBE_EVERY;
+            probe(&mut gate, health, now);
+        }
+        now += PROBE_EVERY;
+        probe(&mut gate, Health::Well, now);
+        assert_eq!(gate.admit(now), Admission::Go(Pass::Ordinary));
+    }
+
+    #[test]
+    fn an_open_gate_whose_probe_is_refused_is_suspended() {
+        let now = Instant::now();
+        let mut gate = open(now);
+        probe(&mut gate, Health::Refusing, now + PAUSE_FIRST);
+        assert_eq!(gate.barred(), Some(Cause::Suspended));
+    }
+
+    #[test]
+    fn a_requested_wait_holds_back_everything_and_the_longest_counts() {
+        let now = Instant::now();
+        let long = now + Duration::from_secs(3600);
+        let mut gate = open(now);
+        gate.hold(long);
+        gate.hold(now + Duration::from_secs(1));
+        assert_eq!(gate.admit(now + PAUSE_MAX), Admission::NotBefore(long), "probes too");
+        gate.settle(Pass::Ordinary, Health::Well, now);
+        assert_eq!(gate.admit(now), Admission::NotBefore(long), "also after a success");
+        assert_eq!(gate.admit(long), Admission::Go(Pass::Ordinary));
+    }
+
+    #[test]
+    fn a_person_may_probe_at_once() {
+        let now = Instant::now();
+        let mut gate = open(now);
+        gate.hold(now + Duration::from_secs(3600));
+        gate.probe_now(now);
+        assert_eq!(gate.admit(now), Admission::Go(Pass::Probe));
+    }
+
+    #[test]
+    fn a_probe_that_panicked_does_not_block_the_next() {
+        let now = Instant::now();
+        let mut gate = open(now);
+        gate.begin(Pass::Probe);
+        gate.abandon(Pass::Probe, now);
+        assert_eq!(gate.admit(now), Admission::NotBefore(now + PAUSE_FIRST * 2));
+    }
+
+    proptest! {
+        /// Whatever happens, the gate opens again by itself within the longest pause: no sequence of ends bars it for
+        /// good.
+        #[test]
+        fn never_bars_for_good(ends in proptest::collection::vec((0u8..5, 0u64..120), 0..200)) {
+            let mut now = Instant::now();
+            let mut gate = Gate::default();
+            for (end, seconds) in ends {
+                now += Duration::from_secs(seconds);
+                let Admission::Go(pass) = gate.admit(now) else { continue };
+                gate.begin(pass);
+                match end {
+                    0 => gate.settle(pass, Health::Well, now),
+                    1 => gate.settle(pass, Health::Answering, now),
+                    2 => gate.settle(pass, FAILING, now),
+                    3 => gate.settle(pass, Health::Refusing, now),
+                    _ => gate.abandon(pass, now),
+                }
+            }
+            let settled = matches!(gate.admit(now + PAUSE_MAX.max(PROBE_EVERY)), Admission::Go(_));
+            prop_assert!(settled);
+        }
+    }
+}

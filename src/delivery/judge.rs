@@ -1,0 +1,199 @@
+//! What an answer means: one pure function, [`judge`], and what it says about the destination's health.
+//!
+//! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `retry_when` and the statuses that ask
+//! for a repeat, those that refuse our credential, and everything else is rejected. A predicate over what is not there
+//! is false. Where a body broke off, a predicate that reads it is undecided: a 2xx is then *unknown*, and so is a
+//! refusal that the missing part might have turned into a success.
+
+use http::StatusCode;
+
+use super::gate::Health;
+use crate::config::Judge;
+use crate::mapping::{Answer, AnswerCondition};
+use crate::queue::Verdict;
+
+/// What became of one request.
+#[derive(Debug)]
+pub(super) enum Transmission {
+    /// Nothing of it left: no connection, or one that had closed before the first byte.
+    NotSent(Failure),
+    /// It was written, at least in part, and no status came back.
+    Unanswered(Failure),
+    /// A status came back.
+    Answered {
+        /// Status, headers, and as much of the body as was read.
+        answer: Answer,
+        /// How far the body was read.
+        body: Body,
+    },
+}
+
+/// Why no answer came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// For a person: `no connection: connection refused`.
+    pub(super) text: String,
+    /// Time ran out.
+    pub(super) timed_out: bool,
+}
+
+/// How far an answer's body was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// To its end.
+    Whole,
+    /// To our limit; it is judged by this head.
+    Head,
+    /// It broke off.
+    Broken,
+}
+
+/// What a transmission means for the delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// The destination took it.
+    Delivered,
+    /// The destination had it already.
+    Duplicate,
+    /// Not now.
+    Retry,
+    /// It may have been taken or not.
+    Unknown,
+    /// Our credential was refused.
+    Suspended,
+    /// The destination will never take it.
+    Rejected,
+}
+
+impl Judgement {
+    /// The destination has it.
+    pub(super) fn is_success(self) -> bool {
+        matches!(self, Judgement::Delivered | Judgement::Duplicate)
+    }
+}
+
+impl From<Judgement> for Verdict {
+    fn from(judgement: Judgement) -> Verdict {
+        match judgement {
+            Judgement::Delivered => Verdict::Delivered,
+            Judgement::Duplicate => Verdict::Duplicate,
+            Judgement::Retry => Verdict::Retry,
+            Judgement::Unknown => Verdict::Unknown,
+            Judgement::Suspended => Verdict::Suspended,
+            Judgement::Rejected => Verdict::Rejected,
+        }
+    }
+}
+
+/// What a transmission means.
+pub(super) fn judge(judge: &Judge, transmission: &Transmission) -> Judgement {
+    match transmission {
+        Transmission::NotSent(_) => Judgement::Retry,
+        Transmission::Unanswered(_) => Judgement::Unknown,
+        Transmission::Answered { answer, body } => judge_answer(judge, answer, *body),
+    }
+}
+
+fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
+    let ask = |condition: &AnswerCondition| {
+        if body == Body::Broken && condition.reads_body() {
+            Reply::Undecided
+        } else {
+            Reply::from(condition.holds(answer))
+        }
+    };
+    let duplicate = judge.duplicate_when.as_ref().map_or(Reply::No, ask);
+    let delivered = judge.delivered_when.as_ref().map_or(Reply::from(answer.status().is_success()), ask);
+    let retry = judge.retry_when.as_ref().map_or(Reply::No, ask);
+    if duplicate == Reply::Yes {
+        return Judgement::Duplicate;
+    }
+    if delivered == Reply::Yes {
+        return Judgement::Delivered;
+    }
+    if answer.status().is_success() && delivered == Reply::Undecided {
+        return Judgement::Unknown;
+    }
+    if retry == Reply::Yes || asks_for_repeat(answer.status()) {
+        return Judgement::Retry;
+    }
+    if refuses_credential(answer.status()) {
+        return Judgement::Suspended;
+    }
+    if [duplicate, delivered, retry].contains(&Reply::Undecided) { Judgement::Unknown } else { Judgement::Rejected }
+}
+
+/// A predicate's reply; undecided where it reads a body that broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    Yes,
+    No,
+    Undecided,
+}
+
+impl From<bool> for Reply {
+    fn from(holds: bool) -> Reply {
+        if holds { Reply::Yes } else { Reply::No }
+    }
+}
+
+/// Statuses that say *not now*.
+fn asks_for_repeat(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
+        || status.is_server_error()
+}
+
+/// Statuses that refuse the credential, not the conversion.
+fn refuses_credential(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+}
+
+/// What a judged transmission says about the destination as a whole. A retry that only `retry_when` asked for is the
+/// conversion's, not the destination's: a click that is not there yet closes no door.
+pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Health {
+    match (judgement, transmission) {
+        (Judgement::Delivered | Judgement::Duplicate, _) => Health::Well,
+        (Judgement::Suspended, _) => Health::Refusing,
+        (Judgement::Rejected, _) => Health::Answering,
+        (Judgement::Retry | Judgement::Unknown, Transmission::NotSent(failure) | Transmission::Unanswered(failure)) => {
+            Health::Failing { overloaded: failure.timed_out }
+        }
+        (Judgement::Unknown, Transmission::Answered { .. }) => Health::Failing { overloaded: false },
+        (Judgement::Retry, Transmission::Answered { answer, .. }) => match answer.status() {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Health::Failing { overloaded: true },
+            status if asks_for_repeat(status) => Health::Failing { overloaded: false },
+            _ => Health::Answering,
+        },
+    }
+}
+
+impl Transmission {
+    /// The status that came back.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Transmission::NotSent(_) | Transmission::Unanswered(_) => None,
+            Transmission::Answered { answer, .. } => Some(answer.status()),
+        }
+    }
+
+    /// What happened, for a person: the reason of a retry or a dead letter.
+    pub(super) fn summary(&self) -> String {
+        match self {
+            Transmission::NotSent(failure) => format!("not sent: {}", failure.text),
+            Transmission::Unanswered(failure) => format!("sent, no answer: {}", failure.text),
+            Transmission::Answered { answer, body } => {
+                let broken = match body {
+                    Body::Whole | Body::Head => "",
+                    Body::Broken => ", its body broke off",
+                };
+                match answer.status().canonical_reason() {
+                    Some(reason) => format!("status {} {reason}{broken}", answer.status().as_u16()),
+                    None => format!("status {}{broken}", answer.status().as_u16()),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! Every documented answer of the five vendors, read by their own presets, and every way in which none comes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use super::*;
+use crate::config::{Config, Source};
+
+const ROUTES: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+plaintext = true
+
+[queue]
+path = "data"
+
+[merchant.acme]
+token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+
+[destination.thrad]
+preset = "thrad"
+secrets.api_key = "k"
+
+[destination.impact]
+preset = "impact"
+vars.account_sid = "IRsid"
+vars.campaign_id = 1
+vars.event_type_id = 2
+secrets.auth_token = "t"
+
+[destination.scaleo]
+preset = "scaleo"
+vars.domain = "track.example.com"
+secrets.api_key = "k"
+
+[destination.trackdesk]
+preset = "trackdesk"
+vars.tenant = "acme"
+vars.conversion_type = "sale"
+
+[destination.dsp]
+preset = "dsp"
+vars.endpoint = "https://px.dsp.example/signal/v1/conversion"
+vars.advertiser_id = 12
+vars.data_source_key = "d"
+secrets.token = "t"
+
+[destination.click_lag]
+preset = "thrad"
+secrets.api_key = "k"
+retry_when = "status == 404"
+
+[destination.plain]
+method = "POST"
+url = "https://px.example.com/"
+body = "none"
+map.id = "event_id"
+"#;
+
+struct Table(Config);
+
+impl Table {
+    fn new() -> Table {
+        let source =
+            Source { path: PathBuf::from("routes.toml"), text: ROUTES.to_owned(), environment: &|_| None, sets: &[] };
+        Table(Config::load(source).unwrap_or_else(|report| panic!("{report}")))
+    }
+
+    #[track_caller]
+    fn judge_of(&self, destination: &str) -> &Judge {
+        let destination: &Arc<crate::config::Destination> = self.0.destination(destination).unwrap();
+        &destination.operations.iter().find(|operation| operation.name == "conversion").unwrap().judge
+    }
+
+    #[track_caller]
+    fn answer(&self, destination: &str, status: u16, body: &str, expected: Judgement) {
+        self.check(destination, &answered(status, body, Body::Whole), expected);
+    }
+
+    #[track_caller]
+    fn torn(&self, destination: &str, status: u16, body: &str, expected: Judgement) {
+        self.check(destination, &answered(status, body, Body::Broken), expected);
+    }
+
+    #[track_caller]
+    fn check(&self, destination: &str, transmission: &Transmission, expected: Judgement) {
+        assert_eq!(judge(self.judge_of(destination), transmission), expected, "{destination}: {transmission:?}");
+    }
+}
+
+fn answered(status: u16, body: &str, extent: Body) -> Transmission {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    let answer = Answer::new(StatusCode::from_u16(status).unwrap(), headers, Bytes::copy_from_slice(body.as_bytes()));
+    Transmission::Answered { answer, body: extent }
+}
+
+fn failure(timed_out: bool) -> Failure {
+    Failure { text: "x".to_owned(), timed_out }
+}
+
+const VENDORS: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table, to be read beside the vendors' documents")]
+fn every_documented_answer_has_its_meaning() {
+    use Judgement::{Delivered, Duplicate, Rejected, Retry, Suspended, Unknown};
+    let table = Table::new();
+
+    // Thrad: "Response", "Errors".
+    table.answer("thrad", 200, r#"{"status": "ok"}"#, Delivered);
+    table.answer("thrad", 201, r#"{"status": "ok"}"#, Delivered);
+    table.answer("thrad", 200, r#"{"status": "duplicate"}"#, Duplicate);
+    table.answer("thrad", 200, r#"{"status": "odd"}"#, Rejected);
+    table.answer("thrad", 401, r#"{"detail": "Missing bearer token"}"#, Suspended);
+    table.answer("thrad", 401, r#"{"detail": "Invalid API key"}"#, Suspended);
+    table.answer("thrad", 404, r#"{"detail": "Click not found"}"#, Rejected);
+    table.answer("click_lag", 404, r#"{"detail": "Click not found"}"#, Retry);
+    table.answer("thrad", 400, r#"{"detail": "Click missing bid id"}"#, Rejected);
+    table.answer(
+        "thrad",
+        422,
+        r#"{"detail": [{"loc": ["body", "currency"], "msg": "field required", "type": "missing"}]}"#,
+        Rejected,
+    );
+
+    // Impact: "Example response", general errors, and the same with other letters.
+    table.answer(
+        "impact",
+        200,
+        r#"{"Status": "QUEUED", "QueuedUri": "/Advertisers/IRsid/APISubmissions/A-1"}"#,
+        Delivered,
+    );
+    table.answer("impact", 200, r#"{"ActionId": "1.2.3", "ActionUri": "/Advertisers/IRsid/Actions/1.2.3"}"#, Delivered);
+    let error = r#"{"Status": "ERROR", "errors": [{"field": "Margin", "level": "ERROR", "message": "(fifty)"}]}"#;
+    table.answer("impact", 400, error, Rejected);
+    table.answer("impact", 200, error, Rejected);
+    table.answer("impact", 200, r#"{"status": "ERROR"}"#, Rejected);
+    table.answer(
+        "impact",
+        400,
+        r#"{"Message": "bad", "Errors": [{"Field": "OrderId", "Message": "required"}]}"#,
+        Rejected,
+    );
+    table.answer("impact", 401, "", Suspended);
+    table.answer("impact", 402, r#"{"Message": "request failed"}"#, Rejected);
+    table.answer("impact", 403, r#"{"Message": "scope"}"#, Suspended);
+    table.answer("impact", 404, "", Rejected);
+    table.answer("impact", 405, "", Rejected);
+    table.answer("impact", 429, "", Retry);
+
+    // Scaleo: "Conversion created.", errors, a lead without its required fields.
+    table.answer(
+        "scaleo",
+        200,
+        r#"{"status":"success","code":200,"name":"OK","info":{"transaction_id":"t","conv_status":"approved"}}"#,
+        Delivered,
+    );
+    table.answer("scaleo", 200, r#"{"status":1,"code":200,"info":{}}"#, Delivered);
+    table.answer("scaleo", 200, r#"{"status":"success","code":200,"info":{"conv_status":"trash"}}"#, Rejected);
+    table.answer(
+        "scaleo",
+        200,
+        r#"{"status":"error","code":400,"message":"Multiple Conversions are not Allowed"}"#,
+        Rejected,
+    );
+    table.answer("scaleo", 400, r#"{"status":"error","code":400,"message":"unknown parameter"}"#, Rejected);
+    table.answer("scaleo", 401, r#"{"status":"error","code":401}"#, Suspended);
+    table.answer("scaleo", 403, r#"{"status":"error","code":403}"#, Suspended);
+    table.answer("scaleo", 404, r#"{"status":"error","code":404}"#, Rejected);
+    table.answer(
+        "scaleo",
+        422,
+        r#"{"status":"error","code":422,"info":{"errors":{"click_id":["required"]}}}"#,
+        Rejected,
+    );
+    table.answer("scaleo", 500, r#"{"status":"error","code":500}"#, Retry);
+
+    // Trackdesk: any 2xx; its conversion error log's wording.
+    table.answer("trackdesk", 200, "", Delivered);
+    table.answer("trackdesk", 200, "{}", Delivered);
+    table.answer("trackdesk", 400, r#"{"code":6,"message":"conversion already exists"}"#, Duplicate);
+    table.answer("trackdesk", 409, "conversion already exists", Duplicate);
+    table.answer("trackdesk", 500, "conversion already exists", Duplicate);
+    table.answer("trackdesk", 400, r#"{"message":"System error"}"#, Retry);
+    for refusal in
+        ["conversion source not found", "conversion type not found", "missing conversion amount", "offer not active"]
+    {
+        table.answer("trackdesk", 400, &format!(r#"{{"code":3,"message":"{refusal}"}}"#), Rejected);
+    }
+
+    // DSP: "200, 201, 400, 401, 429, 5xx are handled"; no body is promised.
+    table.answer("dsp", 200, "", Delivered);
+    table.answer("dsp", 201, "<ok/>", Delivered);
+    table.answer("dsp", 400, "", Rejected);
+    table.answer("dsp", 401, "", Suspended);
+    table.answer("dsp", 429, "", Retry);
+
+    // Of all alike.
+    for vendor in VENDORS.into_iter().chain(["plain"]) {
+        for status in [408, 425, 429, 500, 502, 503, 504, 507, 599] {
+            table.answer(vendor, status, "", Retry);
+            table.torn(vendor, status, "", Retry);
+        }
+        for status in [401, 403, 407] {
+            table.answer(vendor, status, "", Suspended);
+            table.torn(vendor, status, "", Suspended);
+        }
+        for status in [301, 302, 303, 307, 308, 400, 402, 404, 405, 406, 410, 411, 413, 414, 415, 418, 451] {
+            table.answer(vendor, status, "", Rejected);
+        }
+        table.answer(vendor, 101, "", Rejected);
+        for timed_out in [true, false] {
+            table.check(vendor, &Transmission::NotSent(failure(timed_out)), Retry);
+            table.check(vendor, &Transmission::Unanswered(failure(timed_out)), Unknown);
+        }
+    }
+
+    // Bodies that break off: what a predicate needed is unknown, what none needed is known.
+    for vendor in ["plain", "dsp", "trackdesk"] {
+        table.torn(vendor, 200, "{\"sta", Delivered);
+    }
+    for vendor in ["thrad", "impact", "scaleo"] {
+        table.torn(vendor, 200, "{\"sta", Unknown);
+    }
+    table.torn("trackdesk", 400, "{\"mess", Unknown);
+    table.torn("plain", 400, "{\"mess", Rejected);
+
+    // Bodies past our limit are judged by their head; bodies of any kind are no error.
+    table.check("trackdesk", &answered(400, "conversion already exists, and much more", Body::Head), Duplicate);
+    for body in ["", "null", "[]", "{", "<a>b</a>", "ok=1;", "\u{0}\u{1}", "\"ok\""] {
+        table.answer("plain", 200, body, Delivered);
+        table.answer("thrad", 200, body, Rejected);
+    }
+}
+
+#[test]
+fn what_an_answer_says_about_the_destination() {
+    let table = Table::new();
+    #[track_caller]
+    fn check(table: &Table, destination: &str, transmission: &Transmission, expected: Health) {
+        let judgement = judge(table.judge_of(destination), transmission);
+        assert_eq!(health(judgement, transmission), expected, "{destination}: {transmission:?}");
+    }
+    let failing = |overloaded| Health::Failing { overloaded };
+    check(&table, "thrad", &answered(200, r#"{"status": "ok"}"#, Body::Whole), Health::Well);
+    check(&table, "thrad", &answered(200, r#"{"status": "duplicate"}"#, Body::Whole), Health::Well);
+    check(&table, "thrad", &answered(404, "", Body::Whole), Health::Answering);
+    check(&table, "click_lag", &answered(404, "", Body::Whole), Health::Answering);
+    check(&table, "thrad", &answered(401, "", Body::Whole), Health::Refusing);
+    check(&table, "thrad", &answered(429, "", Body::Whole), failing(true));
+    check(&table, "thrad", &answered(503, "", Body::Whole), failing(true));
+    check(&table, "thrad", &answered(500, "", Body::Whole), failing(false));
+    check(&table, "thrad", &answered(408, "", Body::Whole), failing(false));
+    check(&table, "thrad", &answered(200, "", Body::Broken), failing(false));
+    check(&table, "thrad", &Transmission::NotSent(failure(false)), failing(false));
+    check(&table, "thrad", &Transmission::NotSent(failure(true)), failing(true));
+    check(&table, "thrad", &Transmission::Unanswered(failure(true)), failing(true));
+}
+
+#[test]
+fn a_summary_names_the_status_and_never_the_body() {
+    assert_eq!(answered(404, "secret", Body::Whole).summary(), "status 404 Not Found");
+    assert_eq!(answered(599, "secret", Body::Head).summary(), "status 599");
+    assert_eq!(answered(200, "secret", Body::Broken).summary(), "status 200 OK, its body broke off");
+    assert_eq!(Transmission::NotSent(failure(true)).summary(), "not sent: x");
+    assert_eq!(Transmission::Unanswered(failure(true)).summary(), "sent, no answer: x");
+}

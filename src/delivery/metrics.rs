@@ -1,0 +1,164 @@
+//! What is counted of deliveries, by destination.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Activity;
+use crate::conversion::DestinationName;
+
+/// Five milliseconds to forty seconds: a good API's answer up to past the default timeout.
+const ATTEMPT_BUCKETS: (f64, f64, u16) = (0.005, 2.0, 14);
+/// Ten milliseconds to three days, the default time until a delivery is given up.
+const DELIVERY_BUCKETS: [f64; 14] =
+    [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDestination {
+    destination: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByVerdict {
+    destination: Arc<str>,
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByState {
+    destination: Arc<str>,
+    state: &'static str,
+}
+
+/// The metrics of all pools.
+#[derive(Debug, Clone)]
+pub(super) struct Metrics {
+    deliveries: Family<ByVerdict, Counter>,
+    attempt: Family<ByDestination, Histogram>,
+    delivery: Family<ByDestination, Histogram>,
+    state: Family<ByState, Gauge>,
+    concurrency: Family<ByDestination, Gauge>,
+    in_flight: Family<ByDestination, Gauge>,
+    limiter_wait: Family<ByDestination, Counter<f64, AtomicU64>>,
+    panics: Family<ByDestination, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let attempt: fn() -> Histogram = || {
+            let (start, factor, length) = ATTEMPT_BUCKETS;
+            Histogram::new(exponential_buckets(start, factor, length))
+        };
+        let delivery: fn() -> Histogram = || Histogram::new(DELIVERY_BUCKETS);
+        Metrics {
+            deliveries: Family::default(),
+            attempt: Family::new_with_constructor(attempt),
+            delivery: Family::new_with_constructor(delivery),
+            state: Family::default(),
+            concurrency: Family::default(),
+            in_flight: Family::default(),
+            limiter_wait: Family::default(),
+            panics: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers every family under its full name.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("capi_relay");
+        registry.register(
+            "deliveries",
+            "Attempts and deliveries ended without one, by what became of them",
+            self.deliveries.clone(),
+        );
+        registry.register_with_unit(
+            "attempt",
+            "Time from a request to its judged answer",
+            Unit::Seconds,
+            self.attempt.clone(),
+        );
+        registry.register_with_unit(
+            "delivery",
+            "Time from receiving a conversion to its delivery",
+            Unit::Seconds,
+            self.delivery.clone(),
+        );
+        registry.register("destination_state", "1 for the state that a destination is in", self.state.clone());
+        registry.register(
+            "concurrency",
+            "Attempts that a destination may have in flight now",
+            self.concurrency.clone(),
+        );
+        registry.register("in_flight", "Attempts in flight", self.in_flight.clone());
+        registry.register_with_unit(
+            "limiter_wait",
+            "Time in which the rate of a destination allowed no request",
+            Unit::Seconds,
+            self.limiter_wait.clone(),
+        );
+        registry.register(
+            "delivery_panics",
+            "Deliveries that ended in a fault of the relay itself",
+            self.panics.clone(),
+        );
+    }
+
+    /// The instruments of one destination.
+    pub(super) fn of(&self, destination: &DestinationName) -> Instruments {
+        let destination: Arc<str> = destination.as_str().into();
+        let label = ByDestination { destination: Arc::clone(&destination) };
+        Instruments {
+            deliveries: self.deliveries.clone(),
+            attempt: self.attempt.get_or_create_owned(&label),
+            delivery: self.delivery.get_or_create_owned(&label),
+            state: self.state.clone(),
+            concurrency: self.concurrency.get_or_create_owned(&label),
+            in_flight: self.in_flight.get_or_create_owned(&label),
+            limiter_wait: self.limiter_wait.get_or_create_owned(&label),
+            panics: self.panics.get_or_create_owned(&label),
+            destination,
+        }
+    }
+}
+
+/// The instruments of one destination.
+#[derive(Debug)]
+pub(super) struct Instruments {
+    destination: Arc<str>,
+    deliveries: Family<ByVerdict, Counter>,
+    state: Family<ByState, Gauge>,
+    /// `capi_relay_attempt_seconds`.
+    pub(super) attempt: Histogram,
+    /// `capi_relay_delivery_seconds`.
+    pub(super) delivery: Histogram,
+    /// `capi_relay_concurrency`.
+    pub(super) concurrency: Gauge,
+    /// `capi_relay_in_flight`.
+    pub(super) in_flight: Gauge,
+    /// `capi_relay_limiter_wait_seconds_total`.
+    pub(super) limiter_wait: Counter<f64, AtomicU64>,
+    /// `capi_relay_delivery_panics_total`.
+    pub(super) panics: Counter,
+}
+
+impl Instruments {
+    /// Counts in `capi_relay_deliveries_total`.
+    pub(super) fn count(&self, verdict: &'static str) {
+        self.deliveries.get_or_create(&ByVerdict { destination: Arc::clone(&self.destination), verdict }).inc();
+    }
+
+    /// Sets `capi_relay_destination_state`: one for this state, zero for the others.
+    pub(super) fn show(&self, activity: Activity) {
+        for state in Activity::ALL {
+            let label = ByState { destination: Arc::clone(&self.destination), state: state.as_str() };
+            self.state.get_or_create(&label).set(i64::from(state == activity));
+        }
+    }
+}

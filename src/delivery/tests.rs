@@ -1,0 +1,450 @@
+//! Pools against a real queue in a temporary folder and platforms on 127.0.0.1.
+
+mod platform;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::gate::FAILURES_MAX;
+use super::*;
+use crate::config::Source;
+use crate::conversion::{Conversion, ConversionId, Meta};
+use crate::queue::{DeadFilter, DeadKind, DeadLetter, DeliveryStatus, Initial, Settings, State, Submission, Verdict};
+use platform::{Platform, Reply, Seen};
+
+const SECRET: &str = "s3cr3t/value+1";
+/// How long a test waits for a state.
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL_EVERY: Duration = Duration::from_millis(2);
+
+/// A relay without its listeners.
+pub(super) struct Bench {
+    pub(super) queue: Queue,
+    clock: Clock,
+    pub(super) pools: Pools,
+    destinations: Vec<DestinationName>,
+    shutdown: CancellationToken,
+    running: JoinHandle<()>,
+    next_id: AtomicU64,
+    _folder: tempfile::TempDir,
+}
+
+/// One destination in TOML; `more` overrides.
+pub(super) fn destination(name: &str, url: &str, more: &str) -> String {
+    let mut toml = format!("[destination.{name}]\nmethod = \"POST\"\nurl = \"{url}\"\nbody = \"json\"\n");
+    write!(toml, "secrets.token = \"{SECRET}\"\nauth = {{ bearer = \"{{secrets.token}}\" }}\n").unwrap();
+    if !more.contains("retry") {
+        toml.push_str("retry = { first = \"10ms\", max = \"20ms\", give_up_after = \"1h\" }\n");
+    }
+    write!(toml, "{more}\n[destination.{name}.map]\nid = \"event_id !\"\norder = \"order_id\"\n").unwrap();
+    toml
+}
+
+fn load(folder: &Path, destinations: &[String]) -> Config {
+    let mut text = "[server]\nlisten = \"127.0.0.1:0\"\nplaintext = true\ndrain_timeout = \"300ms\"\n".to_owned();
+    write!(
+        text,
+        "[queue]\npath = \"{}\"\nallow_volatile = true\nmin_free_bytes = \"1MiB\"\n",
+        folder.join("data").display()
+    )
+    .unwrap();
+    write!(text, "[merchant.acme]\ntoken_sha256 = \"{}\"\n", "0".repeat(64)).unwrap();
+    text.extend(destinations.iter().map(String::as_str));
+    let source = Source { path: folder.join("routes.toml"), text, environment: &|_| None, sets: &[] };
+    Config::load(source).unwrap_or_else(|report| panic!("{report}"))
+}
+
+impl Bench {
+    /// A running relay.
+    pub(super) fn start(destinations: &[String]) -> Bench {
+        let mut bench = Bench::open(destinations);
+        let (pools, token) = (bench.pools.clone(), bench.shutdown.clone());
+        bench.running = tokio::spawn(async move { pools.run(token).await });
+        bench
+    }
+
+    /// The same, without its pools running.
+    pub(super) fn open(destinations: &[String]) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Arc::new(load(folder.path(), destinations));
+        let clock = Clock::system();
+        let names: Vec<DestinationName> =
+            config.destinations.iter().map(|destination| destination.name.clone()).collect();
+        let settings = Settings {
+            path: config.queue.path.clone(),
+            allow_volatile: config.queue.allow_volatile,
+            pending_bytes_max: config.queue.pending_bytes_max,
+            free_bytes_min: config.queue.free_bytes_min,
+            dedup_window: config.queue.dedup_window,
+            history_keep: config.queue.history_keep,
+            destinations: names.clone(),
+        };
+        let queue = Queue::open(settings, clock.clone()).unwrap();
+        let pools = Pools::new(&config, queue.clone(), clock.clone()).unwrap();
+        let (shutdown, running) = (CancellationToken::new(), tokio::spawn(async {}));
+        Bench {
+            queue,
+            clock,
+            pools,
+            destinations: names,
+            shutdown,
+            running,
+            next_id: AtomicU64::new(1),
+            _folder: folder,
+        }
+    }
+
+    /// A conversion that happened now.
+    pub(super) async fn accept(&self) -> ConversionId {
+        self.accept_of(self.clock.now()).await
+    }
+
+    async fn accept_of(&self, time: jiff::Timestamp) -> ConversionId {
+        let number = self.next_id.fetch_add(1, Ordering::SeqCst);
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&number.to_be_bytes());
+        let id = ConversionId::new(self.clock.unix_ms(), random);
+        let body = Bytes::from(format!(r#"{{"event_id":"e{number}","time":"{time}"}}"#));
+        let conversion = Arc::new(Conversion::parse(&body, "generated").unwrap());
+        let meta = Meta::new(id, "acme".into(), None, &conversion);
+        let plan = self.destinations.iter().map(|name| (name.clone(), Initial::Owed)).collect();
+        self.queue.accept(Submission { meta, conversion, body, plan }).await.unwrap();
+        id
+    }
+
+    pub(super) async fn status(&self, id: ConversionId, destination: &str) -> DeliveryStatus {
+        let status = self.queue.status(id).await.unwrap().unwrap();
+        let found = status.destinations.into_iter().find(|(name, _)| name.as_str() == destination);
+        found.unwrap().1
+    }
+
+    /// Waits for the delivery's state.
+    async fn reaches(
+        &self,
+        id: ConversionId,
+        destination: &str,
+        wanted: impl Fn(&DeliveryStatus) -> bool,
+    ) -> DeliveryStatus {
+        let reached = timeout(PATIENCE, async {
+            loop {
+                let status = self.status(id, destination).await;
+                if wanted(&status) {
+                    return status;
+                }
+                sleep(POLL_EVERY).await;
+            }
+        });
+        match reached.await {
+            Ok(status) => status,
+            Err(_) => panic!("still {:?}", self.status(id, destination).await),
+        }
+    }
+
+    /// Waits for the pool's state.
+    async fn becomes(&self, destination: &str, wanted: impl Fn(&PoolState) -> bool) -> PoolState {
+        let reached = timeout(PATIENCE, async {
+            loop {
+                let state = self.state(destination);
+                if wanted(&state) {
+                    return state;
+                }
+                sleep(POLL_EVERY).await;
+            }
+        });
+        reached.await.unwrap_or_else(|_| panic!("still {:?}", self.state(destination)))
+    }
+
+    fn state(&self, destination: &str) -> PoolState {
+        self.pools.states().into_iter().find(|state| state.destination.as_str() == destination).unwrap()
+    }
+
+    async fn dead(&self) -> Vec<DeadLetter> {
+        self.queue.dead_letters(DeadFilter { limit: 100, ..DeadFilter::default() }).await.unwrap().dead
+    }
+
+    fn metrics(&self) -> String {
+        let mut registry = Registry::default();
+        self.pools.register_metrics(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    pub(super) async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap();
+        self.queue.close().await.unwrap();
+    }
+}
+
+fn delivered(status: &DeliveryStatus) -> bool {
+    status.state == State::Delivered
+}
+
+fn bodies(seen: &[Seen]) -> Vec<&str> {
+    seen.iter().map(|seen| seen.body.as_str()).collect()
+}
+
+#[tokio::test]
+async fn two_refusals_then_success_are_three_attempts() {
+    let platform = Platform::answering([Reply::Status(503), Reply::Status(503)], Reply::Status(200)).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "capture.nothing = \"body.id\"")]);
+    let id = bench.accept().await;
+    let status = bench.reaches(id, "one", delivered).await;
+    let verdicts: Vec<_> = status.history.iter().map(|attempt| (attempt.status, attempt.verdict)).collect();
+    assert_eq!(verdicts, [(Some(503), Verdict::Retry), (Some(503), Verdict::Retry), (Some(200), Verdict::Delivered)]);
+    assert_eq!(status.attempts, 3);
+    let seen = platform.seen();
+    assert_eq!(bodies(&seen), [r#"{"id":"e1"}"#; 3], "the same each time");
+    assert_eq!(seen[0].headers["authorization"], format!("Bearer {SECRET}"));
+    let metrics = bench.metrics();
+    for line in [
+        "capi_relay_deliveries_total{destination=\"one\",verdict=\"retry\"} 2\n",
+        "capi_relay_deliveries_total{destination=\"one\",verdict=\"delivered\"} 1\n",
+        "capi_relay_attempt_seconds_count{destination=\"one\"} 3\n",
+        "capi_relay_delivery_seconds_count{destination=\"one\"} 1\n",
+        "capi_relay_destination_state{destination=\"one\",state=\"active\"} 1\n",
+        "capi_relay_destination_state{destination=\"one\",state=\"open\"} 0\n",
+        "capi_relay_in_flight{destination=\"one\"} 0\n",
+        "capi_relay_limiter_wait_seconds_total{destination=\"one\"} 0.0\n",
+        "capi_relay_delivery_panics_total{destination=\"one\"} 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn one_hanging_destination_does_not_delay_another() {
+    let hanging = Platform::answering([], Reply::Hang).await;
+    let well = Platform::answering([], Reply::Status(200)).await;
+    let limits = "limits = { concurrency = 2, timeout = \"60s\" }";
+    let bench =
+        Bench::start(&[destination("hanging", &hanging.url(), limits), destination("well", &well.url(), limits)]);
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(bench.accept().await);
+    }
+    for id in &ids {
+        bench.reaches(*id, "well", delivered).await;
+    }
+    assert_eq!(hanging.seen().len(), 2, "no more than its concurrency");
+    assert_eq!(bench.state("hanging").in_flight, 2);
+    let begun = Instant::now();
+    bench.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "a stop waits for the drain timeout only");
+}
+
+#[tokio::test]
+async fn retry_after_holds_back_the_whole_destination() {
+    let wait = Reply::Header(429, "retry-after", "1".to_owned());
+    let platform = Platform::answering([wait], Reply::Status(200)).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "limits = { concurrency = 1 }")]);
+    let first = bench.accept().await;
+    platform.received(1).await;
+    let second = bench.accept().await;
+    bench.reaches(first, "one", delivered).await;
+    bench.reaches(second, "one", delivered).await;
+    let seen = platform.seen();
+    assert_eq!(seen.len(), 3);
+    let waited = seen[1].at.duration_since(seen[0].at);
+    assert!(waited >= Duration::from_millis(990), "{waited:?}");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_credential_suspends_and_nothing_is_lost() {
+    let platform = Platform::answering([], Reply::Body(401, format!("no such key {SECRET}"))).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "limits = { concurrency = 1 }")]);
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(bench.accept().await);
+    }
+    let state = bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    assert_eq!(state.reason.as_deref(), Some("status 401 Unauthorized"));
+    assert_eq!(state.last_error.as_deref(), Some("status 401 Unauthorized"));
+    for id in &ids {
+        let status = bench.reaches(*id, "one", |status| status.state == State::Held).await;
+        assert_eq!(status.attempts, 0, "no attempt is spent");
+    }
+    let first = bench.status(ids[0], "one").await;
+    assert_eq!(first.history[0].verdict, Verdict::Suspended);
+    assert_eq!(first.history[0].excerpt.as_deref(), Some("no such key ***"));
+    assert_eq!(platform.seen().len(), 1, "one request, and no more");
+
+    platform.now(Reply::Status(200));
+    bench.pools.resume("one").unwrap();
+    // What met the refusal waits for the next probe's time; all others go at once.
+    for id in ids.iter().skip(1) {
+        bench.reaches(*id, "one", delivered).await;
+    }
+    assert_eq!(bench.state("one").state, Activity::Active);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_open_breaker_spends_no_attempt_and_closes_on_success() {
+    let platform = Platform::answering([], Reply::Status(500)).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "limits = { concurrency = 1 }")]);
+    let id = bench.accept().await;
+    let state = bench.becomes("one", |state| state.state == Activity::Open).await;
+    assert_eq!(state.reason.as_deref(), Some("status 500 Internal Server Error"));
+    let spent = usize::try_from(FAILURES_MAX).unwrap();
+    assert_eq!(platform.seen().len(), spent);
+    platform.now(Reply::Status(200));
+    bench.reaches(id, "one", delivered).await;
+    let seen = platform.seen();
+    assert_eq!(seen.len(), spent + 1);
+    assert!(seen[spent].at - seen[spent - 1].at >= gate::PAUSE_FIRST);
+    assert_eq!(bench.state("one").state, Activity::Active);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_rejection_is_a_dead_letter_without_secrets() {
+    let body = format!("{{\"error\":\"bad\\u0000\",\"you_sent\":\"Bearer {SECRET}\"}}\n");
+    let platform = Platform::answering([], Reply::Body(400, body)).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "")]);
+    let id = bench.accept().await;
+    bench.reaches(id, "one", |status| status.state == State::Dead(DeadKind::Rejected)).await;
+    let dead = bench.dead().await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].reason, "status 400 Bad Request");
+    let excerpt = dead[0].last.clone().unwrap().excerpt.unwrap();
+    assert_eq!(excerpt, r#"{"error":"bad\u0000","you_sent":"Bearer ***"}\n"#);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_ambiguous_failure_is_handled_as_configured() {
+    let platform = Platform::answering([Reply::Close, Reply::Close], Reply::Status(200)).await;
+    let careful = destination("careful", &platform.url(), "on_ambiguous = \"dead_letter\"");
+    let bench = Bench::start(&[careful]);
+    let id = bench.accept().await;
+    let status = bench.reaches(id, "careful", |status| matches!(status.state, State::Dead(_))).await;
+    assert_eq!(status.state, State::Dead(DeadKind::Unknown));
+    assert!(bench.dead().await[0].reason.starts_with("sent, no answer: the connection broke"));
+    bench.stop().await;
+
+    let again = destination("again", &platform.url(), "on_ambiguous = \"retry\"");
+    let bench = Bench::start(&[again]);
+    let id = bench.accept().await;
+    let status = bench.reaches(id, "again", delivered).await;
+    assert_eq!(status.history[0].verdict, Verdict::Unknown);
+    assert_eq!(status.attempts, 2);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_never_taken_is_given_up() {
+    let platform = Platform::answering([], Reply::Status(500)).await;
+    let retry = "retry = { first = \"200ms\", max = \"200ms\", give_up_after = \"250ms\" }";
+    let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
+    let id = bench.accept().await;
+    let status = bench.reaches(id, "one", |status| matches!(status.state, State::Dead(_))).await;
+    assert_eq!(status.state, State::Dead(DeadKind::Exhausted));
+    let reason = bench.dead().await.remove(0).reason;
+    assert!(reason.starts_with("status 500 Internal Server Error; given up at attempt "), "{reason}");
+    assert!(platform.seen().len() > 1);
+    assert!(bench.metrics().contains("verdict=\"exhausted\"} 1\n"));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_open_breaker_does_not_pin_what_is_to_be_given_up() {
+    let platform = Platform::answering([], Reply::Status(500)).await;
+    let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"1s\" }";
+    let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
+    let id = bench.accept().await;
+    bench.reaches(id, "one", |status| status.state == State::Dead(DeadKind::Exhausted)).await;
+    assert_eq!(bench.dead().await.remove(0).reason, "not delivered within 1 s");
+    assert_eq!(platform.seen().len(), usize::try_from(FAILURES_MAX).unwrap(), "no probe is spent on it");
+    assert_eq!(bench.state("one").state, Activity::Open);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_old_or_cannot_be_mapped_is_not_sent() {
+    let platform = Platform::answering([], Reply::Status(200)).await;
+    let fresh = destination("fresh", &platform.url(), "max_age = \"1h\"");
+    let strict = destination("strict", &platform.url(), "").replace("\"order_id\"", "\"order_id !\"");
+    let bench = Bench::start(&[fresh, strict]);
+    let id = bench.accept_of(bench.clock.now() - jiff::SignedDuration::from_hours(2)).await;
+    bench.reaches(id, "fresh", |status| status.state == State::Dead(DeadKind::Expired)).await;
+    bench.reaches(id, "strict", |status| status.state == State::Dead(DeadKind::Unmappable)).await;
+    let reasons: Vec<String> = bench.dead().await.into_iter().map(|dead| dead.reason).collect();
+    assert!(reasons.contains(&"older than max_age (3600 s)".to_owned()), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("order")), "{reasons:?}");
+    assert_eq!(platform.seen().len(), 0);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn the_rate_is_kept() {
+    let platform = Platform::answering([], Reply::Status(200)).await;
+    let limits = "limits = { rate = \"20/s\", burst = 2, concurrency = 8 }";
+    let begun = Instant::now();
+    let bench = Bench::start(&[destination("one", &platform.url(), limits)]);
+    for _ in 0..8 {
+        bench.accept().await;
+    }
+    let seen = platform.received(8).await;
+    let window = seen[7].at.duration_since(begun);
+    assert!(window >= Duration::from_millis(50 * (8 - 2)), "eight within {window:?}");
+    assert!(!bench.metrics().contains("capi_relay_limiter_wait_seconds_total{destination=\"one\"} 0.0\n"));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_keeps_the_work_and_a_resume_sends_it() {
+    let platform = Platform::answering([], Reply::Status(200)).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "")]);
+    assert!(bench.pools.pause("other", "x".to_owned()).is_none());
+    let state = bench.pools.pause("one", "the partner asked us to".to_owned()).unwrap();
+    assert_eq!((state.state, state.reason.as_deref()), (Activity::Paused, Some("the partner asked us to")));
+    let id = bench.accept().await;
+    bench.reaches(id, "one", |status| status.state == State::Held).await;
+    assert_eq!(platform.seen().len(), 0);
+    assert_eq!(bench.pools.resume("one").unwrap().state, Activity::Active);
+    bench.reaches(id, "one", delivered).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_closes_kept_connections() {
+    let platform = Platform::answering([], Reply::Status(200)).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "")]);
+    let id = bench.accept().await;
+    bench.reaches(id, "one", delivered).await;
+    let still_there = bench.pools.clone();
+    bench.stop().await;
+    timeout(PATIENCE, platform.left()).await.unwrap();
+    drop(still_there);
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_is_in_hand_and_hands_back_the_rest() {
+    let platform = Platform::answering([], Reply::Hang).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "on_ambiguous = \"retry\"")]);
+    let id = bench.accept().await;
+    platform.received(1).await;
+    let begun = Instant::now();
+    bench.shutdown.cancel();
+    let late = bench.accept().await;
+    let Bench { running, queue, .. } = bench;
+    running.await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(300), "the drain timeout");
+    let status = queue.status(id).await.unwrap().unwrap().destinations.remove(0).1;
+    assert_eq!((status.attempts, status.history[0].verdict), (0, Verdict::Unknown));
+    assert_ne!(status.state, State::Dead(DeadKind::Unknown));
+    let name = DestinationName::parse("one").unwrap();
+    let mut back = [queue.next(&name).await.meta().id, queue.next(&name).await.meta().id];
+    back.sort();
+    assert_eq!(back, [id, late]);
+    queue.close().await.unwrap();
+}

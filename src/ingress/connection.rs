@@ -1,0 +1,338 @@
+//! Serving connections: accept within limits, speak TLS and HTTP, bound every wait, drain.
+//!
+//! Promises: never more than `connections_max` connections; a connection that sends no whole request in time, or nothing
+//! more, is closed; after `shutdown` nothing new is taken, requests in hand are finished up to the drain timeout, and
+//! [`serve`] returns when every task has ended. A panic ends one request, is counted, and nothing else.
+//! It knows no path and no conversion: what to answer is the [`Api`]'s.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::{Method, Request};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use activity::{Activity, Rest};
+
+use super::lingering::Lingering;
+use super::metrics::{Connections, Ending};
+use super::problem::{Kind, Problem, Reply};
+use super::strict;
+
+mod activity;
+
+/// What a listener answers.
+pub(crate) trait Api: Send + Sync + 'static {
+    /// The answer to a request whose head is sound.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Reply, Problem>> + Send;
+    /// Told of every refusal, the ones that never reached `answer` among them.
+    fn refused(&self, kind: Kind);
+}
+
+/// The limits and the transport of a listener.
+pub(crate) struct Front {
+    /// `None`: plain HTTP/1.
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) connections_max: usize,
+    /// From accept to the first whole request head, handshake included.
+    pub(crate) first_request_timeout: Duration,
+    /// Without a request in hand.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) metrics: Connections,
+}
+
+/// Serves until `shutdown`, then drains; returns when every connection has ended.
+pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Front, shutdown: CancellationToken) {
+    let places = Arc::new(Semaphore::new(front.connections_max.min(Semaphore::MAX_PERMITS)));
+    let front = Arc::new(front);
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, place) = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(ended) = connections.join_next() => {
+                front.ended(ended);
+                continue;
+            }
+            arrived = next_connection(&listener, &places) => arrived,
+        };
+        let connection = Arc::new(Connection {
+            api: Arc::clone(&api),
+            front: Arc::clone(&front),
+            activity: Activity::new(),
+            shutdown: shutdown.clone(),
+        });
+        front.metrics.open.inc();
+        connections.spawn(async move {
+            let ending = connection.run(stream).await;
+            drop(place);
+            ending
+        });
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        front.ended(ended);
+    }
+}
+
+/// Waits for a place first: what finds none stays in the kernel's backlog.
+async fn next_connection(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed, so there always is a place.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _peer)) => return (stream, place),
+            Err(error) if is_of_one_connection(&error) => tracing::debug!(%error, "a connection ended before it began"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
+}
+
+impl Front {
+    fn ended(&self, ended: Result<Ending, JoinError>) {
+        self.metrics.open.dec();
+        match ended {
+            Ok(ending) => self.metrics.count(ending),
+            Err(error) => {
+                self.metrics.panics.inc();
+                tracing::error!(%error, "a connection's task panicked");
+            }
+        }
+    }
+}
+
+struct Connection<A> {
+    api: Arc<A>,
+    front: Arc<Front>,
+    activity: Activity,
+    shutdown: CancellationToken,
+}
+
+impl<A: Api> Connection<A> {
+    async fn run(self: &Arc<Self>, stream: TcpStream) -> Ending {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let Some(acceptor) = &self.front.tls else { return self.http1(stream).await };
+        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), acceptor.accept(stream));
+        let stream = match self.shutdown.run_until_cancelled(handshake).await {
+            None => return Ending::Closed,
+            Some(Err(_elapsed)) => return Ending::HandshakeTimeout,
+            Some(Ok(Err(error))) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return Ending::HandshakeFailed;
+            }
+            Some(Ok(Ok(stream))) => stream,
+        };
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        if is_http2 { self.http2(stream).await } else { self.http1(stream).await }
+    }
+
+    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Ending {
+        let stream = Lingering::new(stream, Arc::clone(&self.activity.unread));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // hyper counts it from the end of the previous answer, so it cannot be shorter than the idle time.
+            .header_read_timeout(self.front.idle_timeout.max(self.front.first_request_timeout))
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service_fn(|request| self.exchange(request)));
+        self.drive(connection).await
+    }
+
+    async fn http2(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Ending {
+        let streams = Streams { tasks: TaskTracker::new(), stop: CancellationToken::new() };
+        let _ends_with_this = streams.stop.clone().drop_guard();
+        let this = Arc::clone(self);
+        let service = service_fn(move |request| {
+            let this = Arc::clone(&this);
+            async move { this.exchange(request).await }
+        });
+        let connection = http2::Builder::new(streams.clone())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        let ending = self.drive(connection).await;
+        streams.end().await;
+        ending
+    }
+
+    /// Lets the connection run, and ends it when it is idle or the relay drains.
+    async fn drive<C>(&self, connection: C) -> Ending
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let mut connection = pin!(connection);
+        let limit = || self.activity.rest(self.front.first_request_timeout, self.front.idle_timeout);
+        // Set by the first look, which knows how much of the time the handshake has taken.
+        let mut timer = pin!(sleep(Duration::ZERO));
+        let mut closing = None;
+        loop {
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => {
+                    return if closing == Some(Ending::Idle) { Ending::Idle } else { ending(result) };
+                }
+                () = self.shutdown.cancelled(), if closing != Some(Ending::DrainTimeout) => {
+                    closing = Some(Ending::DrainTimeout);
+                    connection.as_mut().graceful_shutdown();
+                    timer.set(sleep(self.front.drain_timeout));
+                }
+                () = timer.as_mut() => match (closing, limit()) {
+                    (Some(ending), _) => return ending,
+                    // Looked at often enough that the shorter limit holds while the longer one is waited for.
+                    (None, Rest::For(time)) => timer.set(sleep(time.min(self.front.idle_timeout))),
+                    (None, Rest::Over(Ending::Idle)) => {
+                        closing = Some(Ending::Idle);
+                        connection.as_mut().graceful_shutdown();
+                        timer.set(sleep(CLOSE_TIMEOUT));
+                    }
+                    (None, Rest::Over(ending)) => return ending,
+                },
+            }
+        }
+    }
+
+    /// One request and its answer.
+    async fn exchange(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
+        let _in_hand = self.activity.begin();
+        let (is_head, has_body) = (request.method() == Method::HEAD, !request.body().is_end_stream());
+        let answer = async {
+            strict::check(&request)?;
+            self.api.answer(request).await
+        };
+        let outcome = self.caught(answer).await;
+        self.activity.unread.store(has_body && outcome.is_err(), Ordering::Relaxed);
+        let mut reply = outcome.unwrap_or_else(|problem| {
+            tracing::debug!(reason = problem.kind().name(), "request refused");
+            self.api.refused(problem.kind());
+            problem.into_reply()
+        });
+        if is_head {
+            strip(&mut reply);
+        }
+        Ok(reply)
+    }
+
+    /// Nothing in here panics; if something does all the same, the process and the other requests live on.
+    async fn caught(&self, answer: impl Future<Output = Result<Reply, Problem>>) -> Result<Reply, Problem> {
+        let mut answer = pin!(answer);
+        let poll = |context: &mut std::task::Context<'_>| {
+            let poll = AssertUnwindSafe(|| answer.as_mut().poll(context));
+            catch_unwind(poll).unwrap_or_else(|_panic| {
+                self.front.metrics.panics.inc();
+                tracing::error!("a request panicked");
+                Poll::Ready(Err(Problem::new(Kind::Internal, "the request could not be handled")))
+            })
+        };
+        std::future::poll_fn(poll).await
+    }
+}
+
+/// HEAD: the head of the answer to GET, its length included.
+fn strip(reply: &mut Reply) {
+    if let Some(bytes) = reply.body().size_hint().exact() {
+        reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
+    *reply.body_mut() = Full::default();
+}
+
+fn ending(result: Result<(), hyper::Error>) -> Ending {
+    match result {
+        Ok(()) => Ending::Closed,
+        Err(error) if error.is_timeout() => Ending::Idle,
+        Err(error) if error.is_parse() => {
+            tracing::debug!(%error, "a connection spoke no HTTP");
+            Ending::BadProtocol
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a connection broke off");
+            Ending::BrokenOff
+        }
+    }
+}
+
+/// Runs the streams of one HTTP/2 connection, and ends with it.
+#[derive(Clone)]
+struct Streams {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(stream));
+    }
+}
+
+impl Streams {
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Long enough for a slow line, short enough that silent peers hold few places.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Out of descriptors: none comes back sooner for being asked for.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long a peer may take to read the last bytes of a connection that is closed for idleness.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Clients send about fifteen.
+const HEADERS_MAX: usize = 64;
+/// Request line and headers together.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// The same for HTTP/2, where names and values are counted with 32 bytes each (RFC 9113 §6.5.2).
+const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// A conversion is 1 to 2 KiB: one window holds it whole, and a connection's unread bodies stay within 1 MiB.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Requests at once on one connection: as many as share a group commit.
+const STREAMS_MAX: u32 = 128;
+/// Answers are short.
+const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// A dead peer is found within the half minute in which load balancers give up.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

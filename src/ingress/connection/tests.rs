@@ -1,0 +1,365 @@
+use super::*;
+
+use std::net::SocketAddr;
+
+use http::{StatusCode, Version};
+use http_body_util::{BodyExt, Limited};
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::config::Transport;
+use crate::ingress::problem::body;
+use crate::ingress::tests::client::{answer, connect_tls, http2, rest, soon};
+use crate::ingress::tls;
+
+/// Answers what the tests need: `/` at once, `/waits` when it is let go, `/panics`, `/refuses` before reading the body.
+#[derive(Default)]
+struct Probe {
+    arrived: Notify,
+    let_go: Notify,
+}
+
+impl Api for Probe {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+        match request.uri().path() {
+            "/waits" => {
+                self.arrived.notify_one();
+                self.let_go.notified().await;
+            }
+            "/panics" => panic!("on purpose"),
+            "/refuses" => return Err(Problem::new(Kind::Unauthorized, "on purpose")),
+            _ => {}
+        }
+        #[expect(clippy::disallowed_methods, reason = "read through a limit, as the ban asks")]
+        let read = Limited::new(request.into_body(), 1 << 20).collect().await;
+        let bytes = read.map_err(|_broken_off| Problem::new(Kind::BadRequest, "broken off"))?.to_bytes();
+        Ok(body(StatusCode::OK, "text/plain", format!("read {}", bytes.len()).into_bytes()))
+    }
+
+    fn refused(&self, _kind: Kind) {}
+}
+
+/// A listener of our own on a free port.
+struct Served {
+    address: SocketAddr,
+    probe: Arc<Probe>,
+    metrics: Connections,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    async fn start(adjust: impl FnOnce(&mut Front)) -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Connections::default();
+        let mut front = Front {
+            tls: None,
+            connections_max: 8,
+            first_request_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(20),
+            metrics: metrics.clone(),
+        };
+        adjust(&mut front);
+        let (probe, shutdown) = (Arc::new(Probe::default()), CancellationToken::new());
+        let task = tokio::spawn(serve(Arc::clone(&probe), listener, front, shutdown.clone()));
+        Served { address, probe, metrics, shutdown, task }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Everything that comes back until the connection ends.
+    async fn send(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes).await.unwrap();
+        rest(stream).await
+    }
+
+    /// Drains, and sees `serve` return.
+    async fn end(self) -> String {
+        self.shutdown.cancel();
+        soon(self.task).await.unwrap();
+        let mut registry = Registry::default();
+        self.metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+}
+
+const PLAIN: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+#[tokio::test]
+async fn what_http_does_not_allow_is_refused_on_the_wire() {
+    let served = Served::start(|_| {}).await;
+    let check = async |head: &str, expected: &str| {
+        let answer = served.send(format!("{head}connection: close\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{head:?}: {answer}");
+    };
+    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}", "x: y\r\n".repeat(HEADERS_MAX));
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n", "y".repeat(HEAD_BYTES_MAX));
+    let target = format!("GET /{} HTTP/1.1\r\nhost: a\r\n", "y".repeat(2048));
+    check("GET / HTTP/1.1\r\nhost: a\r\n", "200").await;
+    check("GET http://a/ HTTP/1.1\r\nhost: a\r\n", "200").await;
+    check("GET / HTTP/1.1\r\n", "400").await;
+    check("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n", "400").await;
+    check("GET / HTTP/1.1\r\nhost: a b\r\n", "400").await;
+    check("GET / HTTP/1.1\r\nhost : a\r\n", "400").await;
+    check("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n", "400").await;
+    check("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n", "400").await;
+    check("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n", "400").await;
+    check("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n", "501").await;
+    check("CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n", "405").await;
+    check(&target, "414").await;
+    check(&many, "431").await;
+    check(&long, "431").await;
+    served.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_smuggled_behind_two_lengths() {
+    let served = Served::start(|_| {}).await;
+    let twice = b"POST /first HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n\
+        GET /second HTTP/1.1\r\nhost: a\r\n\r\n";
+    let answers = served.send(twice).await;
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_request_in_hand_is_finished_by_the_drain_and_nothing_new_is_taken() {
+    let served = Served::start(|_| {}).await;
+    let mut waiting = served.connect().await;
+    waiting.write_all(b"GET /waits HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    soon(served.probe.arrived.notified()).await;
+    let mut idle = served.connect().await;
+    idle.write_all(PLAIN).await.unwrap();
+    answer(&mut idle, "read 0").await;
+
+    served.shutdown.cancel();
+    assert_eq!(rest(idle).await, "", "an idle connection is closed at once");
+    assert!(!served.task.is_finished());
+    served.probe.let_go.notify_one();
+    let last = rest(waiting).await;
+    assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close"), "{last}");
+    let address = served.address;
+    let metrics = served.end().await;
+    assert!(metrics.contains(r#"capi_relay_connections_ended_total{reason="closed"} 2"#), "{metrics}");
+    assert!(metrics.contains("capi_relay_connections 0"), "{metrics}");
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_drain_ends_at_its_timeout() {
+    let served = Served::start(|front| front.drain_timeout = Duration::from_millis(50)).await;
+    let mut waiting = served.connect().await;
+    waiting.write_all(b"GET /waits HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    soon(served.probe.arrived.notified()).await;
+    let metrics = served.end().await;
+    assert_eq!(rest(waiting).await, "");
+    assert!(metrics.contains(r#"capi_relay_connections_ended_total{reason="drain_timeout"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn silence_and_slow_heads_and_idleness_end_a_connection() {
+    let served = Served::start(|front| {
+        front.first_request_timeout = Duration::from_millis(100);
+        front.idle_timeout = Duration::from_millis(200);
+    })
+    .await;
+    assert_eq!(rest(served.connect().await).await, "");
+    assert_eq!(served.send(b"GET / HTTP/1.1\r\nhost").await, "");
+    let answers = served.send(PLAIN).await;
+    assert!(answers.starts_with("HTTP/1.1 200"), "{answers}");
+    let again = served.send(&[PLAIN, b"GET / HTTP/1.1\r\nhost"].concat()).await;
+    assert_eq!(again.matches("HTTP/1.1 ").count(), 1, "{again}");
+    let metrics = served.end().await;
+    assert!(metrics.contains(r#"ended_total{reason="first_request_timeout"} 2"#), "{metrics}");
+    assert!(metrics.contains(r#"ended_total{reason="idle"} 2"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_does_not_keep_its_place() {
+    let served = Served::start(|front| {
+        front.connections_max = 1;
+        front.idle_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut deaf = socket.connect(served.address).await.unwrap();
+    // Ends only when the connection does: before that, the answers fill every buffer and nothing more is read.
+    let requests = PLAIN.repeat(1000);
+    let stuffed = soon(async { while deaf.write_all(&requests).await.is_ok() {} });
+    let next = soon(served.send(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"));
+    let ((), next) = tokio::join!(stuffed, next);
+    assert!(next.starts_with("HTTP/1.1 200"), "{next}");
+    let metrics = served.end().await;
+    assert!(metrics.contains(r#"ended_total{reason="idle"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_a_place() {
+    let served = Served::start(|front| front.connections_max = 1).await;
+    let mut first = served.connect().await;
+    first.write_all(PLAIN).await.unwrap();
+    answer(&mut first, "read 0").await;
+    let mut second = served.connect().await;
+    second.write_all(PLAIN).await.unwrap();
+    let unanswered = timeout(Duration::from_millis(100), second.read_u8()).await;
+    assert!(unanswered.is_err(), "{unanswered:?}");
+    drop(first);
+    answer(&mut second, "read 0").await;
+    drop(second);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_request_and_is_counted() {
+    let served = Served::start(|_| {}).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /panics HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let broken = answer(&mut stream, "}").await;
+    assert!(broken.starts_with("HTTP/1.1 500") && broken.contains("urn:capi-relay:problem:internal"), "{broken}");
+    stream.write_all(PLAIN).await.unwrap();
+    assert!(answer(&mut stream, "read 0").await.starts_with("HTTP/1.1 200"));
+    drop(stream);
+    let metrics = served.end().await;
+    assert!(metrics.contains("capi_relay_request_panics_total 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let served = Served::start(|_| {}).await;
+    let mut stream = served.connect().await;
+    let body = vec![b' '; 4 << 20];
+    let head = format!("POST /refuses HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut read, mut write) = stream.split();
+    // A client that looks for the answer only when it has sent everything.
+    soon(write.write_all(&body)).await.unwrap();
+    let refused = answer(&mut read, "}").await;
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn expect_continue_is_granted_only_to_who_is_read() {
+    let served = Served::start(|_| {}).await;
+    let head = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
+        )
+    };
+    let mut stream = served.connect().await;
+    stream.write_all(head("/").as_bytes()).await.unwrap();
+    assert!(answer(&mut stream, "\r\n\r\n").await.starts_with("HTTP/1.1 100"));
+    stream.write_all(b"{}").await.unwrap();
+    assert!(rest(stream).await.ends_with("read 2"));
+    let refused = served.send(head("/refuses").as_bytes()).await;
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn head_is_answered_like_get_without_its_body() {
+    let served = Served::start(|_| {}).await;
+    let reply = served.send(b"HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with("\r\n\r\n"), "{reply}");
+    assert!(reply.contains("content-length: 6\r\n"), "{reply}");
+    served.end().await;
+}
+
+impl Served {
+    async fn start_tls(adjust: impl FnOnce(&mut Front)) -> Served {
+        Served::start(|front| {
+            front.tls = tls::acceptor(&Transport::SelfSigned).unwrap();
+            adjust(front);
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_are_spoken_and_alpn_chooses_the_protocol() {
+    let served = Served::start_tls(|_| {}).await;
+    for (version, expected) in [
+        (&rustls::version::TLS12, rustls::ProtocolVersion::TLSv1_2),
+        (&rustls::version::TLS13, rustls::ProtocolVersion::TLSv1_3),
+    ] {
+        for (offered, chosen) in [(&["http/1.1"][..], Some("http/1.1")), (&[], None), (&["h2", "http/1.1"], Some("h2"))]
+        {
+            let stream = connect_tls(served.address, version, offered).await.unwrap();
+            let session = stream.get_ref().1;
+            assert_eq!(session.protocol_version(), Some(expected));
+            assert_eq!(session.alpn_protocol(), chosen.map(str::as_bytes));
+            if chosen != Some("h2") {
+                let mut stream = stream;
+                stream.write_all(PLAIN).await.unwrap();
+                assert!(answer(&mut stream, "read 0").await.starts_with("HTTP/1.1 200"));
+            }
+        }
+    }
+    assert!(connect_tls(served.address, &rustls::version::TLS13, &["spdy/3"]).await.is_err());
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_or_is_none_ends_the_connection() {
+    let served = Served::start_tls(|front| front.first_request_timeout = Duration::from_millis(100)).await;
+    assert_eq!(rest(served.connect().await).await, "");
+    let mut plain = served.connect().await;
+    plain.write_all(PLAIN).await.unwrap();
+    let mut alert = Vec::new();
+    soon(plain.read_to_end(&mut alert)).await.unwrap();
+    assert_ne!(alert.first(), Some(&b'H'), "plain HTTP is not answered");
+    let metrics = served.end().await;
+    assert!(metrics.contains(r#"ended_total{reason="handshake_timeout"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"ended_total{reason="handshake_failed"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn http_2_streams_are_served_at_once_and_drained() {
+    let served = Served::start_tls(|_| {}).await;
+    let stream = connect_tls(served.address, &rustls::version::TLS13, &["h2"]).await.unwrap();
+    let (mut sender, connection) = http2(stream).await;
+    let request = |path: &str| {
+        Request::builder().uri(format!("https://localhost{path}")).body(Full::new(bytes::Bytes::new())).unwrap()
+    };
+    let waiting = tokio::spawn(sender.send_request(request("/waits")));
+    soon(served.probe.arrived.notified()).await;
+    let quick = soon(sender.send_request(request("/"))).await.unwrap();
+    assert_eq!((quick.status(), quick.version()), (StatusCode::OK, Version::HTTP_2));
+    let panicked = soon(sender.send_request(request("/panics"))).await.unwrap();
+    assert_eq!(panicked.status(), StatusCode::INTERNAL_SERVER_ERROR);
+
+    served.shutdown.cancel();
+    assert!(!waiting.is_finished());
+    served.probe.let_go.notify_one();
+    let last = soon(waiting).await.unwrap().unwrap();
+    assert_eq!(last.status(), StatusCode::OK);
+    #[expect(clippy::disallowed_methods, reason = "read through a limit, as the ban asks")]
+    let text = Limited::new(last.into_body(), 1024).collect().await.unwrap().to_bytes();
+    assert_eq!(text, "read 0");
+    soon(connection).await.unwrap().unwrap();
+    let metrics = served.end().await;
+    assert!(metrics.contains("capi_relay_request_panics_total 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_http_2_stream_ends_with_its_drain_timeout() {
+    let served = Served::start_tls(|front| front.drain_timeout = Duration::from_millis(50)).await;
+    let stream = connect_tls(served.address, &rustls::version::TLS13, &["h2"]).await.unwrap();
+    let (mut sender, connection) = http2(stream).await;
+    let request = Request::builder().uri("https://localhost/waits").body(Full::new(bytes::Bytes::new())).unwrap();
+    let waiting = tokio::spawn(sender.send_request(request));
+    soon(served.probe.arrived.notified()).await;
+    served.end().await;
+    assert!(soon(waiting).await.unwrap().is_err());
+    drop(soon(connection).await);
+}

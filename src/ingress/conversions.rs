@@ -1,0 +1,135 @@
+//! `POST /v1/conversions` and `GET /v1/conversions/{id}`.
+//!
+//! A conversion is answered 202 only after [`Queue::accept`](crate::queue::Queue::accept) has returned. Nothing that a
+//! merchant sent is logged, and no merchant learns whether another's conversion exists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout};
+
+use super::problem::{Kind, Problem, Reply, json};
+use super::view::{ReceiptView, StatusView};
+use super::{Client, Ingress, strict};
+use crate::config::Decision;
+use crate::conversion::{Conversion, ConversionId, Meta, Refusal};
+use crate::mapping::Scope;
+use crate::queue::{AcceptError, Accepted, Initial, Submission};
+
+impl Ingress {
+    /// Validates, stores durably, acknowledges.
+    pub(super) async fn post(&self, client: &Client, request: Request<Incoming>) -> Result<Reply, Problem> {
+        let begun = Instant::now();
+        let (head, body) = request.into_parts();
+        strict::check_json_body(&head.headers)?;
+        let idempotency_key = strict::idempotency_key(&head.headers)?;
+        let left = client.bucket.as_ref().map(|bucket| bucket.take()).transpose()?;
+        let body = self.read(body).await?;
+        let submission = self.submission(client, idempotency_key, body)?;
+        // No deadline here: a 503 for what may yet become durable would be a lie.
+        let accepted = self.queue.accept(submission).await.map_err(unavailable)?;
+        let (status, view) = match &accepted {
+            Accepted::New(status) => {
+                client.counters.accepted.inc();
+                self.requests.acknowledged(begun.elapsed());
+                tracing::debug!(id = %status.id, merchant = %status.merchant, "conversion accepted");
+                (StatusCode::ACCEPTED, ReceiptView::new("accepted", status))
+            }
+            Accepted::Duplicate(status) => {
+                client.counters.duplicates.inc();
+                (StatusCode::OK, ReceiptView::new("duplicate", status))
+            }
+            Accepted::KeyReused { first } => {
+                let detail = format!("the key was used for {first}, whose content differs");
+                return Err(Problem::new(Kind::IdempotencyKeyReused, detail));
+            }
+        };
+        let mut reply = json(status, &view);
+        if let Ok(location) = HeaderValue::try_from(view.location()) {
+            reply.headers_mut().insert(header::LOCATION, location);
+        }
+        if let Some(left) = left {
+            left.write(reply.headers_mut());
+        }
+        Ok(reply)
+    }
+
+    /// The whole body, within its limit of bytes and time.
+    async fn read(&self, body: Incoming) -> Result<Bytes, Problem> {
+        let bytes_max = self.config.server.body_bytes_max;
+        let too_large = || Problem::new(Kind::BodyTooLarge, format!("at most {bytes_max} bytes"));
+        if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
+            return Err(too_large());
+        }
+        #[expect(clippy::disallowed_methods, reason = "read through a limit, as the ban asks")]
+        let whole = Limited::new(body, bytes_max).collect();
+        match timeout(self.config.server.request_timeout, whole).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_broken_off)) => Err(Problem::new(Kind::BadRequest, "the body broke off")),
+            Err(_elapsed) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
+        }
+    }
+
+    fn submission(&self, client: &Client, key: Option<String>, body: Bytes) -> Result<Submission, Problem> {
+        let id = ConversionId::new(self.clock.unix_ms(), rand::random());
+        let conversion = Conversion::parse(&body, &id.to_string()).map_err(refused)?;
+        let meta = Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion);
+        let scope = Scope { conversion: &conversion, meta: &meta };
+        let plan = self.config.plan(&client.merchant, scope).into_iter();
+        let plan = plan.map(|(name, decision)| (name, initial(decision))).collect();
+        Ok(Submission { meta, conversion: Arc::new(conversion), body, plan })
+    }
+
+    /// One of the merchant's own conversions.
+    pub(super) async fn get(&self, client: &Client, id: &str) -> Result<Reply, Problem> {
+        let status = self.status(id).await?;
+        if status.merchant != client.merchant.name {
+            return Err(Problem::not_found());
+        }
+        Ok(json(StatusCode::OK, &StatusView::new(&status)))
+    }
+}
+
+fn initial(decision: Decision<'_>) -> Initial {
+    match decision {
+        Decision::Send(_) => Initial::Owed,
+        Decision::Skipped(reason) => Initial::Skipped(reason),
+        Decision::Withheld(reason) => Initial::Withheld(reason),
+        Decision::Unsupported(reason) => Initial::Unsupported(reason),
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Malformed(error) => Problem::new(Kind::MalformedJson, error.to_string()),
+        Refusal::Invalid(faults) => {
+            let detail = match faults.len() {
+                1 => "1 problem".to_owned(),
+                count => format!("{count} problems"),
+            };
+            Problem::new(Kind::InvalidConversion, detail).listing(faults)
+        }
+    }
+}
+
+fn unavailable(error: AcceptError) -> Problem {
+    match error {
+        AcceptError::Full(detail) => Problem::new(Kind::QueueFull, detail).retry_after(FULL_RETRY_AFTER),
+        AcceptError::DiskFull(detail) => Problem::new(Kind::DiskFull, detail).retry_after(FULL_RETRY_AFTER),
+        AcceptError::Closed => {
+            let detail = "the relay is shutting down, or its storage has failed";
+            Problem::new(Kind::Unavailable, detail).retry_after(CLOSED_RETRY_AFTER)
+        }
+    }
+}
+
+/// A full queue drains in seconds at the least; merchants that wait this long do not make it worse.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// About what a restart takes; another relay behind the load balancer takes it at once.
+const CLOSED_RETRY_AFTER: Duration = Duration::from_secs(2);

@@ -1,0 +1,84 @@
+//! Closing without cutting off the last answer.
+//!
+//! Whoever closes a TCP connection with unread data in it resets it, and a client that is still sending may lose the answer
+//! that told it why. So, when a request was refused before its body was read: first our side is closed, then what still
+//! comes is read and thrown away, for a moment and up to a limit.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// A stream that lingers at shutdown if `unread` says so.
+pub(super) struct Lingering<T> {
+    stream: T,
+    unread: Arc<AtomicBool>,
+    until: Option<Pin<Box<Sleep>>>,
+    discarded_bytes: usize,
+}
+
+impl<T> Lingering<T> {
+    pub(super) fn new(stream: T, unread: Arc<AtomicBool>) -> Lingering<T> {
+        Lingering { stream, unread, until: None, discarded_bytes: 0 }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Lingering<T> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.until.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if !this.unread.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let until = this.until.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut scratch = [0; 8 * 1024];
+        while this.discarded_bytes < DISCARDED_BYTES_MAX && until.as_mut().poll(context).is_pending() {
+            let mut into = ReadBuf::new(&mut scratch);
+            // Whether the peer closes or breaks off: there is nobody left to wait for.
+            let read = ready!(Pin::new(&mut this.stream).poll_read(context, &mut into)).map(|()| into.filled().len());
+            match read {
+                Ok(0) | Err(_) => break,
+                Ok(bytes) => this.discarded_bytes = this.discarded_bytes.saturating_add(bytes),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A client that is told `413` or `401` stops, or has sent what it meant to, well within this.
+const LINGER: Duration = Duration::from_secs(2);
+/// Twice the largest body that is read by default.
+const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,0 +1,306 @@
+//! What hyper lets through and we do not: hosts, transfer codings, CONNECT, endless targets; and the header fields that the
+//! public API reads.
+//!
+//! Pure functions over a request's head. Framing itself (lengths, chunks, header syntax) is hyper's: it answers 400 and
+//! closes. A request with both `Content-Length` and `Transfer-Encoding` reaches us without the former: hyper reads it by
+//! its chunks and closes the connection behind it, as RFC 9112 §6.1 asks, so nothing can be smuggled after it.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
+use http::{Method, Request, Version};
+
+use super::problem::{Kind, Problem};
+
+/// The longest of our own targets is a dead-letter query with a cursor, a few hundred bytes.
+const TARGET_BYTES_MAX: usize = 2048;
+
+/// The longest `Idempotency-Key`, as in other APIs that take one.
+const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+
+/// Refuses what no resource of ours takes, before anything is looked up.
+pub(crate) fn check<B>(request: &Request<B>) -> Result<(), Problem> {
+    if request.method() == Method::CONNECT {
+        return Err(Problem::method_not_allowed("GET, HEAD, POST"));
+    }
+    if request.uri().path_and_query().map_or(0, |target| target.as_str().len()) > TARGET_BYTES_MAX {
+        let detail = format!("at most {TARGET_BYTES_MAX} bytes of path and query");
+        return Err(Problem::new(Kind::UriTooLong, detail));
+    }
+    check_transfer_coding(request.headers())?;
+    check_host(request)
+}
+
+/// Only one coding is implemented, and only alone.
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    match one(headers, &header::TRANSFER_ENCODING) {
+        Field::Absent => Ok(()),
+        Field::One(value) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        Field::One(_) | Field::Several => {
+            Err(Problem::new(Kind::UnsupportedTransferCoding, "the only transfer coding is chunked"))
+        }
+    }
+}
+
+/// RFC 9112 §3.2 and RFC 9113 §8.3.1: one host, well formed, the same everywhere it is named.
+fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
+    let target = request.uri().authority();
+    let named = match one(request.headers(), &header::HOST) {
+        Field::Several => return Err(Problem::new(Kind::BadRequest, "more than one Host")),
+        Field::One(value) => Some(host(value).ok_or_else(|| Problem::new(Kind::BadRequest, "the Host is malformed"))?),
+        Field::Absent => None,
+    };
+    match (request.version(), named, target) {
+        // HTTP/1.0 knew no Host: plain health checks still speak it.
+        (Version::HTTP_09 | Version::HTTP_10, ..) | (Version::HTTP_11, Some(_), _) => Ok(()),
+        (_, Some(host), Some(authority)) if host != *authority => {
+            Err(Problem::new(Kind::BadRequest, "Host and :authority differ"))
+        }
+        (Version::HTTP_11, None, _) | (_, None, None) => Err(Problem::new(Kind::BadRequest, "the Host is missing")),
+        (_, _, Some(authority)) if !well_formed(authority) => {
+            Err(Problem::new(Kind::BadRequest, "the :authority is malformed"))
+        }
+        (_, Some(_), _) | (_, _, Some(_)) => Ok(()),
+    }
+}
+
+fn host(value: &HeaderValue) -> Option<Authority> {
+    let authority = Authority::try_from(value.as_bytes()).ok()?;
+    well_formed(&authority).then_some(authority)
+}
+
+/// A host without user information, and after it nothing or a port.
+fn well_formed(authority: &Authority) -> bool {
+    let (text, host) = (authority.as_str(), authority.host());
+    let rest = text.strip_prefix(host);
+    !host.is_empty() && rest.is_some_and(|rest| matches!(rest, "" | ":") || authority.port_u16().is_some())
+}
+
+/// What a body must be: JSON, UTF-8, not compressed.
+pub(crate) fn check_json_body(headers: &HeaderMap) -> Result<(), Problem> {
+    let json = match one(headers, &header::CONTENT_TYPE) {
+        Field::One(value) => value.to_str().is_ok_and(is_json),
+        Field::Absent | Field::Several => false,
+    };
+    if !json {
+        let problem = Problem::new(Kind::UnsupportedMediaType, "Content-Type must be application/json, in UTF-8");
+        return Err(problem.with(header::ACCEPT, HeaderValue::from_static("application/json")));
+    }
+    match one(headers, &header::CONTENT_ENCODING) {
+        Field::Absent => Ok(()),
+        Field::One(value) if value.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(()),
+        Field::One(_) | Field::Several => {
+            let problem = Problem::new(Kind::UnsupportedMediaType, "the body must not be compressed");
+            Err(problem.with(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
+        }
+    }
+}
+
+/// `application/json`, with no charset or the only one that JSON has; other parameters mean nothing to JSON.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let utf8 = |parameter: &str| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        Some(_) | None => true,
+    };
+    essence.eq_ignore_ascii_case("application/json") && parts.all(utf8)
+}
+
+/// The key as its content: `"a-1"` (the draft's form) and `a-1` (what clients send) are the same key.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    static NAME: HeaderName = HeaderName::from_static("idempotency-key");
+    let refused = || {
+        let detail = format!("one key of 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters, bare or quoted");
+        Problem::new(Kind::InvalidIdempotencyKey, detail)
+    };
+    let text = match one(headers, &NAME) {
+        Field::Absent => return Ok(None),
+        Field::Several => return Err(refused()),
+        Field::One(value) => value.to_str().map_err(|_not_ascii| refused())?,
+    };
+    let key = match text.strip_prefix('"') {
+        Some(quoted) => unquote(quoted).ok_or_else(refused)?,
+        None => text.to_owned(),
+    };
+    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARS_MAX || !visible {
+        return Err(refused());
+    }
+    Ok(Some(key))
+}
+
+/// The content of an RFC 8941 string whose opening quote is gone.
+fn unquote(text: &str) -> Option<String> {
+    let mut content = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    loop {
+        match rest.next()? {
+            '"' => return rest.as_str().is_empty().then_some(content),
+            '\\' => content.push(rest.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
+            other => content.push(other),
+        }
+    }
+}
+
+/// How often a field that may stand once stands.
+pub(crate) enum Field<'a> {
+    Absent,
+    One(&'a HeaderValue),
+    Several,
+}
+
+pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Field<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Field::Absent,
+        (Some(value), None) => Field::One(value),
+        (Some(_), Some(_)) => Field::Several,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, uri: &str, fields: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().method("POST").version(version).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[track_caller]
+    fn refusal(result: Result<(), Problem>) -> Option<(u16, &'static str)> {
+        result.err().map(|problem| {
+            let name = problem.kind().name();
+            (problem.into_reply().status().as_u16(), name)
+        })
+    }
+
+    #[test]
+    fn hosts() {
+        #[track_caller]
+        fn check_host(version: Version, uri: &str, hosts: &[&str], expected: Option<(u16, &'static str)>) {
+            let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            assert_eq!(refusal(check(&request(version, uri, &fields))), expected, "{uri} {hosts:?}");
+        }
+        let bad = Some((400, "bad-request"));
+        check_host(Version::HTTP_11, "/", &["relay.example"], None);
+        check_host(Version::HTTP_11, "/", &["relay.example:8443"], None);
+        check_host(Version::HTTP_11, "/", &["[::1]:8443"], None);
+        check_host(Version::HTTP_11, "/", &["127.0.0.1"], None);
+        check_host(Version::HTTP_11, "/", &[], bad);
+        check_host(Version::HTTP_11, "/", &[""], bad);
+        check_host(Version::HTTP_11, "/", &[":443"], bad);
+        check_host(Version::HTTP_11, "/", &["a", "a"], bad);
+        check_host(Version::HTTP_11, "/", &["a b"], bad);
+        check_host(Version::HTTP_11, "/", &["a, b"], bad);
+        check_host(Version::HTTP_11, "/", &["a/b"], bad);
+        check_host(Version::HTTP_11, "/", &["user@relay.example"], bad);
+        check_host(Version::HTTP_11, "/", &["relay.example:99999"], bad);
+        check_host(Version::HTTP_11, "/", &["relay.example:x"], bad);
+        check_host(Version::HTTP_10, "/", &[], None);
+        check_host(Version::HTTP_10, "/", &["a b"], bad);
+        check_host(Version::HTTP_2, "https://relay.example/", &[], None);
+        check_host(Version::HTTP_2, "https://relay.example/", &["relay.example"], None);
+        check_host(Version::HTTP_2, "https://relay.example/", &["other.example"], bad);
+        check_host(Version::HTTP_2, "https://u@relay.example/", &[], bad);
+        check_host(Version::HTTP_2, "/", &["relay.example"], None);
+        check_host(Version::HTTP_2, "/", &[], bad);
+    }
+
+    #[test]
+    fn transfer_codings() {
+        #[track_caller]
+        fn check_codings(codings: &[&str], expected: Option<(u16, &'static str)>) {
+            let mut fields = vec![("host", "a")];
+            fields.extend(codings.iter().map(|coding| ("transfer-encoding", *coding)));
+            assert_eq!(refusal(check(&request(Version::HTTP_11, "/", &fields))), expected, "{codings:?}");
+        }
+        let refused = Some((501, "unsupported-transfer-coding"));
+        check_codings(&[], None);
+        check_codings(&["chunked"], None);
+        check_codings(&["Chunked"], None);
+        check_codings(&["gzip, chunked"], refused);
+        check_codings(&["chunked, chunked"], refused);
+        check_codings(&["chunked", "chunked"], refused);
+        check_codings(&["identity"], refused);
+    }
+
+    #[test]
+    fn targets_and_connect() {
+        let fields = [("host", "a")];
+        let fits = format!("/{}", "a".repeat(TARGET_BYTES_MAX - 1));
+        assert_eq!(refusal(check(&request(Version::HTTP_11, &fits, &fields))), None);
+        let long = format!("{fits}a");
+        assert_eq!(refusal(check(&request(Version::HTTP_11, &long, &fields))), Some((414, "uri-too-long")));
+        let query = format!("/?{fits}");
+        assert_eq!(refusal(check(&request(Version::HTTP_11, &query, &fields))), Some((414, "uri-too-long")));
+        let mut connect = request(Version::HTTP_11, "a:443", &fields);
+        *connect.method_mut() = Method::CONNECT;
+        assert_eq!(refusal(check(&connect)), Some((405, "method-not-allowed")));
+    }
+
+    #[test]
+    fn bodies() {
+        #[track_caller]
+        fn check_body(fields: &[(&str, &str)], expected: Option<(&str, &str)>) {
+            let refused = check_json_body(request(Version::HTTP_11, "/", fields).headers()).err().map(|problem| {
+                let reply = problem.into_reply();
+                assert_eq!(reply.status(), 415);
+                reply
+            });
+            match (refused, expected) {
+                (None, None) => {}
+                (Some(reply), Some((name, value))) => assert_eq!(reply.headers()[name], value),
+                (refused, expected) => panic!("{fields:?}: {refused:?} and not {expected:?}"),
+            }
+        }
+        let json = Some(("accept", "application/json"));
+        let identity = Some(("accept-encoding", "identity"));
+        check_body(&[("content-type", "application/json")], None);
+        check_body(&[("content-type", "Application/JSON; charset=UTF-8")], None);
+        check_body(&[("content-type", "application/json;charset=\"utf-8\"")], None);
+        check_body(&[("content-type", "application/json; charset=latin1")], json);
+        check_body(&[("content-type", "application/json, text/plain")], json);
+        check_body(&[("content-type", "application/json"), ("content-type", "application/json")], json);
+        check_body(&[("content-type", "application/jsonp")], json);
+        check_body(&[("content-type", "text/plain")], json);
+        check_body(&[("content-type", "")], json);
+        check_body(&[], json);
+        check_body(&[("content-type", "application/json"), ("content-encoding", "identity")], None);
+        check_body(&[("content-type", "application/json"), ("content-encoding", "gzip")], identity);
+        check_body(&[("content-type", "application/json"), ("content-encoding", "gzip, identity")], identity);
+    }
+
+    #[test]
+    fn idempotency_keys() {
+        #[track_caller]
+        fn check_key(values: &[&str], expected: Result<Option<&str>, ()>) {
+            let fields: Vec<_> = values.iter().map(|value| ("idempotency-key", *value)).collect();
+            let key = idempotency_key(request(Version::HTTP_11, "/", &fields).headers());
+            assert_eq!(key.map_err(drop), expected.map(|key| key.map(str::to_owned)), "{values:?}");
+        }
+        check_key(&[], Ok(None));
+        check_key(&["order-1"], Ok(Some("order-1")));
+        check_key(&["\"order-1\""], Ok(Some("order-1")));
+        check_key(&[r#""a\"b\\c""#], Ok(Some(r#"a"b\c"#)));
+        check_key(&["\"a\\b\""], Err(()));
+        check_key(&["\"open"], Err(()));
+        check_key(&["\"a\" b"], Err(()));
+        check_key(&["\"a\";p=1"], Err(()));
+        check_key(&["a b"], Err(()));
+        check_key(&["\"a b\""], Err(()));
+        check_key(&[""], Err(()));
+        check_key(&["\"\""], Err(()));
+        check_key(&["a", "a"], Err(()));
+        check_key(&["ключ"], Err(()));
+        let longest = "k".repeat(IDEMPOTENCY_KEY_CHARS_MAX);
+        check_key(&[&longest], Ok(Some(&longest)));
+        check_key(&[&format!("\"{longest}\"")], Ok(Some(&longest)));
+        check_key(&[&format!("{longest}k")], Err(()));
+    }
+}

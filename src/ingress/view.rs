@@ -1,0 +1,157 @@
+//! How statuses and attempts are shown: the JSON of `GET /v1/conversions/{id}` and of the admin listener.
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use std::collections::BTreeMap;
+
+use crate::conversion::{ConversionId, DestinationName};
+use crate::queue::{Attempt, DeadKind, DeliveryStatus, State, Status};
+
+/// The answer to an accepted conversion or its repetition.
+#[derive(Serialize)]
+pub(crate) struct ReceiptView<'a> {
+    status: &'static str,
+    id: Shown<&'a ConversionId>,
+    event_id: &'a str,
+    destinations: ByDestination<'a, &'static str>,
+}
+
+impl<'a> ReceiptView<'a> {
+    /// `outcome`: `accepted` or `duplicate`.
+    pub(crate) fn new(outcome: &'static str, status: &'a Status) -> ReceiptView<'a> {
+        ReceiptView {
+            status: outcome,
+            id: Shown(&status.id),
+            event_id: &status.event_id,
+            destinations: by_destination(status, |delivery| delivery.state.as_str()),
+        }
+    }
+
+    /// Where the conversion's status is.
+    pub(crate) fn location(&self) -> String {
+        format!("/v1/conversions/{}", self.id.0)
+    }
+}
+
+/// One conversion and what became of it everywhere.
+#[derive(Serialize)]
+pub(crate) struct StatusView<'a> {
+    id: Shown<&'a ConversionId>,
+    event_id: &'a str,
+    order_id: Option<&'a str>,
+    merchant: &'a str,
+    received_at: &'a str,
+    destinations: ByDestination<'a, DeliveryView<'a>>,
+}
+
+impl<'a> StatusView<'a> {
+    pub(crate) fn new(status: &'a Status) -> StatusView<'a> {
+        StatusView {
+            id: Shown(&status.id),
+            event_id: &status.event_id,
+            order_id: status.order_id.as_deref(),
+            merchant: &status.merchant,
+            received_at: &status.received_at,
+            destinations: by_destination(status, DeliveryView::new),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DeliveryView<'a> {
+    state: &'static str,
+    /// Of a dead letter only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    reason: Option<&'a str>,
+    attempts: u32,
+    next_attempt_at: Option<Shown<jiff::Timestamp>>,
+    last: Option<AttemptView<'a>>,
+    captured: &'a BTreeMap<String, String>,
+    /// Oldest first.
+    history: Vec<AttemptView<'a>>,
+}
+
+impl<'a> DeliveryView<'a> {
+    fn new(delivery: &'a DeliveryStatus) -> DeliveryView<'a> {
+        DeliveryView {
+            state: delivery.state.as_str(),
+            kind: dead_kind(delivery.state).map(DeadKind::as_str),
+            reason: delivery.reason.as_deref(),
+            attempts: delivery.attempts,
+            next_attempt_at: delivery.next_attempt_ms.and_then(instant),
+            last: delivery.history.last().map(AttemptView::new),
+            captured: &delivery.captured,
+            history: delivery.history.iter().map(AttemptView::new).collect(),
+        }
+    }
+}
+
+/// One HTTP request that was made for a delivery, and what its answer meant.
+#[derive(Serialize)]
+pub(crate) struct AttemptView<'a> {
+    at: Option<Shown<jiff::Timestamp>>,
+    status: Option<u16>,
+    verdict: &'static str,
+    duration_ms: u64,
+    excerpt: Option<&'a str>,
+}
+
+impl<'a> AttemptView<'a> {
+    pub(crate) fn new(attempt: &'a Attempt) -> AttemptView<'a> {
+        AttemptView {
+            at: instant(attempt.at_ms),
+            status: attempt.status,
+            verdict: attempt.verdict.as_str(),
+            duration_ms: attempt.duration_ms,
+            excerpt: attempt.excerpt.as_deref(),
+        }
+    }
+}
+
+/// Unix milliseconds as RFC 3339; `None` beyond the year 9999.
+pub(crate) fn instant(unix_ms: u64) -> Option<Shown<jiff::Timestamp>> {
+    jiff::Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok().map(Shown)
+}
+
+const fn dead_kind(state: State) -> Option<DeadKind> {
+    match state {
+        State::Dead(kind) => Some(kind),
+        State::Queued
+        | State::Retrying
+        | State::Held
+        | State::Accepted
+        | State::Delivered
+        | State::Duplicate
+        | State::Skipped
+        | State::Withheld
+        | State::Unsupported => None,
+    }
+}
+
+/// A value as its `Display` writes it.
+pub(crate) struct Shown<T>(pub(crate) T);
+
+impl<T: std::fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A JSON object in the configuration's order.
+struct ByDestination<'a, T>(Vec<(&'a DestinationName, T)>);
+
+fn by_destination<'a, T>(status: &'a Status, view: impl Fn(&'a DeliveryStatus) -> T) -> ByDestination<'a, T> {
+    ByDestination(status.destinations.iter().map(|(name, delivery)| (name, view(delivery))).collect())
+}
+
+impl<T: Serialize> Serialize for ByDestination<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            object.serialize_entry(name.as_str(), value)?;
+        }
+        object.end()
+    }
+}

@@ -1,0 +1,141 @@
+//! Conditions: what may be compared with what.
+
+use std::borrow::Cow;
+
+use super::{Checked, Checker, Names};
+use crate::conversion::{Date, Timestamp};
+use crate::mapping::lexer::At;
+use crate::mapping::predicate::{Absent, Test};
+use crate::mapping::program::Node;
+use crate::mapping::syntax::{Ast, Comparison, Kind};
+use crate::mapping::types::{Base, OutType, Ty};
+use crate::mapping::value::Val;
+
+impl Checker<'_, '_, '_> {
+    /// Checks a part that must be a condition.
+    pub(in crate::mapping) fn test(&mut self, ast: &Ast) -> Test {
+        match &ast.kind {
+            Kind::Not(inner) => Test::Not(Box::new(self.test(inner))),
+            Kind::And(parts) => Test::And(parts.iter().map(|part| self.test(part)).collect()),
+            Kind::Or(parts) => Test::Or(parts.iter().map(|part| self.test(part)).collect()),
+            Kind::Compare(comparison, sides) => self.compare(*comparison, sides, ast.at),
+            Kind::In(sides) => self.is_in(sides, ast.at),
+            Kind::Contains(sides) => self.contains(sides),
+            Kind::Required(inner) => self.test(inner),
+            Kind::Path(_) | Kind::Literal(_) | Kind::Concat(_) | Kind::Pipe(..) | Kind::First(_) | Kind::Unreadable => {
+                let checked = self.value(ast);
+                if checked.literal && checked.ty != Some(Ty::of(Base::Bool)) {
+                    self.faults.report(ast.at, "a literal is no condition: compare it with something");
+                }
+                Test::Truth(checked.node)
+            }
+        }
+    }
+
+    fn compare(&mut self, comparison: Comparison, sides: &[Ast; 2], at: At) -> Test {
+        let [left, right] = sides;
+        let mut left = self.value(left);
+        let mut right = self.value(right);
+        self.read_time(&left, &mut right);
+        self.read_time(&right, &mut left);
+        self.check_sides(comparison, &left, &right, at);
+        self.check_sameness(&left, &right);
+        self.check_sameness(&right, &left);
+        Test::Compare(comparison, Box::new([left.node, right.node]), self.absent())
+    }
+
+    fn absent(&self) -> Absent {
+        match self.names {
+            Names::Answer => Absent::ProvesNothing,
+            Names::Request(..) | Names::When(_) => Absent::Differs,
+        }
+    }
+
+    /// A text literal beside a time is a time.
+    fn read_time(&mut self, time: &Checked, literal: &mut Checked) {
+        let (Some(ty), Node::Const(Val::Text(text))) = (time.ty, &literal.node) else { return };
+        let read = match ty {
+            Ty { base: Base::Timestamp, list: false } => {
+                Timestamp::parse(text).map(|time| Val::Timestamp(Cow::Owned(time)))
+            }
+            Ty { base: Base::Date, list: false } => Date::parse(text).map(|date| Val::Date(Cow::Owned(date))),
+            _ => return,
+        };
+        match read {
+            Ok(value) => {
+                literal.node = Node::Const(value);
+                literal.ty = Some(ty);
+            }
+            Err(fault) => {
+                self.faults.report(literal.at, format!("what {ty} is compared with {fault}"));
+                literal.ty = None;
+            }
+        }
+    }
+
+    fn check_sides(&mut self, comparison: Comparison, left: &Checked, right: &Checked, at: At) {
+        let (Some(one), Some(other)) = (left.ty, right.ty) else { return };
+        let free = one.is_json() || other.is_json();
+        if one.list || other.list {
+            self.faults.report_with_help(at, "a list is compared as a whole with nothing", "write 'x' in items[].sku");
+        } else if !free && !alike(one, other) {
+            let message = format!("{one} is never equal to {other}");
+            self.faults.report_with_help(at, message, "`| string`, `| int` and `| number` make them alike");
+        } else if comparison.is_order() && !(ordered(one) && ordered(other)) {
+            self.faults.report(at, "only numbers, timestamps and dates have an order; texts are equal or not");
+        }
+    }
+
+    /// A word that a field can never be is a mistake.
+    fn check_sameness(&mut self, field: &Checked, literal: &Checked) {
+        let (Some(words), Node::Const(value)) = (field.words, &literal.node) else { return };
+        let entries = if let Val::List(entries) = value { entries.as_slice() } else { &[Some(value.borrowed())] };
+        for entry in entries.iter().flatten() {
+            if let Val::Text(word) = entry {
+                self.check_word(word, literal.at, words);
+            }
+        }
+    }
+
+    fn is_in(&mut self, sides: &[Ast; 2], at: At) -> Test {
+        let [entry, list] = sides;
+        let (entry, list) = (self.value(entry), self.value(list));
+        if let (Some(one), Some(many)) = (entry.ty, list.ty) {
+            if !many.list && !many.is_json() {
+                let message = format!("after `in` comes a list, and this is {many}");
+                let help = "as in ['a', 'b']; contains(text, 'part') looks into a text";
+                self.faults.report_with_help(list.at, message, help);
+            } else if one.list {
+                self.faults.report(entry.at, "before `in` comes one value, and this is a list");
+            } else if !one.is_json() && !many.is_json() && !alike(one, Ty::of(many.base)) {
+                self.faults.report(at, format!("{one} is never among {many}"));
+            }
+        }
+        self.check_sameness(&entry, &list);
+        Test::In(Box::new([entry.node, list.node]))
+    }
+
+    fn contains(&mut self, sides: &[Ast; 2]) -> Test {
+        let [whole, part] = sides;
+        let (whole, part) = (self.value(whole), self.value(part));
+        for side in [&whole, &part] {
+            let Some(ty) = side.ty else { continue };
+            if !ty.is_json() && ty.out() != OutType::Text {
+                let message = format!("contains looks for a text in a text, and this is {ty}");
+                let help = "`| string` makes text of it; of a list write 'x' in list";
+                self.faults.report_with_help(side.at, message, help);
+            }
+        }
+        Test::Contains(Box::new([whole.node, part.node]))
+    }
+}
+
+/// Whether two values can be equal at all.
+fn alike(one: Ty, other: Ty) -> bool {
+    let text = |ty: Ty| matches!(ty.base, Base::Text | Base::Digest);
+    one.base == other.base || (one.is_number() && other.is_number()) || (text(one) && text(other))
+}
+
+fn ordered(ty: Ty) -> bool {
+    ty.is_number() || matches!(ty.base, Base::Timestamp | Base::Date | Base::Json)
+}

@@ -1,0 +1,87 @@
+//! One value of a request: compiled once, evaluated per conversion.
+
+use super::check::{Checker, Names, Reads};
+use super::lexer::{At, Faults};
+use super::parser::parse_value;
+use super::program::{Context, Node, Source};
+use super::scope::{Constants, Place, Scope, Secrets};
+use super::source::{Fault, Text};
+use super::syntax::{Ast, Kind};
+use super::types::{OutType, Ty};
+use super::value::{EvalError, Evaluated, Out, Val};
+use crate::conversion::Item;
+
+/// A compiled expression.
+#[derive(Debug, Clone)]
+pub(crate) struct Expression {
+    node: Node,
+    ty: Ty,
+    required: bool,
+    reads: Reads,
+}
+
+impl Expression {
+    /// Parses and type-checks; every fault at once.
+    pub(crate) fn compile(text: &Text, constants: &Constants, place: Place) -> Result<Expression, Vec<Fault>> {
+        let mut faults = Faults::new(text);
+        let names = Names::Request(constants, place);
+        let compiled = compile_part(text, At { start: 0, end: text.value.len() }, names, &mut faults);
+        compiled.map(|(expression, _)| expression).ok_or_else(|| faults.into_list())
+    }
+
+    /// What it looks like on the wire.
+    pub(crate) fn out_type(&self) -> OutType {
+        self.ty.out()
+    }
+
+    /// Whether it ends with `!`.
+    pub(crate) fn is_required(&self) -> bool {
+        self.required
+    }
+
+    /// Whether it reads nothing of the conversion: constants, vars, secrets.
+    pub(crate) fn is_literal(&self) -> bool {
+        !self.reads.conversion
+    }
+
+    /// Whether it names `item.*`.
+    pub(crate) fn reads_items(&self) -> bool {
+        self.reads.item
+    }
+
+    /// The unset var or secret (`vars.goal_id`) for want of which it never has a value.
+    pub(crate) fn lacks(&self) -> Option<&str> {
+        if matches!(self.node, Node::Absent) { self.reads.unset.as_deref() } else { None }
+    }
+
+    /// Its value; `None` when it is absent, required or not.
+    pub(crate) fn eval<'a>(
+        &'a self,
+        scope: Scope<'a>,
+        item: Option<&'a Item>,
+        secrets: Secrets,
+    ) -> Result<Option<Out<'a>>, EvalError> {
+        let context = Context { source: Source::Conversion(scope, item), secrets };
+        Ok(self.value(&context)?.and_then(Val::into_out))
+    }
+
+    pub(super) fn value<'a>(&'a self, context: &Context<'a>) -> Evaluated<'a> {
+        self.node.eval(context)
+    }
+}
+
+/// Compiles the part `at` of a text, and hands back its tree as well; none if a fault was reported.
+pub(super) fn compile_part(
+    text: &Text,
+    at: At,
+    names: Names<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<(Expression, Ast)> {
+    let ast = parse_value(text, at.into(), faults);
+    let mut checker = Checker::new(names, faults);
+    let checked = checker.value(&ast);
+    let reads = std::mem::take(&mut checker.reads);
+    let ty = checked.ty.filter(|_| faults.is_empty())?;
+    let required = matches!(ast.kind, Kind::Required(_));
+    Some((Expression { node: checked.node, ty, required, reads }, ast))
+}

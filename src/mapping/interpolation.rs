@@ -1,0 +1,200 @@
+//! Text with `{expr}` in it: URLs, header fields, credentials.
+//!
+//! `{{` and `}}` stand for a brace. A part that is absent makes the whole absent, and a value that could break out of its
+//! place (a `/` in a path, a line break in a header) is encoded or refused.
+
+use std::ops::Range;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::check::Names;
+use super::expression::{Expression, compile_part};
+use super::lexer::{At, Faults, Segment};
+use super::ops;
+use super::program::{Context, Source};
+use super::scope::{Constants, Place, Scope, Secrets};
+use super::source::{Fault, Text};
+use super::syntax::{Ast, Kind};
+use super::value::EvalError;
+
+/// What is done to each inserted value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Escape {
+    /// Inserted as it is.
+    None,
+    /// Percent-encoded as one path segment or query component; `.` and `..` alone are refused, as every URL parser takes
+    /// them for steps. `{vars.x}` at the very start is inserted as it stands.
+    UrlPath,
+    /// A control character is refused.
+    HeaderValue,
+}
+
+/// A compiled text.
+#[derive(Debug, Clone)]
+pub(crate) struct Interpolation {
+    parts: Box<[Part]>,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Literal(Box<str>),
+    Value(Box<Expression>, Escape),
+}
+
+impl Interpolation {
+    /// Parses and type-checks; every fault at once.
+    pub(crate) fn compile(text: &Text, constants: &Constants, escape: Escape) -> Result<Interpolation, Vec<Fault>> {
+        let mut faults = Faults::new(text);
+        let mut parts = Vec::new();
+        for piece in pieces(&text.value, &mut faults) {
+            let range = match piece {
+                Piece::Literal(literal) => {
+                    parts.push(Part::Literal(literal.into()));
+                    continue;
+                }
+                Piece::Expression(range) => range,
+            };
+            let at = At { start: range.start, end: range.end };
+            let names = Names::Request(constants, Place::Top);
+            if let Some((expression, ast)) = compile_part(text, at, names, &mut faults) {
+                let whole = parts.is_empty() && escape == Escape::UrlPath && is_var(&ast);
+                parts.push(Part::Value(Box::new(expression), if whole { Escape::None } else { escape }));
+            }
+        }
+        if faults.is_empty() { Ok(Interpolation { parts: parts.into() }) } else { Err(faults.into_list()) }
+    }
+
+    /// The text; `None` when a part is absent.
+    pub(crate) fn eval(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Option<String>, EvalError> {
+        self.text(&Context { source: Source::Conversion(scope, None), secrets })
+    }
+
+    /// The text when it reads nothing of the conversion, for checks at load (a URL's host, a header's value).
+    pub(crate) fn constant(&self, secrets: Secrets) -> Option<Result<Option<String>, EvalError>> {
+        self.is_constant().then(|| self.text(&Context { source: Source::Nothing, secrets }))
+    }
+
+    /// Whether it reads nothing of the conversion.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.expressions().all(Expression::is_literal)
+    }
+
+    /// Whether a part ends with `!`.
+    pub(crate) fn is_required(&self) -> bool {
+        self.expressions().any(Expression::is_required)
+    }
+
+    /// The unset var or secret for want of which it never has a value.
+    pub(crate) fn lacks(&self) -> Option<&str> {
+        self.expressions().find_map(Expression::lacks)
+    }
+
+    fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Value(expression, _) => Some(&**expression),
+            Part::Literal(_) => None,
+        })
+    }
+
+    fn text(&self, context: &Context<'_>) -> Result<Option<String>, EvalError> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Value(expression, escape) => {
+                    let Some(value) = expression.value(context)? else { return Ok(None) };
+                    insert(&mut text, &ops::scalar(value)?, *escape)?;
+                }
+            }
+        }
+        Ok(Some(text))
+    }
+}
+
+enum Piece {
+    Literal(String),
+    /// The range of an expression, without its braces.
+    Expression(Range<usize>),
+}
+
+fn pieces(text: &str, faults: &mut Faults<'_>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut position = 0_usize;
+    while let Some(rest) = text.get(position..).filter(|rest| !rest.is_empty()) {
+        let (taken, inner) = match (rest.starts_with("{{"), rest.starts_with("}}"), rest.chars().next()) {
+            (true, ..) => (2, "{"),
+            (_, true, _) => (2, "}"),
+            (_, _, Some('{')) => {
+                if !literal.is_empty() {
+                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                }
+                let start = position.saturating_add(1);
+                let Some(length) = expression_length(text.get(start..).unwrap_or_default()) else {
+                    let message = "this `{` opens an expression that never ends; a brace itself is written `{{`";
+                    faults.report(At { start: position, end: text.len() }, message);
+                    return pieces;
+                };
+                let end = start.saturating_add(length);
+                pieces.push(Piece::Expression(start..end));
+                position = end.saturating_add(1);
+                continue;
+            }
+            (_, _, Some('}')) => {
+                let at = At { start: position, end: position.saturating_add(1) };
+                faults.report(at, "this `}` closes nothing; a brace itself is written `}}`");
+                (1, "")
+            }
+            _ => {
+                let length = rest.find(['{', '}']).unwrap_or(rest.len());
+                (length, rest.get(..length).unwrap_or_default())
+            }
+        };
+        literal.push_str(inner);
+        position = position.saturating_add(taken);
+    }
+    if !literal.is_empty() || pieces.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    pieces
+}
+
+/// Bytes up to the brace that closes the expression at the start of `text`: not one of a map, nor one in a text.
+fn expression_length(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut quoted = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '\'' => quoted = !quoted,
+            '{' if !quoted => depth = depth.saturating_add(1),
+            '}' if !quoted && depth == 0 => return Some(at),
+            '}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether an expression is `vars.x` and nothing else.
+fn is_var(ast: &Ast) -> bool {
+    matches!(&ast.kind, Kind::Path(segments) if matches!(segments.first(), Some(Segment::Key(root)) if &**root == "vars"))
+}
+
+fn insert(text: &mut String, value: &str, escape: Escape) -> Result<(), EvalError> {
+    match escape {
+        Escape::None => text.push_str(value),
+        Escape::UrlPath if matches!(value, "." | "..") => {
+            return Err(EvalError::new("`.` and `..` cannot be a part of a URL"));
+        }
+        Escape::UrlPath => text.extend(utf8_percent_encode(value, RESERVED)),
+        Escape::HeaderValue if value.chars().any(char::is_control) => {
+            return Err(EvalError::new("a control character cannot stand in a header"));
+        }
+        Escape::HeaderValue => text.push_str(value),
+    }
+    Ok(())
+}
+
+/// All but the unreserved characters of RFC 3986, and `*`: it means nothing in a path or a query, and so the mask of a
+/// secret stays readable.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');

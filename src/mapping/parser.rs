@@ -1,0 +1,453 @@
+//! Tokens → syntax tree. A fault does not end the reading: what cannot be read is passed over up to the next `|`, `??`, `,`
+//! or closing sign, so that one text's faults come all at once.
+//!
+//! ```text
+//! value      := first [ "!" ]                        in a condition: or
+//! or         := and { "||" and }
+//! and        := not { "&&" not }
+//! not        := "!" { "!" } first | comparison
+//! comparison := first [ ("==" "!=" "<" "<=" ">" ">=" "in") first ]
+//! first      := pipe { "??" pipe }
+//! pipe       := primary { "|" name [ "(" [ first { "," first } ] ")" ] }
+//! primary    := path | literal | "concat(" or { "," or } ")" | "contains(" or "," or ")" | "(" or ")"
+//! ```
+//!
+//! Values and conditions share one grammar, so that a condition where a value should be is a fault that says so.
+
+use std::ops::Range;
+
+use super::lexer::{At, Faults, Kind as Sign, Scalar, Segment, Token, tokens};
+use super::source::Text;
+use super::syntax::{Ast, Call, Comparison, Key, Kind, Literal};
+
+/// A lookup over every country of ISO 3166 takes about 4 KiB.
+const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
+/// Parentheses within parentheses. Evaluation recurses as deep as the tree, so this bounds its stack.
+const DEPTH_MAX: usize = 32;
+const BANG_ENDS: &str = "`!` stands at the end of the whole value: it makes the field required";
+
+/// Reads `text[range]` as a value, which may end with `!`.
+pub(super) fn parse_value(text: &Text, range: Range<usize>, faults: &mut Faults<'_>) -> Ast {
+    parse(text, range, faults, |parser| parser.value())
+}
+
+/// Reads `text` as a condition.
+pub(super) fn parse_condition(text: &Text, faults: &mut Faults<'_>) -> Ast {
+    parse(text, 0..text.value.len(), faults, |parser| parser.or())
+}
+
+fn parse(text: &Text, range: Range<usize>, faults: &mut Faults<'_>, read: fn(&mut Parser<'_, '_>) -> Ast) -> Ast {
+    let whole = At { start: range.start, end: range.end };
+    if range.len() > EXPRESSION_BYTES_MAX {
+        faults.report(whole, format!("an expression has at most {EXPRESSION_BYTES_MAX} bytes"));
+        return Ast { kind: Kind::Unreadable, at: whole };
+    }
+    let tokens = tokens(&text.value, range, faults);
+    if tokens.is_empty() {
+        if faults.is_empty() {
+            faults.report(whole, "an expression is missing here");
+        }
+        return Ast { kind: Kind::Unreadable, at: whole };
+    }
+    let mut parser = Parser { tokens: &tokens, position: 0, depth: 0, end: whole.end, faults };
+    let ast = read(&mut parser);
+    parser.expect_end();
+    ast
+}
+
+struct Parser<'a, 'f> {
+    tokens: &'a [Token],
+    position: usize,
+    depth: usize,
+    /// Where the text ends.
+    end: usize,
+    faults: &'a mut Faults<'f>,
+}
+
+impl Parser<'_, '_> {
+    fn value(&mut self) -> Ast {
+        let inner = self.or();
+        let Some(bang) = self.eat(&Sign::Bang) else { return inner };
+        if self.peek().is_some() {
+            self.faults.report(bang, BANG_ENDS);
+            self.position = self.tokens.len();
+        }
+        Ast { at: inner.at.to(bang), kind: Kind::Required(Box::new(inner)) }
+    }
+
+    fn or(&mut self) -> Ast {
+        self.chain(&Sign::Or, Parser::and, Kind::Or)
+    }
+
+    fn and(&mut self) -> Ast {
+        self.chain(&Sign::And, Parser::not, Kind::And)
+    }
+
+    fn not(&mut self) -> Ast {
+        if self.peek().is_none_or(|token| token.kind != Sign::Bang) {
+            return self.comparison();
+        }
+        let negation = self.nested(Parser::negation);
+        if self.peek().is_some_and(|token| token.kind == Sign::In || comparison_of(&token.kind).is_some()) {
+            let at = negation.at.to(self.here());
+            self.faults.report(at, "what does `!` negate here? write a != b, or !(a == b)");
+            self.advance();
+            self.first();
+        }
+        negation
+    }
+
+    /// `!` is next.
+    fn negation(&mut self) -> Ast {
+        let bang = self.here();
+        self.advance();
+        let again = self.peek().is_some_and(|token| token.kind == Sign::Bang);
+        let inner = if again { self.nested(Parser::negation) } else { self.first() };
+        Ast { at: bang.to(inner.at), kind: Kind::Not(Box::new(inner)) }
+    }
+
+    fn comparison(&mut self) -> Ast {
+        let left = self.first();
+        let Some(sign) = self.peek().map(|token| token.kind.clone()) else { return left };
+        let comparison = comparison_of(&sign);
+        if comparison.is_none() && sign != Sign::In {
+            return left;
+        }
+        self.advance();
+        let right = self.first();
+        let at = left.at.to(right.at);
+        if let Some(token) = self.peek().filter(|t| t.kind == Sign::In || comparison_of(&t.kind).is_some()) {
+            let at = token.at;
+            self.faults.report(at, "comparisons do not chain: join them with && or ||");
+            self.skip();
+        }
+        let sides = Box::new([left, right]);
+        let kind = match comparison {
+            Some(comparison) => Kind::Compare(comparison, sides),
+            None => Kind::In(sides),
+        };
+        Ast { kind, at }
+    }
+
+    fn first(&mut self) -> Ast {
+        self.chain(&Sign::Else, Parser::pipe, Kind::First)
+    }
+
+    /// `part { sign part }`; one part alone is itself, and a chain within a chain of the same sign is one.
+    fn chain(&mut self, sign: &Sign, part: fn(&mut Self) -> Ast, make: fn(Vec<Ast>) -> Kind) -> Ast {
+        let head = part(self);
+        if self.peek().is_none_or(|token| token.kind != *sign) {
+            return head;
+        }
+        let mut at = head.at;
+        let mut parts = Vec::new();
+        append(&mut parts, head, sign);
+        while self.eat(sign).is_some() {
+            let next = part(self);
+            at = at.to(next.at);
+            append(&mut parts, next, sign);
+        }
+        Ast { kind: make(parts), at }
+    }
+
+    fn pipe(&mut self) -> Ast {
+        let mut input = self.primary();
+        while self.eat(&Sign::Pipe).is_some() {
+            let Some((call, end)) = self.call() else { continue };
+            let at = input.at.to(end);
+            if let Kind::Pipe(_, calls) = &mut input.kind {
+                calls.push(call);
+                input.at = at;
+            } else {
+                input = Ast { kind: Kind::Pipe(Box::new(input), vec![call]), at };
+            }
+        }
+        input
+    }
+
+    /// A filter's name and arguments, and where they end.
+    fn call(&mut self) -> Option<(Call, At)> {
+        let at = self.here();
+        let name = match self.peek().map(|token| &token.kind) {
+            Some(Sign::Path(segments)) => match segments.as_slice() {
+                [Segment::Key(name)] => Some(name.to_string()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(name) = name else {
+            self.faults.report(at, "after `|` comes a filter's name");
+            self.skip();
+            return None;
+        };
+        self.advance();
+        let (args, end) =
+            if self.peek().is_some_and(|token| token.kind == Sign::Open) { self.arguments() } else { (Vec::new(), at) };
+        Some((Call { name, args, at }, end))
+    }
+
+    /// `( … , … )`; the opening sign is next.
+    fn arguments(&mut self) -> (Vec<Ast>, At) {
+        self.advance();
+        let mut args = Vec::new();
+        if let Some(end) = self.eat(&Sign::Close) {
+            return (args, end);
+        }
+        loop {
+            args.push(self.nested(Parser::or));
+            self.refuse_bang();
+            if self.eat(&Sign::Comma).is_none() {
+                return (args, self.expect(&Sign::Close));
+            }
+        }
+    }
+
+    fn primary(&mut self) -> Ast {
+        let at = self.here();
+        let Some(token) = self.peek().cloned() else {
+            self.faults.report(at, "an expression is missing here");
+            return Ast { kind: Kind::Unreadable, at };
+        };
+        if let Sign::Path(segments) = token.kind {
+            return self.path(segments, at);
+        }
+        if let Some(scalar) = self.eat_scalar() {
+            return Ast { kind: Kind::Literal(Literal::Scalar(scalar)), at };
+        }
+        if token.kind == Sign::Open {
+            return self.parenthesis();
+        }
+        if token.kind == Sign::OpenList {
+            return self.list();
+        }
+        if token.kind == Sign::OpenMap {
+            return self.map();
+        }
+        self.faults.report(at, format!("a path or a literal is missing before {}", token.kind));
+        self.skip();
+        Ast { kind: Kind::Unreadable, at }
+    }
+
+    /// A path, or `concat(…)`, or `contains(…)`; it is next.
+    fn path(&mut self, segments: Vec<Segment>, at: At) -> Ast {
+        self.advance();
+        if self.peek().is_none_or(|token| token.kind != Sign::Open) {
+            return Ast { kind: Kind::Path(segments), at };
+        }
+        let name = match segments.as_slice() {
+            [Segment::Key(name)] => name.clone(),
+            _ => "".into(),
+        };
+        let (args, end) = self.arguments();
+        let whole = at.to(end);
+        let kind = match &*name {
+            "concat" if !args.is_empty() => Kind::Concat(args),
+            "concat" => {
+                self.faults.report(whole, "concat joins at least one part");
+                Kind::Unreadable
+            }
+            "contains" => match <[Ast; 2]>::try_from(args) {
+                Ok(sides) => Kind::Contains(Box::new(sides)),
+                Err(_) => {
+                    self.faults.report(whole, "contains takes two texts: contains(body, 'already exists')");
+                    Kind::Unreadable
+                }
+            },
+            _ => {
+                let help = "a filter follows its input: `x | name(…)`";
+                self.faults.report_with_help(
+                    at,
+                    "there is no such function: there are concat(…) and contains(…)",
+                    help,
+                );
+                Kind::Unreadable
+            }
+        };
+        Ast { kind, at: whole }
+    }
+
+    /// The opening parenthesis is next.
+    fn parenthesis(&mut self) -> Ast {
+        let open = self.here();
+        self.advance();
+        let inner = self.nested(Parser::or);
+        self.refuse_bang();
+        let close = self.expect(&Sign::Close);
+        Ast { kind: inner.kind, at: open.to(close) }
+    }
+
+    /// The opening bracket is next.
+    fn list(&mut self) -> Ast {
+        let open = self.here();
+        self.advance();
+        let mut entries = Vec::new();
+        let mut end = self.eat(&Sign::CloseList);
+        while end.is_none() {
+            let at = self.here();
+            if let Some(entry) = self.scalar() {
+                entries.push((entry, at));
+            }
+            if self.eat(&Sign::Comma).is_none() {
+                end = Some(self.expect(&Sign::CloseList));
+            }
+        }
+        Ast { kind: Kind::Literal(Literal::List(entries)), at: open.to(end.unwrap_or(open)) }
+    }
+
+    /// The opening brace is next.
+    fn map(&mut self) -> Ast {
+        let open = self.here();
+        self.advance();
+        let mut members: Vec<(Key, Scalar)> = Vec::new();
+        let mut end = self.eat(&Sign::CloseMap);
+        while end.is_none() {
+            if let Some((key, value)) = self.member() {
+                if members.iter().any(|(other, _)| other.name == key.name) {
+                    self.faults.report(key.at, "this key stands here twice");
+                }
+                members.push((key, value));
+            }
+            if self.eat(&Sign::Comma).is_none() {
+                end = Some(self.expect(&Sign::CloseMap));
+            }
+        }
+        Ast { kind: Kind::Literal(Literal::Map(members)), at: open.to(end.unwrap_or(open)) }
+    }
+
+    fn member(&mut self) -> Option<(Key, Scalar)> {
+        let at = self.here();
+        let name = match self.peek().map(|token| &token.kind) {
+            Some(Sign::Literal(Scalar::Text(name) | Scalar::Number(name))) => Some(name.clone()),
+            Some(Sign::Literal(Scalar::Bool(value))) => Some(value.to_string()),
+            Some(Sign::In) => Some("in".to_owned()),
+            Some(Sign::Path(segments)) => match segments.as_slice() {
+                [Segment::Key(name)] => Some(name.to_string()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(name) = name else {
+            self.faults.report(at, "a key is missing here: a name, a number or a quoted text");
+            self.skip();
+            return None;
+        };
+        self.advance();
+        if self.eat(&Sign::Colon).is_none() {
+            let here = self.here();
+            self.faults.report(here, "`:` and a value are missing after this key");
+            self.skip();
+            return None;
+        }
+        self.scalar().map(|value| (Key { name, at }, value))
+    }
+
+    /// A literal that is neither list nor map.
+    fn scalar(&mut self) -> Option<Scalar> {
+        let at = self.here();
+        let scalar = self.eat_scalar();
+        if scalar.is_none() {
+            self.faults.report(at, "a literal is missing here: 'text', 12, 3.5, true or false");
+            self.skip();
+        }
+        scalar
+    }
+
+    fn eat_scalar(&mut self) -> Option<Scalar> {
+        let Sign::Literal(scalar) = &self.peek()?.kind else { return None };
+        let scalar = scalar.clone();
+        self.advance();
+        Some(scalar)
+    }
+
+    fn nested(&mut self, read: fn(&mut Self) -> Ast) -> Ast {
+        if self.depth == DEPTH_MAX {
+            let at = self.here();
+            self.faults.report(at, format!("nested more than {DEPTH_MAX} deep"));
+            self.position = self.tokens.len();
+            return Ast { kind: Kind::Unreadable, at };
+        }
+        self.depth = self.depth.saturating_add(1);
+        let ast = read(self);
+        self.depth = self.depth.saturating_sub(1);
+        ast
+    }
+
+    fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.position)
+    }
+
+    /// Where the next token stands, or the end.
+    fn here(&self) -> At {
+        self.peek().map_or(At { start: self.end, end: self.end }, |token| token.at)
+    }
+
+    fn advance(&mut self) {
+        self.position = self.position.saturating_add(1);
+    }
+
+    fn eat(&mut self, kind: &Sign) -> Option<At> {
+        let at = self.peek().filter(|token| token.kind == *kind)?.at;
+        self.advance();
+        Some(at)
+    }
+
+    fn expect(&mut self, kind: &Sign) -> At {
+        self.eat(kind).unwrap_or_else(|| {
+            let at = self.here();
+            self.faults.report(at, format!("{kind} is missing here"));
+            self.position = self.tokens.len();
+            at
+        })
+    }
+
+    fn expect_end(&mut self) {
+        let Some(token) = self.peek().cloned() else { return };
+        let kind = token.kind;
+        let message = if kind == Sign::Bang {
+            "`!` stands before what it negates".to_owned()
+        } else if matches!(kind, Sign::Close | Sign::CloseList | Sign::CloseMap) {
+            format!("{kind} closes nothing")
+        } else {
+            format!("{kind} is not expected here: an operator (`|`, `??`) is missing, or it is one too many")
+        };
+        self.faults.report(token.at, message);
+    }
+
+    fn refuse_bang(&mut self) {
+        if let Some(at) = self.eat(&Sign::Bang) {
+            self.faults.report(at, BANG_ENDS);
+        }
+    }
+
+    /// Passes over what could not be read.
+    fn skip(&mut self) {
+        const ENDS: [Sign; 8] =
+            [Sign::Pipe, Sign::Else, Sign::Comma, Sign::And, Sign::Or, Sign::Close, Sign::CloseList, Sign::CloseMap];
+        while self.peek().is_some_and(|token| !ENDS.contains(&token.kind)) {
+            self.advance();
+        }
+    }
+}
+
+fn comparison_of(sign: &Sign) -> Option<Comparison> {
+    [
+        (Sign::Equal, Comparison::Equal),
+        (Sign::Unequal, Comparison::Unequal),
+        (Sign::Less, Comparison::Less),
+        (Sign::LessOrEqual, Comparison::LessOrEqual),
+        (Sign::Greater, Comparison::Greater),
+        (Sign::GreaterOrEqual, Comparison::GreaterOrEqual),
+    ]
+    .into_iter()
+    .find_map(|(kind, comparison)| (kind == *sign).then_some(comparison))
+}
+
+/// Adds `part` to a chain, or its parts if it is such a chain itself.
+fn append(parts: &mut Vec<Ast>, part: Ast, sign: &Sign) {
+    match (part.kind, sign) {
+        (Kind::First(inner), Sign::Else) | (Kind::And(inner), Sign::And) | (Kind::Or(inner), Sign::Or) => {
+            parts.extend(inner);
+        }
+        (kind, _) => parts.push(Ast { kind, at: part.at }),
+    }
+}

@@ -1,0 +1,375 @@
+//! Requests: from what `routes.toml` says of an operation to the exact bytes that are sent.
+//!
+//! [`RequestTemplate::compile`] finds every fault of an operation's request (targets that contradict each other, rules
+//! over fields that nobody sets, a host that a conversion could choose, a header that cannot be sent) and lays the map
+//! out once: a tree for JSON, a list of names and values for form and query. [`RequestTemplate::render`] is a pure
+//! function of the conversion: it writes the body straight into its buffer and takes back what turns out empty.
+//!
+//! Never: `null`, `""` or an empty container for a field without a value; a clock, an attempt number or randomness; a
+//! value in an error; a secret in `Debug`.
+
+mod field;
+mod flat;
+mod headers;
+mod json;
+mod lines;
+mod print;
+mod rules;
+mod target;
+#[cfg(test)]
+mod tests;
+mod url;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use self::field::{Run, Seen};
+use self::flat::{Escaping, Flat, Parameters, Separator};
+use self::headers::{Credential, Header};
+use self::json::Node;
+use self::lines::Within;
+use self::rules::{Nameable, Rules};
+use self::url::{Compiled, URL_BYTES_MAX, UrlPlan};
+use super::{Constants, Fault, Scope, Secrets, Text};
+
+/// How the map's fields are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// A JSON body.
+    Json,
+    /// An `application/x-www-form-urlencoded` body.
+    Form,
+    /// No body: the map becomes the query.
+    None,
+}
+
+/// One `target = source` line of `map` or `query`.
+pub struct MapLine {
+    /// Where the output stands: `a.b`, `items[].sku`, `ItemSku{i}`, `*`.
+    pub target: Text,
+    /// What it is made of.
+    pub source: MapSource,
+}
+
+/// What a line's output is made of.
+pub enum MapSource {
+    /// One expression.
+    Expr(Text),
+    /// A list of inline tables, key and expression each: an entry stands only if all its parts are present.
+    Entries(Vec<Vec<(Text, Text)>>),
+}
+
+/// How a request proves who sends it; every text is a template.
+pub enum AuthSource {
+    /// `Authorization: Bearer …`
+    Bearer(Text),
+    /// `Authorization: Basic …`
+    Basic {
+        /// Without a colon.
+        user: Text,
+        /// Any text.
+        password: Text,
+    },
+    /// A header of the destination's own.
+    Header {
+        /// The header.
+        name: Text,
+        /// Its whole value.
+        value: Text,
+    },
+    /// A parameter at the end of the query.
+    Query {
+        /// The parameter.
+        name: Text,
+        /// Its value.
+        value: Text,
+    },
+}
+
+/// Rules over outputs, by their targets as the map writes them.
+#[derive(Default)]
+pub struct RulesSource {
+    /// Of each group at least one is present.
+    pub require_any: Vec<Vec<Text>>,
+    /// Of each group exactly one is present.
+    pub exactly_one: Vec<Vec<Text>>,
+    /// Where the key is present (`items`: where the conversion has items, in each of them), the fields are.
+    pub required_with: Vec<(Text, Vec<Text>)>,
+    /// The most characters of a field, and what becomes of a longer one.
+    pub max_length: Vec<(Text, usize, Over)>,
+}
+
+/// What becomes of a text that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It is cut.
+    Truncate,
+    /// The conversion is unmappable.
+    Reject,
+}
+
+/// Everything that one operation's request is made from, as written.
+pub struct RequestSource {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: Text,
+    /// Absolute; `{expr}` is interpolated, up to the path from the configuration alone.
+    pub url: Text,
+    /// `scheme://host[:port]` that replaces the URL's own.
+    pub origin: Option<Text>,
+    /// Names and templates of values.
+    pub headers: Vec<(Text, Text)>,
+    /// Further parameters of the URL.
+    pub query: Vec<MapLine>,
+    /// How `map` is sent.
+    pub encoding: Encoding,
+    /// The fields.
+    pub map: Vec<MapLine>,
+    /// Who sends it.
+    pub auth: Option<AuthSource>,
+    /// What must hold of the fields.
+    pub rules: RulesSource,
+}
+
+/// A compiled request.
+#[derive(Debug, Clone)]
+pub struct RequestTemplate {
+    method: http::Method,
+    /// `None` when `lacks` says why.
+    url: Option<UrlPlan>,
+    headers: Vec<Header>,
+    query: Flat,
+    auth_query: Option<(String, Credential)>,
+    body: Body,
+    rules: Rules,
+    /// Targets as written.
+    map_outputs: Vec<Box<str>>,
+    query_outputs: Vec<Box<str>>,
+    lacks: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Body {
+    Json(Node),
+    Form(Flat),
+    Empty,
+}
+
+impl RequestTemplate {
+    /// Compiles and type-checks.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn compile(source: &RequestSource, constants: &Constants) -> Result<RequestTemplate, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let method = method(&source.method, source.encoding, &mut faults);
+        let (url, url_lacks) = match UrlPlan::compile(&source.url, source.origin.as_ref(), constants) {
+            Ok(Compiled::Url(url)) => (Some(url), None),
+            Ok(Compiled::Lacks(name)) => (None, Some(name)),
+            Err(found) => {
+                faults.extend(found);
+                (None, None)
+            }
+        };
+        let headers = headers::compile(&source.headers, source.auth.as_ref(), source.encoding, constants, &mut faults);
+        let mut elsewhere = url.as_ref().map(|url| url.query_names.clone()).unwrap_or_default();
+        elsewhere.extend(headers.auth_query.iter().map(|(name, _)| name.clone()));
+        let fields = Fields::compile(source, constants, &elsewhere, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let targets =
+            |lines: &[MapLine]| lines.iter().map(|line| line.target.value.as_str().into()).collect::<Vec<_>>();
+        let map_outputs = targets(&source.map);
+        let mut query_outputs = targets(&source.query);
+        query_outputs.extend(elsewhere.into_iter().map(String::into_boxed_str));
+        if source.encoding == Encoding::None {
+            query_outputs.extend(map_outputs.iter().cloned());
+        }
+        Ok(RequestTemplate {
+            method,
+            url,
+            headers: headers.headers,
+            query: fields.query,
+            auth_query: headers.auth_query,
+            body: fields.body,
+            rules: fields.rules,
+            map_outputs,
+            query_outputs,
+            lacks: url_lacks.or(headers.lacks).or(fields.lacks),
+        })
+    }
+
+    /// The request for a conversion. Pure: the same bytes every time.
+    ///
+    /// # Errors
+    /// When a required field is absent, a rule is broken, or a value cannot stand where it should.
+    pub fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Request, Unmappable> {
+        let (Some(url), None) = (&self.url, &self.lacks) else {
+            let field = self.lacks.clone().unwrap_or_default();
+            return Err(Unmappable { field, reason: "not set in the configuration".to_owned() });
+        };
+        let items = scope.conversion.items().len();
+        let mut run = Run { scope, secrets, seen: Seen::new(self.rules.columns, items), absent: 0 };
+        let mut url = Parameters { text: url.render(scope, secrets)?, next: url.next };
+        let body = self.body.render(&mut run)?;
+        self.query.write(&mut run, &mut url)?;
+        self.rules.check(&run.seen, items)?;
+        if let Some((name, credential)) = &self.auth_query {
+            let refuse = |reason| Unmappable { field: "auth".to_owned(), reason };
+            if let Some(value) = credential.render(scope, secrets).map_err(refuse)? {
+                url.push(Escaping::Query, name, &value);
+            }
+        }
+        if url.text.len() > URL_BYTES_MAX {
+            let reason = format!("longer than {URL_BYTES_MAX} bytes");
+            return Err(Unmappable { field: "url".to_owned(), reason });
+        }
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for header in &self.headers {
+            headers.extend(header.render(scope, secrets)?.map(|value| (header.name.clone(), value)));
+        }
+        Ok(Request { method: self.method.clone(), url: url.text, headers, body })
+    }
+
+    /// Whether a slot (`header.Idempotency-Key`, `map.externalId`, `query.id`) is an output of this template.
+    pub fn has_output(&self, slot: &str) -> bool {
+        match slot.split_once('.') {
+            Some(("header", name)) => self.headers.iter().any(|header| header.name.as_str().eq_ignore_ascii_case(name)),
+            Some(("map", target)) => self.map_outputs.iter().any(|output| **output == *target),
+            Some(("query", name)) => self.query_outputs.iter().any(|output| **output == *name),
+            Some(_) | None => false,
+        }
+    }
+
+    /// The optional var or secret (`vars.action_tracker_id`) that is unset, and without which every conversion would be
+    /// unmappable: the operation is not available.
+    pub fn lacks(&self) -> Option<&str> {
+        self.lacks.as_deref()
+    }
+}
+
+impl Body {
+    fn render<'a>(&'a self, run: &mut Run<'a>) -> Result<Bytes, Unmappable> {
+        match self {
+            Body::Json(node) => {
+                let mut out = Vec::with_capacity(BODY_BYTES_USUAL);
+                node.write_body(run, &mut out)?;
+                Ok(out.into())
+            }
+            Body::Form(flat) => {
+                let text = String::with_capacity(BODY_BYTES_USUAL);
+                let mut out = Parameters { text, next: Separator::Nothing };
+                flat.write(run, &mut out)?;
+                Ok(out.text.into())
+            }
+            Body::Empty => Ok(Bytes::new()),
+        }
+    }
+}
+
+/// Most bodies without items fit, so that the buffer does not grow.
+const BODY_BYTES_USUAL: usize = 1024;
+
+/// The plans of the map's and the query's lines.
+struct Fields {
+    body: Body,
+    query: Flat,
+    rules: Rules,
+    lacks: Option<String>,
+}
+
+impl Fields {
+    fn compile(source: &RequestSource, constants: &Constants, elsewhere: &[String], faults: &mut Vec<Fault>) -> Fields {
+        let (mut json, mut form, mut query) = match source.encoding {
+            Encoding::Json => {
+                let json = lines::json_lines(&source.map, constants, faults);
+                (json, Vec::new(), lines::flat_lines(source.query.iter(), constants, faults))
+            }
+            Encoding::Form => {
+                let form = lines::flat_lines(source.map.iter(), constants, faults);
+                (Vec::new(), form, lines::flat_lines(source.query.iter(), constants, faults))
+            }
+            Encoding::None => {
+                let both = source.query.iter().chain(&source.map);
+                (Vec::new(), Vec::new(), lines::flat_lines(both, constants, faults))
+            }
+        };
+        for line in query.iter().filter(|line| !line.target.is_spread) {
+            if elsewhere.iter().any(|name| line.target.name.can_be(name)) {
+                let message = format!("`{}` stands in the URL already", line.text.value);
+                let fault = line.text.fault(0..line.text.value.len(), message);
+                faults.push(fault.with_help("keep one: here, in `url`, or in `auth`"));
+            }
+        }
+        let written: Vec<&str> =
+            source.map.iter().chain(&source.query).map(|line| line.target.value.as_str()).collect();
+        let mut outputs: Vec<Nameable<'_>> = json.iter_mut().map(Nameable::of).collect();
+        outputs.extend(form.iter_mut().chain(&mut query).map(Nameable::of));
+        let rules = Rules::compile(&source.rules, &written, &mut outputs, faults);
+        let lacks = outputs.iter().find_map(|output| output.output.lacks()).map(str::to_owned);
+        let body = match source.encoding {
+            Encoding::Json => Body::Json(lines::json_node(json, Within::Request, faults)),
+            Encoding::Form => Body::Form(lines::flat_plan(form, Escaping::Form, &[])),
+            Encoding::None => Body::Empty,
+        };
+        Fields { body, query: lines::flat_plan(query, Escaping::Query, elsewhere), rules, lacks }
+    }
+}
+
+fn method(text: &Text, encoding: Encoding, faults: &mut Vec<Fault>) -> http::Method {
+    let mut fault = |message: String, help: &str| {
+        faults.push(text.fault(0..text.value.len(), message).with_help(help));
+    };
+    let method = match text.value.as_str() {
+        "GET" => http::Method::GET,
+        "PUT" => http::Method::PUT,
+        "PATCH" => http::Method::PATCH,
+        "DELETE" => http::Method::DELETE,
+        "POST" => http::Method::POST,
+        other => {
+            fault(format!("the method `{other}` is not sent"), "one of GET, POST, PUT, PATCH, DELETE");
+            http::Method::POST
+        }
+    };
+    if method == http::Method::GET && encoding != Encoding::None {
+        fault("a GET carries no body".to_owned(), "write `body = \"none\"`: the map becomes the query");
+    }
+    method
+}
+
+/// The exact request.
+#[derive(Clone, PartialEq)]
+pub struct Request {
+    /// The method.
+    pub method: http::Method,
+    /// Absolute, percent-encoded.
+    pub url: String,
+    /// In the order in which they are sent.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Empty when there is none.
+    pub body: Bytes,
+}
+
+/// Why no request can be made of this conversion: the output field and what it lacks, never a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct Unmappable {
+    /// The target as the map writes it (several: of a rule), `url`, `header.…` or `auth`.
+    pub field: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Debug for Request {
+    /// Method, origin and sizes: credentials and personal data travel in all the rest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = self.url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("origin", &origin)
+            .field("headers", &self.headers.len())
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}

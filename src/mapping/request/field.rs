@@ -1,0 +1,146 @@
+//! One output and its evaluation; what was seen of it, for the rules.
+
+use std::borrow::Cow;
+
+use super::super::{EvalError, Expression, Out, Scope, Secrets};
+use super::{Over, Unmappable};
+use crate::conversion::Item;
+
+/// One output of a request: where it stands, and what it is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Field {
+    /// The target as written.
+    pub(super) target: Box<str>,
+    pub(super) expression: Expression,
+    pub(super) limit: Option<Limit>,
+    /// Its column in [`Seen`], when a rule names it.
+    pub(super) column: Option<usize>,
+}
+
+/// The longest text that the destination takes, in characters.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) chars_max: usize,
+    pub(super) over: Over,
+}
+
+/// The item that a value is made for, counted from 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) item: &'a Item,
+    pub(super) number: usize,
+}
+
+/// The conversion's items, numbered.
+pub(super) fn items<'a>(scope: Scope<'a>) -> impl Iterator<Item = At<'a>> {
+    (1..).zip(scope.conversion.items()).map(|(number, item)| At { item, number })
+}
+
+/// One rendering in progress.
+pub(super) struct Run<'a> {
+    pub(super) scope: Scope<'a>,
+    pub(super) secrets: Secrets,
+    pub(super) seen: Seen,
+    /// Outputs that had no value so far.
+    pub(super) absent: usize,
+}
+
+impl Field {
+    /// The value, its length held to the limit; absent is `None`.
+    pub(super) fn value<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>) -> Result<Option<Out<'a>>, Unmappable> {
+        let value = self.expression.eval(run.scope, at.map(|at| at.item), run.secrets);
+        let Some(value) = value.map_err(|error| self.unmappable(&error, at))? else {
+            if self.expression.is_required() {
+                return Err(self.refuse("required, and absent", at));
+            }
+            run.absent = run.absent.saturating_add(1);
+            return Ok(None);
+        };
+        let number = at.map_or(0, |at| at.number);
+        run.seen.note(number, self.column);
+        if self.expression.reads_items() {
+            run.seen.note(number, Some(Seen::ANYTHING));
+        }
+        match self.limit {
+            Some(limit) => self.limited(value, limit, at).map(Some),
+            None => Ok(Some(value)),
+        }
+    }
+
+    /// Why this output cannot be made.
+    pub(super) fn refuse(&self, reason: &str, at: Option<At<'_>>) -> Unmappable {
+        let reason = match at {
+            Some(At { number, .. }) => format!("{reason} (item {number})"),
+            None => reason.to_owned(),
+        };
+        Unmappable { field: self.target.to_string(), reason }
+    }
+
+    fn unmappable(&self, error: &EvalError, at: Option<At<'_>>) -> Unmappable {
+        self.refuse(&error.to_string(), at)
+    }
+
+    fn limited<'a>(&self, value: Out<'a>, limit: Limit, at: Option<At<'_>>) -> Result<Out<'a>, Unmappable> {
+        let too_long = || self.refuse(&format!("longer than {} characters", limit.chars_max), at);
+        match value {
+            Out::Text(text) => match (text.char_indices().nth(limit.chars_max), limit.over) {
+                (None, _) => Ok(Out::Text(text)),
+                (Some((end, _)), Over::Truncate) => Ok(Out::Text(cut(text, end))),
+                (Some(_), Over::Reject) => Err(too_long()),
+            },
+            Out::Number(token) if token.len() > limit.chars_max => Err(too_long()),
+            Out::Bool(_) | Out::Number(_) => Ok(value),
+            Out::Json(json) => {
+                let mut written = Vec::new();
+                json.write(&mut written);
+                if String::from_utf8_lossy(&written).chars().count() > limit.chars_max {
+                    Err(too_long())
+                } else {
+                    Ok(Out::Json(json))
+                }
+            }
+        }
+    }
+}
+
+fn cut(text: Cow<'_, str>, end: usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or(text)),
+        Cow::Owned(mut text) => {
+            text.truncate(end);
+            Cow::Owned(text)
+        }
+    }
+}
+
+/// Which of the outputs that rules name had a value: a row for the request, and one for each item.
+///
+/// Holds nothing, and allocates nothing, when there are no rules.
+#[derive(Debug)]
+pub(super) struct Seen {
+    columns: usize,
+    cells: Vec<bool>,
+}
+
+impl Seen {
+    /// The column of "this item gave something".
+    pub(super) const ANYTHING: usize = 0;
+
+    /// `columns` includes [`Seen::ANYTHING`]; 0 when there are no rules.
+    pub(super) fn new(columns: usize, items: usize) -> Seen {
+        Seen { columns, cells: vec![false; columns.saturating_mul(items.saturating_add(1))] }
+    }
+
+    /// Row 0 is the request; items count from 1.
+    pub(super) fn note(&mut self, row: usize, column: Option<usize>) {
+        if let Some(column) = column
+            && let Some(cell) = self.cells.get_mut(row.saturating_mul(self.columns).saturating_add(column))
+        {
+            *cell = true;
+        }
+    }
+
+    pub(super) fn has(&self, row: usize, column: usize) -> bool {
+        self.cells.get(row.saturating_mul(self.columns).saturating_add(column)).copied().unwrap_or(false)
+    }
+}

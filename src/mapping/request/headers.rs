@@ -1,0 +1,311 @@
+//! Headers and authentication.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{self, HeaderName, HeaderValue};
+
+use super::super::{Constants, Escape, EvalError, Fault, Interpolation, MASK, Scope, Secrets, Text};
+use super::{AuthSource, Encoding, Unmappable};
+
+/// A compiled header.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    pub(super) name: HeaderName,
+    value: Value,
+}
+
+#[derive(Debug, Clone)]
+enum Value {
+    /// The same for every conversion.
+    Fixed {
+        revealed: HeaderValue,
+        masked: HeaderValue,
+    },
+    Computed(Credential),
+}
+
+/// What a header's value, or a query's credential, is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Credential {
+    scheme: Scheme,
+    value: Interpolation,
+    /// Without it there is no request: a header of `auth`, or a part with `!`.
+    is_required: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Scheme {
+    /// A header as the configuration writes it.
+    Plain,
+    /// The value of `auth.header` and `auth.query`, masked whole where it holds no secret by name.
+    Opaque,
+    Bearer,
+    /// The value is the user.
+    Basic {
+        password: Box<Interpolation>,
+    },
+}
+
+/// What was compiled, or the unset var or secret without which the request cannot be.
+pub(super) struct Compiled {
+    pub(super) headers: Vec<Header>,
+    pub(super) auth_query: Option<(String, Credential)>,
+    pub(super) lacks: Option<String>,
+}
+
+impl Header {
+    /// `None`: a part is absent, and so the header is left out.
+    pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Option<HeaderValue>, Unmappable> {
+        match (&self.value, secrets) {
+            (Value::Fixed { revealed, .. }, Secrets::Revealed) => Ok(Some(revealed.clone())),
+            (Value::Fixed { masked, .. }, Secrets::Masked) => Ok(Some(masked.clone())),
+            (Value::Computed(credential), _) => {
+                let refuse = |reason| Unmappable { field: format!("header.{}", self.name), reason };
+                let Some(text) = credential.render(scope, secrets).map_err(refuse)? else { return Ok(None) };
+                let value = header_value(&text, true);
+                value.map(Some).ok_or_else(|| refuse("a character that cannot stand in a header".to_owned()))
+            }
+        }
+    }
+}
+
+impl Credential {
+    /// The text, or why there is none; `Ok(None)` when it is absent and need not be there.
+    pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Option<String>, String> {
+        self.assemble(secrets, |part| part.eval(scope, secrets))
+    }
+
+    /// The text when it reads nothing of the conversion.
+    fn constant(&self, secrets: Secrets) -> Option<Result<Option<String>, String>> {
+        let parts_are_constant = match &self.scheme {
+            Scheme::Basic { password } => self.value.is_constant() && password.is_constant(),
+            Scheme::Plain | Scheme::Opaque | Scheme::Bearer => self.value.is_constant(),
+        };
+        parts_are_constant.then(|| self.assemble(secrets, |part| part.constant(secrets).unwrap_or(Ok(None))))
+    }
+
+    fn assemble(
+        &self,
+        secrets: Secrets,
+        evaluate: impl Fn(&Interpolation) -> Result<Option<String>, EvalError>,
+    ) -> Result<Option<String>, String> {
+        let part = |part: &Interpolation| match evaluate(part) {
+            Ok(None) if self.is_required => Err("required, and absent".to_owned()),
+            Ok(value) => Ok(value),
+            Err(error) => Err(error.to_string()),
+        };
+        let Some(value) = part(&self.value)? else { return Ok(None) };
+        match (&self.scheme, secrets) {
+            (Scheme::Plain, _) | (Scheme::Opaque, Secrets::Revealed) => Ok(Some(value)),
+            (Scheme::Opaque, Secrets::Masked) => Ok(Some(masked(value))),
+            (Scheme::Bearer, Secrets::Revealed) => Ok(Some(format!("Bearer {value}"))),
+            (Scheme::Bearer, Secrets::Masked) => Ok(Some(format!("Bearer {}", masked(value)))),
+            (Scheme::Basic { password }, _) => {
+                let Some(password) = part(password)? else { return Ok(None) };
+                match secrets {
+                    _ if value.contains(':') => Err("a user name with a colon".to_owned()),
+                    Secrets::Revealed => Ok(Some(format!("Basic {}", STANDARD.encode(format!("{value}:{password}"))))),
+                    Secrets::Masked => Ok(Some(format!("Basic {MASK}"))),
+                }
+            }
+        }
+    }
+
+    /// Whether it is a credential by where it stands.
+    fn is_secret(&self) -> bool {
+        !matches!(self.scheme, Scheme::Plain)
+    }
+
+    fn lacks(&self) -> Option<&str> {
+        let password = match &self.scheme {
+            Scheme::Basic { password } => password.lacks(),
+            Scheme::Plain | Scheme::Opaque | Scheme::Bearer => None,
+        };
+        self.value.lacks().or(password)
+    }
+}
+
+/// A credential that names no secret is masked whole; one that does keeps what stands around the mask.
+fn masked(value: String) -> String {
+    if value.contains(MASK) { value } else { MASK.to_owned() }
+}
+
+/// Compiles `auth` and headers, in the order in which they are sent; faults are added to `faults`.
+pub(super) fn compile(
+    lines: &[(Text, Text)],
+    auth: Option<&AuthSource>,
+    encoding: Encoding,
+    constants: &Constants,
+    faults: &mut Vec<Fault>,
+) -> Compiled {
+    let compiled = Compiled { headers: Vec::new(), auth_query: None, lacks: None };
+    let mut compiler = Compiler { constants, faults, compiled, from_auth: None };
+    if let Some(auth) = auth {
+        compiler.auth(auth);
+    }
+    let is_typed = lines.iter().any(|(name, _)| name.value.eq_ignore_ascii_case(header::CONTENT_TYPE.as_str()));
+    if let Some(value) = encoding.content_type().filter(|_| !is_typed) {
+        let value = HeaderValue::from_static(value);
+        let value = Value::Fixed { revealed: value.clone(), masked: value };
+        compiler.compiled.headers.push(Header { name: header::CONTENT_TYPE, value });
+    }
+    for (name, value) in lines {
+        compiler.line(name, value);
+    }
+    compiler.compiled
+}
+
+struct Compiler<'c> {
+    constants: &'c Constants,
+    faults: &'c mut Vec<Fault>,
+    compiled: Compiled,
+    /// The header that `auth` sets.
+    from_auth: Option<HeaderName>,
+}
+
+impl Compiler<'_> {
+    fn auth(&mut self, auth: &AuthSource) {
+        match auth {
+            AuthSource::Bearer(token) => {
+                let credential = self.credential(token, Escape::HeaderValue, Scheme::Bearer);
+                self.auth_header(header::AUTHORIZATION, token, credential);
+            }
+            AuthSource::Basic { user, password } => {
+                let compiled = self.interpolation(password, Escape::None);
+                let scheme = compiled.map(|password| Scheme::Basic { password: Box::new(password) });
+                let credential = scheme.and_then(|scheme| self.credential(user, Escape::None, scheme));
+                self.auth_header(header::AUTHORIZATION, user, credential);
+            }
+            AuthSource::Header { name, value } => {
+                let credential = self.credential(value, Escape::HeaderValue, Scheme::Opaque);
+                if let Some(name) = self.name(name) {
+                    self.auth_header(name, value, credential);
+                }
+            }
+            AuthSource::Query { name, value } => {
+                if name.value.is_empty() {
+                    self.fault(name, "a parameter without a name", "name the parameter that carries the credential");
+                }
+                let credential = self.credential(value, Escape::None, Scheme::Opaque);
+                self.note_lacks(credential.as_ref());
+                self.compiled.auth_query = credential.map(|credential| (name.value.clone(), credential));
+            }
+        }
+    }
+
+    fn auth_header(&mut self, name: HeaderName, text: &Text, credential: Option<Credential>) {
+        self.note_lacks(credential.as_ref());
+        self.from_auth = Some(name.clone());
+        if let Some(credential) = credential {
+            self.push(name, text, credential);
+        }
+    }
+
+    fn line(&mut self, name: &Text, value: &Text) {
+        let Some(parsed) = self.name(name) else { return };
+        if self.from_auth.as_ref() == Some(&parsed) {
+            let message = format!("`auth` sets the header `{}` already", name.value);
+            return self.fault(name, message, "keep one of the two");
+        }
+        if self.compiled.headers.iter().any(|header| header.name == parsed) {
+            let message = format!("the header `{}` is set twice", name.value);
+            return self.fault(name, message, "names of headers are the same in upper and lower case");
+        }
+        let Some(credential) = self.credential(value, Escape::HeaderValue, Scheme::Plain) else { return };
+        if credential.is_required {
+            self.note_lacks(Some(&credential));
+        }
+        self.push(parsed, value, credential);
+    }
+
+    fn push(&mut self, name: HeaderName, text: &Text, credential: Credential) {
+        if credential.lacks().is_some() {
+            return;
+        }
+        let value = match (credential.constant(Secrets::Revealed), credential.constant(Secrets::Masked)) {
+            (Some(Ok(Some(revealed))), Some(Ok(Some(masked)))) if !revealed.is_empty() => {
+                let is_secret = credential.is_secret() || revealed != masked;
+                match (header_value(&revealed, is_secret), header_value(&masked, is_secret)) {
+                    (Some(revealed), Some(masked)) => Value::Fixed { revealed, masked },
+                    (None, _) | (_, None) => {
+                        let help = "a header holds visible ASCII, spaces and tabs";
+                        return self.fault(text, "a character that cannot stand in a header", help);
+                    }
+                }
+            }
+            (Some(Err(reason)), _) | (_, Some(Err(reason))) => {
+                return self.fault(text, reason, "this value is the same for every conversion");
+            }
+            (Some(Ok(_)), _) | (_, Some(Ok(_))) => return,
+            (None, None) => Value::Computed(credential),
+        };
+        self.compiled.headers.push(Header { name, value });
+    }
+
+    fn name(&mut self, name: &Text) -> Option<HeaderName> {
+        let Ok(parsed) = HeaderName::from_bytes(name.value.as_bytes()) else {
+            self.fault(name, format!("`{}` is no name of a header", name.value), "letters, digits and `-`");
+            return None;
+        };
+        if OF_THE_CONNECTION.contains(&parsed.as_str()) {
+            let help = "it belongs to the connection, which the relay keeps";
+            self.fault(name, format!("the header `{}` cannot be set", name.value), help);
+            return None;
+        }
+        Some(parsed)
+    }
+
+    fn credential(&mut self, text: &Text, escape: Escape, scheme: Scheme) -> Option<Credential> {
+        let value = self.interpolation(text, escape)?;
+        let is_required = value.is_required() || !matches!(scheme, Scheme::Plain);
+        Some(Credential { scheme, value, is_required })
+    }
+
+    fn interpolation(&mut self, text: &Text, escape: Escape) -> Option<Interpolation> {
+        Interpolation::compile(text, self.constants, escape).map_err(|found| self.faults.extend(found)).ok()
+    }
+
+    fn note_lacks(&mut self, credential: Option<&Credential>) {
+        if let Some(name) = credential.and_then(Credential::lacks) {
+            self.compiled.lacks.get_or_insert_with(|| name.to_owned());
+        }
+    }
+
+    fn fault(&mut self, text: &Text, message: impl Into<String>, help: impl Into<String>) {
+        self.faults.push(text.fault(0..text.value.len(), message).with_help(help));
+    }
+}
+
+/// Headers that describe the connection or the body's framing.
+const OF_THE_CONNECTION: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Encoding {
+    /// What a body of this encoding is called.
+    fn content_type(self) -> Option<&'static str> {
+        match self {
+            Encoding::Json => Some("application/json"),
+            Encoding::Form => Some("application/x-www-form-urlencoded"),
+            Encoding::None => None,
+        }
+    }
+}
+
+/// `None` when a character cannot stand in a header: only visible ASCII, spaces and tabs mean the same to every server.
+fn header_value(text: &str, is_sensitive: bool) -> Option<HeaderValue> {
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t'));
+    let mut value = HeaderValue::from_str(text).ok().filter(|_| is_visible)?;
+    value.set_sensitive(is_sensitive);
+    Some(value)
+}

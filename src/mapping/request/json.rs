@@ -1,0 +1,318 @@
+//! The JSON body: a tree of nodes with expressions at its leaves, written straight to bytes.
+//!
+//! What turns out to be empty is taken back by shortening the buffer, so nothing is built but the body itself.
+
+use super::super::Out;
+use super::Unmappable;
+use super::field::{At, Field, Run, items};
+use super::target::Name;
+use crate::conversion::Json;
+
+/// A place in the body.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Leaf(Box<Field>),
+    Object(Object),
+    /// Elements by index; what is absent is left out.
+    Elements(Vec<Node>),
+    /// `[]` over the items; an item that gives nothing has no element.
+    Items(Box<Node>),
+    /// `[]` around one value; a value that is an array already stands as it is.
+    Wrapped(Box<Node>),
+    Entries(Entries),
+}
+
+/// An object: members in the order of the map's lines.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    pub(super) members: Vec<Member>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Member {
+    /// The name as it is written: quoted, escaped, with its colon.
+    Named(Box<str>, Node),
+    /// Names with the number of the item that the object itself is made for.
+    Numbered(Name, Node),
+    /// Neighbouring names with numbers: all of the first item, then all of the second …
+    PerItem(Vec<(Name, Node)>),
+    Spread(Spread),
+}
+
+/// `"*"`: the members of an object, except those that the map names.
+#[derive(Debug, Clone)]
+pub(super) struct Spread {
+    pub(super) field: Box<Field>,
+    pub(super) taken: Vec<Name>,
+}
+
+/// A list of inline tables: an entry stands only if all its parts are present.
+#[derive(Debug, Clone)]
+pub(super) struct Entries {
+    pub(super) column: Option<usize>,
+    pub(super) entries: Vec<Node>,
+}
+
+/// What came of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wrote {
+    Nothing,
+    /// Only what every item would have.
+    Common,
+    /// Something of the item.
+    OfItem,
+}
+
+impl Wrote {
+    fn by(field: &Field) -> Wrote {
+        if field.expression.reads_items() { Wrote::OfItem } else { Wrote::Common }
+    }
+}
+
+impl Node {
+    /// Appends the whole body: an empty object or array stands only here.
+    pub(super) fn write_body<'a>(&'a self, run: &mut Run<'a>, out: &mut Vec<u8>) -> Result<(), Unmappable> {
+        if self.write(run, None, out)? == Wrote::Nothing {
+            let is_array = matches!(self, Node::Elements(_) | Node::Items(_) | Node::Wrapped(_) | Node::Entries(_));
+            out.extend_from_slice(if is_array { b"[]" } else { b"{}" });
+        }
+        Ok(())
+    }
+
+    /// Appends the node's value; of [`Wrote::Nothing`] nothing is left in `out`.
+    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
+        match self {
+            Node::Leaf(field) => match field.value(run, at)? {
+                Some(value) => write_value(&value, field, out).map(|()| Wrote::by(field)),
+                None => Ok(Wrote::Nothing),
+            },
+            Node::Object(object) => object.write(run, at, out),
+            Node::Elements(nodes) => {
+                let mut list = List::open(b"[", out);
+                for node in nodes {
+                    list.add(|out| node.write(run, at, out))?;
+                }
+                Ok(list.close(b"]"))
+            }
+            Node::Items(node) => {
+                let mut list = List::open(b"[", out);
+                for at in items(run.scope) {
+                    list.add(|out| node.write(run, Some(at), out).map(only_of_item))?;
+                }
+                Ok(list.close(b"]"))
+            }
+            Node::Wrapped(node) => write_wrapped(node, run, at, out),
+            Node::Entries(entries) => entries.write(run, at, out),
+        }
+    }
+}
+
+impl Object {
+    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
+        let mut list = List::open(b"{", out);
+        for member in &self.members {
+            match member {
+                Member::Named(name, node) => list.add(|out| {
+                    out.extend_from_slice(name.as_bytes());
+                    node.write(run, at, out)
+                })?,
+                Member::Numbered(name, node) => list.add(|out| write_numbered(name, node, run, at, out))?,
+                Member::PerItem(members) => {
+                    for at in items(run.scope) {
+                        write_of_item(members, run, at, &mut list)?;
+                    }
+                }
+                Member::Spread(spread) => spread.write(run, at, &mut list)?,
+            }
+        }
+        Ok(list.close(b"}"))
+    }
+}
+
+impl Spread {
+    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, list: &mut List<'_>) -> Result<(), Unmappable> {
+        let wrote = Wrote::by(&self.field);
+        let Some(value) = self.field.value(run, at)? else { return Ok(()) };
+        for (name, value) in members(&value, &self.field, at)? {
+            if !self.taken.iter().any(|taken| taken.can_be(name)) {
+                list.add(|out| {
+                    write_text(name, &self.field, out)?;
+                    out.push(b':');
+                    value.write(out);
+                    Ok(wrote)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Entries {
+    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
+        let mut list = List::open(b"[", out);
+        for entry in &self.entries {
+            list.add(|out| {
+                let absent_before = run.absent;
+                let wrote = entry.write(run, at, out)?;
+                Ok(if run.absent == absent_before { wrote } else { Wrote::Nothing })
+            })?;
+        }
+        let wrote = list.close(b"]");
+        if wrote != Wrote::Nothing {
+            run.seen.note(at.map_or(0, |at| at.number), self.column);
+        }
+        Ok(wrote)
+    }
+}
+
+/// The members that a spread writes: those with a value, as everywhere (no `null`, no empty text, array or object).
+pub(super) fn members<'j>(
+    value: &'j Out<'_>,
+    field: &Field,
+    at: Option<At<'_>>,
+) -> Result<impl Iterator<Item = (&'j str, &'j Json)> + use<'j>, Unmappable> {
+    let Out::Json(json) = value else { return Err(field.refuse(NO_OBJECT, at)) };
+    let Json::Object(members) = &**json else { return Err(field.refuse(NO_OBJECT, at)) };
+    Ok(members.iter().filter(|(_, value)| !is_empty(value)).map(|(name, value)| (&**name, value)))
+}
+
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Null => true,
+        Json::Bool(_) | Json::Number(_) => false,
+        Json::Text(text) => text.is_empty(),
+        Json::Array(elements) => elements.is_empty(),
+        Json::Object(members) => members.is_empty(),
+    }
+}
+
+const NO_OBJECT: &str = "`*` spreads an object's members, and this is no object";
+
+/// A container being written.
+struct List<'o> {
+    out: &'o mut Vec<u8>,
+    start: usize,
+    wrote: Wrote,
+}
+
+impl<'o> List<'o> {
+    fn open(bracket: &[u8; 1], out: &'o mut Vec<u8>) -> List<'o> {
+        let start = out.len();
+        out.extend_from_slice(bracket);
+        List { out, start, wrote: Wrote::Nothing }
+    }
+
+    /// One more element, unless nothing comes of it.
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<Wrote, Unmappable>) -> Result<(), Unmappable> {
+        let before = self.out.len();
+        if self.wrote != Wrote::Nothing {
+            self.out.push(b',');
+        }
+        let wrote = write(self.out)?;
+        if wrote == Wrote::Nothing {
+            self.out.truncate(before);
+        }
+        self.wrote = self.wrote.max(wrote);
+        Ok(())
+    }
+
+    fn close(self, bracket: &[u8; 1]) -> Wrote {
+        match self.wrote {
+            Wrote::Nothing => self.out.truncate(self.start),
+            Wrote::Common | Wrote::OfItem => self.out.extend_from_slice(bracket),
+        }
+        self.wrote
+    }
+}
+
+/// What stands for an item, stands only if something of the item is in it.
+fn only_of_item(wrote: Wrote) -> Wrote {
+    match wrote {
+        Wrote::Nothing | Wrote::Common => Wrote::Nothing,
+        Wrote::OfItem => Wrote::OfItem,
+    }
+}
+
+fn write_of_item<'a>(
+    members: &'a [(Name, Node)],
+    run: &mut Run<'a>,
+    at: At<'a>,
+    list: &mut List<'_>,
+) -> Result<(), Unmappable> {
+    members
+        .iter()
+        .try_for_each(|(name, node)| list.add(|out| write_numbered(name, node, run, Some(at), out).map(only_of_item)))
+}
+
+fn write_numbered<'a>(
+    name: &Name,
+    node: &'a Node,
+    run: &mut Run<'a>,
+    at: Option<At<'a>>,
+    out: &mut Vec<u8>,
+) -> Result<Wrote, Unmappable> {
+    out.push(b'"');
+    name.write(at.map_or(1, |at| at.number), |text| out.extend_from_slice(text.as_bytes()));
+    out.extend_from_slice(b"\":");
+    node.write(run, at, out)
+}
+
+fn write_wrapped<'a>(
+    node: &'a Node,
+    run: &mut Run<'a>,
+    at: Option<At<'a>>,
+    out: &mut Vec<u8>,
+) -> Result<Wrote, Unmappable> {
+    let mut list = List::open(b"[", out);
+    let Node::Leaf(field) = node else {
+        list.add(|out| node.write(run, at, out))?;
+        return Ok(list.close(b"]"));
+    };
+    let wrote = Wrote::by(field);
+    match field.value(run, at)? {
+        None => {}
+        Some(value) => match elements(&value) {
+            Some(elements) => {
+                for element in elements {
+                    list.add(|out| {
+                        element.write(out);
+                        Ok(wrote)
+                    })?;
+                }
+            }
+            None => list.add(|out| write_value(&value, field, out).map(|()| wrote))?,
+        },
+    }
+    Ok(list.close(b"]"))
+}
+
+fn elements<'j>(value: &'j Out<'_>) -> Option<&'j [Json]> {
+    match value {
+        Out::Json(json) => match &**json {
+            Json::Array(elements) => Some(elements),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Object(_) => None,
+        },
+        Out::Text(_) | Out::Number(_) | Out::Bool(_) => None,
+    }
+}
+
+fn write_value(value: &Out<'_>, field: &Field, out: &mut Vec<u8>) -> Result<(), Unmappable> {
+    match value {
+        Out::Text(text) => write_text(text, field, out)?,
+        Out::Number(token) => out.extend_from_slice(token.as_bytes()),
+        Out::Bool(true) => out.extend_from_slice(b"true"),
+        Out::Bool(false) => out.extend_from_slice(b"false"),
+        Out::Json(json) => json.write(out),
+    }
+    Ok(())
+}
+
+fn write_text(text: &str, field: &Field, out: &mut Vec<u8>) -> Result<(), Unmappable> {
+    serde_json::to_writer(out, text).map_err(|error| field.refuse(&error.to_string(), None))
+}
+
+/// `text` as it stands inside a JSON string.
+pub(super) fn escaped(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,211 @@
+//! What an expression computes with, and what leaves it.
+//!
+//! An empty text, JSON `null`, `[]` and `{}` are no values: they are absent, everywhere and at every step.
+
+use std::borrow::Cow;
+
+use rust_decimal::Decimal;
+
+use crate::conversion::{Date, Json, Money, Timestamp, Value};
+
+/// A value on its way into a request. Never an empty text, never JSON `null`, `""`, `[]` or `{}`: those are absent.
+///
+/// Of [`OutType::Json`](super::types::OutType::Json) a scalar comes as `Text`, `Number` or `Bool`, so that `Json` is
+/// always a filled array or object. Under `Secrets::Masked` what is computed from a secret is the text `***`, whatever its
+/// type.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Out<'a> {
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A JSON number token.
+    Number(Cow<'a, str>),
+    /// A truth value.
+    Bool(bool),
+    /// A filled array or object.
+    Json(Cow<'a, Json>),
+}
+
+/// A value that is there and cannot be converted: the reason, without the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct EvalError {
+    reason: Cow<'static, str>,
+}
+
+impl EvalError {
+    pub(super) fn new(reason: impl Into<Cow<'static, str>>) -> EvalError {
+        EvalError { reason: reason.into() }
+    }
+}
+
+/// A value, absent, or why it cannot be computed.
+pub(super) type Evaluated<'a> = Result<Option<Val<'a>>, EvalError>;
+
+/// A value while it is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Val<'a> {
+    Text(Cow<'a, str>),
+    Money(Money),
+    Int(i64),
+    /// A JSON number token.
+    Number(Cow<'a, str>),
+    Bool(bool),
+    Timestamp(Cow<'a, Timestamp>),
+    Date(Cow<'a, Date>),
+    /// An array or object; JSON scalars are the variants above.
+    Json(Cow<'a, Json>),
+    /// One entry per item, the absent ones in their places.
+    List(Vec<Option<Val<'a>>>),
+}
+
+impl<'a> Val<'a> {
+    pub(super) fn text(text: &'a str) -> Option<Val<'a>> {
+        (!text.is_empty()).then_some(Val::Text(Cow::Borrowed(text)))
+    }
+
+    pub(super) fn owned_text(text: String) -> Option<Val<'a>> {
+        (!text.is_empty()).then_some(Val::Text(Cow::Owned(text)))
+    }
+
+    pub(super) fn of_text(text: Cow<'a, str>) -> Option<Val<'a>> {
+        (!text.is_empty()).then_some(Val::Text(text))
+    }
+
+    pub(super) fn of(value: &'a Value) -> Option<Val<'a>> {
+        match value {
+            Value::Text(text) => Val::text(text),
+            Value::Money(money) => Some(Val::Money(*money)),
+            Value::Int(int) => Some(Val::Int(*int)),
+            Value::Bool(value) => Some(Val::Bool(*value)),
+            Value::Timestamp(timestamp) => Some(Val::Timestamp(Cow::Borrowed(timestamp))),
+            Value::Date(date) => Some(Val::Date(Cow::Borrowed(date))),
+            Value::Json(json) => Val::of_json(json),
+        }
+    }
+
+    pub(super) fn of_json(json: &'a Json) -> Option<Val<'a>> {
+        match json {
+            Json::Null => None,
+            Json::Bool(value) => Some(Val::Bool(*value)),
+            Json::Number(number) => Some(Val::Number(Cow::Borrowed(number))),
+            Json::Text(text) => Val::text(text),
+            Json::Array(entries) => (!entries.is_empty()).then_some(Val::Json(Cow::Borrowed(json))),
+            Json::Object(members) => (!members.is_empty()).then_some(Val::Json(Cow::Borrowed(json))),
+        }
+    }
+
+    /// The same value, borrowed from `self`.
+    pub(super) fn borrowed(&'a self) -> Val<'a> {
+        match self {
+            Val::Text(text) => Val::Text(Cow::Borrowed(text)),
+            Val::Money(money) => Val::Money(*money),
+            Val::Int(int) => Val::Int(*int),
+            Val::Number(number) => Val::Number(Cow::Borrowed(number)),
+            Val::Bool(value) => Val::Bool(*value),
+            Val::Timestamp(timestamp) => Val::Timestamp(Cow::Borrowed(timestamp)),
+            Val::Date(date) => Val::Date(Cow::Borrowed(date)),
+            Val::Json(json) => Val::Json(Cow::Borrowed(json)),
+            Val::List(entries) => Val::List(entries.iter().map(|entry| entry.as_ref().map(Val::borrowed)).collect()),
+        }
+    }
+
+    /// The same value with nothing borrowed.
+    pub(super) fn into_owned(self) -> Val<'static> {
+        match self {
+            Val::Text(text) => Val::Text(Cow::Owned(text.into_owned())),
+            Val::Money(money) => Val::Money(money),
+            Val::Int(int) => Val::Int(int),
+            Val::Number(number) => Val::Number(Cow::Owned(number.into_owned())),
+            Val::Bool(value) => Val::Bool(value),
+            Val::Timestamp(timestamp) => Val::Timestamp(Cow::Owned(timestamp.into_owned())),
+            Val::Date(date) => Val::Date(Cow::Owned(date.into_owned())),
+            Val::Json(json) => Val::Json(Cow::Owned(json.into_owned())),
+            Val::List(entries) => Val::List(entries.into_iter().map(|entry| entry.map(Val::into_owned)).collect()),
+        }
+    }
+
+    /// What it looks like on the wire.
+    pub(super) fn into_out(self) -> Option<Out<'a>> {
+        Some(match self {
+            Val::Text(text) => Out::Text(text),
+            Val::Money(money) => Out::Number(Cow::Owned(money.to_string())),
+            Val::Int(int) => Out::Number(Cow::Owned(int.to_string())),
+            Val::Number(number) => Out::Number(number),
+            Val::Bool(value) => Out::Bool(value),
+            Val::Timestamp(timestamp) => Out::Text(timestamp_text(timestamp)),
+            Val::Date(date) => Out::Text(date_text(date)),
+            Val::Json(json) => Out::Json(json),
+            Val::List(entries) => {
+                let entries: Vec<Json> = entries.into_iter().flatten().filter_map(Val::into_json).collect();
+                if entries.is_empty() {
+                    return None;
+                }
+                Out::Json(Cow::Owned(Json::Array(entries)))
+            }
+        })
+    }
+
+    pub(super) fn into_json(self) -> Option<Json> {
+        self.into_out().map(|out| match out {
+            Out::Text(text) => Json::Text(text.into()),
+            Out::Number(number) => Json::Number(number.into()),
+            Out::Bool(value) => Json::Bool(value),
+            Out::Json(json) => json.into_owned(),
+        })
+    }
+
+    /// Its text, if it is a scalar.
+    pub(super) fn into_scalar_text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Val::Text(text) | Val::Number(text) => Some(text),
+            Val::Money(money) => Some(Cow::Owned(money.to_string())),
+            Val::Int(int) => Some(Cow::Owned(int.to_string())),
+            Val::Bool(value) => Some(Cow::Borrowed(if value { "true" } else { "false" })),
+            Val::Timestamp(timestamp) => Some(timestamp_text(timestamp)),
+            Val::Date(date) => Some(date_text(date)),
+            Val::Json(_) | Val::List(_) => None,
+        }
+    }
+
+    /// As people see it: a list or an object as JSON.
+    pub(super) fn into_shown(self) -> Option<Cow<'a, str>> {
+        if !matches!(self, Val::Json(_) | Val::List(_)) {
+            return self.into_scalar_text();
+        }
+        let mut bytes = Vec::new();
+        self.into_json()?.write(&mut bytes);
+        String::from_utf8(bytes).ok().map(Cow::Owned)
+    }
+
+    /// Its amount, if it is a number of at most 28 digits.
+    pub(super) fn amount(&self) -> Option<Money> {
+        match self {
+            Val::Money(money) => Some(*money),
+            Val::Int(int) => Money::parse(&int.to_string()).ok(),
+            Val::Number(number) => Money::parse(number).ok(),
+            Val::Text(_) | Val::Bool(_) | Val::Timestamp(_) | Val::Date(_) | Val::Json(_) | Val::List(_) => None,
+        }
+    }
+
+    pub(super) fn decimal(&self) -> Option<Decimal> {
+        match self {
+            Val::Int(int) => Some(Decimal::from(*int)),
+            Val::Money(_) | Val::Number(_) => self.amount().map(Money::decimal),
+            Val::Text(_) | Val::Bool(_) | Val::Timestamp(_) | Val::Date(_) | Val::Json(_) | Val::List(_) => None,
+        }
+    }
+}
+
+fn timestamp_text(timestamp: Cow<'_, Timestamp>) -> Cow<'_, str> {
+    match timestamp {
+        Cow::Borrowed(timestamp) => Cow::Borrowed(timestamp.as_str()),
+        Cow::Owned(timestamp) => Cow::Owned(timestamp.as_str().to_owned()),
+    }
+}
+
+fn date_text(date: Cow<'_, Date>) -> Cow<'_, str> {
+    match date {
+        Cow::Borrowed(date) => Cow::Borrowed(date.as_str()),
+        Cow::Owned(date) => Cow::Owned(date.as_str().to_owned()),
+    }
+}

@@ -1,0 +1,344 @@
+//! The durable queue: what is accepted is on stable storage before `accept` returns, and stays until it is settled.
+//!
+//! **Promises.** A conversion for which [`Queue::accept`] returned `New` survives `kill -9` and power loss, with all its
+//! deliveries; each is handed out until it is settled (at least once), and a delivery given up is a dead letter that
+//! stays. Nothing in memory grows with the backlog. A destination that nobody asks for costs the others nothing but disk.
+//!
+//! **Never.** No acknowledgement before `fdatasync` has returned. After a failed sync nothing is retried into success:
+//! the queue stops acknowledging and [`Queue::failed`] says why. No damaged or emptied folder is served: opening refuses
+//! in words. No blocking call runs on a runtime thread.
+//!
+//! Behind the handle stands one small trait, [`Engine`]; `embedded` is the engine that keeps a folder on the local disk.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `status` | outcomes, states, statuses, depths: the vocabulary |
+//! | `clock` | time |
+//! | `codec`, `record` | what is stored, as bytes |
+//! | `journal` | commits: append, sync, replay |
+//! | `store` | sled: what waits, dead letters, deduplication, statuses |
+//! | `folder` | the data folder: lock, state file, space |
+//! | `window` | what is in memory, and who is handed what next |
+//! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
+//! | `embedded` | all of it wired as an engine; opening and recovery |
+//! | `metrics` | what is measured |
+
+mod clock;
+mod codec;
+mod committer;
+mod embedded;
+mod folder;
+mod journal;
+mod metrics;
+mod mover;
+mod record;
+mod recovery;
+mod status;
+mod store;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prometheus_client::registry::Registry;
+
+use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal};
+
+pub use self::clock::Clock;
+pub use self::folder::OpenError;
+pub use self::status::{
+    Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind, Outcome, State,
+    Status, Verdict,
+};
+
+use self::record::Record;
+
+/// How a queue is opened (filled from the configuration by `cli`).
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The data folder; made when missing.
+    pub path: PathBuf,
+    /// Whether a file system that forgets (tmpfs, overlay) will do.
+    pub allow_volatile: bool,
+    /// Beyond so many stored bytes of undelivered conversions nothing more is accepted.
+    pub pending_bytes_max: u64,
+    /// Below so many free bytes on the file system nothing more is accepted.
+    pub free_bytes_min: u64,
+    /// For how long a repeat is recognised.
+    pub dedup_window: Duration,
+    /// For how long a settled conversion's status is kept (at least `dedup_window`; dead letters stay until dealt with).
+    pub history_keep: Duration,
+    /// The configured destinations; others that still have work are shown as held.
+    pub destinations: Vec<DestinationName>,
+}
+
+/// Handle to the queue; cheap to clone.
+#[derive(Clone)]
+pub struct Queue(Arc<dyn Engine>);
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    /// Opens or creates the folder and recovers what it holds. Blocks: call it before serving.
+    ///
+    /// # Errors
+    /// In words that say what to do: in use by another process, volatile, damaged, emptied, of a newer format, not writable.
+    #[expect(clippy::needless_pass_by_value, reason = "an engine may keep its settings")]
+    pub fn open(settings: Settings, clock: Clock) -> Result<Queue, OpenError> {
+        Queue::open_with(&settings, clock, embedded::Options::default())
+    }
+
+    fn open_with(settings: &Settings, clock: Clock, options: embedded::Options) -> Result<Queue, OpenError> {
+        Ok(Queue(Arc::new(embedded::Embedded::open(settings, clock, options)?)))
+    }
+
+    /// Returns once the conversion and all its pending deliveries are on stable storage, or nothing of it is kept.
+    ///
+    /// Waits (in order) while the window in memory is full. Dropped before it returns, the conversion may have been kept.
+    ///
+    /// # Errors
+    /// Nothing is acknowledged, and the merchant may try again. Only when storage fails in that moment
+    /// ([`AcceptError::Closed`]) the conversion may be found at the next start; trying again is then a duplicate.
+    pub async fn accept(&self, submission: Submission) -> Result<Accepted, AcceptError> {
+        self.0.accept(submission).await
+    }
+
+    /// Waits for the next delivery of that destination that is due, and hands it out: it is this caller's until it is
+    /// settled or dropped. Cancel-safe. Fresh work goes out in order of acceptance; due retries get their share.
+    pub async fn next(&self, destination: &DestinationName) -> Delivery {
+        let lease = self.0.next(destination).await;
+        Delivery { lease, engine: Arc::clone(&self.0), settled: AtomicBool::new(false) }
+    }
+
+    /// Records what became of a delivery handed out; the second time for the same delivery is ignored. Lazy: forces no
+    /// sync, so a crash may repeat the attempt; it never loses one.
+    pub fn settle(&self, delivery: &Delivery, outcome: Outcome, attempt: Option<Attempt>) {
+        if !delivery.settled.swap(true, Ordering::AcqRel) {
+            self.0.settle(&delivery.lease, outcome, attempt);
+        }
+    }
+
+    /// Puts a destination on hold or lifts it: shown as `held` with its reason in every status. Does not stop
+    /// [`Queue::next`]: that is delivery's.
+    pub fn hold(&self, destination: &DestinationName, hold: Option<Hold>) {
+        self.0.hold(destination, hold);
+    }
+
+    /// What has become of a conversion; `None` when it is unknown or no longer kept.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub async fn status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
+        self.0.status(id).await
+    }
+
+    /// What has become of a merchant's conversions for an order, oldest first, at most [`ORDER_STATUSES_MAX`].
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub async fn order(&self, merchant: &str, order_id: &str) -> Result<Vec<Status>, ReadError> {
+        self.0.order(merchant, order_id).await
+    }
+
+    /// One page of dead letters, without reading the others.
+    ///
+    /// # Errors
+    /// When storage cannot be read, or `after` is no page mark.
+    pub async fn dead_letters(&self, filter: DeadFilter) -> Result<DeadPage, ReadError> {
+        self.0.dead_letters(filter).await
+    }
+
+    /// How much waits: counters kept in memory, never a scan.
+    pub fn depths(&self) -> Depths {
+        self.0.depths()
+    }
+
+    /// Returns, with the reason, once storage cannot promise anything any more (a sync failed): the process must end.
+    pub async fn failed(&self) -> String {
+        self.0.failed().await
+    }
+
+    /// Writes what is lazy, syncs, closes. After it `accept` is refused and `next` waits for ever.
+    ///
+    /// # Errors
+    /// When what was lazy could not be written; what was acknowledged is safe all the same.
+    pub async fn close(&self) -> Result<(), ReadError> {
+        self.0.close().await
+    }
+
+    /// Registers the queue's metrics.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.register_metrics(registry);
+    }
+}
+
+/// What is handed in to be accepted.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// What the relay knows beside the conversion.
+    pub meta: Meta,
+    /// The conversion, parsed from `body`.
+    pub conversion: Arc<Conversion>,
+    /// The body as received.
+    pub body: Bytes,
+    /// What each destination is owed.
+    pub plan: Vec<(DestinationName, Initial)>,
+}
+
+/// What a destination is owed of a conversion at the time it is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Initial {
+    /// A delivery.
+    Owed,
+    /// Nothing: it does not apply, for this reason.
+    Skipped(String),
+    /// Nothing: consent is refused.
+    Withheld(String),
+    /// Nothing: the destination has no call for it.
+    Unsupported(String),
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// Kept.
+    New(Status),
+    /// Known already: the first one's status.
+    Duplicate(Status),
+    /// Same explicit key (header or event id), other content.
+    KeyReused {
+        /// Whose key it is.
+        first: ConversionId,
+    },
+}
+
+/// Why a submission was not kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// `pending_bytes_max` is reached.
+    #[error("the queue is full: {0}")]
+    Full(String),
+    /// `free_bytes_min` is reached, or the disk is full.
+    #[error("the disk is nearly full: {0}")]
+    DiskFull(String),
+    /// The queue was closed, or storage has failed ([`Queue::failed`] says how): nothing is acknowledged any more.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+/// Why something kept could not be read or written back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Storage answered with an error.
+    #[error("cannot read the queue's store: {0}")]
+    Store(String),
+    /// `DeadFilter::after` is not what a page gave.
+    #[error("`after` is no mark of a page of dead letters")]
+    Mark,
+    /// The queue has failed or is closed.
+    #[error("the queue is closed: {0}")]
+    Closed(String),
+}
+
+/// One conversion owed to one destination, in the hands of whoever asked for it.
+///
+/// Not `Clone`: it is settled once. Dropped without being settled (a panic, a cancelled task) it goes back to the queue.
+pub struct Delivery {
+    lease: Lease,
+    engine: Arc<dyn Engine>,
+    settled: AtomicBool,
+}
+
+impl Delivery {
+    /// To whom it is owed.
+    pub fn destination(&self) -> &DestinationName {
+        &self.lease.destination
+    }
+
+    /// What the relay knows beside the conversion.
+    pub fn meta(&self) -> &Meta {
+        &self.lease.record.meta
+    }
+
+    /// The conversion, parsed when first asked for.
+    ///
+    /// # Errors
+    /// When this version no longer accepts what an earlier one stored.
+    pub fn conversion(&self) -> Result<Arc<Conversion>, Refusal> {
+        self.lease.record.conversion()
+    }
+
+    /// Number of the attempt that is to be made, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.lease.attempts.saturating_add(1)
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("id", &self.lease.record.meta.id)
+            .field("destination", &self.lease.destination)
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.settled.swap(true, Ordering::AcqRel) {
+            self.engine.give_back(&self.lease);
+        }
+    }
+}
+
+/// What an engine must do to stand behind [`Queue`]. Its promises are those of the methods of the same name; nothing here
+/// names how or where an engine keeps things.
+pub(crate) trait Engine: Send + Sync {
+    fn accept(&self, submission: Submission) -> Promise<'_, Result<Accepted, AcceptError>>;
+    /// Must be cancel-safe: a lease exists from the moment the promise returns it, not before.
+    fn next<'a>(&'a self, destination: &'a DestinationName) -> Promise<'a, Lease>;
+    /// Called at most once for a lease, and never after `give_back`.
+    fn settle(&self, lease: &Lease, outcome: Outcome, attempt: Option<Attempt>);
+    /// Called at most once for a lease, and never after `settle`.
+    fn give_back(&self, lease: &Lease);
+    fn hold(&self, destination: &DestinationName, hold: Option<Hold>);
+    fn status(&self, id: ConversionId) -> Promise<'_, Result<Option<Status>, ReadError>>;
+    fn order<'a>(&'a self, merchant: &'a str, order_id: &'a str) -> Promise<'a, Result<Vec<Status>, ReadError>>;
+    fn dead_letters(&self, filter: DeadFilter) -> Promise<'_, Result<DeadPage, ReadError>>;
+    fn depths(&self) -> Depths;
+    fn failed(&self) -> Promise<'_, String>;
+    fn close(&self) -> Promise<'_, Result<(), ReadError>>;
+    fn register_metrics(&self, registry: &mut Registry);
+}
+
+/// A boxed future: an engine is chosen at run time.
+pub(crate) type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A delivery handed out: what the engine needs to know it again.
+pub(crate) struct Lease {
+    destination: DestinationName,
+    record: Arc<Record>,
+    /// Attempts used up so far.
+    attempts: u32,
+    /// Settlements so far: tells a repeated settlement from a new one.
+    revision: u32,
+    /// Of one that had been put off.
+    due_ms: Option<u64>,
+}
+
+/// The most statuses that [`Queue::order`] returns.
+pub const ORDER_STATUSES_MAX: usize = 100;

@@ -1,0 +1,311 @@
+//! The committer: one thread that makes what is waiting durable, group by group.
+//!
+//! It takes all submissions that wait, answers the duplicates among them, writes the rest and the settlements that have
+//! gathered as one commit, syncs, takes the conversions into the window, and wakes everyone. A group forms while the one
+//! before it is being synced, so there is nothing to tune.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::AcceptError;
+use super::clock::Clock;
+use super::embedded::Shared;
+use super::journal::{AppendError, Journal, Kind, Through};
+use super::mover::Level;
+use super::record::{KeyHash, Leg, Record};
+use super::store::{StoreError, bucket};
+use super::window::Entry;
+use crate::conversion::ConversionId;
+
+/// A submission on its way into the journal.
+pub(super) struct Request {
+    pub(super) record: Record,
+    pub(super) legs: Vec<Leg>,
+    pub(super) encoded: Vec<u8>,
+    /// Whether the merchant named the key.
+    pub(super) explicit: bool,
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) reply: oneshot::Sender<Result<Answer, AcceptError>>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    New,
+    Duplicate(ConversionId),
+    KeyReused(ConversionId),
+}
+
+/// New ones, and those that are answered without being kept.
+type Sorted = (Vec<Request>, Vec<(Request, Answer)>);
+
+/// What waits for the committer. Submissions are bounded by their permits for the window; settlements by
+/// [`LAZY_BYTES_MAX`].
+#[derive(Default)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    requests: VecDeque<Request>,
+    settled: VecDeque<Vec<u8>>,
+    settled_bytes: usize,
+    stop: Stop,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stop {
+    #[default]
+    Run,
+    /// Write what waits, then end.
+    Drain,
+    /// End at once, as a crash would.
+    Abandon,
+}
+
+impl Inbox {
+    /// Hands the request back when the committer has been told to stop.
+    pub(super) fn submit(&self, request: Request) -> Result<(), Box<Request>> {
+        let mut waiting = self.lock();
+        if waiting.stop != Stop::Run {
+            return Err(Box::new(request));
+        }
+        waiting.requests.push_back(request);
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Leaves a settlement to ride in a later commit. When too many wait (the disk is full) the oldest is forgotten: that
+    /// delivery may be repeated after a crash.
+    pub(super) fn settled(&self, encoded: Vec<u8>) {
+        let mut waiting = self.lock();
+        waiting.settled_bytes = waiting.settled_bytes.saturating_add(encoded.len());
+        waiting.settled.push_back(encoded);
+        while waiting.settled_bytes > LAZY_BYTES_MAX {
+            let forgotten = waiting.settled.pop_front().map_or(0, |oldest| oldest.len());
+            waiting.settled_bytes = waiting.settled_bytes.saturating_sub(forgotten);
+        }
+    }
+
+    pub(super) fn stop(&self, stop: Stop) {
+        self.lock().stop = stop;
+        self.arrived.notify_one();
+    }
+
+    /// Waits for submissions, or until settlements have waited for [`LAZY_WAIT`].
+    fn take(&self) -> (Vec<Request>, Vec<Vec<u8>>, Stop) {
+        let mut waiting = self.lock();
+        if waiting.requests.is_empty() && waiting.stop == Stop::Run {
+            waiting = self
+                .arrived
+                .wait_timeout_while(waiting, LAZY_WAIT, |waiting| {
+                    waiting.requests.is_empty() && waiting.stop == Stop::Run
+                })
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        let (mut count, mut bytes) = (0_usize, 0_usize);
+        for request in &waiting.requests {
+            bytes = bytes.saturating_add(request.encoded.len());
+            if count > 0 && (count >= GROUP_COUNT_MAX || bytes > GROUP_BYTES_MAX) {
+                break;
+            }
+            count = count.saturating_add(1);
+        }
+        let requests = waiting.requests.drain(..count).collect();
+        let (mut settled, mut bytes) = (Vec::new(), 0_usize);
+        while bytes < GROUP_BYTES_MAX
+            && let Some(encoded) = waiting.settled.pop_front()
+        {
+            bytes = bytes.saturating_add(encoded.len());
+            settled.push(encoded);
+        }
+        waiting.settled_bytes = waiting.settled_bytes.saturating_sub(bytes);
+        (requests, settled, waiting.stop)
+    }
+
+    fn is_empty(&self) -> bool {
+        let waiting = self.lock();
+        waiting.requests.is_empty() && waiting.settled.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread's own things.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    journal: Journal,
+    last_accepted: u64,
+    pace: Clock,
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, journal: Journal, last_accepted: u64) -> Committer {
+        Committer { shared, journal, last_accepted, pace: Clock::system() }
+    }
+
+    /// Runs until it is told to stop, or storage fails.
+    pub(super) fn run(mut self) {
+        loop {
+            let (requests, settled, stop) = self.shared.inbox.take();
+            if stop == Stop::Abandon || self.shared.failure().is_some() {
+                return refuse(requests, &AcceptError::Closed);
+            }
+            if !(requests.is_empty() && settled.is_empty())
+                && let Err(error) = self.commit(requests, &settled)
+            {
+                return self.shared.fail(&error.to_string());
+            }
+            if stop == Stop::Drain && self.shared.inbox.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// One group. An error means that storage has failed; everyone in the group has been told.
+    fn commit(&mut self, requests: Vec<Request>, settled: &[Vec<u8>]) -> Result<(), AppendError> {
+        let (new, answered) = match self.known(requests) {
+            Ok(sorted) => sorted,
+            Err(error) => {
+                self.shared.fail(&error.to_string());
+                return Ok(());
+            }
+        };
+        if let Err(error) = self.append(&new, settled) {
+            refuse(answered.into_iter().map(|(request, _)| request), &AcceptError::Closed);
+            let new = new.into_iter();
+            return match error {
+                AppendError::NoSpace(_) => {
+                    refuse(new, &AcceptError::DiskFull("the journal cannot grow".to_owned()));
+                    self.shared.space.check(&self.shared.folder);
+                    Ok(())
+                }
+                AppendError::Failed { .. } => {
+                    refuse(new, &AcceptError::Closed);
+                    Err(error)
+                }
+            };
+        }
+        self.publish(new);
+        for (request, answer) in answered {
+            self.shared.metrics.duplicates.inc();
+            answer_to(request.reply, Ok(answer));
+        }
+        self.journal.prepare()
+    }
+
+    fn append(&mut self, new: &[Request], settled: &[Vec<u8>]) -> Result<(), AppendError> {
+        if new.is_empty() && settled.is_empty() {
+            return Ok(());
+        }
+        let first_seq = self.journal.next_seq();
+        let accepted = new.iter().map(|request| (Kind::Accepted, request.encoded.as_slice()));
+        let settled = settled.iter().map(|encoded| (Kind::Settled, encoded.as_slice()));
+        let count = u64::try_from(new.len()).unwrap_or(u64::MAX);
+        let last_accepted =
+            if count == 0 { self.last_accepted } else { first_seq.saturating_add(count).saturating_sub(1) };
+        // Every settlement taken was applied to the window before: its change, if it made one, is counted here.
+        let through = Through { moved_seq: last_accepted, changes: self.shared.window().changes_made() };
+        let began_us = self.pace.elapsed_us();
+        self.journal.append(accepted.chain(settled), through)?;
+        self.last_accepted = last_accepted;
+        let metrics = &self.shared.metrics;
+        metrics.commit_seconds.observe(self.pace.seconds_since(began_us));
+        let records = self.journal.next_seq().saturating_sub(first_seq);
+        metrics.commit_records.observe(f64::from(u32::try_from(records).unwrap_or(u32::MAX)));
+        Ok(())
+    }
+
+    /// Takes the conversions of a durable commit into the window and wakes those who wait for them.
+    fn publish(&self, new: Vec<Request>) {
+        let since_ms = self.shared.clock.elapsed_ms();
+        let first_seq = self.last_accepted.saturating_add(1).saturating_sub(u64::try_from(new.len()).unwrap_or(0));
+        let mut replies = Vec::with_capacity(new.len());
+        let mut window = self.shared.window();
+        for (seq, request) in (first_seq..).zip(new) {
+            let record = Arc::new(request.record.with_seq(seq));
+            window.insert(Entry::new(record, request.legs, since_ms, Some(request.permit)));
+            replies.push(request.reply);
+        }
+        drop(window);
+        for reply in replies {
+            answer_to(reply, Ok(Answer::New));
+        }
+        if self.shared.is_pressed() {
+            self.shared.signal.raise(Level::Urgent);
+        }
+    }
+
+    /// Parts what is new from what is known already: in memory, in this group, or in the store.
+    fn known(&self, requests: Vec<Request>) -> Result<Sorted, StoreError> {
+        let mut firsts: HashMap<KeyHash, (ConversionId, KeyHash)> = HashMap::new();
+        let (mut new, mut answered) = (Vec::with_capacity(requests.len()), Vec::new());
+        for request in requests {
+            let key = request.record.key;
+            let first = match firsts.get(&key) {
+                Some(first) => Some(*first),
+                None => self.first_with(&key, &request)?,
+            };
+            match first {
+                Some((first, digest)) if request.explicit && digest != request.record.digest => {
+                    answered.push((request, Answer::KeyReused(first)));
+                }
+                Some((first, _)) => answered.push((request, Answer::Duplicate(first))),
+                None => {
+                    firsts.insert(key, (request.record.meta.id, request.record.digest));
+                    new.push(request);
+                }
+            }
+        }
+        Ok((new, answered))
+    }
+
+    /// The conversion that used this key within the window of deduplication, with its content's digest.
+    fn first_with(&self, key: &KeyHash, request: &Request) -> Result<Option<(ConversionId, KeyHash)>, StoreError> {
+        let shared = &self.shared;
+        let now_ms = request.record.meta.id.unix_ms().max(shared.clock.unix_ms());
+        let from_ms = now_ms.saturating_sub(shared.dedup_window_ms);
+        let recent = |(id, _): &(ConversionId, KeyHash)| id.unix_ms() >= from_ms;
+        let in_window = shared.window().by_key(key).map(|record| (record.meta.id, record.digest));
+        if let Some(first) = in_window.filter(recent) {
+            return Ok(Some(first));
+        }
+        let buckets = bucket(from_ms, shared.bucket_ms)..=bucket(now_ms, shared.bucket_ms);
+        for bucket in shared.filters.candidates(buckets, key) {
+            if let Some(first) = shared.store.dedup(bucket, key)?.filter(recent) {
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn refuse(requests: impl IntoIterator<Item = Request>, error: &AcceptError) {
+    for request in requests {
+        answer_to(request.reply, Err(error.clone()));
+    }
+}
+
+/// Whoever waited may have gone away: the answer is then nobody's, and the conversion is kept all the same.
+fn answer_to(reply: oneshot::Sender<Result<Answer, AcceptError>>, answer: Result<Answer, AcceptError>) {
+    drop(reply.send(answer));
+}
+
+/// Settlements wait at most this long for a commit to ride in.
+const LAZY_WAIT: Duration = Duration::from_millis(1000);
+/// Settlements waiting beyond this are forgotten, oldest first.
+const LAZY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Submissions in one commit: far above what waits on a busy day, so that a commit stays a few megabytes.
+const GROUP_COUNT_MAX: usize = 4096;
+/// Bytes of one commit, a single larger record aside.
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -1,0 +1,321 @@
+//! The data folder: who may use it, what it says about itself, how much room is left.
+//!
+//! | name | is |
+//! | --- | --- |
+//! | `lock` | held by the one process that uses the folder |
+//! | `state` | what must be found here: written whole or not at all, checked by a checksum |
+//! | `journal/` | segments |
+//! | `store.N/` | the store, generation N |
+//! | `ballast` | space that a full disk can be freed of |
+//! | `quarantine/` | copies of what was found damaged |
+//!
+//! The state file is what tells an emptied folder from a new one: it is written after the store has been made, and says how
+//! far the store must have come before a segment of the journal is given up.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::FallocateFlags;
+
+use super::codec::{Reader, Writer};
+
+/// Why a data folder is not opened; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{path}: another process uses this folder; stop it, or give this one a folder of its own")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file system forgets at power loss or with the container.
+    #[error(
+        "{path} is on {kind}, which loses everything with the machine or the container; put it on a disk (a mounted \
+         volume), or set allow_volatile = true for a trial"
+    )]
+    Volatile {
+        /// The folder.
+        path: PathBuf,
+        /// The file system.
+        kind: &'static str,
+    },
+    /// A newer capi-relay wrote it.
+    #[error(
+        "{path} was written by a newer capi-relay (format {found}; this one reads {known}); run that version, or an \
+         empty folder"
+    )]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that this version reads.
+        known: u32,
+    },
+    /// It holds something else than what was acknowledged.
+    #[error(
+        "{path} is damaged: {what}. Nothing was changed. Restore the folder from the disk it was on; or, to go on \
+         without what it holds, move it aside and start with an empty one"
+    )]
+    Damaged {
+        /// The folder or the part of it.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// It cannot be read.
+    #[error("cannot read {path}; check its owner and mode")]
+    Read {
+        /// The folder or the part of it.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write to {path}; check its owner and mode, and that the file system is mounted read-write")]
+    Write {
+        /// The folder or the part of it.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error("{path}: no space is left to open it; free some and start again (nothing is lost)")]
+    NoSpace {
+        /// The folder or the part of it.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store does not open.
+    #[error("{path}: the store cannot be opened: {what}")]
+    Store {
+        /// The store's folder.
+        path: PathBuf,
+        /// What it said.
+        what: String,
+    },
+}
+
+impl OpenError {
+    pub(super) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
+        OpenError::Damaged { path: path.to_owned(), what: what.into() }
+    }
+
+    pub(super) fn read(path: &Path, source: io::Error) -> OpenError {
+        OpenError::Read { path: path.to_owned(), source }
+    }
+
+    pub(super) fn write(path: &Path, source: io::Error) -> OpenError {
+        let path = path.to_owned();
+        if is_full(&source) { OpenError::NoSpace { path, source } } else { OpenError::Write { path, source } }
+    }
+}
+
+/// What must be found in the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    /// Random: the store carries the same one.
+    pub(super) epoch: u64,
+    /// Which `store.N` is in force.
+    pub(super) generation: u64,
+    /// The journal must hold every segment from this one …
+    pub(super) oldest_segment: u64,
+    /// … to this one (0: none yet).
+    pub(super) newest_segment: u64,
+    /// The store must have come at least this far.
+    pub(super) moved_seq: u64,
+}
+
+/// The folder, locked.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    state: Mutex<State>,
+    ballast_bytes: u64,
+    /// Keeps the folder ours until it is closed.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if it is missing, checks what it is on, and locks it. `None` for the state when it is new.
+    pub(super) fn claim(path: &Path, allow_volatile: bool) -> Result<(File, Option<State>), OpenError> {
+        make_dir(path).map_err(|source| OpenError::write(path, source))?;
+        if !allow_volatile && let Some(kind) = volatile(path)? {
+            return Err(OpenError::Volatile { path: path.to_owned(), kind });
+        }
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .map_err(|source| OpenError::write(&lock_path, source))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(OpenError::write(&lock_path, source)),
+        }
+        let state = read_state(path)?;
+        Ok((lock, state))
+    }
+
+    pub(super) fn new(path: &Path, lock: File, state: State, ballast_bytes: u64) -> Folder {
+        Folder { path: path.to_owned(), state: Mutex::new(state), ballast_bytes, _lock: lock }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn journal_dir(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    pub(super) fn quarantine_dir(&self) -> PathBuf {
+        self.path.join("quarantine")
+    }
+
+    pub(super) fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state on disk, then in memory. On an error the one on disk is either of the two.
+    pub(super) fn update(&self, change: impl FnOnce(&mut State)) -> io::Result<()> {
+        let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = *held;
+        change(&mut state);
+        write_state(&self.path, state)?;
+        *held = state;
+        Ok(())
+    }
+
+    /// Free bytes for this process on the folder's file system.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        free_bytes(&self.path)
+    }
+
+    /// Keeps the ballast there while there is room for it beside `free_bytes_min`.
+    pub(super) fn keep_ballast(&self, free_bytes_min: u64) -> io::Result<()> {
+        let path = self.path.join(BALLAST);
+        let wanted = free_bytes_min.saturating_add(self.ballast_bytes.saturating_mul(2));
+        if self.ballast_bytes == 0 || path.exists() || self.free_bytes()? < wanted {
+            return Ok(());
+        }
+        let file = File::create(&path)?;
+        let made = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, self.ballast_bytes);
+        if made.is_err() {
+            std::fs::remove_file(&path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives the ballast up when there is hardly room to open the store.
+pub(super) fn drop_ballast_if_full(path: &Path) -> Result<(), OpenError> {
+    let ballast = path.join(BALLAST);
+    let free = free_bytes(path).map_err(|source| OpenError::read(path, source))?;
+    if free < OPENING_BYTES && ballast.exists() {
+        tracing::warn!(free_bytes = free, "the disk is nearly full: giving up the ballast to open the queue");
+        std::fs::remove_file(&ballast).map_err(|source| OpenError::write(&ballast, source))?;
+    }
+    Ok(())
+}
+
+/// Makes a folder and what leads to it; each new one is synced with its parent.
+pub(super) fn make_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_dir(parent)?;
+        std::fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) })?;
+        return sync_dir(parent);
+    }
+    std::fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) })?;
+    sync_dir(Path::new("."))
+}
+
+/// Whether an error says that there is no space, now.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
+    let mut w = Writer::with_capacity(STATE_LEN);
+    w.raw(&STATE_MAGIC);
+    w.u32(FORMAT);
+    w.u64(state.epoch);
+    w.u64(state.generation);
+    w.u64(state.oldest_segment);
+    w.u64(state.newest_segment);
+    w.u64(state.moved_seq);
+    let mut bytes = w.finish();
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    let (made, path) = (folder.join("state.new"), folder.join(STATE));
+    let mut file = File::create(&made)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&made, &path)?;
+    sync_dir(folder)
+}
+
+fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
+    let path = folder.join(STATE);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(OpenError::Read { path, source }),
+    };
+    let whole = bytes.split_last_chunk::<4>().filter(|(covered, crc)| crc32c::crc32c(covered).to_le_bytes() == **crc);
+    let read = |covered: &[u8]| {
+        let mut r = Reader::new(covered);
+        let magic = r.raw(STATE_MAGIC.len()).ok()?;
+        let format = r.u32().ok().filter(|_| magic == STATE_MAGIC)?;
+        let mut next = || r.u64().unwrap_or_default();
+        let state = State {
+            epoch: next(),
+            generation: next(),
+            oldest_segment: next(),
+            newest_segment: next(),
+            moved_seq: next(),
+        };
+        Some((format, state))
+    };
+    match whole.and_then(|(covered, _)| read(covered)) {
+        Some((FORMAT, state)) => Ok(Some(state)),
+        Some((found, _)) => Err(OpenError::Newer { path: folder.to_owned(), found, known: FORMAT }),
+        None => Err(OpenError::damaged(&path, "its checksum does not match")),
+    }
+}
+
+fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn volatile(path: &Path) -> Result<Option<&'static str>, OpenError> {
+    let stat = rustix::fs::statfs(path).map_err(|error| OpenError::read(path, error.into()))?;
+    let magic = u64::try_from(stat.f_type).unwrap_or_default() & 0xffff_ffff;
+    Ok(VOLATILE.iter().find(|(known, _)| *known == magic).map(|(_, kind)| *kind))
+}
+
+/// File systems that keep nothing, by their `statfs` magic (linux/magic.h).
+const VOLATILE: [(u64, &str); 3] =
+    [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs"), (0x794c_7630, "overlayfs (a container's own layer)")];
+const STATE: &str = "state";
+const BALLAST: &str = "ballast";
+const STATE_MAGIC: [u8; 8] = *b"capiQue\n";
+/// Version of the whole folder's format.
+const FORMAT: u32 = 1;
+const STATE_LEN: usize = 56;
+/// sled cannot open without writing: with less than this the ballast is given up first.
+const OPENING_BYTES: u64 = 16 * 1024 * 1024;

@@ -1,0 +1,276 @@
+//! The journal: what is accepted and not yet in the store, and what became of deliveries, in append-only segments.
+//!
+//! **Promises.** [`Journal::append`] returns after `fdatasync`. A commit is kept whole or not at all. Blocks are allocated
+//! before they are needed, so a full disk is met when a segment is made and refuses work; it never breaks a commit.
+//!
+//! **Never.** A file is not appended to across a restart: each opening begins a new segment, so what a crash tore is never
+//! written behind. A segment is not given up before the store has synced everything in it ([`Segments::release`]).
+
+mod frame;
+mod replay;
+mod segment;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::frame::Stamp;
+use self::segment::{DATA_START, Segment};
+use super::folder::{Folder, OpenError, is_full, sync_dir};
+
+pub(super) use self::frame::Kind;
+pub(super) use self::replay::{Replayed, replay};
+
+/// The end of the journal that is written. Owned by the committer.
+#[derive(Debug)]
+pub(super) struct Journal {
+    dir: PathBuf,
+    folder: Arc<Folder>,
+    segments: Arc<Segments>,
+    segment_bytes: u64,
+    active: Segment,
+    /// Where the next commit goes.
+    at: u64,
+    next_seq: u64,
+    /// Whether the next segment's blocks are allocated: a full disk is noticed while there is room left.
+    prepared: bool,
+    buffer: Vec<u8>,
+}
+
+/// Why a commit was not kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AppendError {
+    /// No room for another segment: nothing was written, and the journal goes on when there is room again.
+    #[error("no space for the journal: {0}")]
+    NoSpace(#[source] io::Error),
+    /// Whether it was kept cannot be known: nothing may be acknowledged any more.
+    #[error("{doing} failed: {source}")]
+    Failed { doing: &'static str, source: io::Error },
+}
+
+impl Journal {
+    /// Begins a new segment behind what was replayed.
+    pub(super) fn begin(
+        folder: Arc<Folder>,
+        segments: Arc<Segments>,
+        replayed: &Replayed,
+        segment_bytes: u64,
+    ) -> Result<Journal, OpenError> {
+        let dir = folder.journal_dir();
+        let number = folder.state().newest_segment.max(replayed.segments.last().map_or(0, |(number, _)| *number));
+        let active = make(&dir, &folder, &segments, number.saturating_add(1), replayed.next_seq, segment_bytes)
+            .map_err(|source| OpenError::write(&dir, source))?;
+        segments.begin(active.stamp.segment);
+        Ok(Journal {
+            dir,
+            folder,
+            segments,
+            segment_bytes,
+            active,
+            at: DATA_START,
+            next_seq: replayed.next_seq,
+            prepared: false,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Sequence number that the next record gets.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Writes the records as one commit and returns once it is on stable storage. The first one gets
+    /// [`Journal::next_seq`]. `through` is what the segment must wait for before it may be given up.
+    pub(super) fn append<'a>(
+        &mut self,
+        records: impl Iterator<Item = (Kind, &'a [u8])> + Clone,
+        through: Through,
+    ) -> Result<(), AppendError> {
+        let body = records.clone().fold(0_u64, |sum, (_, payload)| sum.saturating_add(frame::record_len(payload)));
+        let count = u64::try_from(records.clone().count()).unwrap_or(u64::MAX);
+        let len = frame::frame_len(body);
+        if self.at.saturating_add(len) > self.active.bytes {
+            self.roll(len)?;
+        }
+        self.buffer.clear();
+        frame::encode(&mut self.buffer, self.active.stamp, self.next_seq, records);
+        self.active
+            .file
+            .write_all_at(&self.buffer, self.at)
+            .map_err(|source| AppendError::of("writing the journal", source))?;
+        self.active.file.sync_data().map_err(|source| AppendError::Failed { doing: "syncing the journal", source })?;
+        self.at = self.at.saturating_add(len);
+        self.next_seq = self.next_seq.saturating_add(count);
+        self.segments.wrote(self.active.stamp.segment, through);
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Allocates the next segment's blocks when this one is half full. Not having room for them yet is no error: it is
+    /// tried again.
+    pub(super) fn prepare(&mut self) -> Result<(), AppendError> {
+        let half = self.active.bytes.checked_div(2).unwrap_or(0);
+        if self.prepared || self.at < half {
+            return Ok(());
+        }
+        let spare = self.segments.lock_spare();
+        match segment::allocate_spare(&self.dir, self.segment_bytes) {
+            Ok(_) => self.prepared = true,
+            Err(source) if is_full(&source) => {
+                tracing::warn!(error = %source, "no space to prepare the next journal segment");
+            }
+            Err(source) => return Err(AppendError::Failed { doing: "making a journal segment", source }),
+        }
+        drop(spare);
+        Ok(())
+    }
+
+    /// Goes on in the next segment, which has room for a commit of `len`.
+    fn roll(&mut self, len: u64) -> Result<(), AppendError> {
+        let bytes = self.segment_bytes.max(len.saturating_add(DATA_START));
+        let number = self.active.stamp.segment.saturating_add(1);
+        let next = make(&self.dir, &self.folder, &self.segments, number, self.next_seq, bytes)
+            .map_err(|source| AppendError::of("making a journal segment", source))?;
+        self.segments.begin(number);
+        self.active = next;
+        self.at = DATA_START;
+        self.prepared = false;
+        Ok(())
+    }
+}
+
+impl AppendError {
+    fn of(doing: &'static str, source: io::Error) -> AppendError {
+        if is_full(&source) { AppendError::NoSpace(source) } else { AppendError::Failed { doing, source } }
+    }
+}
+
+/// Makes segment `number` and notes in the state file that it must be there from now on.
+fn make(
+    dir: &Path,
+    folder: &Folder,
+    segments: &Segments,
+    number: u64,
+    first_seq: u64,
+    bytes: u64,
+) -> io::Result<Segment> {
+    let stamp = Stamp { segment: number, salt: rand::random() };
+    let spare = segments.lock_spare();
+    let segment = Segment::make(dir, stamp, first_seq, bytes)?;
+    drop(spare);
+    folder.update(|state| state.newest_segment = number)?;
+    Ok(segment)
+}
+
+/// What must have been synced by the store before a segment may be given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Through {
+    /// Every conversion up to this sequence number has been moved.
+    pub(super) moved_seq: u64,
+    /// So many of the changes to moved deliveries have been applied.
+    pub(super) changes: u64,
+}
+
+impl Through {
+    fn covers(self, needed: Through) -> bool {
+        self.moved_seq >= needed.moved_seq && self.changes >= needed.changes
+    }
+
+    fn max(self, other: Through) -> Through {
+        Through { moved_seq: self.moved_seq.max(other.moved_seq), changes: self.changes.max(other.changes) }
+    }
+}
+
+/// Which segments there are and what each waits for. Shared by the committer (writes) and the mover (gives up).
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    notes: Mutex<VecDeque<(u64, Through)>>,
+    /// Held while the spare file is made, used or replaced.
+    spare: Mutex<()>,
+}
+
+impl Segments {
+    /// A segment that was read back or begun; it is the newest.
+    pub(super) fn begin(&self, number: u64) {
+        self.lock().push_back((number, Through::default()));
+    }
+
+    /// Something was written to (or read from) the segment.
+    pub(super) fn wrote(&self, number: u64, through: Through) {
+        let mut notes = self.lock();
+        if let Some((_, needed)) = notes.iter_mut().rev().find(|(noted, _)| *noted == number) {
+            *needed = needed.max(through);
+        }
+    }
+
+    /// Gives up the oldest segments that wait for nothing beyond `synced`; the newest always stays. The state file says so
+    /// before a file goes.
+    pub(super) fn release(&self, folder: &Folder, synced: Through) -> io::Result<usize> {
+        let (released, oldest) = {
+            let notes = self.lock();
+            let last = notes.len().saturating_sub(1);
+            let covered = notes.iter().take(last).take_while(|(_, needed)| synced.covers(*needed));
+            let released: Vec<u64> = covered.map(|(number, _)| *number).collect();
+            let oldest = notes.get(released.len()).map(|(number, _)| *number);
+            (released, oldest)
+        };
+        let Some(oldest) = oldest.filter(|_| !released.is_empty()) else {
+            return Ok(0);
+        };
+        folder.update(|state| {
+            state.oldest_segment = oldest;
+            state.moved_seq = state.moved_seq.max(synced.moved_seq);
+        })?;
+        self.lock().drain(..released.len());
+        let dir = folder.journal_dir();
+        let spare = self.lock_spare();
+        for number in &released {
+            let path = segment::path(&dir, *number);
+            if segment::spare_path(&dir).exists() {
+                std::fs::remove_file(path)?;
+            } else {
+                std::fs::rename(path, segment::spare_path(&dir))?;
+            }
+        }
+        drop(spare);
+        Ok(released.len())
+    }
+
+    /// Segments there are.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Through)>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_spare(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes files of segments that were given up when the process ended before it could remove them.
+pub(super) fn remove_released(folder: &Folder) -> io::Result<()> {
+    let dir = folder.journal_dir();
+    let oldest = folder.state().oldest_segment;
+    for number in segment::numbers(&dir)?.into_iter().filter(|number| *number < oldest) {
+        std::fs::remove_file(segment::path(&dir, number))?;
+    }
+    sync_dir(&dir)
+}
+
+/// Whether the journal's folder holds any segment.
+pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
+    Ok(!dir.exists() || segment::numbers(dir)?.is_empty())
+}
+
+/// A larger buffer than this was needed for one large conversion, and is given back.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Segment files: their header, their making, their names.
+//!
+//! A segment is made under a spare name (preallocated, header written, synced) and then renamed, so that a file with a
+//! segment's name always has a whole header.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FallocateFlags;
+
+use super::super::codec::{Reader, Writer};
+use super::super::folder::sync_dir;
+use super::frame::Stamp;
+
+/// A segment file that is open.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) file: File,
+    pub(super) stamp: Stamp,
+    /// Sequence number of the first record that it may hold.
+    pub(super) first_seq: u64,
+    pub(super) bytes: u64,
+}
+
+impl Segment {
+    /// Makes segment `number` out of a spare file or a new one. On an error nothing has a segment's name.
+    pub(super) fn make(dir: &Path, stamp: Stamp, first_seq: u64, bytes: u64) -> io::Result<Segment> {
+        let (file, bytes) = allocate_spare(dir, bytes)?;
+        file.write_all_at(&encode_header(stamp, first_seq), 0)?;
+        file.sync_all()?;
+        std::fs::rename(spare_path(dir), path(dir, stamp.segment))?;
+        sync_dir(dir)?;
+        Ok(Segment { file, stamp, first_seq, bytes })
+    }
+
+    /// `Ok(Err(why))`: the file is there and no segment of this version.
+    pub(super) fn open(dir: &Path, number: u64) -> io::Result<Result<Segment, &'static str>> {
+        let file = OpenOptions::new().read(true).write(true).open(path(dir, number))?;
+        let bytes = file.metadata()?.len();
+        let mut header = [0_u8; HEADER_LEN];
+        if let Err(error) = file.read_exact_at(&mut header, 0) {
+            return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(Err("it is cut short")) } else { Err(error) };
+        }
+        Ok(match decode_header(&header) {
+            Ok((stamp, first_seq)) if stamp.segment == number => Ok(Segment { file, stamp, first_seq, bytes }),
+            Ok(_) => Err("its header names another segment"),
+            Err(why) => Err(why),
+        })
+    }
+}
+
+/// The spare file, with at least so many bytes allocated; it is made when there is none.
+pub(super) fn allocate_spare(dir: &Path, bytes: u64) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(spare_path(dir))?;
+    let bytes = bytes.max(file.metadata()?.len());
+    preallocate(&file, bytes)?;
+    Ok((file, bytes))
+}
+
+/// Blocks for the whole file, so that a full disk is met here and not by a commit.
+fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            let zeros = vec![0_u8; 1 << 20];
+            let mut at = file.metadata()?.len();
+            while at < bytes {
+                let left = usize::try_from(bytes.saturating_sub(at)).unwrap_or(usize::MAX);
+                let part = zeros.get(..left.min(zeros.len())).unwrap_or(&zeros);
+                file.write_all_at(part, at)?;
+                at = at.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
+            }
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where segment `number` lies.
+pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.{EXTENSION}"))
+}
+
+/// The one file kept for the next segment.
+pub(super) fn spare_path(dir: &Path) -> PathBuf {
+    dir.join("spare")
+}
+
+/// The numbers of the segments in the folder, in order.
+pub(super) fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(EXTENSION)?.strip_suffix('.'))
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        found.extend(number);
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn encode_header(stamp: Stamp, first_seq: u64) -> Vec<u8> {
+    let mut w = Writer::with_capacity(HEADER_LEN);
+    w.raw(&MAGIC);
+    w.u32(VERSION);
+    w.u64(stamp.segment);
+    w.u64(stamp.salt);
+    w.u64(first_seq);
+    let mut bytes = w.finish();
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn decode_header(bytes: &[u8]) -> Result<(Stamp, u64), &'static str> {
+    let read = || {
+        let mut r = Reader::new(bytes);
+        let magic = r.raw(MAGIC.len()).ok()?;
+        let version = r.u32().ok()?;
+        let stamp = Stamp { segment: r.u64().ok()?, salt: r.u64().ok()? };
+        let first_seq = r.u64().ok()?;
+        let covered = bytes.get(..HEADER_LEN.checked_sub(4)?)?;
+        let whole = magic == MAGIC && r.u32().ok()? == crc32c::crc32c(covered);
+        Some((whole, version, stamp, first_seq))
+    };
+    match read() {
+        Some((true, VERSION, stamp, first_seq)) => Ok((stamp, first_seq)),
+        Some((true, _, _, _)) => Err("it has the format of another version of capi-relay"),
+        Some((false, _, _, _)) | None => Err("its header is damaged"),
+    }
+}
+
+/// Commits begin here: the header has a block to itself.
+pub(super) const DATA_START: u64 = 4096;
+const MAGIC: [u8; 8] = *b"capiJrnl";
+const VERSION: u32 = 1;
+const HEADER_LEN: usize = 40;
+const EXTENSION: &str = "seg";

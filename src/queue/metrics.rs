@@ -1,0 +1,102 @@
+//! What the queue measures. The registry gives the names their prefix (`capi_relay_`).
+
+use std::fmt;
+use std::sync::Weak;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use super::embedded::Shared;
+
+/// Updated by the committer and the mover.
+#[derive(Debug, Clone)]
+pub(super) struct Metrics {
+    pub(super) commit_records: Histogram,
+    pub(super) commit_seconds: Histogram,
+    pub(super) move_seconds: Histogram,
+    pub(super) duplicates: Counter,
+    pub(super) given_back: Counter,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Metrics {
+        Metrics {
+            commit_records: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.5, 12)),
+            move_seconds: Histogram::new(exponential_buckets(0.000_1, 2.5, 12)),
+            duplicates: Counter::default(),
+            given_back: Counter::default(),
+        }
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry, shared: Weak<Shared>) {
+        registry.register(
+            "commit_records",
+            "Conversions and settlements made durable by one sync of the journal",
+            self.commit_records.clone(),
+        );
+        registry.register("commit_seconds", "Time to write and sync one commit", self.commit_seconds.clone());
+        registry.register("move_seconds", "Time to write and sync one group of the store", self.move_seconds.clone());
+        registry.register("queue_duplicates", "Conversions recognised as known already", self.duplicates.clone());
+        registry.register("queue_given_back", "Deliveries handed out and not settled", self.given_back.clone());
+        registry.register_collector(Box::new(Gauges(shared)));
+    }
+}
+
+/// Read when they are asked for.
+struct Gauges(Weak<Shared>);
+
+impl fmt::Debug for Gauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gauges")
+    }
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(shared) = self.0.upgrade() else {
+            return Ok(());
+        };
+        let depths = shared.window().depths();
+        let now_ms = shared.clock.unix_ms();
+        let oldest_seconds = |oldest_ms: u64| now_ms.saturating_sub(oldest_ms).checked_div(1000).unwrap_or(0);
+        let per_destination = |of: &dyn Fn(&super::Depth) -> u64| -> Vec<(String, u64)> {
+            depths.destinations.iter().map(|(name, depth)| (name.to_string(), of(depth))).collect()
+        };
+        family(&mut encoder, "pending", "Deliveries not settled", &per_destination(&|depth| depth.pending))?;
+        family(&mut encoder, "dead", "Dead letters kept", &per_destination(&|depth| depth.dead))?;
+        family(
+            &mut encoder,
+            "oldest_pending_seconds",
+            "Age of the oldest conversion that is pending",
+            &per_destination(&|depth| depth.oldest_pending_ms.map_or(0, oldest_seconds)),
+        )?;
+        gauge(&mut encoder, "queue_bytes", "Stored bytes of conversions still owed to someone", depths.pending_bytes)?;
+        gauge(&mut encoder, "store_file_bytes", "Size of the store's file", shared.store.file_bytes())?;
+        let segments = u64::try_from(shared.segments.count()).unwrap_or(u64::MAX);
+        gauge(&mut encoder, "journal_segments", "Segments of the journal in use", segments)?;
+        let free = shared.space.free_bytes();
+        gauge(&mut encoder, "disk_free_bytes", "Free bytes on the queue's file system", free)?;
+        let window = u64::try_from(shared.window().len()).unwrap_or(u64::MAX);
+        gauge(&mut encoder, "window_conversions", "Conversions that only memory and the journal have", window)
+    }
+}
+
+fn family(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: &[(String, u64)]) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (destination, value) in values {
+        let labels = [("destination", destination.as_str())];
+        ConstGauge::new(*value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(value).encode(metric)
+}

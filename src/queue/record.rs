@@ -1,0 +1,582 @@
+//! What is kept of a conversion, and its form as bytes.
+//!
+//! [`Record`] never changes once accepted; a [`Leg`] is what one destination is owed of it, and changes only through
+//! [`Leg::apply`], so that the live path, recovery and the store agree on what a settlement does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::codec::{Malformed, Reader, Writer};
+use super::status::{Attempt, DeadKind, DeliveryStatus, Hold, Outcome, State, Status, Verdict};
+use super::{Initial, Submission};
+use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, Timestamp};
+
+/// A merchant's deduplication key, hashed: 128 bits of SHA-256, so that it has a fixed size and gives nothing away.
+pub(super) type KeyHash = [u8; 16];
+
+/// An accepted conversion. Its place in the order of acceptance is its `seq`.
+pub(super) struct Record {
+    pub(super) seq: u64,
+    pub(super) meta: Meta,
+    pub(super) event_id: String,
+    pub(super) order_id: Option<String>,
+    pub(super) key: KeyHash,
+    /// Tells whether a repeat has the same content.
+    pub(super) digest: KeyHash,
+    pub(super) body: Bytes,
+    conversion: OnceLock<Result<Arc<Conversion>, Refusal>>,
+}
+
+impl Record {
+    /// From what is handed in; `seq` is given once its place in the journal is known.
+    pub(super) fn of(submission: &Submission) -> Record {
+        let conversion = &submission.conversion;
+        Record {
+            seq: 0,
+            meta: submission.meta.clone(),
+            event_id: conversion.event_id().to_owned(),
+            order_id: conversion.order_id().map(str::to_owned),
+            key: key_hash(&submission.meta.merchant, &submission.meta.dedup_key),
+            digest: first_half(&conversion.content_digest()),
+            body: submission.body.clone(),
+            conversion: OnceLock::from(Ok(Arc::clone(conversion))),
+        }
+    }
+
+    pub(super) fn conversion(&self) -> Result<Arc<Conversion>, Refusal> {
+        self.conversion.get_or_init(|| Conversion::parse(&self.body, &self.event_id).map(Arc::new)).clone()
+    }
+
+    /// Bytes counted against `pending_bytes_max`: what it takes in the store, not what sled makes of it.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        u64::try_from(self.body.len()).unwrap_or(u64::MAX).saturating_add(RECORD_OVERHEAD_BYTES)
+    }
+
+    /// Everything but `seq` and `body`.
+    pub(super) fn encode_head(&self, w: &mut Writer) {
+        w.raw(self.meta.id.as_bytes());
+        w.raw(&self.key);
+        w.raw(&self.digest);
+        w.text(&self.meta.merchant);
+        w.text(&self.event_id);
+        w.option(self.order_id.as_deref(), Writer::text);
+        w.option(self.meta.idempotency_key.as_deref(), Writer::text);
+        w.text(&self.meta.dedup_key);
+        w.text(self.meta.received_at.as_str());
+    }
+
+    /// `body` is empty; see [`Record::with_body`].
+    pub(super) fn decode_head(r: &mut Reader<'_>, seq: u64) -> Result<Record, Malformed> {
+        let id = ConversionId::from_bytes(r.id()?);
+        let (key, digest) = (r.id()?, r.id()?);
+        let merchant: Arc<str> = Arc::from(r.text()?);
+        let event_id = r.text()?.to_owned();
+        let order_id = r.option(Reader::text)?.map(str::to_owned);
+        let idempotency_key = r.option(Reader::text)?.map(str::to_owned);
+        let dedup_key = r.text()?.to_owned();
+        let received_at = Timestamp::parse(r.text()?).map_or(Err(Malformed("timestamp")), Ok)?;
+        let meta = Meta { id, merchant, idempotency_key, dedup_key, received_at };
+        Ok(Record { seq, meta, event_id, order_id, key, digest, body: Bytes::new(), conversion: OnceLock::new() })
+    }
+
+    pub(super) fn with_seq(mut self, seq: u64) -> Record {
+        self.seq = seq;
+        self
+    }
+
+    pub(super) fn with_body(mut self, body: Bytes) -> Record {
+        self.body = body;
+        self
+    }
+
+    pub(super) fn status(&self, legs: &[Leg], hold: impl Fn(&DestinationName) -> Option<Hold>) -> Status {
+        Status {
+            id: self.meta.id,
+            event_id: self.event_id.clone(),
+            order_id: self.order_id.clone(),
+            merchant: Arc::clone(&self.meta.merchant),
+            received_at: self.meta.received_at.as_str().to_owned(),
+            destinations: legs
+                .iter()
+                .map(|leg| (leg.destination.clone(), leg.status(hold(&leg.destination))))
+                .collect(),
+        }
+    }
+}
+
+/// Counted beside the body for the status, the deduplication entry and the queue entries.
+const RECORD_OVERHEAD_BYTES: u64 = 512;
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Position {
+    /// Owed, and not yet put off.
+    Fresh,
+    /// Owed, not before `due_ms`.
+    Waiting { due_ms: u64 },
+    /// Settled in this state, at this time.
+    Done { state: State, at_ms: u64 },
+}
+
+/// What one destination is owed of a conversion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leg {
+    pub(super) destination: DestinationName,
+    pub(super) position: Position,
+    pub(super) reason: Option<String>,
+    pub(super) attempts: u32,
+    /// Settlements applied.
+    pub(super) revision: u32,
+    pub(super) history: Vec<Attempt>,
+    pub(super) captured: BTreeMap<String, String>,
+}
+
+impl Leg {
+    pub(super) fn new(destination: DestinationName, initial: Initial, at_ms: u64) -> Leg {
+        let done = |state, reason| (Position::Done { state, at_ms }, Some(reason));
+        let (position, reason) = match initial {
+            Initial::Owed => (Position::Fresh, None),
+            Initial::Skipped(reason) => done(State::Skipped, reason),
+            Initial::Withheld(reason) => done(State::Withheld, reason),
+            Initial::Unsupported(reason) => done(State::Unsupported, reason),
+        };
+        let reason = reason.map(|reason| cut(reason, REASON_BYTES_MAX));
+        Leg { destination, position, reason, attempts: 0, revision: 0, history: Vec::new(), captured: BTreeMap::new() }
+    }
+
+    pub(super) fn pending(&self) -> bool {
+        match self.position {
+            Position::Fresh | Position::Waiting { .. } => true,
+            Position::Done { .. } => false,
+        }
+    }
+
+    pub(super) fn dead(&self) -> Option<(DeadKind, u64)> {
+        match self.position {
+            Position::Done { state: State::Dead(kind), at_ms } => Some((kind, at_ms)),
+            Position::Done { .. } | Position::Fresh | Position::Waiting { .. } => None,
+        }
+    }
+
+    /// Applies a settlement unless it (or a later one) has been applied, or nothing is owed any more: replaying one twice
+    /// changes nothing. Returns whether it did.
+    pub(super) fn apply(&mut self, settlement: &Settlement) -> bool {
+        if settlement.revision <= self.revision || !self.pending() {
+            return false;
+        }
+        self.revision = settlement.revision;
+        let at_ms = settlement.at_ms;
+        let mut spent = settlement.attempt.is_some();
+        let done = |state| Position::Done { state, at_ms };
+        let (position, reason, captured) = match &settlement.outcome {
+            Outcome::Delivered { captured } => (done(State::Delivered), None, Some(captured)),
+            Outcome::Duplicate { captured } => (done(State::Duplicate), None, Some(captured)),
+            Outcome::Retry { due_ms, spent: used } => {
+                spent = *used;
+                (Position::Waiting { due_ms: *due_ms }, None, None)
+            }
+            Outcome::Dead { kind, reason } => (done(State::Dead(*kind)), Some(reason), None),
+            Outcome::Skipped { reason } => (done(State::Skipped), Some(reason), None),
+            Outcome::Withheld { reason } => (done(State::Withheld), Some(reason), None),
+            Outcome::Unsupported { reason } => (done(State::Unsupported), Some(reason), None),
+        };
+        self.position = position;
+        self.reason = reason.cloned();
+        self.attempts = self.attempts.saturating_add(u32::from(spent));
+        if let Some(captured) = captured {
+            self.captured.clone_from(captured);
+        }
+        if let Some(attempt) = &settlement.attempt {
+            self.history.push(attempt.clone());
+            let over = self.history.len().saturating_sub(ATTEMPTS_KEPT);
+            self.history.drain(..over);
+        }
+        true
+    }
+
+    pub(super) fn status(&self, hold: Option<Hold>) -> DeliveryStatus {
+        let (state, next_attempt_ms) = match self.position {
+            Position::Fresh => (State::Queued, None),
+            Position::Waiting { due_ms } if self.attempts == 0 => (State::Queued, Some(due_ms)),
+            Position::Waiting { due_ms } => (State::Retrying, Some(due_ms)),
+            Position::Done { state, .. } => (state, None),
+        };
+        let (state, reason) = match hold {
+            Some(hold) if self.pending() => (State::Held, Some(hold.reason)),
+            Some(_) | None => (state, self.reason.clone()),
+        };
+        DeliveryStatus {
+            state,
+            reason,
+            attempts: self.attempts,
+            next_attempt_ms,
+            history: self.history.clone(),
+            captured: self.captured.clone(),
+        }
+    }
+
+    fn encode(&self, w: &mut Writer, excerpts: usize) {
+        w.text(self.destination.as_str());
+        match self.position {
+            Position::Fresh => w.u8(0),
+            Position::Waiting { due_ms } => {
+                w.u8(1);
+                w.u64(due_ms);
+            }
+            Position::Done { state, at_ms } => {
+                w.u8(2);
+                encode_state(w, state);
+                w.u64(at_ms);
+            }
+        }
+        w.option(self.reason.as_deref(), Writer::text);
+        w.u32(self.attempts);
+        w.u32(self.revision);
+        let without = self.history.len().saturating_sub(excerpts);
+        w.list(self.history.iter().enumerate(), |w, (index, attempt)| encode_attempt(w, attempt, index >= without));
+        encode_captured(w, &self.captured);
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Result<Leg, Malformed> {
+        let destination = decode_destination(r)?;
+        let position = match r.u8()? {
+            0 => Position::Fresh,
+            1 => Position::Waiting { due_ms: r.u64()? },
+            2 => Position::Done { state: decode_state(r)?, at_ms: r.u64()? },
+            _ => return Err(Malformed("position")),
+        };
+        let reason = r.option(Reader::text)?.map(str::to_owned);
+        let (attempts, revision) = (r.u32()?, r.u32()?);
+        let history = r.list(decode_attempt)?;
+        let captured = decode_captured(r)?;
+        Ok(Leg { destination, position, reason, attempts, revision, history, captured })
+    }
+}
+
+/// What became of a delivery handed out, with its number among that delivery's settlements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settlement {
+    pub(super) revision: u32,
+    pub(super) at_ms: u64,
+    pub(super) outcome: Outcome,
+    pub(super) attempt: Option<Attempt>,
+}
+
+impl Settlement {
+    /// Cuts every text to what is kept of it.
+    pub(super) fn new(revision: u32, at_ms: u64, outcome: Outcome, attempt: Option<Attempt>) -> Settlement {
+        let keep = |captured: BTreeMap<String, String>| {
+            let pairs = captured.into_iter().take(CAPTURED_MAX);
+            pairs.map(|(name, value)| (cut(name, CAPTURED_BYTES_MAX), cut(value, CAPTURED_BYTES_MAX))).collect()
+        };
+        let worded = |reason: String| cut(reason, REASON_BYTES_MAX);
+        let outcome = match outcome {
+            Outcome::Delivered { captured } => Outcome::Delivered { captured: keep(captured) },
+            Outcome::Duplicate { captured } => Outcome::Duplicate { captured: keep(captured) },
+            Outcome::Retry { due_ms, spent } => Outcome::Retry { due_ms, spent },
+            Outcome::Dead { kind, reason } => Outcome::Dead { kind, reason: worded(reason) },
+            Outcome::Skipped { reason } => Outcome::Skipped { reason: worded(reason) },
+            Outcome::Withheld { reason } => Outcome::Withheld { reason: worded(reason) },
+            Outcome::Unsupported { reason } => Outcome::Unsupported { reason: worded(reason) },
+        };
+        let attempt = attempt.map(|attempt| Attempt {
+            excerpt: attempt.excerpt.map(|excerpt| cut(excerpt, EXCERPT_BYTES_MAX)),
+            ..attempt
+        });
+        Settlement { revision, at_ms, outcome, attempt }
+    }
+}
+
+/// A settlement and the delivery that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    /// The conversion's place in the order of acceptance.
+    pub(super) seq: u64,
+    pub(super) id: ConversionId,
+    pub(super) destination: DestinationName,
+    pub(super) settlement: Settlement,
+}
+
+impl Change {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::with_capacity(128);
+        w.u8(SETTLED_FORM);
+        w.u64(self.seq);
+        w.raw(self.id.as_bytes());
+        w.text(self.destination.as_str());
+        w.u32(self.settlement.revision);
+        w.u64(self.settlement.at_ms);
+        encode_outcome(&mut w, &self.settlement.outcome);
+        w.option(self.settlement.attempt.as_ref(), |w, attempt| encode_attempt(w, attempt, true));
+        w.finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Change, Malformed> {
+        let mut r = Reader::new(bytes);
+        if r.u8()? != SETTLED_FORM {
+            return Err(Malformed("form of a settlement"));
+        }
+        let seq = r.u64()?;
+        let id = ConversionId::from_bytes(r.id()?);
+        let destination = decode_destination(&mut r)?;
+        let (revision, at_ms) = (r.u32()?, r.u64()?);
+        let outcome = decode_outcome(&mut r)?;
+        let attempt = r.option(decode_attempt)?;
+        Ok(Change { seq, id, destination, settlement: Settlement { revision, at_ms, outcome, attempt } })
+    }
+}
+
+/// The journal's form of an accepted conversion: head, plan, body.
+pub(super) fn encode_accepted(record: &Record, legs: &[Leg]) -> Vec<u8> {
+    let mut w = Writer::with_capacity(record.body.len().saturating_add(512));
+    w.u8(ACCEPTED_FORM);
+    record.encode_head(&mut w);
+    w.list(legs.iter(), |w, leg| leg.encode(w, 0));
+    w.bytes(&record.body);
+    w.finish()
+}
+
+pub(super) fn decode_accepted(bytes: &[u8], seq: u64) -> Result<(Record, Vec<Leg>), Malformed> {
+    let mut r = Reader::new(bytes);
+    if r.u8()? != ACCEPTED_FORM {
+        return Err(Malformed("form of an accepted conversion"));
+    }
+    let record = Record::decode_head(&mut r, seq)?;
+    let legs = r.list(Leg::decode)?;
+    let body = Bytes::copy_from_slice(r.bytes()?);
+    Ok((record.with_body(body), legs))
+}
+
+/// The store's form of a status: head, length of the body, legs. Cut to [`STATUS_BYTES_MAX`] by leaving out the oldest
+/// excerpts first.
+pub(super) fn encode_status(record: &Record, body_len: u32, legs: &[Leg]) -> Vec<u8> {
+    let encode = |excerpts: usize, history: bool| {
+        let mut w = Writer::with_capacity(512);
+        w.u8(STATUS_FORM);
+        w.u64(record.seq);
+        record.encode_head(&mut w);
+        w.u32(body_len);
+        w.list(legs.iter(), |w, leg| {
+            if history {
+                leg.encode(w, excerpts);
+            } else {
+                let reason = leg.reason.clone().map(|reason| cut(reason, REASON_BYTES_MIN));
+                Leg { reason, history: Vec::new(), captured: BTreeMap::new(), ..leg.clone() }.encode(w, 0);
+            }
+        });
+        w
+    };
+    for excerpts in [ATTEMPTS_KEPT, 3, 1, 0] {
+        let w = encode(excerpts, true);
+        if w.len() <= STATUS_BYTES_MAX {
+            return w.finish();
+        }
+    }
+    encode(0, false).finish()
+}
+
+/// What a status says: the record without its body, the body's length, the legs; and in how many pieces it is kept.
+pub(super) struct Kept {
+    pub(super) record: Record,
+    pub(super) body_len: u32,
+    pub(super) legs: Vec<Leg>,
+    pub(super) pieces: u32,
+}
+
+pub(super) fn decode_status(bytes: &[u8]) -> Result<Kept, Malformed> {
+    let mut r = Reader::new(bytes);
+    if r.u8()? != STATUS_FORM {
+        return Err(Malformed("form of a status"));
+    }
+    let seq = r.u64()?;
+    let record = Record::decode_head(&mut r, seq)?;
+    let body_len = r.u32()?;
+    let legs = r.list(Leg::decode)?;
+    Ok(Kept { record, body_len, legs, pieces: 1 })
+}
+
+/// Of a merchant's key or order. The merchant's length goes in first, so that no two pairs read the same.
+pub(super) fn key_hash(merchant: &str, key: &str) -> KeyHash {
+    let len = u64::try_from(merchant.len()).unwrap_or(u64::MAX);
+    let hash = Sha256::new().chain_update(len.to_le_bytes()).chain_update(merchant).chain_update(key).finalize();
+    first_half(&hash.into())
+}
+
+fn first_half(hash: &[u8; 32]) -> KeyHash {
+    let mut half = KeyHash::default();
+    half.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+    half
+}
+
+/// Shortens to at most `max` bytes at a character's end.
+fn cut(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max));
+    }
+    text
+}
+
+fn encode_state(w: &mut Writer, state: State) {
+    w.u8(match state {
+        State::Queued => 0,
+        State::Retrying => 1,
+        State::Held => 2,
+        State::Accepted => 3,
+        State::Delivered => 4,
+        State::Duplicate => 5,
+        State::Skipped => 6,
+        State::Withheld => 7,
+        State::Unsupported => 8,
+        State::Dead(kind) => DEAD_BASE.saturating_add(dead_kind_number(kind)),
+    });
+}
+
+fn decode_state(r: &mut Reader<'_>) -> Result<State, Malformed> {
+    Ok(match r.u8()? {
+        0 => State::Queued,
+        1 => State::Retrying,
+        2 => State::Held,
+        3 => State::Accepted,
+        4 => State::Delivered,
+        5 => State::Duplicate,
+        6 => State::Skipped,
+        7 => State::Withheld,
+        8 => State::Unsupported,
+        number => State::Dead(dead_kind(number.wrapping_sub(DEAD_BASE))?),
+    })
+}
+
+fn dead_kind_number(kind: DeadKind) -> u8 {
+    match kind {
+        DeadKind::Rejected => 0,
+        DeadKind::Unknown => 1,
+        DeadKind::Unmappable => 2,
+        DeadKind::Exhausted => 3,
+        DeadKind::Expired => 4,
+    }
+}
+
+fn dead_kind(number: u8) -> Result<DeadKind, Malformed> {
+    let found = DeadKind::ALL.into_iter().find(|kind| dead_kind_number(*kind) == number);
+    found.ok_or(Malformed("kind of a dead letter"))
+}
+
+fn verdict_number(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Delivered => 0,
+        Verdict::Duplicate => 1,
+        Verdict::Retry => 2,
+        Verdict::Unknown => 3,
+        Verdict::Suspended => 4,
+        Verdict::Rejected => 5,
+        Verdict::Unmappable => 6,
+        Verdict::Withheld => 7,
+        Verdict::Skipped => 8,
+        Verdict::Unsupported => 9,
+        Verdict::Expired => 10,
+    }
+}
+
+fn encode_attempt(w: &mut Writer, attempt: &Attempt, excerpt: bool) {
+    w.u64(attempt.at_ms);
+    w.u64(attempt.duration_ms);
+    w.option(attempt.status, Writer::u16);
+    w.u8(verdict_number(attempt.verdict));
+    w.option(attempt.excerpt.as_deref().filter(|_| excerpt), Writer::text);
+}
+
+fn decode_attempt(r: &mut Reader<'_>) -> Result<Attempt, Malformed> {
+    let (at_ms, duration_ms) = (r.u64()?, r.u64()?);
+    let status = r.option(Reader::u16)?;
+    let number = r.u8()?;
+    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number);
+    let excerpt = r.option(Reader::text)?.map(str::to_owned);
+    Ok(Attempt { at_ms, duration_ms, status, verdict: verdict.ok_or(Malformed("verdict"))?, excerpt })
+}
+
+fn encode_outcome(w: &mut Writer, outcome: &Outcome) {
+    let worded = |w: &mut Writer, number: u8, reason: &str| {
+        w.u8(number);
+        w.text(reason);
+    };
+    match outcome {
+        Outcome::Delivered { captured } => {
+            w.u8(0);
+            encode_captured(w, captured);
+        }
+        Outcome::Duplicate { captured } => {
+            w.u8(1);
+            encode_captured(w, captured);
+        }
+        Outcome::Retry { due_ms, spent } => {
+            w.u8(2);
+            w.u64(*due_ms);
+            w.u8(u8::from(*spent));
+        }
+        Outcome::Dead { kind, reason } => {
+            w.u8(3);
+            w.u8(dead_kind_number(*kind));
+            w.text(reason);
+        }
+        Outcome::Skipped { reason } => worded(w, 4, reason),
+        Outcome::Withheld { reason } => worded(w, 5, reason),
+        Outcome::Unsupported { reason } => worded(w, 6, reason),
+    }
+}
+
+fn decode_outcome(r: &mut Reader<'_>) -> Result<Outcome, Malformed> {
+    Ok(match r.u8()? {
+        0 => Outcome::Delivered { captured: decode_captured(r)? },
+        1 => Outcome::Duplicate { captured: decode_captured(r)? },
+        2 => Outcome::Retry { due_ms: r.u64()?, spent: r.u8()? == 1 },
+        3 => Outcome::Dead { kind: dead_kind(r.u8()?)?, reason: r.text()?.to_owned() },
+        4 => Outcome::Skipped { reason: r.text()?.to_owned() },
+        5 => Outcome::Withheld { reason: r.text()?.to_owned() },
+        6 => Outcome::Unsupported { reason: r.text()?.to_owned() },
+        _ => return Err(Malformed("outcome")),
+    })
+}
+
+fn encode_captured(w: &mut Writer, captured: &BTreeMap<String, String>) {
+    w.list(captured.iter(), |w, (name, value)| {
+        w.text(name);
+        w.text(value);
+    });
+}
+
+fn decode_captured(r: &mut Reader<'_>) -> Result<BTreeMap<String, String>, Malformed> {
+    let pairs = r.list(|r| Ok((r.text()?.to_owned(), r.text()?.to_owned())))?;
+    Ok(pairs.into_iter().collect())
+}
+
+fn decode_destination(r: &mut Reader<'_>) -> Result<DestinationName, Malformed> {
+    DestinationName::parse(r.text()?).ok_or(Malformed("destination"))
+}
+
+/// Attempts kept and shown of a delivery.
+const ATTEMPTS_KEPT: usize = 10;
+/// Of an answer's beginning, as the HTTP API promises.
+const EXCERPT_BYTES_MAX: usize = 2048;
+/// A reason is a sentence or two.
+const REASON_BYTES_MAX: usize = 2048;
+/// What is left of a reason when a status with very many destinations would not fit otherwise.
+const REASON_BYTES_MIN: usize = 128;
+/// Values captured from one answer.
+const CAPTURED_MAX: usize = 16;
+/// Of one captured name or value.
+const CAPTURED_BYTES_MAX: usize = 512;
+/// A status is read and written as a whole.
+const STATUS_BYTES_MAX: usize = 24 * 1024;
+
+/// First byte of each stored form: a later version of it gets another number.
+const ACCEPTED_FORM: u8 = 1;
+const SETTLED_FORM: u8 = 1;
+const STATUS_FORM: u8 = 1;
+/// Dead letters' states are this plus their kind's number.
+const DEAD_BASE: u8 = 16;
+
+#[cfg(test)]
+mod tests;

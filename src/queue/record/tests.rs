@@ -1,0 +1,125 @@
+//! Settlements applied once and only once, and forms that read back as they were written.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn leg() -> Leg {
+    Leg::new(DestinationName::parse("a").unwrap(), Initial::Owed, 5)
+}
+
+fn record(body: &str) -> Record {
+    let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
+    let meta =
+        Meta::new(ConversionId::new(1_700_000_000_000, [7; 10]), Arc::from("acme"), Some("k".to_owned()), &conversion);
+    let body = Bytes::from(body.to_owned());
+    Record::of(&Submission { meta, conversion, body, plan: Vec::new() }).with_seq(42)
+}
+
+fn outcomes() -> impl Strategy<Value = Outcome> {
+    let captured = proptest::collection::btree_map("[a-z]{1,5}", ".{0,20}", 0..3);
+    prop_oneof![
+        captured.clone().prop_map(|captured| Outcome::Delivered { captured }),
+        captured.prop_map(|captured| Outcome::Duplicate { captured }),
+        (any::<u64>(), any::<bool>()).prop_map(|(due_ms, spent)| Outcome::Retry { due_ms, spent }),
+        (proptest::sample::select(DeadKind::ALL.to_vec()), ".{0,40}")
+            .prop_map(|(kind, reason)| Outcome::Dead { kind, reason }),
+        ".{0,40}".prop_map(|reason| Outcome::Skipped { reason }),
+        ".{0,40}".prop_map(|reason| Outcome::Withheld { reason }),
+        ".{0,40}".prop_map(|reason| Outcome::Unsupported { reason }),
+    ]
+}
+
+fn attempts() -> impl Strategy<Value = Attempt> {
+    let verdicts = proptest::sample::select(Verdict::ALL.to_vec());
+    (any::<u64>(), any::<u64>(), any::<Option<u16>>(), verdicts, proptest::option::of(".{0,50}")).prop_map(
+        |(at_ms, duration_ms, status, verdict, excerpt)| Attempt { at_ms, duration_ms, status, verdict, excerpt },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_change_reads_back_and_applies_once(
+        outcome in outcomes(), attempt in proptest::option::of(attempts()), revision in 1..9_u32, at_ms: u64,
+    ) {
+        let settlement = Settlement::new(revision, at_ms, outcome, attempt);
+        let id = ConversionId::new(3, [1; 10]);
+        let change = Change { seq: 9, id, destination: leg().destination, settlement };
+        prop_assert_eq!(&Change::decode(&change.encode()).unwrap(), &change);
+        let mut leg = leg();
+        prop_assert!(leg.apply(&change.settlement));
+        let once = leg.clone();
+        prop_assert!(!leg.apply(&change.settlement));
+        prop_assert_eq!(&leg, &once);
+        let record = record(r#"{"time":"2026-01-01T00:00:00Z","order_id":"o"}"#);
+        let kept = decode_status(&encode_status(&record, 17, &[leg.clone()])).unwrap();
+        prop_assert_eq!((kept.record.seq, kept.body_len, kept.legs), (42, 17, vec![leg]));
+        prop_assert_eq!(kept.record.meta, record.meta);
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), form in 0..3_u8) {
+        let bytes = [vec![form], bytes].concat();
+        drop(Change::decode(&bytes));
+        drop(decode_status(&bytes));
+        drop(decode_accepted(&bytes, 1));
+    }
+}
+
+#[test]
+fn an_accepted_conversion_reads_back_whole() {
+    let record = record(r#"{"time":"2026-01-01T00:00:00Z","event_id":"e","order_id":"o"}"#);
+    let legs = vec![leg(), Leg::new(DestinationName::parse("b").unwrap(), Initial::Skipped("why".to_owned()), 3)];
+    let encoded = encode_accepted(&record, &legs);
+    let (read, read_legs) = decode_accepted(&encoded, 42).unwrap();
+    assert_eq!(read_legs, legs);
+    assert_eq!((&read.meta, &read.body, read.seq), (&record.meta, &record.body, 42));
+    assert_eq!(
+        (read.key, read.digest, &read.event_id, &read.order_id),
+        (record.key, record.digest, &record.event_id, &record.order_id)
+    );
+    assert_eq!(read.conversion().unwrap().order_id(), Some("o"));
+    for cut in 0..encoded.len() {
+        assert!(decode_accepted(&encoded[..cut], 42).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_status_with_very_much_to_say_stays_small_and_keeps_the_states() {
+    let record = record(r#"{"time":"2026-01-01T00:00:00Z"}"#);
+    let legs: Vec<Leg> = (0..64)
+        .map(|number| {
+            let mut leg = Leg::new(DestinationName::parse(&format!("d{number}")).unwrap(), Initial::Owed, 1);
+            for revision in 1..=12 {
+                let attempt = Attempt {
+                    at_ms: 1,
+                    duration_ms: 1,
+                    status: Some(500),
+                    verdict: Verdict::Retry,
+                    excerpt: Some("é".repeat(3000)),
+                };
+                let outcome = if revision == 12 {
+                    Outcome::Dead { kind: DeadKind::Exhausted, reason: "r".repeat(9000) }
+                } else {
+                    Outcome::Retry { due_ms: 1, spent: true }
+                };
+                assert!(leg.apply(&Settlement::new(revision, 1, outcome, Some(attempt))));
+            }
+            assert_eq!((leg.history.len(), leg.attempts), (10, 12));
+            assert!(leg.history[0].excerpt.as_ref().unwrap().len() <= 2048);
+            leg
+        })
+        .collect();
+    let encoded = encode_status(&record, 1, &legs);
+    assert!(encoded.len() <= STATUS_BYTES_MAX, "{}", encoded.len());
+    let kept = decode_status(&encoded).unwrap();
+    assert!(kept.legs.iter().all(|leg| leg.dead() == Some((DeadKind::Exhausted, 1)) && leg.attempts == 12));
+    let few = decode_status(&encode_status(&record, 1, &legs[..1])).unwrap();
+    assert!(few.legs[0].history == legs[0].history, "of one destination all excerpts are kept");
+}
+
+#[test]
+fn merchants_keys_do_not_meet() {
+    assert_ne!(key_hash("ab", "c"), key_hash("a", "bc"));
+    assert_eq!(key_hash("ab", "c"), key_hash("ab", "c"));
+}

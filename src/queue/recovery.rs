@@ -1,0 +1,180 @@
+//! Opening a data folder: making a new one, or taking up one that an earlier process left, however it ended.
+//!
+//! Order of a first start: the store, whole and synced; then the state file; then the journal. So a folder without a state
+//! file holds nothing that was acknowledged. Order of any other: lock, state, store (held to the state), journal (held to
+//! the state). The journal is applied with bounded memory: what does not fit the window is moved at once.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Settings;
+use super::clock::Clock;
+use super::embedded::{Options, Shared};
+use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, write_state};
+use super::journal::{self, Journal, Kind, Through, replay};
+use super::mover::Mover;
+use super::record::{self, Change};
+use super::status::{Hold, HoldKind};
+use super::store::{self, Ledger, Store, StoreError};
+use super::window::Entry;
+
+/// An open folder, ready for the threads.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    pub(super) journal: Journal,
+    pub(super) mover: Mover,
+    pub(super) last_accepted: u64,
+}
+
+pub(super) fn open(settings: &Settings, clock: Clock, options: Options) -> Result<Opened, OpenError> {
+    let path = &settings.path;
+    let (lock, state) = Folder::claim(path, settings.allow_volatile)?;
+    drop_ballast_if_full(path)?;
+    let (state, store, ledger) = match state {
+        Some(state) => {
+            let (store, ledger) = Store::open(&store::dir(path, state.generation), state)?;
+            (state, store, ledger)
+        }
+        None => create(path, &lock, settings)?,
+    };
+    let folder = Arc::new(Folder::new(path, lock, state, options.ballast_bytes));
+    make_dir(&folder.journal_dir()).map_err(|source| OpenError::write(path, source))?;
+    journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
+    let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), store, &ledger)?);
+    let mut recovery =
+        Recovery { mover: Mover::new(Arc::clone(&shared), ledger), shared, last_accepted: 0, needed: BTreeMap::new() };
+    let replayed = recovery.replay(state)?;
+    let Recovery { shared, mover, last_accepted, .. } = recovery;
+    let segment_bytes = shared.options.segment_bytes;
+    let journal = Journal::begin(folder, Arc::clone(&shared.segments), &replayed, segment_bytes)?;
+    shared.space.check(&shared.folder);
+    Ok(Opened { shared, journal, mover, last_accepted })
+}
+
+/// A new folder. The lock's holder is the only one here.
+fn create(path: &Path, _lock: &File, settings: &Settings) -> Result<(State, Store, Ledger), OpenError> {
+    let journal_dir = path.join("journal");
+    if !journal::is_empty(&journal_dir).map_err(|source| OpenError::read(&journal_dir, source))? {
+        return Err(OpenError::damaged(path, "the file `state` is missing, and there is a journal"));
+    }
+    store::remove_unborn(path, FIRST_GENERATION)?;
+    let epoch = rand::random();
+    let (store, ledger) = Store::create(&store::dir(path, FIRST_GENERATION), epoch, settings.dedup_window)?;
+    let state = State { epoch, generation: FIRST_GENERATION, oldest_segment: 1, newest_segment: 0, moved_seq: 0 };
+    write_state(path, state).map_err(|source| OpenError::write(path, source))?;
+    Ok((state, store, ledger))
+}
+
+struct Recovery {
+    shared: Arc<Shared>,
+    mover: Mover,
+    last_accepted: u64,
+    /// What each segment read waits for.
+    needed: BTreeMap<u64, Through>,
+}
+
+impl Recovery {
+    fn replay(&mut self, state: State) -> Result<journal::Replayed, OpenError> {
+        self.last_accepted = self.mover.ledger().moved_seq;
+        let folder = Arc::clone(&self.shared.folder);
+        let next_seq = self.last_accepted.saturating_add(1);
+        let expected = state.oldest_segment..=state.newest_segment;
+        let replayed = replay(
+            &folder.journal_dir(),
+            &folder.quarantine_dir(),
+            expected,
+            next_seq,
+            |segment, seq, kind, payload| self.visit(segment, seq, kind, payload),
+        )?;
+        // Changes first: a delivery is not handed out while one that was journalled is not applied.
+        while self.unapplied() > 0 {
+            self.step()?;
+        }
+        for (segment, _) in &replayed.segments {
+            self.shared.segments.begin(*segment);
+            self.shared.segments.wrote(*segment, self.needed.get(segment).copied().unwrap_or_default());
+        }
+        let mut window = self.shared.window();
+        window.recount(self.mover.ledger());
+        let now_ms = self.shared.clock.unix_ms();
+        for destination in window.destinations() {
+            if !self.shared.destinations.contains(&destination) {
+                let reason = "the destination is no longer configured".to_owned();
+                window.hold(&destination, Some(Hold { kind: HoldKind::Removed, reason, since_ms: now_ms }));
+            }
+        }
+        let (conversions, pending_bytes) = (window.len(), window.pending_bytes());
+        drop(window);
+        self.mover.note_oldest().map_err(|error| self.failed(&error))?;
+        tracing::info!(conversions, pending_bytes, "queue opened");
+        Ok(replayed)
+    }
+
+    fn visit(&mut self, segment: u64, seq: u64, kind: Kind, payload: &[u8]) -> Result<(), OpenError> {
+        let dir = self.shared.folder.journal_dir();
+        let unreadable = |error: super::codec::Malformed| OpenError::damaged(&dir, error.to_string());
+        match kind {
+            Kind::Accepted => {
+                if seq > self.mover.ledger().moved_seq {
+                    let (record, legs) = record::decode_accepted(payload, seq).map_err(unreadable)?;
+                    let permit = self.shared.try_permit(&record);
+                    let is_full = permit.is_none();
+                    let since_ms = self.shared.clock.elapsed_ms();
+                    self.shared.window().insert(Entry::new(Arc::new(record), legs, since_ms, permit));
+                    if is_full {
+                        self.step()?;
+                    }
+                }
+                self.last_accepted = self.last_accepted.max(seq);
+            }
+            Kind::Settled => {
+                let change = Change::decode(payload).map_err(unreadable)?;
+                self.settled(change)?;
+            }
+        }
+        let changes = self.shared.window().changes_made();
+        self.needed.insert(segment, Through { moved_seq: self.last_accepted, changes });
+        Ok(())
+    }
+
+    fn settled(&mut self, change: Change) -> Result<(), OpenError> {
+        let mut window = self.shared.window();
+        if window.settle_again(&change) {
+            return Ok(());
+        }
+        drop(window);
+        let failed = |error| self.failed(&error);
+        let kept = self.shared.store.kept(change.id).map_err(failed)?;
+        let is_new = kept.is_some_and(|kept| {
+            let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);
+            leg.is_some_and(|leg| leg.pending() && leg.revision < change.settlement.revision)
+        });
+        if is_new {
+            self.shared.window().change_again(change);
+        }
+        while self.unapplied() >= UNAPPLIED_MAX {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn unapplied(&self) -> u64 {
+        let window = self.shared.window();
+        window.changes_made().saturating_sub(window.changes_applied())
+    }
+
+    fn step(&mut self) -> Result<(), OpenError> {
+        let stepped = self.mover.step(false);
+        stepped.map(|_| ()).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &StoreError) -> OpenError {
+        OpenError::Store { path: self.shared.folder.path().to_owned(), what: error.to_string() }
+    }
+}
+
+const FIRST_GENERATION: u64 = 1;
+/// Changes kept in memory while the journal is read.
+const UNAPPLIED_MAX: u64 = 1024;

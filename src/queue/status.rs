@@ -1,0 +1,318 @@
+//! What becomes of a delivery, and how it is shown: outcomes, states, statuses, dead letters, depths.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::conversion::{ConversionId, DestinationName};
+
+/// What an answer means (DESIGN §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The destination took it.
+    Delivered,
+    /// The destination had it already.
+    Duplicate,
+    /// To be attempted again.
+    Retry,
+    /// Sent, and no telling whether it arrived.
+    Unknown,
+    /// The credential was refused: the destination stops.
+    Suspended,
+    /// Refused for good.
+    Rejected,
+    /// The mapping found no value for a required field.
+    Unmappable,
+    /// Consent is refused.
+    Withheld,
+    /// Nothing to send here.
+    Skipped,
+    /// The destination has no call for it.
+    Unsupported,
+    /// Too old for the destination.
+    Expired,
+}
+
+impl Verdict {
+    /// The word used in statuses, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Delivered => "delivered",
+            Verdict::Duplicate => "duplicate",
+            Verdict::Retry => "retry",
+            Verdict::Unknown => "unknown",
+            Verdict::Suspended => "suspended",
+            Verdict::Rejected => "rejected",
+            Verdict::Unmappable => "unmappable",
+            Verdict::Withheld => "withheld",
+            Verdict::Skipped => "skipped",
+            Verdict::Unsupported => "unsupported",
+            Verdict::Expired => "expired",
+        }
+    }
+
+    pub(super) const ALL: [Verdict; 11] = [
+        Verdict::Delivered,
+        Verdict::Duplicate,
+        Verdict::Retry,
+        Verdict::Unknown,
+        Verdict::Suspended,
+        Verdict::Rejected,
+        Verdict::Unmappable,
+        Verdict::Withheld,
+        Verdict::Skipped,
+        Verdict::Unsupported,
+        Verdict::Expired,
+    ];
+}
+
+/// What a worker reports about a delivery that it was handed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Delivered {
+        /// What the destination's `capture` found in the answer.
+        captured: BTreeMap<String, String>,
+    },
+    /// The destination had it already: done, counted apart.
+    Duplicate {
+        /// What the destination's `capture` found in the answer.
+        captured: BTreeMap<String, String>,
+    },
+    /// Again, later.
+    Retry {
+        /// Not before this point (Unix ms).
+        due_ms: u64,
+        /// Whether an attempt was used up.
+        spent: bool,
+    },
+    /// Given up: kept as a dead letter.
+    Dead {
+        /// Why, as a class.
+        kind: DeadKind,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Nothing to send to this destination.
+    Skipped {
+        /// Why, in words.
+        reason: String,
+    },
+    /// Consent is refused.
+    Withheld {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The destination has no call for it.
+    Unsupported {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Why a delivery was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeadKind {
+    /// The destination refused it.
+    Rejected,
+    /// Sent, and no telling whether it arrived.
+    Unknown,
+    /// A required field has no value.
+    Unmappable,
+    /// Retried until `give_up_after`.
+    Exhausted,
+    /// Older than `max_age`.
+    Expired,
+}
+
+impl DeadKind {
+    /// The word used in the admin API and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeadKind::Rejected => "rejected",
+            DeadKind::Unknown => "unknown",
+            DeadKind::Unmappable => "unmappable",
+            DeadKind::Exhausted => "exhausted",
+            DeadKind::Expired => "expired",
+        }
+    }
+
+    pub(super) const ALL: [DeadKind; 5] =
+        [DeadKind::Rejected, DeadKind::Unknown, DeadKind::Unmappable, DeadKind::Exhausted, DeadKind::Expired];
+}
+
+/// One attempt, as kept and shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it began (Unix ms).
+    pub at_ms: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// HTTP status, when there was an answer.
+    pub status: Option<u16>,
+    /// What it meant.
+    pub verdict: Verdict,
+    /// The answer's beginning, masked, at most 2 KiB.
+    pub excerpt: Option<String>,
+}
+
+/// Why a destination's work is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// By whom or what.
+    pub kind: HoldKind,
+    /// In words.
+    pub reason: String,
+    /// Since when (Unix ms).
+    pub since_ms: u64,
+}
+
+/// By whom or what a destination is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldKind {
+    /// By a person.
+    Paused,
+    /// The credential was refused.
+    Suspended,
+    /// The destination is no longer configured.
+    Removed,
+}
+
+/// State of one delivery (DESIGN §7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No attempt yet.
+    Queued,
+    /// Attempted, to be attempted again.
+    Retrying,
+    /// Waiting for its destination to be taken off hold.
+    Held,
+    /// Taken, and the platform has yet to confirm.
+    Accepted,
+    /// Done.
+    Delivered,
+    /// The destination had it already.
+    Duplicate,
+    /// Nothing to send to this destination.
+    Skipped,
+    /// Consent is refused.
+    Withheld,
+    /// The destination has no call for it.
+    Unsupported,
+    /// Given up.
+    Dead(DeadKind),
+}
+
+impl State {
+    /// The word used in statuses; a dead letter's kind is shown beside it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Retrying => "retrying",
+            State::Held => "held",
+            State::Accepted => "accepted",
+            State::Delivered => "delivered",
+            State::Duplicate => "duplicate",
+            State::Skipped => "skipped",
+            State::Withheld => "withheld",
+            State::Unsupported => "unsupported",
+            State::Dead(_) => "dead",
+        }
+    }
+}
+
+/// A conversion and what has become of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The relay's own id.
+    pub id: ConversionId,
+    /// The merchant's id, or the generated one.
+    pub event_id: String,
+    /// The merchant's order, if it named one.
+    pub order_id: Option<String>,
+    /// Whose it is.
+    pub merchant: Arc<str>,
+    /// RFC 3339.
+    pub received_at: String,
+    /// In the order of the plan.
+    pub destinations: Vec<(DestinationName, DeliveryStatus)>,
+}
+
+/// What has become of a conversion at one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryStatus {
+    /// Where it stands.
+    pub state: State,
+    /// Why, in words: of a hold, a skip, a dead letter.
+    pub reason: Option<String>,
+    /// Attempts used up.
+    pub attempts: u32,
+    /// When it may be attempted next (Unix ms), while it waits.
+    pub next_attempt_ms: Option<u64>,
+    /// Newest last, at most ten.
+    pub history: Vec<Attempt>,
+    /// What was captured from the answer.
+    pub captured: BTreeMap<String, String>,
+}
+
+/// Which dead letters to list.
+#[derive(Debug, Clone, Default)]
+pub struct DeadFilter {
+    /// Of this destination only.
+    pub destination: Option<DestinationName>,
+    /// Of this kind only.
+    pub kind: Option<DeadKind>,
+    /// Given up at this point or later (Unix ms).
+    pub since_ms: Option<u64>,
+    /// At most so many (0 counts as 1, more than 1,000 as 1,000).
+    pub limit: usize,
+    /// [`DeadPage::next`] of the page before.
+    pub after: Option<String>,
+}
+
+/// One page of dead letters, by destination and then oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadPage {
+    /// The letters; a page may hold fewer than asked for, also none, and still have a next one.
+    pub dead: Vec<DeadLetter>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<String>,
+}
+
+/// A delivery given up, kept for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The conversion's id.
+    pub id: ConversionId,
+    /// Where it was to go.
+    pub destination: DestinationName,
+    /// Why, as a class.
+    pub kind: DeadKind,
+    /// When it was given up (Unix ms).
+    pub at_ms: u64,
+    /// Attempts used up.
+    pub attempts: u32,
+    /// Why, in words.
+    pub reason: String,
+    /// The last attempt, if one was made.
+    pub last: Option<Attempt>,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Depths {
+    /// Every destination that is configured or still has work.
+    pub destinations: BTreeMap<DestinationName, Depth>,
+    /// Stored bytes of conversions that are still owed to someone.
+    pub pending_bytes: u64,
+}
+
+/// How much waits for one destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Deliveries not settled, those in a worker's hands included.
+    pub pending: u64,
+    /// Dead letters kept.
+    pub dead: u64,
+    /// When the oldest pending conversion was received (Unix ms).
+    pub oldest_pending_ms: Option<u64>,
+}

@@ -1,0 +1,297 @@
+//! The store: sled, under the conditions on which it keeps what it is given.
+//!
+//! It holds what waits (fresh overflow and retries), dead letters, deduplication entries, statuses and the bodies that are
+//! still needed. Reads come from anywhere but a runtime thread; writes from the mover alone, in groups.
+//!
+//! sled 0.34.7, measured: its own `flush` is not durable on Linux; a lost tail of more than one of its 512 KiB segments
+//! makes it open **empty**; a leftover of a snapshot makes it not open at all; `flush_async` hangs. So:
+//!
+//! - [`Store::commit`] is one batch, `flush`, and `fdatasync` on a descriptor of our own; a group is at most
+//!   [`GROUP_BYTES_MAX`], and no timer of sled's writes in between.
+//! - On creation `conf`, `db`, the folder and its parent are synced. Before opening, `*.generating` is removed.
+//! - A sentinel with the folder's epoch, and how far the store has come, are compared with the state file: a store that
+//!   opened with less is refused.
+//! - No value is larger than [`PIECE_BYTES`]. sled keeps up to 16 entries in a node and writes nodes; one of more than
+//!   128 KiB goes to a file of its own that no sync of ours covers. Bodies and long statuses are cut in pieces.
+//! - What sled writes is more than it is given: a node is written anew every ten updates. [`Group`] counts that in.
+
+mod apply;
+mod filter;
+mod keys;
+mod long;
+mod read;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::codec::{Malformed, Reader, Writer};
+use super::folder::{OpenError, State, is_full, make_dir, sync_dir};
+use crate::conversion::DestinationName;
+
+pub(super) use self::apply::{Applier, move_bytes, moves_ahead};
+pub(super) use self::filter::Filters;
+pub(super) use self::keys::{Place, bucket};
+pub(super) use self::read::{DeadEntry, Loaded, Room, dead_letter};
+
+/// An open store.
+pub(super) struct Store {
+    db: sled::Db,
+    /// sled's file, through a descriptor of our own: what makes a flush durable.
+    file: File,
+}
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("sled: {0}")]
+    Sled(#[from] sled::Error),
+    #[error("syncing sled's file: {0}")]
+    Sync(#[source] io::Error),
+    #[error("{0}")]
+    Form(#[from] Malformed),
+}
+
+/// What the store says about itself, written with every group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ledger {
+    pub(super) epoch: u64,
+    /// Every conversion up to this sequence number has been moved here.
+    pub(super) moved_seq: u64,
+    /// Length of a deduplication bucket; fixed when the store is made.
+    pub(super) bucket_ms: u64,
+    /// Stored bytes of conversions still owed to someone.
+    pub(super) pending_bytes: u64,
+    pub(super) tallies: BTreeMap<DestinationName, Tally>,
+}
+
+/// How much the store holds for a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Tally {
+    pub(super) pending: u64,
+    pub(super) dead: u64,
+}
+
+/// Writes that become durable together.
+#[derive(Default)]
+pub(super) struct Group {
+    batch: sled::Batch,
+    bytes: usize,
+}
+
+impl Group {
+    pub(super) fn insert(&mut self, key: &[u8], value: Vec<u8>) {
+        self.bytes = self.bytes.saturating_add(cost(key.len().saturating_add(value.len())));
+        self.batch.insert(key, value);
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.remove_sized(key, 0);
+    }
+
+    /// Removes an entry that is among others of that size: they are written anew with it gone.
+    fn remove_sized(&mut self, key: &[u8], size: usize) {
+        self.bytes = self.bytes.saturating_add(cost(key.len().saturating_add(size)));
+        self.batch.remove(key);
+    }
+
+    /// Roughly what sled writes for it.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Roughly what sled writes for an entry of that size: the update, and its share of nodes written anew. Measured against
+/// the writes of real groups: on average half of this, and never twice.
+pub(super) fn cost(bytes: usize) -> usize {
+    bytes.saturating_mul(2).saturating_add(ENTRY_BYTES)
+}
+
+impl Store {
+    /// Makes an empty store and syncs all of it.
+    pub(super) fn create(dir: &Path, epoch: u64, dedup_window: Duration) -> Result<(Store, Ledger), OpenError> {
+        let write = |source| OpenError::write(dir, source);
+        make_dir(dir).map_err(write)?;
+        let store = Store::open_sled(dir)?;
+        let ledger = Ledger {
+            epoch,
+            moved_seq: 0,
+            bucket_ms: filter::bucket_ms(dedup_window),
+            pending_bytes: 0,
+            tallies: BTreeMap::new(),
+        };
+        let mut group = Group::default();
+        group.insert(keys::LEDGER, ledger.encode());
+        store.commit(group).map_err(|error| OpenError::store(dir, &error))?;
+        let synced = || {
+            File::open(dir.join("conf"))?.sync_all()?;
+            File::open(dir.join("db"))?.sync_all()?;
+            sync_dir(dir)?;
+            dir.parent().map_or(Ok(()), sync_dir)
+        };
+        synced().map_err(write)?;
+        Ok((store, ledger))
+    }
+
+    /// Opens a store and holds it to the state file.
+    pub(super) fn open(dir: &Path, state: State) -> Result<(Store, Ledger), OpenError> {
+        if !dir.join("db").exists() || !dir.join("conf").exists() {
+            return Err(OpenError::damaged(dir, "the store's files are missing"));
+        }
+        remove_snapshot_leftovers(dir).map_err(|source| OpenError::write(dir, source))?;
+        let store = Store::open_sled(dir)?;
+        let ledger = store.ledger().map_err(|error| OpenError::store(dir, &error))?;
+        let Some(ledger) = ledger else {
+            return Err(OpenError::damaged(dir, "the store opened empty, and it should not be"));
+        };
+        if ledger.epoch != state.epoch {
+            return Err(OpenError::damaged(dir, "the store belongs to another folder"));
+        }
+        if ledger.moved_seq < state.moved_seq {
+            let what = format!(
+                "the store has come to record {} and must have come to {} at least",
+                ledger.moved_seq, state.moved_seq
+            );
+            return Err(OpenError::damaged(dir, what));
+        }
+        store.file.sync_data().map_err(|source| OpenError::write(dir, source))?;
+        Ok((store, ledger))
+    }
+
+    fn open_sled(dir: &Path) -> Result<Store, OpenError> {
+        let open = || {
+            sled::Config::new()
+                .path(dir)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(None)
+                .mode(sled::Mode::LowSpace)
+                .open()
+        };
+        // sled panics on some damage where it should return an error.
+        let mut opened = std::panic::catch_unwind(open);
+        // The folder is ours: if sled's file is still locked, it is by what sled has not put away of an earlier handle.
+        for _ in 0..LOCK_TRIES {
+            if !matches!(&opened, Ok(Err(error)) if error.to_string().contains("could not acquire lock")) {
+                break;
+            }
+            std::thread::sleep(LOCK_WAIT);
+            opened = std::panic::catch_unwind(open);
+        }
+        let db = match opened {
+            Ok(Ok(db)) => db,
+            Ok(Err(sled::Error::Io(source))) if is_full(&source) => {
+                return Err(OpenError::NoSpace { path: dir.to_owned(), source });
+            }
+            Ok(Err(error)) => return Err(OpenError::store(dir, &error.into())),
+            Err(_) => return Err(OpenError::damaged(dir, "sled cannot read its file (it panicked; see above)")),
+        };
+        let path = dir.join("db");
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = file.map_err(|source| OpenError::Write { path, source })?;
+        Ok(Store { db, file })
+    }
+
+    /// Applies the group and returns once it is on stable storage.
+    pub(super) fn commit(&self, group: Group) -> Result<(), StoreError> {
+        self.db.apply_batch(group.batch)?;
+        self.db.flush()?;
+        self.file.sync_data().map_err(StoreError::Sync)
+    }
+
+    pub(super) fn ledger(&self) -> Result<Option<Ledger>, StoreError> {
+        let bytes = self.db.get(keys::LEDGER)?;
+        Ok(bytes.map(|bytes| Ledger::decode(&bytes)).transpose()?)
+    }
+
+    /// Bytes of the store's file.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl OpenError {
+    fn store(dir: &Path, error: &StoreError) -> OpenError {
+        OpenError::Store { path: dir.to_owned(), what: error.to_string() }
+    }
+}
+
+impl Ledger {
+    pub(super) fn tally(&mut self, destination: &DestinationName) -> &mut Tally {
+        self.tallies.entry(destination.clone()).or_default()
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::with_capacity(256);
+        w.u8(LEDGER_FORM);
+        w.u64(self.epoch);
+        w.u64(self.moved_seq);
+        w.u64(self.bucket_ms);
+        w.u64(self.pending_bytes);
+        w.list(self.tallies.iter(), |w, (destination, tally)| {
+            w.text(destination.as_str());
+            w.u64(tally.pending);
+            w.u64(tally.dead);
+        });
+        w.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Ledger, Malformed> {
+        let mut r = Reader::new(bytes);
+        if r.u8()? != LEDGER_FORM {
+            return Err(Malformed("form of the ledger"));
+        }
+        let (epoch, moved_seq, bucket_ms, pending_bytes) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+        let tallies = r.list(|r| {
+            let destination = DestinationName::parse(r.text()?).ok_or(Malformed("destination"))?;
+            Ok((destination, Tally { pending: r.u64()?, dead: r.u64()? }))
+        })?;
+        Ok(Ledger { epoch, moved_seq, bucket_ms, pending_bytes, tallies: tallies.into_iter().collect() })
+    }
+}
+
+/// A snapshot that sled had not finished writing makes its next opening fail.
+fn remove_snapshot_leftovers(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where generation `generation` of a folder's store lies.
+pub(super) fn dir(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("store.{generation}"))
+}
+
+/// A store left behind by a first start that did not get as far as the state file: it holds nothing, and is removed. One
+/// that holds more than a new one is refused.
+pub(super) fn remove_unborn(folder: &Path, generation: u64) -> Result<(), OpenError> {
+    let dir = dir(folder, generation);
+    if !dir.exists() {
+        return Ok(());
+    }
+    let bytes = std::fs::metadata(dir.join("db")).map_or(0, |metadata| metadata.len());
+    if bytes > UNBORN_BYTES_MAX {
+        return Err(OpenError::damaged(folder, "the file `state` is missing, and there is a store"));
+    }
+    std::fs::remove_dir_all(&dir).map_err(|source| OpenError::write(&dir, source))
+}
+
+/// The most that is written between two syncs. Beyond one of sled's segments (512 KiB) a crash can cost everything.
+pub(super) const GROUP_BYTES_MAX: usize = 128 * 1024;
+/// The largest value: twenty in one node are well below what sled still writes to its own file.
+pub(super) const PIECE_BYTES: usize = 4 * 1024;
+/// sled's page cache; it takes somewhat more than it is allowed.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// The fixed part of [`cost`].
+const ENTRY_BYTES: usize = 160;
+const LEDGER_FORM: u8 = 1;
+/// An earlier handle in this process is put away within milliseconds; this allows seconds.
+const LOCK_TRIES: usize = 100;
+const LOCK_WAIT: Duration = Duration::from_millis(50);
+/// A new store's file is one segment of sled's.
+const UNBORN_BYTES_MAX: u64 = 1024 * 1024;

@@ -1,0 +1,247 @@
+//! Reading the store: statuses, work that is due, dead letters. Every scan is bounded by what it returns and skips.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::super::codec::{Malformed, Reader};
+use super::super::record::{Kept, KeyHash, Leg, Record};
+use super::super::status::{DeadFilter, DeadLetter};
+use super::super::{Lease, ORDER_STATUSES_MAX};
+use super::{Place, Store, StoreError, keys};
+use crate::conversion::{ConversionId, DestinationName};
+
+/// Deliveries read ahead for a destination.
+#[derive(Default)]
+pub(in super::super) struct Loaded {
+    pub(in super::super) leases: Vec<Lease>,
+    /// Whether there may be more fresh ones.
+    pub(in super::super) more_fresh: bool,
+    /// When the next waiting one that was not read is due.
+    pub(in super::super) next_due_ms: Option<u64>,
+    /// Queue entries whose conversion could not be found: to be looked at again, or damage.
+    pub(in super::super) lost: Vec<u64>,
+}
+
+/// A dead letter and its place in the listing.
+pub(in super::super) struct DeadEntry {
+    pub(in super::super) place: Place,
+    pub(in super::super) letter: DeadLetter,
+}
+
+/// How much may be read ahead at once.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Room {
+    pub(in super::super) count: usize,
+    pub(in super::super) bytes: usize,
+}
+
+impl Room {
+    fn is_left(self, count: usize, bytes: usize) -> bool {
+        count < self.count && (bytes < self.bytes || count == 0)
+    }
+}
+
+impl Store {
+    /// Due deliveries by due time, and fresh ones in order of acceptance, without those in `skip`.
+    pub(in super::super) fn load(
+        &self,
+        destination: &DestinationName,
+        now_ms: u64,
+        skip: &HashSet<u64>,
+        (due, fresh): (Room, Room),
+    ) -> Result<Loaded, StoreError> {
+        let mut loaded = Loaded::default();
+        for (lane, room) in [(keys::due_lane(destination), due), (keys::fresh_lane(destination), fresh)] {
+            let (mut count, mut bytes) = (0_usize, 0_usize);
+            for entry in self.db.scan_prefix(lane) {
+                let (key, id) = entry?;
+                let (seq, due_ms) = keys::queued_parts(&key).ok_or(Malformed("queue key"))?;
+                if skip.contains(&seq) {
+                    continue;
+                }
+                if !room.is_left(count, bytes) || due_ms.is_some_and(|due_ms| due_ms > now_ms) {
+                    loaded.more_fresh |= due_ms.is_none();
+                    loaded.next_due_ms = loaded.next_due_ms.or(due_ms);
+                    break;
+                }
+                let Some(lease) = self.lease(destination, &id, due_ms)? else {
+                    loaded.lost.push(seq);
+                    continue;
+                };
+                count = count.saturating_add(1);
+                bytes = bytes.saturating_add(lease.record.body.len());
+                loaded.leases.push(lease);
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// The delivery of a queue entry; `None` when it was settled in the meantime, or lost.
+    fn lease(
+        &self,
+        destination: &DestinationName,
+        id: &[u8],
+        due_ms: Option<u64>,
+    ) -> Result<Option<Lease>, StoreError> {
+        let id = ConversionId::from_bytes(Reader::new(id).id()?);
+        let Some(Kept { record, body_len, legs, .. }) = self.kept(id)? else {
+            return Ok(None);
+        };
+        let Some(leg) = legs.iter().find(|leg| leg.destination == *destination && leg.pending()) else {
+            return Ok(None);
+        };
+        let (attempts, revision) = (leg.attempts, leg.revision);
+        let Some(body) = self.body(record.seq, body_len)? else {
+            return Ok(None);
+        };
+        let record = Arc::new(record.with_body(body));
+        Ok(Some(Lease { destination: destination.clone(), record, attempts, revision, due_ms }))
+    }
+
+    /// When the oldest conversion that is pending here for the destination was received.
+    pub(in super::super) fn oldest_ms(&self, destination: &DestinationName) -> Result<Option<u64>, StoreError> {
+        let mut oldest = None;
+        for lane in [keys::fresh_lane(destination), keys::age_lane(destination)] {
+            if let Some(entry) = self.db.scan_prefix(lane).next() {
+                let received_ms = ConversionId::from_bytes(Reader::new(&entry?.1).id()?).unix_ms();
+                oldest = Some(oldest.map_or(received_ms, |oldest: u64| oldest.min(received_ms)));
+            }
+        }
+        Ok(oldest)
+    }
+
+    /// Id and content digest of the conversion that used a key in this bucket.
+    pub(in super::super) fn dedup(
+        &self,
+        bucket: u32,
+        key: &KeyHash,
+    ) -> Result<Option<(ConversionId, KeyHash)>, StoreError> {
+        let Some(value) = self.db.get(keys::dedup(bucket, key))? else {
+            return Ok(None);
+        };
+        let mut r = Reader::new(&value);
+        Ok(Some((ConversionId::from_bytes(r.id()?), r.id()?)))
+    }
+
+    /// The first bucket that has a deduplication entry.
+    pub(in super::super) fn first_bucket(&self) -> Result<Option<u32>, StoreError> {
+        let first = self.db.scan_prefix([keys::DEDUP]).next().transpose()?;
+        Ok(first.and_then(|(key, _)| keys::dedup_parts(&key)).map(|(bucket, _)| bucket))
+    }
+
+    /// Deduplication keys of a bucket behind `after`, at most `count`.
+    pub(in super::super) fn dedup_keys(
+        &self,
+        bucket: u32,
+        after: Option<KeyHash>,
+        count: usize,
+    ) -> Result<Vec<KeyHash>, StoreError> {
+        let from = after.map_or(keys::dedup_bucket(bucket), |after| {
+            let mut key = keys::dedup(bucket, &after);
+            key.push(0);
+            key
+        });
+        let end = keys::dedup_bucket(bucket.saturating_add(1));
+        let mut found = Vec::new();
+        for entry in self.db.range(from..end).keys().take(count) {
+            found.extend(keys::dedup_parts(&entry?).map(|(_, key)| key));
+        }
+        Ok(found)
+    }
+
+    /// Deduplication entries of buckets before `bucket`, at most `count`.
+    pub(super) fn dedup_before(&self, bucket: u32, count: usize) -> Result<Vec<sled::IVec>, StoreError> {
+        let range = keys::dedup_bucket(0)..keys::dedup_bucket(bucket);
+        Ok(self.db.range(range).keys().take(count).collect::<Result<_, _>>()?)
+    }
+
+    /// Statuses behind `after` received before `before_ms`, at most `count`, and where to go on (`None`: the end).
+    pub(super) fn kept_before(
+        &self,
+        after: Option<ConversionId>,
+        before_ms: u64,
+        count: usize,
+    ) -> Result<(Vec<Kept>, Option<ConversionId>), StoreError> {
+        let from = after.map_or(vec![keys::STATUS], |after| {
+            let mut key = keys::status(after);
+            key.push(0);
+            key
+        });
+        let (mut found, mut last, mut looked_at) = (Vec::new(), None, 0_usize);
+        for entry in self.db.range(from..vec![keys::STATUS.saturating_add(1)]).keys().take(count) {
+            let id = entry?.split_last_chunk::<16>().map(|(_, id)| ConversionId::from_bytes(*id));
+            let id = id.ok_or(Malformed("status key"))?;
+            if id.unix_ms() >= before_ms {
+                return Ok((found, None));
+            }
+            last = Some(id);
+            looked_at = looked_at.saturating_add(1);
+            found.extend(self.kept(id)?);
+        }
+        Ok((found, last.filter(|_| looked_at >= count)))
+    }
+
+    /// The ids of a merchant's conversions for an order, oldest first.
+    pub(in super::super) fn order(&self, order: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
+        let mut found = Vec::new();
+        for key in self.db.scan_prefix(keys::orders(order)).keys().take(ORDER_STATUSES_MAX) {
+            if let Some((_, id)) = key?.split_last_chunk::<16>() {
+                found.push(ConversionId::from_bytes(*id));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Dead letters from `from` on that match, at most `limit`; and where to go on, if there may be more.
+    pub(in super::super) fn dead(
+        &self,
+        filter: &DeadFilter,
+        from: &Place,
+        limit: usize,
+    ) -> Result<(Vec<DeadEntry>, Option<Place>), StoreError> {
+        let mut found = Vec::new();
+        let lane = filter.destination.as_ref().map_or(vec![keys::DEAD], keys::dead_lane);
+        for (looked_at, entry) in self.db.range(from.0.clone()..).enumerate() {
+            let (key, id) = entry?;
+            if !key.starts_with(&lane) {
+                return Ok((found, None));
+            }
+            let place = Place(key.to_vec());
+            if found.len() >= limit || looked_at >= DEAD_LOOKED_AT_MAX {
+                return Ok((found, Some(place)));
+            }
+            let (destination, at_ms) = keys::dead_parts(&key).ok_or(Malformed("dead letter's key"))?;
+            if filter.since_ms.is_some_and(|since_ms| at_ms < since_ms) {
+                continue;
+            }
+            let kept = self.kept(ConversionId::from_bytes(Reader::new(&id).id()?))?;
+            let letter = kept.and_then(|kept| {
+                let leg = kept.legs.iter().find(|leg| leg.destination == destination)?;
+                dead_letter(&kept.record, leg)
+            });
+            found.extend(
+                letter
+                    .filter(|letter| filter.kind.is_none_or(|kind| letter.kind == kind))
+                    .map(|letter| DeadEntry { place, letter }),
+            );
+        }
+        Ok((found, None))
+    }
+}
+
+/// How a dead leg is listed.
+pub(in super::super) fn dead_letter(record: &Record, leg: &Leg) -> Option<DeadLetter> {
+    let (kind, at_ms) = leg.dead()?;
+    Some(DeadLetter {
+        id: record.meta.id,
+        destination: leg.destination.clone(),
+        kind,
+        at_ms,
+        attempts: leg.attempts,
+        reason: leg.reason.clone().unwrap_or_default(),
+        last: leg.history.last().cloned(),
+    })
+}
+
+/// Dead letters looked at for one page, matching or not.
+const DEAD_LOOKED_AT_MAX: usize = 5_000;

@@ -1,0 +1,139 @@
+//! What the queue promises, tested through its public handle on real folders.
+
+mod basics;
+mod crash;
+mod model;
+mod pressure;
+mod refusals;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::embedded::Options;
+use super::*;
+
+/// A running number: no two tests' ids or keys meet.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
+fn name(text: &str) -> DestinationName {
+    DestinationName::parse(text).unwrap()
+}
+
+fn settings(path: &Path, destinations: &[&str]) -> Settings {
+    Settings {
+        path: path.to_owned(),
+        allow_volatile: true,
+        pending_bytes_max: 1 << 30,
+        free_bytes_min: 0,
+        dedup_window: Duration::from_secs(3600),
+        history_keep: Duration::from_secs(7200),
+        destinations: destinations.iter().map(|text| name(text)).collect(),
+    }
+}
+
+/// Small enough that a few hundred conversions reach every boundary.
+fn small() -> Options {
+    Options {
+        segment_bytes: 64 * 1024,
+        window_bytes: 64 * 1024,
+        linger: Duration::from_millis(30),
+        changes_max: 64,
+        ballast_bytes: 0,
+    }
+}
+
+fn open(path: &Path, destinations: &[&str]) -> Queue {
+    Queue::open_with(&settings(path, destinations), Clock::system(), small()).unwrap()
+}
+
+fn id_at(unix_ms: u64) -> ConversionId {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    ConversionId::new(unix_ms, random)
+}
+
+/// A conversion with that event id, `padding` bytes larger than need be, owed to all of these.
+fn submission_of(event_id: &str, padding: usize, owed: &[&str]) -> Submission {
+    let body = format!(
+        r#"{{"time":"2026-01-01T00:00:00Z","event_id":"{event_id}","order_id":"order-{event_id}","custom":{{"x":"{}"}}}}"#,
+        "x".repeat(padding)
+    );
+    let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
+    let meta = Meta::new(id_at(Clock::system().unix_ms()), Arc::from("acme"), None, &conversion);
+    let plan = owed.iter().map(|text| (name(text), Initial::Owed)).collect();
+    Submission { meta, conversion, body: Bytes::from(body), plan }
+}
+
+fn submission(owed: &[&str]) -> Submission {
+    submission_of(&format!("e{}", NUMBER.fetch_add(1, Ordering::Relaxed)), 200, owed)
+}
+
+async fn accept(queue: &Queue, submission: Submission) -> ConversionId {
+    match queue.accept(submission).await.unwrap() {
+        Accepted::New(status) => status.id,
+        other @ (Accepted::Duplicate(_) | Accepted::KeyReused { .. }) => panic!("not new: {other:?}"),
+    }
+}
+
+fn delivered() -> Outcome {
+    Outcome::Delivered { captured: Default::default() }
+}
+
+fn dead(reason: &str) -> Outcome {
+    Outcome::Dead { kind: DeadKind::Rejected, reason: reason.to_owned() }
+}
+
+fn attempt(status: u16, verdict: Verdict) -> Attempt {
+    Attempt { at_ms: 1, duration_ms: 2, status: Some(status), verdict, excerpt: Some("said so".to_owned()) }
+}
+
+/// The next delivery, within a time that is far more than enough.
+async fn next(queue: &Queue, destination: &str) -> Delivery {
+    let destination = name(destination);
+    tokio::time::timeout(Duration::from_secs(20), queue.next(&destination)).await.expect("no delivery")
+}
+
+/// Whether nothing is handed out although it is waited for a while.
+async fn nothing(queue: &Queue, destination: &str) -> bool {
+    let destination = name(destination);
+    tokio::time::timeout(Duration::from_millis(150), queue.next(&destination)).await.is_err()
+}
+
+async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    for _ in 0..2000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+async fn state(queue: &Queue, id: ConversionId, destination: &str) -> State {
+    let status = queue.status(id).await.unwrap().expect("status");
+    let destination = name(destination);
+    status.destinations.into_iter().find(|(name, _)| *name == destination).unwrap().1.state
+}
+
+fn pending(queue: &Queue, destination: &str) -> u64 {
+    queue.depths().destinations.get(&name(destination)).map_or(0, |depth| depth.pending)
+}
+
+/// Copies a folder as it is: what a killed process leaves behind.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => copy_folder(&entry.path(), &target),
+            // A file may be renamed or removed while the folder is copied.
+            _ => drop(std::fs::copy(entry.path(), target)),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The queue against a model of it: random work, restarts and crashes as steps.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const DESTINATIONS: [&str; 2] = ["a", "b"];
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// Bits: owed to a, owed to b.
+    Accept {
+        owed: u8,
+        padding: usize,
+    },
+    Again {
+        which: usize,
+    },
+    Settle {
+        destination: usize,
+        how: u8,
+    },
+    LetTime,
+    Close,
+    Crash,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        8 => (0..4_u8, prop_oneof![4 => 0..500_usize, 1 => 30_000..90_000_usize])
+            .prop_map(|(owed, padding)| Act::Accept { owed, padding }),
+        1 => (0..100_usize).prop_map(|which| Act::Again { which }),
+        8 => (0..2_usize, 0..8_u8).prop_map(|(destination, how)| Act::Settle { destination, how }),
+        1 => Just(Act::LetTime),
+        1 => Just(Act::Close),
+        1 => Just(Act::Crash),
+    ];
+    proptest::collection::vec(act, 1..80)
+}
+
+/// Attempts used up, and where the delivery stands; `due` of a pending one tells whether it is handed out now.
+#[derive(Debug, Clone, PartialEq)]
+struct Leg {
+    state: State,
+    attempts: u32,
+    due: bool,
+}
+
+#[derive(Default)]
+struct Model {
+    /// Per conversion its event id and, per destination owed, what may be found: the last is what was said last; the ones
+    /// before may be found after a crash, because settlements are lazy.
+    conversions: BTreeMap<ConversionId, (String, usize, Legs)>,
+}
+
+type Legs = BTreeMap<usize, Vec<Leg>>;
+
+impl Model {
+    fn due(&self, destination: usize) -> Vec<ConversionId> {
+        let due = |legs: &Legs| legs.get(&destination).is_some_and(|legs| legs.last().unwrap().due);
+        self.conversions.iter().filter(|(_, (_, _, legs))| due(legs)).map(|(id, _)| *id).collect()
+    }
+
+    /// Holds every status and the depths to the model. After a crash the model learns what was kept.
+    async fn check(&mut self, queue: &Queue, crashed: bool) {
+        let (mut waiting, mut dead) = (BTreeMap::<usize, u64>::new(), BTreeMap::<usize, u64>::new());
+        for (id, (_, _, legs)) in &mut self.conversions {
+            let status = queue.status(*id).await.unwrap().unwrap_or_else(|| panic!("{id} is lost"));
+            assert_eq!(status.destinations.len(), legs.len());
+            for (destination, known) in legs {
+                let wanted = name(DESTINATIONS[*destination]);
+                let found = &status.destinations.iter().find(|(name, _)| *name == wanted).unwrap().1;
+                let fits = |leg: &&Leg| leg.state == found.state && leg.attempts == found.attempts;
+                let fit = if crashed { known.iter().rev().find(fits) } else { known.last().filter(fits) };
+                let fit = fit.unwrap_or_else(|| panic!("{found:?} is none of {known:?}")).clone();
+                if matches!(fit.state, State::Queued | State::Retrying) {
+                    waiting.entry(*destination).or_default().add_assign(1);
+                }
+                if matches!(fit.state, State::Dead(_)) {
+                    dead.entry(*destination).or_default().add_assign(1);
+                }
+                if crashed {
+                    *known = vec![fit];
+                }
+            }
+        }
+        let count = |counts: &BTreeMap<usize, u64>, destination| counts.get(&destination).copied().unwrap_or_default();
+        let depths = queue.depths();
+        for (destination, text) in DESTINATIONS.iter().enumerate() {
+            let depth = &depths.destinations[&name(text)];
+            assert_eq!(
+                (depth.pending, depth.dead),
+                (count(&waiting, destination), count(&dead, destination)),
+                "{text}"
+            );
+        }
+        let listed = queue.dead_letters(DeadFilter { limit: 1000, ..DeadFilter::default() }).await.unwrap();
+        assert_eq!(u64::try_from(listed.dead.len()).unwrap(), dead.values().sum::<u64>());
+    }
+
+    async fn act(&mut self, queue: &Queue, act: &Act) {
+        match act {
+            Act::Accept { owed, padding } => {
+                let plan: Vec<usize> = (0..2).filter(|bit| owed & (1 << bit) != 0).collect();
+                let texts: Vec<&str> = plan.iter().map(|index| DESTINATIONS[*index]).collect();
+                let event_id = format!("m{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+                let id = accept(queue, submission_of(&event_id, *padding, &texts)).await;
+                let fresh = vec![Leg { state: State::Queued, attempts: 0, due: true }];
+                let legs = plan.into_iter().map(|index| (index, fresh.clone())).collect();
+                self.conversions.insert(id, (event_id, *padding, legs));
+            }
+            Act::Again { which } => {
+                if let Some((id, (event_id, padding, _))) = self.conversions.iter().cycle().nth(*which) {
+                    match queue.accept(submission_of(event_id, *padding, &["a"])).await.unwrap() {
+                        Accepted::Duplicate(status) => assert_eq!(status.id, *id),
+                        other @ (Accepted::New(_) | Accepted::KeyReused { .. }) => panic!("{other:?}"),
+                    }
+                }
+            }
+            Act::Settle { destination, how } => self.settle(queue, *destination, *how).await,
+            Act::LetTime => tokio::time::sleep(Duration::from_millis(40)).await,
+            Act::Close | Act::Crash => {}
+        }
+    }
+
+    async fn settle(&mut self, queue: &Queue, destination: usize, how: u8) {
+        let due = self.due(destination);
+        if due.is_empty() {
+            return;
+        }
+        let delivery = next(queue, DESTINATIONS[destination]).await;
+        let id = delivery.meta().id;
+        assert!(due.contains(&id), "{id} is not due");
+        let legs = self.conversions.get_mut(&id).unwrap().2.get_mut(&destination).unwrap();
+        let Leg { attempts, .. } = *legs.last().unwrap();
+        assert_eq!(delivery.attempt(), attempts.wrapping_add(1));
+        let retry = |due_ms, spent| Outcome::Retry { due_ms, spent };
+        let (outcome, state, spent, due) = match how {
+            0..=2 => (delivered(), State::Delivered, true, false),
+            3 => (dead("no"), State::Dead(DeadKind::Rejected), true, false),
+            4 => (retry(1, true), State::Retrying, true, true),
+            5 => (retry(1, false), if attempts == 0 { State::Queued } else { State::Retrying }, false, true),
+            6 => (retry(u64::MAX, true), State::Retrying, true, false),
+            _ => return,
+        };
+        queue.settle(&delivery, outcome, spent.then(|| attempt(500, Verdict::Retry)));
+        legs.push(Leg { state, attempts: attempts.wrapping_add(u32::from(spent)), due });
+    }
+}
+
+async fn run(acts: Vec<Act>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut queue = open(dir.path(), &DESTINATIONS);
+    let mut model = Model::default();
+    for act in acts {
+        model.act(&queue, &act).await;
+        if matches!(act, Act::Close | Act::Crash) {
+            let crashed = matches!(act, Act::Crash);
+            if !crashed {
+                queue.close().await.unwrap();
+            }
+            drop(queue);
+            queue = open(dir.path(), &DESTINATIONS);
+            model.check(&queue, crashed).await;
+        }
+    }
+    model.check(&queue, false).await;
+    // Everything that is due is handed out, once.
+    for (destination, text) in DESTINATIONS.iter().enumerate() {
+        let mut due = model.due(destination);
+        let mut held = Vec::new();
+        while !due.is_empty() {
+            let delivery = next(&queue, text).await;
+            let id = delivery.meta().id;
+            assert!(due.contains(&id), "{id} is not due, or handed out twice");
+            due.retain(|other| *other != id);
+            held.push(delivery);
+        }
+        let nothing = tokio::time::timeout(Duration::from_millis(20), queue.next(&name(text))).await;
+        assert!(nothing.is_err(), "more than is due");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #[test]
+    fn it_does_what_the_model_says_across_restarts_and_crashes(acts in acts()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(run(acts));
+    }
+}

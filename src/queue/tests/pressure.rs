@@ -1,0 +1,173 @@
+//! More than memory holds, destinations that do not answer, budgets.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn far_beyond_the_window_order_is_kept_and_memory_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a", "dead"]);
+    let mut accepted = Vec::new();
+    for _ in 0..1500 {
+        accepted.push(accept(&queue, submission(&["a", "dead"])).await);
+    }
+    assert_eq!(pending(&queue, "a"), 1500);
+    let mut handed_out = Vec::new();
+    for _ in 0..1500 {
+        let delivery = next(&queue, "a").await;
+        handed_out.push(delivery.meta().id);
+        queue.settle(&delivery, delivered(), None);
+    }
+    assert_eq!(handed_out, accepted);
+    assert_eq!((pending(&queue, "a"), pending(&queue, "dead")), (0, 1500));
+    queue.close().await.unwrap();
+    drop(queue);
+    let queue = open(dir.path(), &["a", "dead"]);
+    assert_eq!((pending(&queue, "a"), pending(&queue, "dead")), (0, 1500));
+    let oldest_ms = queue.depths().destinations[&name("dead")].oldest_pending_ms;
+    assert_eq!(oldest_ms, Some(accepted[0].unix_ms()));
+    for id in &accepted {
+        let delivery = next(&queue, "dead").await;
+        assert_eq!(delivery.meta().id, *id);
+        queue.settle(&delivery, delivered(), None);
+    }
+    assert!(nothing(&queue, "dead").await);
+    eventually("nothing pending", async || queue.depths().pending_bytes == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_nobody_asks_for_pins_no_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a", "dead"]);
+    for _ in 0..1000 {
+        accept(&queue, submission(&["a", "dead"])).await;
+        let delivery = next(&queue, "a").await;
+        queue.settle(&delivery, delivered(), None);
+    }
+    let segments = || {
+        let names = std::fs::read_dir(dir.path().join("journal")).unwrap();
+        names.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "seg")).count()
+    };
+    eventually("segments are given up", async || segments() <= 3).await;
+    assert_eq!(pending(&queue, "dead"), 1000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_due_retry_gets_its_share_beside_fresh_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    for _ in 0..300 {
+        accept(&queue, submission(&["a"])).await;
+    }
+    let retried = next(&queue, "a").await;
+    let id = retried.meta().id;
+    queue.settle(&retried, Outcome::Retry { due_ms: 1, spent: true }, None);
+    drop(retried);
+    let mut before = 0;
+    loop {
+        let delivery = next(&queue, "a").await;
+        if delivery.meta().id == id {
+            break;
+        }
+        before += 1;
+        queue.settle(&delivery, delivered(), None);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(before < 250, "{before} fresh ones went out before a retry that was due");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_budget_refuses_and_names_the_destination() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { pending_bytes_max: 20_000, ..settings(dir.path(), &["a", "slow"]) };
+    let queue = Queue::open_with(&settings, Clock::system(), small()).unwrap();
+    let mut kept = 0;
+    let refusal = loop {
+        match queue.accept(submission(&["a", "slow"])).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+        let delivery = next(&queue, "a").await;
+        queue.settle(&delivery, delivered(), None);
+        assert!(kept < 100);
+    };
+    assert!(matches!(&refusal, AcceptError::Full(why) if why.contains("slow")), "{refusal}");
+    assert_eq!(pending(&queue, "slow"), kept);
+    // Room again: accepted again.
+    for _ in 0..kept {
+        let delivery = next(&queue, "slow").await;
+        queue.settle(&delivery, delivered(), None);
+    }
+    eventually("room", async || queue.accept(submission(&["a"])).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_nearly_full_refuses_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { free_bytes_min: u64::MAX / 2, ..settings(dir.path(), &["a"]) };
+    let queue = Queue::open_with(&settings, Clock::system(), small()).unwrap();
+    let refusal = queue.accept(submission(&["a"])).await.unwrap_err();
+    assert!(matches!(refusal, AcceptError::DiskFull(_)), "{refusal}");
+    assert_eq!(pending(&queue, "a"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_larger_than_a_group_of_the_store_or_a_segment_are_kept_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    let mut expected = Vec::new();
+    for (padding, spaces) in [(40_000, 0), (70_000, 0), (130_000, 0), (1000, 1_500_000), (10, 0)] {
+        let mut handed_in = submission_of(&format!("large-{padding}"), padding, &["a"]);
+        handed_in.body = [handed_in.body.as_ref(), " ".repeat(spaces).as_bytes()].concat().into();
+        let length = handed_in.body.len();
+        expected.push((accept(&queue, handed_in).await, length));
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    queue.close().await.unwrap();
+    drop(queue);
+    let queue = open(dir.path(), &["a"]);
+    for (id, length) in expected {
+        let delivery = next(&queue, "a").await;
+        assert_eq!((delivery.meta().id, delivery.lease.record.body.len()), (id, length));
+        assert!(delivery.conversion().is_ok());
+        let attempt = Attempt { excerpt: Some("x".repeat(2048)), ..attempt(200, Verdict::Delivered) };
+        queue.settle(&delivery, delivered(), Some(attempt));
+    }
+    eventually("nothing pending", async || queue.depths().pending_bytes == 0).await;
+    // What sled writes to files of their own no sync of ours covers: there must not be any.
+    let blobs = std::fs::read_dir(dir.path().join("store.1/blobs")).map_or(0, Iterator::count);
+    assert_eq!(blobs, 0);
+}
+
+/// Takes and settles until there is nothing for a while. Cancels its waiting all the time: nothing may be lost by that.
+async fn work(queue: Queue, wait: Duration) -> Vec<ConversionId> {
+    let (mut mine, mut idle) = (Vec::new(), 0_u32);
+    while idle < 700 {
+        idle = idle.saturating_add(1);
+        if let Ok(delivery) = tokio::time::timeout(wait, queue.next(&name("a"))).await {
+            queue.settle(&delivery, delivered(), None);
+            mine.push(delivery.meta().id);
+            idle = 0;
+        }
+    }
+    mine
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_workers_get_everything_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 0..8_u64 {
+        workers.spawn(work(queue.clone(), Duration::from_millis(1 + worker % 3)));
+    }
+    let mut accepted = Vec::new();
+    for _ in 0..1200 {
+        accepted.push(accept(&queue, submission(&["a"])).await);
+    }
+    let mut handed_out: Vec<_> = workers.join_all().await.into_iter().flatten().collect();
+    handed_out.sort_unstable();
+    accepted.sort_unstable();
+    assert_eq!(handed_out.len(), accepted.len());
+    assert_eq!(handed_out, accepted);
+    assert_eq!(pending(&queue, "a"), 0);
+}

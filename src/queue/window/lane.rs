@@ -1,0 +1,279 @@
+//! One destination's part of the window: what can be handed out, to whom it is handed out, what is still on disk.
+//!
+//! Fresh deliveries leave in order of acceptance. While the store holds fresh ones that were not read ahead, newer ones that
+//! are still in the window wait for them. Every [`DUE_SHARE`]th hand-out goes to a due retry, if there is one; without
+//! fresh work they have it all.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::super::Lease;
+use super::super::record::Record;
+use super::super::status::Hold;
+use super::super::store::{Loaded, Room};
+use crate::conversion::DestinationName;
+
+/// A delivery in memory that is in nobody's hands.
+#[derive(Clone)]
+pub(super) struct Ticket {
+    pub(super) record: Arc<Record>,
+    pub(super) attempts: u32,
+    pub(super) revision: u32,
+    /// Whether the store has it too: then it may be forgotten here.
+    pub(super) stored: bool,
+}
+
+/// Tickets in the order in which they are handed out: by due time (0 for fresh ones), then by acceptance.
+#[derive(Default)]
+pub(super) struct Shelf {
+    tickets: BTreeMap<(u64, u64), Ticket>,
+    stored: usize,
+    stored_bytes: usize,
+}
+
+impl Shelf {
+    pub(super) fn insert(&mut self, due_ms: u64, ticket: Ticket) {
+        let key = (due_ms, ticket.record.seq);
+        self.remove(key);
+        if ticket.stored {
+            self.stored = self.stored.saturating_add(1);
+            self.stored_bytes = self.stored_bytes.saturating_add(ticket.record.body.len());
+        }
+        self.tickets.insert(key, ticket);
+    }
+
+    pub(super) fn remove(&mut self, key: (u64, u64)) -> Option<Ticket> {
+        let ticket = self.tickets.remove(&key)?;
+        if ticket.stored {
+            self.stored = self.stored.saturating_sub(1);
+            self.stored_bytes = self.stored_bytes.saturating_sub(ticket.record.body.len());
+        }
+        Some(ticket)
+    }
+
+    fn first(&self) -> Option<((u64, u64), &Ticket)> {
+        self.tickets.first_key_value().map(|(key, ticket)| (*key, ticket))
+    }
+
+    fn room(&self) -> Room {
+        Room { count: AHEAD_MAX.saturating_sub(self.stored), bytes: AHEAD_BYTES_MAX.saturating_sub(self.stored_bytes) }
+    }
+
+    fn has_room(&self) -> bool {
+        self.stored < AHEAD_MAX && self.stored_bytes < AHEAD_BYTES_MAX
+    }
+
+    fn runs_low(&self) -> bool {
+        self.stored <= AHEAD_MAX / 2 && self.stored_bytes <= AHEAD_BYTES_MAX / 2
+    }
+}
+
+pub(super) struct Lane {
+    pub(super) name: DestinationName,
+    pub(super) fresh: Shelf,
+    pub(super) waiting: Shelf,
+    pub(super) leased: HashSet<u64>,
+    /// Deliveries that the store has and memory too: read ahead, handed out, or with a change on its way to the store.
+    pub(super) loaded: HashSet<u64>,
+    /// Left `loaded` while a refill was reading: what it has read of them is no longer so.
+    gone: HashSet<u64>,
+    refilling: bool,
+    /// Whether the store may hold fresh deliveries that are not in memory.
+    more_fresh: bool,
+    /// When the store's next waiting delivery that is not in memory is due.
+    next_due_ms: Option<u64>,
+    hand_outs: u8,
+    /// Pending deliveries that only the window and the journal have, with the time of their reception.
+    pub(super) unmoved: BTreeMap<u64, u64>,
+    /// The same of the store, as the mover last saw it.
+    pub(super) stored_oldest_ms: Option<u64>,
+    pub(super) pending: u64,
+    pub(super) dead: u64,
+    pub(super) hold: Option<Hold>,
+    pub(super) changed: Arc<Notify>,
+}
+
+/// What a lane has for someone who asks.
+pub(in super::super) enum Step {
+    Lease(Box<Lease>),
+    /// Read ahead from the store, then ask again.
+    Refill(Refill),
+    /// Nothing before this time (Unix ms), unless the lane says otherwise.
+    Wait(Option<u64>),
+}
+
+/// What is to be read ahead.
+pub(in super::super) struct Refill {
+    pub(in super::super) destination: DestinationName,
+    pub(in super::super) now_ms: u64,
+    pub(in super::super) skip: HashSet<u64>,
+    pub(in super::super) rooms: (Room, Room),
+}
+
+impl Lane {
+    /// `maybe_stored`: whether the store has to be asked first.
+    pub(super) fn new(name: DestinationName, maybe_stored: bool) -> Lane {
+        Lane {
+            name,
+            fresh: Shelf::default(),
+            waiting: Shelf::default(),
+            leased: HashSet::new(),
+            loaded: HashSet::new(),
+            gone: HashSet::new(),
+            refilling: false,
+            more_fresh: maybe_stored,
+            next_due_ms: maybe_stored.then_some(0),
+            hand_outs: 0,
+            unmoved: BTreeMap::new(),
+            stored_oldest_ms: None,
+            pending: 0,
+            dead: 0,
+            hold: None,
+            changed: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Hands out, or says what there is to wait for.
+    pub(super) fn step(&mut self, now_ms: u64) -> Step {
+        if let Some(refill) = self.begin_refill(now_ms) {
+            return Step::Refill(refill);
+        }
+        let due = self.waiting.first().filter(|((due_ms, _), _)| *due_ms <= now_ms).map(|(key, _)| key);
+        let fresh = self
+            .fresh
+            .first()
+            .filter(|(_, ticket)| ticket.stored || !(self.more_fresh || self.refilling))
+            .map(|(key, _)| key);
+        self.hand_outs = self.hand_outs.wrapping_add(1);
+        let turn_of_due = self.hand_outs.is_multiple_of(DUE_SHARE) || fresh.is_none();
+        let taken = match (due, fresh) {
+            (Some(key), _) if turn_of_due => self.waiting.remove(key).map(|ticket| (ticket, Some(key.0))),
+            (_, Some(key)) => self.fresh.remove(key).map(|ticket| (ticket, None)),
+            (_, None) => None,
+        };
+        let Some((ticket, due_ms)) = taken else {
+            let next = self.waiting.first().map(|((due_ms, _), _)| due_ms);
+            return Step::Wait(next.into_iter().chain(self.next_due_ms).min());
+        };
+        self.leased.insert(ticket.record.seq);
+        Step::Lease(Box::new(Lease {
+            destination: self.name.clone(),
+            record: ticket.record,
+            attempts: ticket.attempts,
+            revision: ticket.revision,
+            due_ms,
+        }))
+    }
+
+    /// Whether someone else who asks would get something.
+    pub(super) fn is_ready(&self, now_ms: u64) -> bool {
+        self.waiting.first().is_some_and(|((due_ms, _), _)| due_ms <= now_ms)
+            || self.fresh.first().is_some()
+            || self.more_fresh
+            || self.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms)
+    }
+
+    fn begin_refill(&mut self, now_ms: u64) -> Option<Refill> {
+        let fresh = self.more_fresh && self.fresh.runs_low();
+        let due = self.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms) && self.waiting.runs_low();
+        if self.refilling || !(fresh || due) {
+            return None;
+        }
+        self.refilling = true;
+        self.more_fresh = false;
+        self.next_due_ms = None;
+        self.gone.clear();
+        Some(Refill {
+            destination: self.name.clone(),
+            now_ms,
+            skip: self.loaded.clone(),
+            rooms: (self.waiting.room(), self.fresh.room()),
+        })
+    }
+
+    /// Takes in what a refill has read, except what has come into memory or left it since. `is_unmoved` tells what the
+    /// window still has. Returns deliveries that the store names and does not have.
+    pub(super) fn end_refill(&mut self, loaded: Loaded, is_unmoved: impl Fn(u64) -> bool) -> Vec<u64> {
+        self.refilling = false;
+        self.more_fresh |= loaded.more_fresh;
+        self.next_due_ms = self.next_due_ms.into_iter().chain(loaded.next_due_ms).min();
+        for lease in loaded.leases {
+            let seq = lease.record.seq;
+            if is_unmoved(seq) || self.gone.contains(&seq) || !self.loaded.insert(seq) {
+                continue;
+            }
+            self.put(&lease, true);
+        }
+        let known = |seq: &u64| is_unmoved(*seq) || self.gone.contains(seq) || self.loaded.contains(seq);
+        let lost: Vec<u64> = loaded.lost.into_iter().filter(|seq| !known(seq)).collect();
+        // Counted as pending and never read again: damage stays visible, and does not stop the others.
+        self.loaded.extend(&lost);
+        self.gone.clear();
+        self.changed.notify_one();
+        lost
+    }
+
+    /// Ends a refill that could not read.
+    pub(super) fn fail_refill(&mut self) {
+        self.refilling = false;
+        self.more_fresh = true;
+    }
+
+    /// Puts (back) on its shelf what is in nobody's hands.
+    pub(super) fn put(&mut self, lease: &Lease, stored: bool) {
+        let ticket =
+            Ticket { record: Arc::clone(&lease.record), attempts: lease.attempts, revision: lease.revision, stored };
+        match lease.due_ms {
+            Some(due_ms) => self.waiting.insert(due_ms, ticket),
+            None => self.fresh.insert(0, ticket),
+        }
+    }
+
+    /// A fresh delivery that lay on the shelf has been moved: it stays as if read ahead while there is room and nothing
+    /// older is on disk alone, and else is forgotten here.
+    pub(super) fn moved_fresh(&mut self, seq: u64) {
+        let Some(mut ticket) = self.fresh.remove((0, seq)) else {
+            return;
+        };
+        if !self.more_fresh && !self.refilling && self.fresh.has_room() {
+            ticket.stored = true;
+            self.loaded.insert(seq);
+            self.fresh.insert(0, ticket);
+        } else {
+            self.more_fresh = true;
+        }
+    }
+
+    /// A waiting delivery that lay on the shelf has been moved: it is read again when it is due.
+    pub(super) fn moved_waiting(&mut self, due_ms: u64, seq: u64) {
+        self.waiting.remove((due_ms, seq));
+        self.stored_until(due_ms);
+    }
+
+    /// The store has a waiting delivery that memory does not have.
+    pub(super) fn stored_until(&mut self, due_ms: u64) {
+        self.next_due_ms = Some(self.next_due_ms.map_or(due_ms, |next| next.min(due_ms)));
+    }
+
+    /// A change to a stored delivery has been applied in the store.
+    pub(super) fn applied(&mut self, seq: u64) {
+        self.loaded.remove(&seq);
+        if self.refilling {
+            self.gone.insert(seq);
+        }
+    }
+
+    pub(super) fn oldest_pending_ms(&self) -> Option<u64> {
+        let unmoved = self.unmoved.first_key_value().map(|(_, received_ms)| *received_ms);
+        unmoved.into_iter().chain(self.stored_oldest_ms).min().filter(|_| self.pending > 0)
+    }
+}
+
+/// A due retry gets at least one in so many hand-outs.
+const DUE_SHARE: u8 = 4;
+/// Deliveries read ahead of each sort (fresh, due) for a destination: enough for tens of milliseconds at full speed.
+const AHEAD_MAX: usize = 128;
+/// Bytes of their bodies; a single larger one is still read.
+const AHEAD_BYTES_MAX: usize = 512 * 1024;

@@ -1,0 +1,23 @@
+//! One test binary: it links once. A file per behaviour.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
+mod support;
+
+mod architecture;
+mod bad_requests;
+mod config;
+mod crash;
+mod demo;
+mod disk;
+mod fan_out;
+mod presets;
+mod restart;
+mod shutdown;

@@ -1,0 +1,83 @@
+//! SIGTERM and SIGINT drain: requests in hand are answered, attempts in hand finish, the queue closes, the code is 0.
+
+use std::fs;
+
+use capi_relay::sandbox::{Accounts, Behaviour, Platform, Sandbox};
+use http::{Method, StatusCode};
+
+use crate::support::process::Process;
+use crate::support::{Http, conversion, eventually, routes};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_with_zero_and_what_waits_is_delivered_by_the_next_start() {
+    let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes.toml");
+    fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
+    let failing = Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None };
+    sandbox.script(Platform::Scaleo, failing);
+    let http = Http::new();
+
+    let relay = Process::serve(&file);
+    for number in 0..50 {
+        let url = format!("{}/v1/conversions", relay.origin);
+        assert_eq!(http.post(&url, conversion(&format!("o{number}")).to_string()).await.status, StatusCode::ACCEPTED);
+    }
+    assert_eq!(relay.terminate(), Some(0));
+
+    sandbox.script(Platform::Scaleo, Behaviour::Document);
+    let relay = Process::serve(&file);
+    eventually("fifty at scaleo", async || {
+        let arrived = sandbox.counts(Platform::Scaleo).effects;
+        (arrived == 50).then_some(())
+    })
+    .await;
+    for platform in [Platform::Thrad, Platform::Impact, Platform::Trackdesk, Platform::Dsp] {
+        eventually(platform.name(), async || (sandbox.counts(platform).effects == 50).then_some(())).await;
+    }
+    assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_tell_a_running_relay() {
+    let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes.toml");
+    fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
+    let relay = Process::serve(&file);
+    let http = Http::new();
+    assert_eq!(http.post(&format!("{}/v1/conversions", relay.origin), conversion("o1").to_string()).await.status, 202);
+    eventually("a delivery", async || (sandbox.counts(Platform::Dsp).effects == 1).then_some(())).await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(http.call(Method::GET, &format!("{}{path}", relay.admin), &[], "").await.status, StatusCode::OK);
+    }
+    let metrics = eventually("the metric of the delivery", async || {
+        let answer = http.call(Method::GET, &format!("{}/metrics", relay.admin), &[], "").await;
+        let text = answer.body.as_str()?.to_owned();
+        text.contains("capi_relay_deliveries_total{destination=\"dsp\",verdict=\"delivered\"} 1").then_some(text)
+    })
+    .await;
+    for name in [
+        "accepted_total",
+        "pending",
+        "oldest_pending_seconds",
+        "dead",
+        "destination_state",
+        "attempt_seconds",
+        "ack_seconds",
+        "delivery_seconds",
+        "queue_bytes",
+    ] {
+        assert!(metrics.contains(&format!("capi_relay_{name}")), "no {name} in\n{metrics}");
+    }
+    let own = env!("CARGO_BIN_EXE_capi-relay");
+    let health = |admin: &str| {
+        std::process::Command::new(own).args(["health", "--admin", admin]).output().unwrap().status.code()
+    };
+    assert_eq!(health(&relay.admin), Some(0));
+    let admin = relay.admin.clone();
+    relay.kill();
+    assert_eq!(health(&admin), Some(1));
+    sandbox.stop().await;
+}
