@@ -20,4 +20,5 @@ mod disk;
 mod fan_out;
 mod presets;
 mod restart;
+mod secrets;
 mod shutdown;

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A running `capi-relay serve`.
@@ -12,47 +13,54 @@ pub(crate) struct Process {
     /// `http://127.0.0.1:port`
     pub(crate) origin: String,
     pub(crate) admin: String,
+    log: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
 }
 
 impl Process {
     /// Starts it and waits until it says that it serves.
     #[track_caller]
     pub(crate) fn serve(routes: &Path) -> Process {
-        Process::wrapped(&[], routes)
+        Process::start(&[], routes, "info")
     }
 
     /// The same under another program (`strace …`).
     #[track_caller]
     pub(crate) fn wrapped(wrapper: &[&str], routes: &Path) -> Process {
+        Process::start(wrapper, routes, "info")
+    }
+
+    /// The same, logging all it can.
+    #[track_caller]
+    pub(crate) fn traced(routes: &Path) -> Process {
+        Process::start(&[], routes, "trace")
+    }
+
+    #[track_caller]
+    fn start(wrapper: &[&str], routes: &Path, level: &str) -> Process {
         let own = env!("CARGO_BIN_EXE_capi-relay");
         let words: Vec<&str> = wrapper.iter().copied().chain([own]).collect();
-        let mut child = Command::new(words[0])
-            .args(&words[1..])
-            .args(["serve", "-c"])
-            .arg(routes)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["serve", "-c"]).arg(routes).env("RUST_LOG", level).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let (say, said) = mpsc::sync_channel(1);
         let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
         // Reads to the end, so that the process never waits for a full pipe.
-        std::thread::spawn(move || {
-            let mut log = String::new();
+        let reader = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                match (field(&line, "public="), field(&line, "admin=")) {
-                    (Some(public), Some(admin)) => drop(say.send(Ok((public, admin)))),
-                    _ => log.push_str(&format!("{line}\n")),
+                if let (Some(public), Some(admin)) = (field(&line, "public="), field(&line, "admin=")) {
+                    drop(say.try_send((public, admin)));
                 }
+                kept.lock().unwrap().push_str(&format!("{line}\n"));
             }
-            drop(say.try_send(Err(log)));
         });
-        match said.recv_timeout(Duration::from_secs(60)) {
-            Ok(Ok((public, admin))) => {
-                Process { child, origin: format!("http://{public}"), admin: format!("http://{admin}") }
-            }
-            Ok(Err(log)) => panic!("the relay did not start:\n{log}"),
-            Err(error) => panic!("the relay said nothing: {error}"),
-        }
+        let Ok((public, admin)) = said.recv_timeout(Duration::from_secs(60)) else {
+            panic!("the relay did not start:\n{}", log.lock().unwrap())
+        };
+        let (origin, admin) = (format!("http://{public}"), format!("http://{admin}"));
+        Process { child, origin, admin, log, reader }
     }
 
     /// SIGKILL: no drain, no destructor.
@@ -63,9 +71,21 @@ impl Process {
 
     /// SIGTERM, and how it ended.
     pub(crate) fn terminate(mut self) -> Option<i32> {
+        self.signal_term();
+        self.child.wait().unwrap().code()
+    }
+
+    /// SIGTERM, and everything it has logged.
+    pub(crate) fn terminate_with_log(mut self) -> String {
+        self.signal_term();
+        self.child.wait().unwrap();
+        self.reader.join().unwrap();
+        std::mem::take(&mut *self.log.lock().unwrap())
+    }
+
+    fn signal_term(&self) {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
-        self.child.wait().unwrap().code()
     }
 
     /// Waits for its own end.
