@@ -8,7 +8,7 @@
 //! the queue stops acknowledging and [`Queue::failed`] says why. No damaged or emptied folder is served: opening refuses
 //! in words. No blocking call runs on a runtime thread.
 //!
-//! Behind the handle stands one small trait, [`Engine`]; `embedded` is the engine that keeps a folder on the local disk.
+//! Behind the handle stands one small trait, `Engine`; `embedded` is the engine that keeps a folder on the local disk.
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -20,7 +20,9 @@
 //! | `folder` | the data folder: lock, state file, space |
 //! | `window` | what is in memory, and who is handed what next |
 //! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
-//! | `embedded` | all of it wired as an engine; opening and recovery |
+//! | `shared` | what the threads and the callers share |
+//! | `recovery` | opening a folder, however it was left |
+//! | `embedded` | all of it wired as an engine |
 //! | `metrics` | what is measured |
 
 mod clock;
@@ -33,6 +35,7 @@ mod metrics;
 mod mover;
 mod record;
 mod recovery;
+mod shared;
 mod status;
 mod store;
 mod window;
@@ -98,10 +101,10 @@ impl Queue {
     /// In words that say what to do: in use by another process, volatile, damaged, emptied, of a newer format, not writable.
     #[expect(clippy::needless_pass_by_value, reason = "an engine may keep its settings")]
     pub fn open(settings: Settings, clock: Clock) -> Result<Queue, OpenError> {
-        Queue::open_with(&settings, clock, embedded::Options::default())
+        Queue::open_with(&settings, clock, shared::Options::default())
     }
 
-    fn open_with(settings: &Settings, clock: Clock, options: embedded::Options) -> Result<Queue, OpenError> {
+    fn open_with(settings: &Settings, clock: Clock, options: shared::Options) -> Result<Queue, OpenError> {
         Ok(Queue(Arc::new(embedded::Embedded::open(settings, clock, options)?)))
     }
 

@@ -82,6 +82,8 @@ async fn a_full_disk_answers_503_keeps_what_was_accepted_and_recovers() {
 
     for platform in Platform::ALL {
         sandbox.script(platform, Behaviour::Document);
+    }
+    for platform in Platform::ALL {
         eventually(&format!("{} conversions at {}", accepted.len(), platform.name()), async || {
             let arrived = sandbox.arrivals(platform);
             accepted.iter().all(|order| arrived.contains_key(order)).then_some(())

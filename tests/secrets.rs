@@ -4,7 +4,7 @@ use std::fs;
 
 use capi_relay::sandbox::{Accounts, Behaviour, Platform, Sandbox};
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::process::Process;
 use crate::support::{Http, TOKEN, conversion, eventually, routes};
@@ -22,6 +22,17 @@ fn canaries() -> Vec<String> {
     ];
     let personal = ["canary@example.com", "CanaryName", "+4930555000111", "198.51.100.77", "canary-street"];
     credentials.into_iter().chain(personal.map(str::to_owned)).collect()
+}
+
+/// A conversion full of them.
+fn personal() -> Value {
+    let mut personal = conversion("order-1");
+    personal["customer"] = json!({
+        "id": "c1", "email": "canary@example.com", "first_name": "CanaryName", "phone": "+4930555000111",
+        "address": "canary-street"
+    });
+    personal["device"] = json!({ "ip": "198.51.100.77" });
+    personal
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,12 +59,7 @@ async fn no_credential_and_no_personal_datum_comes_out_anywhere() {
     let url = format!("{}/v1/conversions", relay.origin);
     let json_type = ("content-type", "application/json");
     let mut outputs = Vec::new();
-    let mut personal = conversion("order-1");
-    personal["customer"] = json!({
-        "id": "c1", "email": "canary@example.com", "first_name": "CanaryName", "phone": "+4930555000111",
-        "address": "canary-street"
-    });
-    personal["device"] = json!({ "ip": "198.51.100.77" });
+    let personal = personal();
     let accepted = http.post(&url, personal.to_string()).await;
     let id = accepted.id();
     outputs.push(accepted.body.to_string());
@@ -64,7 +70,8 @@ async fn no_credential_and_no_personal_datum_comes_out_anywhere() {
     wrong["customer"]["frist_name"] = json!("CanaryName");
     wrong["device"]["ip"] = json!("198.51.100.77.1");
     outputs.push(http.post(&url, wrong.to_string()).await.body.to_string());
-    outputs.push(http.post(&url, format!("{{\"customer\":{{\"first_name\":\"CanaryName")).await.body.to_string());
+    let broken = "{\"customer\":{\"first_name\":\"CanaryName".to_owned();
+    outputs.push(http.post(&url, broken).await.body.to_string());
     let stranger = [json_type, ("authorization", "Bearer wrong-token-canary")];
     outputs.push(http.call(Method::POST, &url, &stranger, "{}").await.body.to_string());
 

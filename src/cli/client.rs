@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::{AdminArgs, ConfigurationArgs, settings};
+use super::{AdminArgs, ConfigurationArgs, DONE, NO, output, settings};
 
 /// Connect, handshake, request and answer together: a relay on the same machine answers in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -76,6 +76,29 @@ pub(super) fn admin(configuration: &ConfigurationArgs, args: &AdminArgs, path: &
     block_on(exchange(&url, Call { token: args.admin_token.as_deref(), ..Call::default() }))
 }
 
+/// Shows an answer: a good one as it is or as a page, a refusal as its problem. The exit code.
+pub(super) fn show(
+    answer: Result<Answer, String>,
+    as_json: bool,
+    page: impl FnOnce(&serde_json::Value) -> String,
+) -> u8 {
+    let shown = answer.and_then(|answer| match (answer.is_success(), as_json) {
+        (true, true) => Ok(String::from_utf8_lossy(&answer.body).trim_end().to_owned()),
+        (true, false) => answer.json().map(|body| page(&body)),
+        (false, _) => Err(answer.detail()),
+    });
+    match shown {
+        Ok(text) => {
+            output::line(&text);
+            DONE
+        }
+        Err(error) => {
+            output::error(&error);
+            NO
+        }
+    }
+}
+
 /// An address that listens everywhere is reached at loopback.
 pub(super) fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
     if address.ip().is_unspecified() {
@@ -127,7 +150,7 @@ async fn converse<S>(stream: S, url: &Url, call: Call<'_>) -> Result<Answer, Str
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let broken = |error: hyper::Error| super::output::chain(&error);
+    let broken = |error: hyper::Error| output::chain(&error);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let request = request(url, call)?;
     let answer = async {

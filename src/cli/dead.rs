@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{AdminArgs, ConfigurationArgs, DONE, NO, client, output};
+use super::{AdminArgs, ConfigurationArgs, client, output};
 
 /// What is done with dead letters.
 #[derive(Debug, Subcommand)]
@@ -38,23 +38,7 @@ pub(super) struct ListArgs {
 
 pub(super) fn command(configuration: &ConfigurationArgs, command: &DeadCommand) -> u8 {
     let DeadCommand::List(args) = command;
-    let shown = client::admin(configuration, &args.admin, &path(args)).and_then(|answer| {
-        match (answer.is_success(), args.json) {
-            (true, true) => Ok(String::from_utf8_lossy(&answer.body).trim_end().to_owned()),
-            (true, false) => answer.json().map(|page| listing(&page)),
-            (false, _) => Err(answer.detail()),
-        }
-    });
-    match shown {
-        Ok(text) => {
-            output::line(&text);
-            DONE
-        }
-        Err(error) => {
-            output::error(&error);
-            NO
-        }
-    }
+    client::show(client::admin(configuration, &args.admin, &path(args)), args.json, listing)
 }
 
 fn path(args: &ListArgs) -> String {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::client::{self, Call};
 use super::send::RelayArgs;
-use super::{AdminArgs, ConfigurationArgs, DONE, NO, output};
+use super::{AdminArgs, ConfigurationArgs, output};
 use crate::conversion::ConversionId;
 
 #[derive(Debug, Args)]
@@ -22,21 +22,7 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &StatusArgs) -> u8 {
-    let shown = ask(configuration, args).and_then(|answer| match (answer.is_success(), args.json) {
-        (true, true) => Ok(String::from_utf8_lossy(&answer.body).trim_end().to_owned()),
-        (true, false) => answer.json().map(|status| page(&status)),
-        (false, _) => Err(answer.detail()),
-    });
-    match shown {
-        Ok(text) => {
-            output::line(&text);
-            DONE
-        }
-        Err(error) => {
-            output::error(&error);
-            NO
-        }
-    }
+    client::show(ask(configuration, args), args.json, page)
 }
 
 /// With a merchant's token the public API is asked, else the admin listener.

@@ -80,7 +80,7 @@ impl Clock {
         Duration::from_micros(self.elapsed_us().saturating_sub(began_us)).as_secs_f64()
     }
 
-    /// Sleeps until wall time has reached `due_ms`. Looks again every [`LOOK_AGAIN`], so a clock that is set forward
+    /// Sleeps until wall time has reached `due_ms`. Looks again every half minute, so a clock that is set forward
     /// delays nothing for long.
     pub async fn sleep_until(&self, due_ms: u64) {
         loop {

@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::AcceptError;
 use super::clock::Clock;
-use super::embedded::Shared;
 use super::journal::{AppendError, Journal, Kind, Through};
 use super::mover::Level;
 use super::record::{KeyHash, Leg, Record};
+use super::shared::Shared;
 use super::store::{StoreError, bucket};
 use super::window::Entry;
 use crate::conversion::ConversionId;
@@ -94,8 +94,14 @@ impl Inbox {
         }
     }
 
+    /// Abandoned, everyone who waits is told so: their requests are dropped.
     pub(super) fn stop(&self, stop: Stop) {
-        self.lock().stop = stop;
+        let mut waiting = self.lock();
+        waiting.stop = stop;
+        if stop == Stop::Abandon {
+            waiting.requests.clear();
+        }
+        drop(waiting);
         self.arrived.notify_one();
     }
 
@@ -280,7 +286,8 @@ impl Committer {
         if let Some(first) = in_window.filter(recent) {
             return Ok(Some(first));
         }
-        let buckets = bucket(from_ms, shared.bucket_ms)..=bucket(now_ms, shared.bucket_ms);
+        // One more: the clock may have been set back since.
+        let buckets = bucket(from_ms, shared.bucket_ms)..=bucket(now_ms, shared.bucket_ms).saturating_add(1);
         for bucket in shared.filters.candidates(buckets, key) {
             if let Some(first) = shared.store.dedup(bucket, key)?.filter(recent) {
                 return Ok(Some(first));

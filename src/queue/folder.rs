@@ -197,6 +197,14 @@ impl Folder {
         free_bytes(&self.path)
     }
 
+    /// Gives the ballast up; whether there was one.
+    pub(super) fn drop_ballast(&self) -> bool {
+        drop_ballast(&self.path).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ballast cannot be given up");
+            false
+        })
+    }
+
     /// Keeps the ballast there while there is room for it beside `free_bytes_min`.
     pub(super) fn keep_ballast(&self, free_bytes_min: u64) -> io::Result<()> {
         let path = self.path.join(BALLAST);
@@ -215,13 +223,23 @@ impl Folder {
 
 /// Gives the ballast up when there is hardly room to open the store.
 pub(super) fn drop_ballast_if_full(path: &Path) -> Result<(), OpenError> {
-    let ballast = path.join(BALLAST);
     let free = free_bytes(path).map_err(|source| OpenError::read(path, source))?;
-    if free < OPENING_BYTES && ballast.exists() {
-        tracing::warn!(free_bytes = free, "the disk is nearly full: giving up the ballast to open the queue");
-        std::fs::remove_file(&ballast).map_err(|source| OpenError::write(&ballast, source))?;
+    if free < OPENING_BYTES {
+        drop_ballast(path).map_err(|source| OpenError::write(&path.join(BALLAST), source))?;
     }
     Ok(())
+}
+
+/// Whether there was a ballast.
+fn drop_ballast(path: &Path) -> io::Result<bool> {
+    match std::fs::remove_file(path.join(BALLAST)) {
+        Ok(()) => {
+            tracing::warn!("the disk is nearly full: the ballast is given up");
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a folder and what leads to it; each new one is synced with its parent.

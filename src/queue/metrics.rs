@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::embedded::Shared;
+use super::shared::Shared;
 
 /// Updated by the committer and the mover.
 #[derive(Debug, Clone)]

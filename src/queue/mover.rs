@@ -1,18 +1,18 @@
 //! The mover: one thread that takes over into the store what the window has, in order, and gives up the journal behind it.
 //!
-//! A conversion is moved when it is settled, or has been in the window for [`Options::linger`], or when the window is
-//! pressed; so most are moved when nothing is owed any more, and cost the store a status and a deduplication entry. What is
-//! still owed goes with its body and its place in the queue. Changes to moved deliveries follow in the order in which they
-//! were made. Everything between two syncs stays below [`GROUP_BYTES_MAX`].
+//! A conversion is moved when it is settled, or has lingered in the window, or when the window is pressed; so most are moved
+//! when nothing is owed any more, and cost the store a status, a deduplication and an order entry. What is still owed goes
+//! with its body and its place in the queue. Changes to moved deliveries follow in the order in which they were made. What
+//! is written between two syncs is bounded (`GROUP_BYTES_MAX` says why).
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
 use super::committer::Stop;
-use super::embedded::Shared;
 use super::folder::is_full;
 use super::journal::Through;
+use super::shared::Shared;
 use super::store::{Applier, GROUP_BYTES_MAX, Ledger, StoreError, bucket, moves_ahead};
 use crate::conversion::ConversionId;
 
@@ -102,6 +102,14 @@ impl Mover {
                 return;
             }
             let drain = stop == Stop::Drain;
+            if !self.shared.space.has_room_for_store(&self.shared.folder) {
+                if drain {
+                    tracing::warn!("the disk is full: what was not moved stays in the journal");
+                    return;
+                }
+                pause = IDLE;
+                continue;
+            }
             pause = match self.turn(drain) {
                 Ok(pause) => pause,
                 Err(error) => return self.shared.fail(&format!("moving to the store: {error}")),
@@ -123,7 +131,7 @@ impl Mover {
         }
         Ok(if drain || more || self.shared.is_pressed() {
             Duration::ZERO
-        } else if unfilled || self.unswept || !self.is_drained() {
+        } else if unfilled || self.unswept || self.forgotten.is_some() || !self.is_drained() {
             BETWEEN_GROUPS
         } else {
             IDLE
@@ -136,8 +144,9 @@ impl Mover {
         let began_us = self.pace.elapsed_us();
         self.turn = self.turn.wrapping_add(1);
         let mut applier = Applier::new(&shared.store, &self.ledger);
-        // A large conversion needs a group of its own: now and then changes wait.
-        let changes = if self.turn.is_multiple_of(4) { Vec::new() } else { shared.window().first_changes(CHANGES_MAX) };
+        // A large conversion needs a group of its own, and forgetting needs room: now and then the others wait.
+        let spare = self.turn.is_multiple_of(SPARE_TURN);
+        let changes = if spare { Vec::new() } else { shared.window().first_changes(CHANGES_MAX) };
         let mut applied = 0_usize;
         for change in &changes {
             if applier.bytes() > CHANGES_BYTES {
@@ -146,7 +155,8 @@ impl Mover {
             applier.change(change)?;
             applied = applied.saturating_add(1);
         }
-        let moves = self.begin_moves(MOVES_BYTES.saturating_sub(applier.bytes()), applied == 0, all);
+        let moves_bytes = if spare { MOVES_BYTES / 2 } else { MOVES_BYTES.saturating_sub(applier.bytes()) };
+        let moves = self.begin_moves(moves_bytes, applied == 0, all);
         for moved in &moves {
             if moves_ahead(&moved.record, &moved.legs) {
                 shared.store.write_body(&moved.record)?;
@@ -155,7 +165,9 @@ impl Mover {
         }
         self.forget(&mut applier)?;
         self.unswept = applier.bytes() < GROUP_BYTES_MAX / 2 && applier.sweep()?;
-        let full = applier.bytes() > GROUP_BYTES_MAX / 2 || applied < changes.len();
+        let full = applier.bytes() > GROUP_BYTES_MAX / 2
+            || applied < changes.len()
+            || spare && !shared.window().first_changes(1).is_empty();
         let wrote = applier.bytes() > 0;
         self.ledger = applier.commit()?;
         for moved in &moves {
@@ -195,7 +207,8 @@ impl Mover {
 
     /// Forgets some history, when it is time.
     fn forget(&mut self, applier: &mut Applier<'_>) -> Result<(), StoreError> {
-        if !self.forget_next || applier.bytes() > GROUP_BYTES_MAX / 4 {
+        let room = FORGET_BYTES.saturating_sub(applier.bytes()) / FORGOTTEN_BYTES;
+        if !self.forget_next || room == 0 {
             return Ok(());
         }
         let shared = &self.shared;
@@ -203,7 +216,7 @@ impl Mover {
         let first_bucket = bucket(now_ms.saturating_sub(shared.dedup_window_ms), self.ledger.bucket_ms);
         shared.filters.expire(first_bucket);
         let before_ms = now_ms.saturating_sub(shared.history_keep_ms);
-        self.forgotten = applier.forget(self.forgotten, before_ms, first_bucket, FORGET_MAX)?;
+        self.forgotten = applier.forget(self.forgotten, before_ms, first_bucket, room)?;
         self.forget_next = self.forgotten.is_some();
         Ok(())
     }
@@ -211,7 +224,6 @@ impl Mover {
     fn housekeep(&mut self) -> Result<(), StoreError> {
         let shared = &self.shared;
         self.forget_next = true;
-        shared.space.check(&shared.folder);
         if let Err(error) = shared.folder.keep_ballast(shared.free_bytes_min) {
             tracing::debug!(%error, "the ballast could not be made");
         }
@@ -246,7 +258,11 @@ const CHANGES_MAX: usize = 512;
 const CHANGES_BYTES: usize = 48 * 1024;
 /// … and moves fill it up to this.
 const MOVES_BYTES: usize = 104 * 1024;
-/// History entries looked at for one group.
-const FORGET_MAX: usize = 128;
+/// History is forgotten while a group is smaller than this …
+const FORGET_BYTES: usize = 80 * 1024;
+/// … counted with so much for a conversion: status, order and deduplication entries.
+const FORGOTTEN_BYTES: usize = 2 * 1024;
+/// Every so manyth group is without changes and has room left.
+const SPARE_TURN: u8 = 4;
 /// Keys read into the deduplication filters at a time.
 const FILTER_KEYS: usize = 4096;

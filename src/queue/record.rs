@@ -3,14 +3,20 @@
 //! [`Record`] never changes once accepted; a [`Leg`] is what one destination is owed of it, and changes only through
 //! [`Leg::apply`], so that the live path, recovery and the store agree on what a settlement does.
 
+mod forms;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use self::forms::{
+    decode_attempt, decode_captured, decode_destination, decode_outcome, decode_state, encode_attempt, encode_captured,
+    encode_outcome, encode_state,
+};
 use super::codec::{Malformed, Reader, Writer};
-use super::status::{Attempt, DeadKind, DeliveryStatus, Hold, Outcome, State, Status, Verdict};
+use super::status::{Attempt, DeadKind, DeliveryStatus, Hold, Outcome, State, Status};
 use super::{Initial, Submission};
 use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, Timestamp};
 
@@ -419,143 +425,6 @@ fn cut(mut text: String, max: usize) -> String {
     text
 }
 
-fn encode_state(w: &mut Writer, state: State) {
-    w.u8(match state {
-        State::Queued => 0,
-        State::Retrying => 1,
-        State::Held => 2,
-        State::Accepted => 3,
-        State::Delivered => 4,
-        State::Duplicate => 5,
-        State::Skipped => 6,
-        State::Withheld => 7,
-        State::Unsupported => 8,
-        State::Dead(kind) => DEAD_BASE.saturating_add(dead_kind_number(kind)),
-    });
-}
-
-fn decode_state(r: &mut Reader<'_>) -> Result<State, Malformed> {
-    Ok(match r.u8()? {
-        0 => State::Queued,
-        1 => State::Retrying,
-        2 => State::Held,
-        3 => State::Accepted,
-        4 => State::Delivered,
-        5 => State::Duplicate,
-        6 => State::Skipped,
-        7 => State::Withheld,
-        8 => State::Unsupported,
-        number => State::Dead(dead_kind(number.wrapping_sub(DEAD_BASE))?),
-    })
-}
-
-fn dead_kind_number(kind: DeadKind) -> u8 {
-    match kind {
-        DeadKind::Rejected => 0,
-        DeadKind::Unknown => 1,
-        DeadKind::Unmappable => 2,
-        DeadKind::Exhausted => 3,
-        DeadKind::Expired => 4,
-    }
-}
-
-fn dead_kind(number: u8) -> Result<DeadKind, Malformed> {
-    let found = DeadKind::ALL.into_iter().find(|kind| dead_kind_number(*kind) == number);
-    found.ok_or(Malformed("kind of a dead letter"))
-}
-
-fn verdict_number(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Delivered => 0,
-        Verdict::Duplicate => 1,
-        Verdict::Retry => 2,
-        Verdict::Unknown => 3,
-        Verdict::Suspended => 4,
-        Verdict::Rejected => 5,
-        Verdict::Unmappable => 6,
-        Verdict::Withheld => 7,
-        Verdict::Skipped => 8,
-        Verdict::Unsupported => 9,
-        Verdict::Expired => 10,
-    }
-}
-
-fn encode_attempt(w: &mut Writer, attempt: &Attempt, excerpt: bool) {
-    w.u64(attempt.at_ms);
-    w.u64(attempt.duration_ms);
-    w.option(attempt.status, Writer::u16);
-    w.u8(verdict_number(attempt.verdict));
-    w.option(attempt.excerpt.as_deref().filter(|_| excerpt), Writer::text);
-}
-
-fn decode_attempt(r: &mut Reader<'_>) -> Result<Attempt, Malformed> {
-    let (at_ms, duration_ms) = (r.u64()?, r.u64()?);
-    let status = r.option(Reader::u16)?;
-    let number = r.u8()?;
-    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number);
-    let excerpt = r.option(Reader::text)?.map(str::to_owned);
-    Ok(Attempt { at_ms, duration_ms, status, verdict: verdict.ok_or(Malformed("verdict"))?, excerpt })
-}
-
-fn encode_outcome(w: &mut Writer, outcome: &Outcome) {
-    let worded = |w: &mut Writer, number: u8, reason: &str| {
-        w.u8(number);
-        w.text(reason);
-    };
-    match outcome {
-        Outcome::Delivered { captured } => {
-            w.u8(0);
-            encode_captured(w, captured);
-        }
-        Outcome::Duplicate { captured } => {
-            w.u8(1);
-            encode_captured(w, captured);
-        }
-        Outcome::Retry { due_ms, spent } => {
-            w.u8(2);
-            w.u64(*due_ms);
-            w.u8(u8::from(*spent));
-        }
-        Outcome::Dead { kind, reason } => {
-            w.u8(3);
-            w.u8(dead_kind_number(*kind));
-            w.text(reason);
-        }
-        Outcome::Skipped { reason } => worded(w, 4, reason),
-        Outcome::Withheld { reason } => worded(w, 5, reason),
-        Outcome::Unsupported { reason } => worded(w, 6, reason),
-    }
-}
-
-fn decode_outcome(r: &mut Reader<'_>) -> Result<Outcome, Malformed> {
-    Ok(match r.u8()? {
-        0 => Outcome::Delivered { captured: decode_captured(r)? },
-        1 => Outcome::Duplicate { captured: decode_captured(r)? },
-        2 => Outcome::Retry { due_ms: r.u64()?, spent: r.u8()? == 1 },
-        3 => Outcome::Dead { kind: dead_kind(r.u8()?)?, reason: r.text()?.to_owned() },
-        4 => Outcome::Skipped { reason: r.text()?.to_owned() },
-        5 => Outcome::Withheld { reason: r.text()?.to_owned() },
-        6 => Outcome::Unsupported { reason: r.text()?.to_owned() },
-        _ => return Err(Malformed("outcome")),
-    })
-}
-
-fn encode_captured(w: &mut Writer, captured: &BTreeMap<String, String>) {
-    w.list(captured.iter(), |w, (name, value)| {
-        w.text(name);
-        w.text(value);
-    });
-}
-
-fn decode_captured(r: &mut Reader<'_>) -> Result<BTreeMap<String, String>, Malformed> {
-    let pairs = r.list(|r| Ok((r.text()?.to_owned(), r.text()?.to_owned())))?;
-    Ok(pairs.into_iter().collect())
-}
-
-fn decode_destination(r: &mut Reader<'_>) -> Result<DestinationName, Malformed> {
-    DestinationName::parse(r.text()?).ok_or(Malformed("destination"))
-}
-
 /// Attempts kept and shown of a delivery.
 const ATTEMPTS_KEPT: usize = 10;
 /// Of an answer's beginning, as the HTTP API promises.
@@ -575,8 +444,6 @@ const STATUS_BYTES_MAX: usize = 24 * 1024;
 const ACCEPTED_FORM: u8 = 1;
 const SETTLED_FORM: u8 = 1;
 const STATUS_FORM: u8 = 1;
-/// Dead letters' states are this plus their kind's number.
-const DEAD_BASE: u8 = 16;
 
 #[cfg(test)]
 mod tests;

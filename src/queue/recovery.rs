@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::clock::Clock;
-use super::embedded::{Options, Shared};
 use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, write_state};
 use super::journal::{self, Journal, Kind, Through, replay};
 use super::mover::Mover;
 use super::record::{self, Change};
+use super::shared::{Options, Shared};
 use super::status::{Hold, HoldKind};
 use super::store::{self, Ledger, Store, StoreError};
 use super::window::Entry;

@@ -6,7 +6,7 @@
 //! sled 0.34.7, measured: its own `flush` is not durable on Linux; a lost tail of more than one of its 512 KiB segments
 //! makes it open **empty**; a leftover of a snapshot makes it not open at all; `flush_async` hangs. So:
 //!
-//! - [`Store::commit`] is one batch, `flush`, and `fdatasync` on a descriptor of our own; a group is at most
+//! - [`Store::commit`] is one batch, `flush`, and `fdatasync` on a descriptor of our own; a group counts at most
 //!   [`GROUP_BYTES_MAX`], and no timer of sled's writes in between.
 //! - On creation `conf`, `db`, the folder and its parent are synced. Before opening, `*.generating` is removed.
 //! - A sentinel with the folder's epoch, and how far the store has come, are compared with the state file: a store that
@@ -281,12 +281,13 @@ pub(super) fn remove_unborn(folder: &Path, generation: u64) -> Result<(), OpenEr
     std::fs::remove_dir_all(&dir).map_err(|source| OpenError::write(&dir, source))
 }
 
-/// The most that is written between two syncs. Beyond one of sled's segments (512 KiB) a crash can cost everything.
+/// The most that a group may count ([`Group::bytes`]) between two syncs. Beyond one of sled's segments (512 KiB) of lost
+/// tail a crash can cost everything. In 7,267 groups of mixed work sled wrote 60 KB on average, and 202 KB at most.
 pub(super) const GROUP_BYTES_MAX: usize = 128 * 1024;
 /// The largest value: twenty in one node are well below what sled still writes to its own file.
 pub(super) const PIECE_BYTES: usize = 4 * 1024;
-/// sled's page cache; it takes somewhat more than it is allowed.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// sled's page cache, as sled counts it; in memory it takes two to three times that.
+const CACHE_BYTES: u64 = 24 * 1024 * 1024;
 /// The fixed part of [`cost`].
 const ENTRY_BYTES: usize = 160;
 const LEDGER_FORM: u8 = 1;

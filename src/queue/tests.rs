@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::embedded::Options;
+use super::shared::Options;
 use super::*;
 
 /// A running number: no two tests' ids or keys meet.

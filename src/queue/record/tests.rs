@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::status::Verdict;
 use super::*;
 
 fn leg() -> Leg {

@@ -32,7 +32,8 @@ impl Filters {
     pub(in super::super) fn new(first: Option<u32>, current: u32) -> Filters {
         let first = first.unwrap_or(u32::MAX).min(current);
         let known = current.saturating_sub(KEPT_MAX).max(first);
-        let unread = (known..=current).map(|bucket| (bucket, None)).collect();
+        // The one after the current: the clock may have been set back since.
+        let unread = (known..=current.saturating_add(1)).map(|bucket| (bucket, None)).collect();
         Filters(Mutex::new(Buckets { filters: BTreeMap::new(), unread, first }))
     }
 
@@ -138,5 +139,5 @@ pub(super) fn bucket_ms(window: Duration) -> u64 {
 
 /// Words of a filter: 2 MiB. By the formula, one wrong "perhaps" in 480 at a million keys, in 7 at four million.
 const WORDS: usize = 1 << 18;
-/// Filters kept beside the newest: the eight buckets of a window and the one going out.
-const KEPT_MAX: u32 = 9;
+/// Filters kept beside the newest: the eight buckets of a window, the one going out and the next one.
+const KEPT_MAX: u32 = 10;
