@@ -12,6 +12,7 @@ mod sandbox;
 mod send;
 mod serve;
 mod settings;
+mod signals;
 mod status;
 mod token;
 
@@ -47,7 +48,7 @@ struct ConfigurationArgs {
     /// The routes file [default: ./routes.toml, then /etc/capi-relay/routes.toml]
     #[arg(short, long, global = true, env = "CAPI_RELAY_CONFIG", value_name = "PATH")]
     config: Option<PathBuf>,
-    /// Lays a value over the file: --set destination.thrad.origin=http://127.0.0.1:9001
+    /// Lays a value over the file: --set destination.thrad.origin=http://127.0.0.1:9101
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -59,7 +60,13 @@ struct AdminArgs {
     #[arg(long, env = "CAPI_RELAY_ADMIN", value_name = "HOST:PORT")]
     admin: Option<String>,
     /// Bearer token of the admin listener, where it needs one
-    #[arg(long, env = "CAPI_RELAY_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "CAPI_RELAY_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
     admin_token: Option<String>,
 }
 

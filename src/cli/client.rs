@@ -179,7 +179,7 @@ fn request(url: &Url, call: Call<'_>) -> Result<Request<Full<Bytes>>, String> {
         |port| format!("{}:{port}", url.host_str().unwrap_or_default()),
     );
     let mut builder = Request::builder().method(call.method).uri(target).header(header::HOST, authority);
-    if !call.body.is_empty() {
+    if builder.method_ref() == Some(&Method::POST) {
         builder = builder.header(header::CONTENT_TYPE, "application/json");
     }
     if let Some(token) = call.token {

@@ -60,7 +60,7 @@ fn listing(page: &Value) -> String {
         return "no dead letters".to_owned();
     }
     let rows: Vec<Vec<String>> = dead.iter().map(row).collect();
-    let table = output::table(&["destination", "conversion", "kind", "at", "attempts", "reason"], &rows);
+    let table = output::table(&["destination", "conversion", "kind", "at", "attempts", "why"], &rows);
     match page.get("next").and_then(Value::as_str) {
         Some(next) => format!("{table}\n\nmore: --after {next}"),
         None => table,
@@ -68,10 +68,7 @@ fn listing(page: &Value) -> String {
 }
 
 fn row(letter: &Value) -> Vec<String> {
-    let cell = |name: &str| match letter.get(name) {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    ["destination", "id", "kind", "at", "attempts", "reason"].map(cell).to_vec()
+    let mut cells = ["destination", "id", "kind", "at", "attempts"].map(|name| output::cell(letter.get(name))).to_vec();
+    cells.push(output::why(letter.get("reason"), letter.get("last")));
+    cells
 }

@@ -12,7 +12,7 @@ use url::Url;
 use super::client::{self, Call};
 use super::samples::{SAMPLES, Sample};
 use super::serve::Relay;
-use super::{DONE, NO, output, token};
+use super::{DONE, NO, output, signals, token};
 use crate::config::{Config, Source};
 use crate::queue::Clock;
 use crate::sandbox::{Accounts, Platform, Received, Sandbox};
@@ -94,7 +94,7 @@ async fn present(args: &DemoArgs, origin: &Url, relay: &Relay, sandbox: &Sandbox
     output::line(&if args.json { machine(&cells, &violations) } else { page(&cells, &violations) });
     if args.keep {
         output::line(&format!("\nstaying up: {origin}v1/conversions   token {TOKEN}   admin http://{}", relay.admin()));
-        tokio::signal::ctrl_c().await.map_err(|error| format!("cannot wait for Ctrl-C: {error}"))?;
+        signals::ended().await?;
     }
     Ok(right)
 }

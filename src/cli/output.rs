@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::Write;
 
+use serde_json::Value;
+
 /// One line (or several) on standard output.
 pub(super) fn line(text: &(impl Display + ?Sized)) {
     // A reader that went away wants no more output; there is nobody to tell.
@@ -25,6 +27,33 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// A value of an answer as a cell: text as it stands, nothing as `-`.
+pub(super) fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Why something is as it is: the reason, and the beginning of what the platform answered last.
+pub(super) fn why(reason: Option<&Value>, last: Option<&Value>) -> String {
+    let excerpt = last.and_then(|last| last.get("excerpt")).filter(|excerpt| !excerpt.is_null());
+    let text = match (reason.filter(|reason| !reason.is_null()), excerpt) {
+        (Some(reason), Some(excerpt)) => format!("{}: {}", cell(Some(reason)), cell(Some(excerpt))),
+        (reason, excerpt) => cell(reason.or(excerpt)),
+    };
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut shown: String = line.chars().take(WHY_CHARS_MAX).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A table stays readable; `--json` shows the whole.
+const WHY_CHARS_MAX: usize = 120;
 
 /// A table with left-aligned columns, two spaces between them, and a rule under the heading.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {

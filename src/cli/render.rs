@@ -116,7 +116,10 @@ fn as_text(name: &str, rendering: &Rendering, curl: bool) -> String {
 
 fn as_json(rendering: &Rendering) -> Value {
     match rendering {
-        Rendering::Request { operation, request } => json!({"operation": operation, "request": request.to_json()}),
+        Rendering::Request { operation, request } => {
+            let request = request.to_json();
+            json!({"operation": operation, "request": serde_json::from_str::<Value>(&request).unwrap_or(Value::String(request))})
+        }
         Rendering::Nothing { state, reason } => json!({"state": state, "reason": reason}),
     }
 }

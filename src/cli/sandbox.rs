@@ -1,10 +1,8 @@
 //! `sandbox`: the five stand-ins alone, for a merchant's own trials.
 
-use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{DONE, NO, client, output};
+use super::{DONE, NO, client, output, signals};
 use crate::sandbox::{Accounts, Platform, Sandbox};
+use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct SandboxArgs {
@@ -27,7 +25,9 @@ pub(super) fn command(args: &SandboxArgs) -> u8 {
 /// Runs until a signal; the number of breaches of the vendors' documents.
 async fn run(port: u16) -> Result<u64, String> {
     let accounts = Accounts::default();
-    let sandbox = Sandbox::start(accounts.clone(), port).await.map_err(|error| format!("cannot listen: {error}"))?;
+    let sandbox = Sandbox::start(accounts.clone(), port)
+        .await
+        .map_err(|error| format!("cannot listen on 127.0.0.1:{port} and the four ports after it: {error}"))?;
     let rows: Vec<Vec<String>> = Platform::ALL
         .iter()
         .map(|platform| {
@@ -37,10 +37,7 @@ async fn run(port: u16) -> Result<u64, String> {
         .collect();
     output::line(&output::table(&["platform", "origin", "credential"], &rows));
     output::line("\nPoint a destination at one: --set destination.thrad.origin=http://127.0.0.1:…   (Ctrl-C ends)");
-    let failed = |error| format!("cannot listen for signals: {error}");
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    signals::ended().await?;
     let counted: Vec<_> = Platform::ALL.iter().map(|platform| (*platform, sandbox.counts(*platform))).collect();
     for (platform, counts) in &counted {
         let (requests, effects, violations) = (counts.requests, counts.effects, counts.violations);

@@ -35,7 +35,7 @@ pub(super) struct RelayArgs {
     #[arg(long, env = "CAPI_RELAY_URL", value_name = "URL")]
     pub(super) url: Option<String>,
     /// The merchant's bearer token
-    #[arg(long, env = "CAPI_RELAY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, env = "CAPI_RELAY_TOKEN", value_name = "TOKEN", hide_env_values = true, allow_hyphen_values = true)]
     pub(super) token: Option<String>,
 }
 

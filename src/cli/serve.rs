@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -18,6 +17,7 @@ use crate::delivery::{ClientError, Pools};
 use crate::ingress::{Ingress, TlsError};
 use crate::queue::{self, Clock, OpenError, Queue};
 
+use super::signals::Signals;
 use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output, settings};
 
 /// A running relay.
@@ -177,10 +177,10 @@ async fn serve(config: Config) -> u8 {
         Transport::Plain => "plain HTTP",
         Transport::Files { .. } | Transport::SelfSigned => "TLS",
     };
-    let mut ends = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => {
-            output::error(&format!("cannot listen for signals: {error}"));
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            output::error(&error);
             return NO;
         }
     };
@@ -194,8 +194,10 @@ async fn serve(config: Config) -> u8 {
     };
     info!(public = %relay.public(), admin = %relay.admin(), transport, destinations, "serving");
     let code = tokio::select! {
-        _ = ends.0.recv() => { info!("draining on SIGTERM"); DONE }
-        _ = ends.1.recv() => { info!("draining on SIGINT"); DONE }
+        signal = signals.ended() => {
+            info!(signal, "draining");
+            DONE
+        }
         reason = relay.failed() => {
             error!(reason, "storage failed: nothing more is acknowledged; restart to recover from disk");
             NO

@@ -53,19 +53,14 @@ fn page(status: &Value) -> String {
 }
 
 fn row(name: &str, delivery: &Value) -> Vec<String> {
-    let plain = |value: Option<&Value>| match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    let last = delivery.get("last");
+    let last = delivery.get("last").filter(|last| !last.is_null());
     let answered = last.and_then(|last| last.get("status")).filter(|status| !status.is_null());
     vec![
         name.to_owned(),
-        plain(delivery.get("state")),
-        plain(delivery.get("attempts")),
-        plain(delivery.get("next_attempt_at")),
-        answered.map_or_else(|| plain(last.and_then(|last| last.get("verdict"))), |status| plain(Some(status))),
-        plain(delivery.get("reason")),
+        output::cell(delivery.get("state")),
+        output::cell(delivery.get("attempts")),
+        output::cell(delivery.get("next_attempt_at")),
+        output::cell(answered.or_else(|| last.and_then(|last| last.get("verdict")))),
+        output::why(delivery.get("reason"), last),
     ]
 }

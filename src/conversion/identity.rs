@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Conversion, Timestamp};
+use super::{Conversion, EventKind, Timestamp};
 
 /// UUIDv7: sorts by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +75,9 @@ impl Meta {
     /// Makes the deduplication key: the `Idempotency-Key`, else a given `event_id`, else `order_id` + `event_type` + `kind`,
     /// else the id itself, which nothing repeats.
     ///
+    /// An order is refunded or adjusted more than once, so such a key also holds a digest of the content: posted again as
+    /// it was it is a repeat, and another amount is another refund.
+    ///
     /// The key is `merchant/key/…`, `merchant/event/…`, `merchant/order/…/type/kind` or `merchant/id/…`, each part
     /// percent-encoded but for unreserved characters. So it is ASCII fit for a header, no two merchants share one, and
     /// no two different lists of parts make the same key. A header `x` and an event id `x` are **not** the same key: a
@@ -84,7 +87,15 @@ impl Meta {
             (Some(key), _) => join(&[&merchant, KEY, key]),
             (None, _) if conversion.event_id_given() => join(&[&merchant, EVENT, conversion.event_id()]),
             (None, Some(order)) => {
-                join(&[&merchant, "order", order, conversion.event_type(), conversion.kind().as_str()])
+                let (event_type, kind) = (conversion.event_type(), conversion.kind());
+                let parts = [&merchant, "order", order, event_type, kind.as_str()];
+                match kind {
+                    EventKind::Conversion => join(&parts),
+                    EventKind::Refund | EventKind::Adjustment => {
+                        let content = hex::encode(conversion.content_digest());
+                        join(&[parts.as_slice(), &[content.as_str()]].concat())
+                    }
+                }
             }
             (None, None) => join(&[&merchant, "id", &id.to_string()]),
         };
@@ -162,6 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn a_second_refund_of_an_order_is_no_repeat_of_the_first() {
+        let refund = |value: &str| {
+            let members = format!(r#","order_id":"1001","kind":"refund","value":"{value}","currency":"EUR""#);
+            key("acme", None, &members).0
+        };
+        assert!(refund("-5.00").starts_with("acme/order/1001/purchase_completed/refund/"));
+        assert_eq!(refund("-5.00"), refund("-5.00"), "posted again");
+        assert_ne!(refund("-5.00"), refund("-7.50"), "another one");
+    }
+
+    #[test]
     fn the_key_is_the_header_else_the_event_id_else_the_order_else_nothing_that_repeats() {
         #[track_caller]
         fn check(header: Option<&str>, members: &str, expected: &str, explicit: bool) {
@@ -171,7 +193,6 @@ mod tests {
         check(Some("k-1"), all, "acme/key/k-1", true);
         check(None, all, "acme/event/e-1", true);
         check(None, r#","order_id":"1001""#, "acme/order/1001/purchase_completed/conversion", false);
-        check(None, r#","order_id":"1001","kind":"refund""#, "acme/order/1001/purchase_completed/refund", false);
         check(
             None,
             r#","order_id":"a/b","event_type":"lead created""#,

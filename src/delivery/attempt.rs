@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::{asked_wait, backoff};
 use super::client;
-use super::gate::{Health, PROBE_EVERY};
+use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
 use crate::config::{Decision, Judge, OnAmbiguous};
@@ -109,9 +109,8 @@ impl Pool {
                 OnAmbiguous::Retry => self.again(&delivery, reason, hold, &stop),
                 OnAmbiguous::DeadLetter => dead(DeadKind::Unknown, reason.to_owned()),
             },
-            Judgement::Suspended => {
-                Outcome::Retry { due_ms: later_ms(self.clock.unix_ms(), PROBE_EVERY), spent: false }
-            }
+            // The gate holds it back, and lets it go the moment that the credential is right.
+            Judgement::Suspended => Outcome::Retry { due_ms: self.clock.unix_ms(), spent: false },
             Judgement::Rejected => dead(DeadKind::Rejected, reason.to_owned()),
         };
         let record = Attempt {

@@ -24,7 +24,7 @@ impl Condition {
     /// Every fault at once.
     pub fn compile(text: &Text, constants: &Constants) -> Result<Condition, Vec<Fault>> {
         let (test, _) = compile(text, Names::When(constants))?;
-        Ok(Condition { test, source: text.value.trim().into() })
+        Ok(Condition { test, source: text.value.split_whitespace().collect::<Vec<_>>().join(" ").into() })
     }
 
     /// Whether it holds of this conversion. What is absent or cannot be computed equals nothing.
@@ -32,7 +32,7 @@ impl Condition {
         self.test.holds(&Context { source: Source::Conversion(scope, None), secrets: Secrets::Masked })
     }
 
-    /// The source text (shown as the reason of a skip).
+    /// The source text, in one line (shown as the reason of a skip).
     pub fn source(&self) -> &str {
         &self.source
     }

@@ -12,8 +12,9 @@
 //! The state file is what tells an emptied folder from a new one: it is written after the store has been made, and says how
 //! far the store must have come before a segment of the journal is given up.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -242,18 +243,19 @@ fn drop_ballast(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes a folder and what leads to it; each new one is synced with its parent.
+/// Makes a folder and what leads to it, for this user alone: conversions hold personal data. Each new one is synced with
+/// its parent.
 pub(super) fn make_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
         make_dir(parent)?;
-        std::fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) })?;
-        return sync_dir(parent);
     }
-    std::fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) })?;
-    sync_dir(Path::new("."))
+    let made = DirBuilder::new().mode(OWNER_ONLY).create(path);
+    made.or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) })?;
+    sync_dir(parent.unwrap_or(Path::new(".")))
 }
 
 /// Whether an error says that there is no space, now.
@@ -331,6 +333,7 @@ const VOLATILE: [(u64, &str); 3] =
     [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs"), (0x794c_7630, "overlayfs (a container's own layer)")];
 const STATE: &str = "state";
 const BALLAST: &str = "ballast";
+const OWNER_ONLY: u32 = 0o700;
 const STATE_MAGIC: [u8; 8] = *b"capiQue\n";
 /// Version of the whole folder's format.
 const FORMAT: u32 = 1;

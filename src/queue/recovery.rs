@@ -105,10 +105,11 @@ impl Recovery {
                 window.hold(&destination, Some(Hold { kind: HoldKind::Removed, reason, since_ms: now_ms }));
             }
         }
-        let (conversions, pending_bytes) = (window.len(), window.pending_bytes());
+        let depths = window.depths();
+        let pending: u64 = depths.destinations.values().map(|depth| depth.pending).sum();
         drop(window);
         self.mover.note_oldest().map_err(|error| self.failed(&error))?;
-        tracing::info!(conversions, pending_bytes, "queue opened");
+        tracing::info!(pending, pending_bytes = depths.pending_bytes, "queue opened");
         Ok(replayed)
     }
 

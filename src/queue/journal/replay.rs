@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::super::folder::OpenError;
+use super::super::folder::{OpenError, make_dir};
 use super::frame::{self, Header, Kind};
 use super::segment::{self, DATA_START, Segment};
 
@@ -138,8 +138,7 @@ fn whole_commit_after(segment: &Segment, from: u64) -> io::Result<Option<u64>> {
 fn quarantined(dir: &Path, quarantine: &Path, number: u64, why: &str) -> OpenError {
     let from = segment::path(dir, number);
     let copy = quarantine.join(format!("{number:016x}.seg"));
-    let kept = std::fs::create_dir_all(quarantine)
-        .and_then(|()| if copy.exists() { Ok(0) } else { std::fs::copy(&from, &copy) });
+    let kept = make_dir(quarantine).and_then(|()| if copy.exists() { Ok(0) } else { std::fs::copy(&from, &copy) });
     let kept = match kept {
         Ok(_) => format!("a copy is kept as {}", copy.display()),
         Err(error) => format!("it could not be copied aside ({error})"),
