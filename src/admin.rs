@@ -21,6 +21,7 @@ use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
 use crate::ingress::metrics::Connections;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
+use crate::ingress::strict;
 use crate::ingress::view::{Shown, StatusView, instant};
 use crate::ingress::{Ingress, Phase};
 use crate::queue::{Depth, Queue};
@@ -67,8 +68,17 @@ impl Admin {
         serve(self, listener, front, shutdown).await;
     }
 
+    /// Without a token, the name that the request came by tells a person on this machine from a web page's script whose
+    /// own name was pointed at loopback.
     fn authorize(&self, request: &Request<Incoming>) -> Result<(), Problem> {
-        self.tokens.as_ref().map_or(Ok(()), |tokens| tokens.holder(request.headers()).copied())
+        match &self.tokens {
+            Some(tokens) => tokens.holder(request.headers()).copied(),
+            None if strict::names_loopback(request) => Ok(()),
+            None => {
+                let detail = "without a token the admin listener answers to localhost or a loopback address only";
+                Err(Problem::new(Kind::BadRequest, detail))
+            }
+        }
     }
 
     /// Ready is: the public listener takes connections and the queue can keep its promise.

@@ -14,7 +14,7 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ mod lingering;
 pub(crate) mod metrics;
 pub(crate) mod problem;
 mod quota;
-mod strict;
+pub(crate) mod strict;
 mod tls;
 pub(crate) mod view;
 
@@ -50,6 +50,8 @@ pub struct Ingress {
     clock: Clock,
     tls: Option<TlsAcceptor>,
     clients: Tokens<Arc<Client>>,
+    /// Room for bodies that are being received, in bytes.
+    bodies: Arc<Semaphore>,
     requests: metrics::Requests,
     connections: metrics::Connections,
     phase: watch::Sender<Phase>,
@@ -89,7 +91,8 @@ impl Ingress {
         let clients = Tokens::new(clients);
         let phase = watch::Sender::new(Phase::Starting);
         let connections = metrics::Connections::default();
-        Ok(Ingress { config, queue, clock, tls, clients, requests, connections, phase })
+        let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(config.server.body_bytes_max)));
+        Ok(Ingress { config, queue, clock, tls, clients, bodies, requests, connections, phase })
     }
 
     /// Serves the public API until `shutdown`, then drains: no new connection, requests in hand finish, up to
@@ -161,3 +164,6 @@ impl Api for Ingress {
         self.requests.refused(kind);
     }
 }
+
+/// Bodies in memory at once, all connections together: forty thousand usual ones.
+const BODIES_BYTES_MAX: usize = 32 << 20;

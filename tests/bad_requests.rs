@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, Bench, conversion};
+use crate::support::{Answer, Bench, conversion, eventually};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -140,6 +140,40 @@ async fn hostile_bytes_are_refused_and_the_relay_serves_on() {
         String::from_utf8_lossy(&answer)
     );
     assert_eq!(bench.post(&conversion("still-serving")).await.status, StatusCode::ACCEPTED);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_never_end_take_a_bounded_part_of_the_memory() {
+    let bench = Bench::start("").await;
+    let length = 4 * 1024 * 1024;
+    let head = format!(
+        "POST /v1/conversions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer test-token\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    let mut open = Vec::new();
+    let mut refused = String::new();
+    // Eight of them fill the 32 MiB; each is one byte short of its end.
+    for _ in 0..12 {
+        let mut stream = TcpStream::connect(bench.relay.public()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // A relay that has refused need not read on.
+        drop(stream.write_all(&vec![b' '; length - 1]).await);
+        open.push(stream);
+    }
+    for stream in &mut open {
+        let mut answer = vec![0; 1024];
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(500), stream.read(&mut answer)).await;
+        if let Ok(Ok(read)) = waited {
+            refused.push_str(&String::from_utf8_lossy(&answer[..read]));
+        }
+    }
+    assert!(refused.contains("HTTP/1.1 503") && refused.to_lowercase().contains("retry-after"), "{refused}");
+    drop(open);
+    eventually("room again", async || {
+        (bench.post(&conversion("after")).await.status == StatusCode::ACCEPTED).then_some(())
+    })
+    .await;
     bench.stop().await;
 }
 

@@ -117,6 +117,18 @@ impl Relay {
         self.queue.failed().await
     }
 
+    /// Returns when a part that serves until it is stopped has ended all the same: a panic.
+    pub async fn broken(&mut self) {
+        let ended = tokio::select! {
+            Some(ended) = self.serving.join_next() => ended,
+            Some(ended) = self.observing.join_next() => ended,
+            else => return,
+        };
+        if let Err(error) = ended {
+            error!(%error, "a part of the relay panicked");
+        }
+    }
+
     /// Drains: takes nothing new, finishes what is in hand within `server.drain_timeout`, syncs and closes the queue.
     ///
     /// # Errors
@@ -169,7 +181,10 @@ pub(super) fn command(args: &ConfigurationArgs) -> u8 {
             return NO;
         }
     };
-    runtime.block_on(serve(config))
+    let code = runtime.block_on(serve(config));
+    // A look-up of a name cannot be called off; nothing waits for it any more.
+    runtime.shutdown_background();
+    code
 }
 
 async fn serve(config: Config) -> u8 {
@@ -185,7 +200,7 @@ async fn serve(config: Config) -> u8 {
         }
     };
     let destinations = config.destinations.len();
-    let relay = match Relay::start(config, Clock::system()).await {
+    let mut relay = match Relay::start(config, Clock::system()).await {
         Ok(relay) => relay,
         Err(error) => {
             output::error(&output::chain(&error));
@@ -193,17 +208,26 @@ async fn serve(config: Config) -> u8 {
         }
     };
     info!(public = %relay.public(), admin = %relay.admin(), transport, destinations, "serving");
+    let queue = relay.queue().clone();
     let code = tokio::select! {
         signal = signals.ended() => {
             info!(signal, "draining");
             DONE
         }
-        reason = relay.failed() => {
+        reason = queue.failed() => {
             error!(reason, "storage failed: nothing more is acknowledged; restart to recover from disk");
             NO
         }
+        () = relay.broken() => {
+            error!("a part of the relay ended by itself: stopping");
+            NO
+        }
     };
-    match relay.stop().await {
+    let stopped = tokio::select! {
+        stopped = relay.stop() => stopped,
+        signal = signals.ended() => return cut_short(signal),
+    };
+    match stopped {
         Ok(()) => {
             info!("stopped");
             code
@@ -213,6 +237,12 @@ async fn serve(config: Config) -> u8 {
             NO
         }
     }
+}
+
+/// What was acknowledged is on disk; attempts in hand may be repeated.
+fn cut_short(signal: &str) -> u8 {
+    error!(signal, "the drain is cut short");
+    NO
 }
 
 /// Logs go to standard error; `RUST_LOG` chooses what (default `info`).

@@ -17,7 +17,7 @@ use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
 use crate::config::{Decision, Judge, OnAmbiguous};
 use crate::conversion::Refusal;
-use crate::mapping::{Scope, Secrets, Unmappable};
+use crate::mapping::{CAPTURE_CHARS_MAX, Scope, Secrets, Unmappable};
 use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
 
 /// A delivery that is to be sent.
@@ -162,13 +162,21 @@ impl Pool {
     }
 
     /// A delivery whose code panicked: counted as an attempt, so that it is given up in the end.
-    pub(super) fn settle_panicked(&self, delivery: &Delivery) {
+    pub(super) fn settle_panicked(&self, delivery: &Delivery, then: OnAmbiguous) {
         self.instruments.panics.inc();
         let (destination, id) = (&self.destination.name, delivery.meta().id);
         tracing::error!(%destination, %id, attempt = delivery.attempt(), "delivery panicked");
-        let wait = backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng());
-        let due_ms = later_ms(self.clock.unix_ms(), wait);
-        self.queue.settle(delivery, Outcome::Retry { due_ms, spent: true }, None);
+        let outcome = match then {
+            OnAmbiguous::DeadLetter => {
+                dead(DeadKind::Unknown, "a fault of the relay; it may have been sent".to_owned())
+            }
+            OnAmbiguous::Retry => {
+                let wait = backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng());
+                Outcome::Retry { due_ms: later_ms(self.clock.unix_ms(), wait), spent: true }
+            }
+        };
+        self.log_dead(delivery, &outcome, None);
+        self.queue.settle(delivery, outcome, None);
     }
 
     /// When a delivery is given up: counted from its receipt.
@@ -186,8 +194,12 @@ impl Pool {
     fn captured(&self, judge: &Judge, transmission: &Transmission, sent: Option<&str>) -> BTreeMap<String, String> {
         let Transmission::Answered { answer, .. } = transmission else { return BTreeMap::new() };
         let take = |(name, capture): &(String, crate::mapping::Capture)| {
-            let value = self.mask.excerpt(capture.take(answer)?.as_bytes(), sent)?;
-            Some((name.clone(), value))
+            let value = capture.take(answer)?;
+            // What was cut short may end within a secret.
+            let cut = value.chars().count() >= CAPTURE_CHARS_MAX;
+            let bytes = value.as_bytes();
+            let shown = if cut { self.mask.torn_excerpt(bytes, sent) } else { self.mask.excerpt(bytes, sent) };
+            Some((name.clone(), shown?))
         };
         judge.capture.iter().filter_map(take).collect()
     }

@@ -6,12 +6,14 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::mapping::Secret;
 
 /// Longest excerpt.
 pub(super) const EXCERPT_BYTES_MAX: usize = 2048;
+/// What stays in a URL (RFC 3986, 2.3): the spelling of our own queries.
+const URL_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
 /// Stands for what was removed.
 const MASK: &str = "***";
 /// A scheme's credential shorter than this is a word ("bearer token"), not a token.
@@ -42,9 +44,10 @@ impl Mask {
         let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or(&json).to_owned();
         let slashed = json.replace('/', "\\/");
         let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+        let url = utf8_percent_encode(secret, URL_ESCAPED).to_string();
         let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let lower = percent.to_lowercase();
-        for needle in [secret.to_owned(), json, slashed, percent, form, lower] {
+        let lower = [&percent, &url, &form].map(|escaped| lower_hex(escaped));
+        for needle in [secret.to_owned(), json, slashed, percent, url, form].into_iter().chain(lower) {
             if !needle.is_empty() && !self.needles.contains(&needle) {
                 self.needles.push(needle);
             }
@@ -55,7 +58,7 @@ impl Mask {
     /// The text without credentials. `sent` is the `Authorization` header of the request (`Basic` hides the secrets in
     /// base64).
     pub(super) fn clean(&self, text: &str, sent: Option<&str>) -> String {
-        let credential = sent.map(|header| header.split_once(' ').map_or(header, |(_, credential)| credential));
+        let credential = credential(sent);
         let mut clean = Cow::Borrowed(text);
         for needle in credential
             .into_iter()
@@ -72,20 +75,31 @@ impl Mask {
     /// The head of a body as it may be kept.
     pub(super) fn excerpt(&self, body: &[u8], sent: Option<&str>) -> Option<String> {
         let longest = self.needles.first().map_or(0, String::len).max(sent.map_or(0, str::len));
-        let head = body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)).unwrap_or(body);
-        let text = printable(&self.clean(&String::from_utf8_lossy(head), sent));
+        match body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)) {
+            // Masks are shorter than what they stand for, so the cut end may come into view.
+            Some(head) if head.len() < body.len() => self.torn_excerpt(head, sent),
+            Some(_) | None => self.shown(&String::from_utf8_lossy(body), sent),
+        }
+    }
+
+    fn shown(&self, text: &str, sent: Option<&str>) -> Option<String> {
+        let text = printable(&self.clean(text, sent));
         let text = cut(&text, EXCERPT_BYTES_MAX);
         (!text.is_empty()).then(|| text.to_owned())
     }
 
     /// The same of a body that broke off: it may end within a secret.
     pub(super) fn torn_excerpt(&self, body: &[u8], sent: Option<&str>) -> Option<String> {
-        self.excerpt(self.without_stub(&String::from_utf8_lossy(body)).as_bytes(), sent)
+        let longest = self.needles.first().map_or(0, String::len).max(sent.map_or(0, str::len));
+        let head = body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)).unwrap_or(body);
+        self.shown(&self.without_stub(&String::from_utf8_lossy(head), credential(sent)), sent)
     }
 
     /// Replaces the beginning of a secret at the end of the text.
-    fn without_stub<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let stub = self.needles.iter().filter_map(|needle| {
+    fn without_stub<'a>(&self, text: &'a str, credential: Option<&str>) -> Cow<'a, str> {
+        // A character that was cut through is U+FFFD by now.
+        let text = text.trim_end_matches('\u{fffd}');
+        let stub = self.needles.iter().map(String::as_str).chain(credential).filter_map(|needle| {
             let mut ends = needle.char_indices().map(|(at, _)| at).rev().take_while(|at| *at >= STUB_CHARS_MIN);
             let at = ends.find(|at| needle.get(..*at).is_some_and(|stub| text.ends_with(stub)))?;
             Some(text.len().saturating_sub(at))
@@ -95,6 +109,22 @@ impl Mask {
             None => Cow::Borrowed(text),
         }
     }
+}
+
+/// What follows the scheme in an `Authorization` header.
+fn credential(sent: Option<&str>) -> Option<&str> {
+    sent.map(|header| header.split_once(' ').map_or(header, |(_, credential)| credential))
+}
+
+/// The same escapes with `%2f` for `%2F`; the letters between them stay as they are.
+fn lower_hex(escaped: &str) -> String {
+    let mut digits = 0_u8;
+    let lower = |c: char| {
+        let digit = digits > 0;
+        digits = if c == '%' { 2 } else { digits.saturating_sub(1) };
+        if digit { c.to_ascii_lowercase() } else { c }
+    };
+    escaped.chars().map(lower).collect()
 }
 
 /// `Bearer abc…` and `Basic abc…`: the scheme stays, the token goes.
@@ -250,6 +280,30 @@ mod tests {
         check(&[], "a\r\n\u{1b}[31mb\u{202e}", "a\\r\\n\\u{1b}[31mb\\u{202e}");
         assert_eq!(mask(&[]).excerpt(b"a\xffb", None).unwrap(), "a\u{fffd}b");
         assert_eq!(mask(&[]).excerpt(b"", None), None);
+    }
+
+    #[test]
+    fn a_secret_echoed_over_and_over_is_masked_to_the_end() {
+        let secret = "Abcdefghijklmnopqrstuvwxyz0123456789ABCD";
+        let body = format!("{secret}{}", " ".repeat(5)).repeat(100);
+        let excerpt = mask(&[secret]).excerpt(body.as_bytes(), None).unwrap();
+        assert!(!excerpt.contains("Abcdefghijkl"), "{excerpt}");
+    }
+
+    #[test]
+    fn an_echo_with_small_hex_digits_is_masked() {
+        check(&["K3Y/x="], "at /x?a=K3Y%2fx%3d&b", "at /x?a=***&b");
+    }
+
+    #[test]
+    fn an_echo_in_the_spelling_of_our_own_query_is_masked() {
+        check(&["a~b/cdef"], "at /x?a=a~b%2Fcdef&b", "at /x?a=***&b");
+    }
+
+    #[test]
+    fn an_authorization_cut_short_is_masked() {
+        let e = mask(&["tok3n"]).torn_excerpt(b"you sent YWNtZTp0b2sz", Some("Basic YWNtZTp0b2szbg==")).unwrap();
+        assert_eq!(e, "you sent ***");
     }
 
     proptest! {

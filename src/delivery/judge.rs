@@ -96,10 +96,12 @@ pub(super) fn judge(judge: &Judge, transmission: &Transmission) -> Judgement {
 
 fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     let ask = |condition: &AnswerCondition| {
-        if body == Body::Broken && condition.reads_body() {
-            Reply::Undecided
-        } else {
-            Reply::from(condition.holds(answer))
+        let holds = condition.holds(answer);
+        match body {
+            Body::Broken if condition.reads_body() => Reply::Undecided,
+            // Half a JSON is none: what a 2xx said may stand behind our limit.
+            Body::Head if condition.reads_body() && !holds && answer.status().is_success() => Reply::Undecided,
+            Body::Whole | Body::Head | Body::Broken => Reply::from(holds),
         }
     };
     let duplicate = judge.duplicate_when.as_ref().map_or(Reply::No, ask);

@@ -23,7 +23,7 @@ use super::excerpt::Mask;
 use super::gate::{Admission, Gate, Health, Pass};
 use super::limiter::Limiter;
 use super::metrics::Instruments;
-use crate::config::Destination;
+use crate::config::{Destination, OnAmbiguous};
 use crate::queue::{Clock, Delivery, Hold, HoldKind, Outcome, Queue};
 
 /// Everything of one destination that outlives an attempt.
@@ -99,7 +99,7 @@ impl Pool {
         let prepared = match catch_unwind(AssertUnwindSafe(|| self.prepare(&delivery))) {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(outcome)) => return self.settle_unsent(&delivery, outcome),
-            Err(_panic) => return self.settle_panicked(&delivery),
+            Err(_panic) => return self.settle_panicked(&delivery, OnAmbiguous::Retry),
         };
         if desk.limiter.take(Instant::now()).is_err() {
             // Cannot be: it was ready, and tokens only grow. Were it so, the delivery would go back.
@@ -128,7 +128,8 @@ impl Pool {
             Err(error) => {
                 if let Some((pass, delivery)) = desk.in_hand.remove(&error.id()) {
                     desk.gate.abandon(pass, now);
-                    self.settle_panicked(&delivery);
+                    // It may have been sent.
+                    self.settle_panicked(&delivery, self.destination.on_ambiguous);
                 }
             }
         }
@@ -267,26 +268,44 @@ fn gauge(number: usize) -> i64 {
 mod tests {
     use super::super::tests::{Bench, destination};
     use super::*;
+    use crate::conversion::ConversionId;
+    use crate::queue::{DeadKind, State};
 
     #[tokio::test]
     async fn a_panic_ends_one_delivery_which_returns_to_the_queue() {
-        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "")]);
-        let id = bench.accept().await;
-        let pool = bench.pools.0.pools.first().unwrap();
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "on_ambiguous = 'retry'")]);
+        let (pool, id) = panic_while_sending(&bench).await;
         let name = &pool.destination.name;
-        let mut desk = Desk::new(pool);
-        let delivery = bench.queue.next(name).await;
-        let mut prepared = pool.prepare(&delivery).unwrap();
-        prepared.operation = usize::MAX;
-        pool.send(&mut desk, Pass::Ordinary, delivery, prepared);
-        let ended = desk.attempts.join_next_with_id().await.unwrap();
-        assert!(ended.is_err(), "no such operation: a panic");
-        pool.ended(&mut desk, ended);
         let again = bench.queue.next(name).await;
         assert_eq!((again.meta().id, again.attempt()), (id, 2));
         assert_eq!((pool.instruments.panics.get(), pool.instruments.in_flight.get()), (1, 0));
         drop(again);
         bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_sending_is_no_second_sale_where_nothing_deduplicates() {
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "on_ambiguous = 'dead_letter'")]);
+        let (pool, id) = panic_while_sending(&bench).await;
+        let status = bench.queue.status(id).await.unwrap().unwrap();
+        let (name, delivery) = status.destinations.first().unwrap();
+        assert_eq!((name, delivery.state), (&pool.destination.name, State::Dead(DeadKind::Unknown)));
+        bench.stop().await;
+    }
+
+    /// An attempt that panics: there is no such operation.
+    async fn panic_while_sending(bench: &Bench) -> (&Arc<Pool>, ConversionId) {
+        let id = bench.accept().await;
+        let pool = bench.pools.0.pools.first().unwrap();
+        let mut desk = Desk::new(pool);
+        let delivery = bench.queue.next(&pool.destination.name).await;
+        let mut prepared = pool.prepare(&delivery).unwrap();
+        prepared.operation = usize::MAX;
+        pool.send(&mut desk, Pass::Ordinary, delivery, prepared);
+        let ended = desk.attempts.join_next_with_id().await.unwrap();
+        assert!(ended.is_err());
+        pool.ended(&mut desk, ended);
+        (pool, id)
     }
 
     #[tokio::test]

@@ -162,6 +162,8 @@ impl<A: Api> Connection<A> {
             .timer(TokioTimer::new())
             // hyper counts it from the end of the previous answer, so it cannot be shorter than the idle time.
             .header_read_timeout(self.front.idle_timeout.max(self.front.first_request_timeout))
+            // Who has sent its request may close its half; the answer still comes.
+            .half_close(true)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service_fn(|request| self.exchange(request)));
@@ -213,6 +215,8 @@ impl<A: Api> Connection<A> {
                     timer.set(sleep(self.front.drain_timeout));
                 }
                 () = timer.as_mut() => match (closing, limit()) {
+                    // It came before the peer knew of the end: it has its own deadlines.
+                    (Some(Ending::Idle), Rest::For(_)) if self.activity.in_hand() => timer.set(sleep(CLOSE_TIMEOUT)),
                     (Some(ending), _) => return ending,
                     // Looked at often enough that the shorter limit holds while the longer one is waited for.
                     (None, Rest::For(time)) => timer.set(sleep(time.min(self.front.idle_timeout))),

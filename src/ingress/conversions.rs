@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::problem::{Kind, Problem, Reply, json};
@@ -29,7 +30,7 @@ impl Ingress {
         strict::check_json_body(&head.headers)?;
         let idempotency_key = strict::idempotency_key(&head.headers)?;
         let left = client.bucket.as_ref().map(|bucket| bucket.take()).transpose()?;
-        let body = self.read(body).await?;
+        let (body, _room) = self.read(body).await?;
         let submission = self.submission(client, idempotency_key, body)?;
         // No deadline here: a 503 for what may yet become durable would be a lie.
         let accepted = self.queue.accept(submission).await.map_err(unavailable)?;
@@ -59,21 +60,31 @@ impl Ingress {
         Ok(reply)
     }
 
-    /// The whole body, within its limit of bytes and time.
-    async fn read(&self, body: Incoming) -> Result<Bytes, Problem> {
+    /// The whole body, within its limit of bytes and time, and its share of the memory for bodies.
+    async fn read(&self, body: Incoming) -> Result<(Bytes, Room), Problem> {
+        match timeout(self.config.server.request_timeout, self.read_frames(body)).await {
+            Ok(read) => read,
+            Err(_elapsed) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
+        }
+    }
+
+    async fn read_frames(&self, mut body: Incoming) -> Result<(Bytes, Room), Problem> {
         let bytes_max = self.config.server.body_bytes_max;
         let too_large = || Problem::new(Kind::BodyTooLarge, format!("at most {bytes_max} bytes"));
         if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
             return Err(too_large());
         }
-        #[expect(clippy::disallowed_methods, reason = "read through a limit, as the ban asks")]
-        let whole = Limited::new(body, bytes_max).collect();
-        match timeout(self.config.server.request_timeout, whole).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_broken_off)) => Err(Problem::new(Kind::BadRequest, "the body broke off")),
-            Err(_elapsed) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
+        let (mut bytes, mut room) = (BytesMut::new(), Room::default());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_broken_off| Problem::new(Kind::BadRequest, "the body broke off"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len().saturating_add(data.len()) > bytes_max {
+                return Err(too_large());
+            }
+            room.grow(&self.bodies, data.len())?;
+            bytes.extend_from_slice(&data);
         }
+        Ok((bytes.freeze(), room))
     }
 
     fn submission(&self, client: &Client, key: Option<String>, body: Bytes) -> Result<Submission, Problem> {
@@ -93,6 +104,25 @@ impl Ingress {
             return Err(Problem::not_found());
         }
         Ok(json(StatusCode::OK, &StatusView::new(&status)))
+    }
+}
+
+/// A body's share of the memory for bodies, until it is accepted or refused.
+#[derive(Default)]
+struct Room(Option<OwnedSemaphorePermit>);
+
+impl Room {
+    /// Never waits: bodies that wait for each other's room would wait for ever.
+    fn grow(&mut self, bodies: &Arc<Semaphore>, bytes: usize) -> Result<(), Problem> {
+        let full =
+            || Problem::new(Kind::Unavailable, "too many bodies are being received").retry_after(BODIES_RETRY_AFTER);
+        let bytes = u32::try_from(bytes).ok().ok_or_else(full)?;
+        let more = Arc::clone(bodies).try_acquire_many_owned(bytes).map_err(|_no_room| full())?;
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            None => self.0 = Some(more),
+        }
+        Ok(())
     }
 }
 
@@ -129,6 +159,8 @@ fn unavailable(error: AcceptError) -> Problem {
     }
 }
 
+/// What is being received passes on within moments.
+const BODIES_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A full queue drains in seconds at the least; merchants that wait this long do not make it worse.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// About what a restart takes; another relay behind the load balancer takes it at once.

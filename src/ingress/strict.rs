@@ -5,6 +5,8 @@
 //! closes. A request with both `Content-Length` and `Transfer-Encoding` reaches us without the former: hyper reads it by
 //! its chunks and closes the connection behind it, as RFC 9112 §6.1 asks, so nothing can be smuggled after it.
 
+use std::net::IpAddr;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, Version};
@@ -61,6 +63,15 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
         }
         (_, Some(_), _) | (_, _, Some(_)) => Ok(()),
     }
+}
+
+/// Whether the request came by the name or an address of this machine.
+pub(crate) fn names_loopback<B>(request: &Request<B>) -> bool {
+    let by_header = request.headers().get(header::HOST).and_then(host);
+    let Some(authority) = by_header.or_else(|| request.uri().authority().cloned()) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let address = name.parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn host(value: &HeaderValue) -> Option<Authority> {
@@ -178,6 +189,20 @@ mod tests {
             let name = problem.kind().name();
             (problem.into_reply().status().as_u16(), name)
         })
+    }
+
+    #[test]
+    fn only_this_machines_names_are_loopback() {
+        let loopback = |host: &str| names_loopback(&Request::builder().header("host", host).body(()).unwrap());
+        for host in ["localhost", "LocalHost:9090", "127.0.0.1:9090", "127.8.9.1", "[::1]:9090", "[::ffff:127.0.0.1]"] {
+            assert!(loopback(host), "{host}");
+        }
+        for host in
+            ["evil.example:9090", "127.0.0.1.evil.example", "10.0.0.1", "[2001:db8::1]", "localhost.evil.example"]
+        {
+            assert!(!loopback(host), "{host}");
+        }
+        assert!(!names_loopback(&Request::new(())));
     }
 
     #[test]

@@ -73,6 +73,8 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Shared out among a name's addresses: one that swallows packets must not use up the time of the others.
+        tcp.set_connect_timeout(Some(limits.connect_timeout.min(limits.timeout)));
         tcp.set_keepalive(Some(KEEP_ALIVE));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)

@@ -231,6 +231,10 @@ fn every_documented_answer_has_its_meaning() {
 
     // Bodies past our limit are judged by their head; bodies of any kind are no error.
     table.check("trackdesk", &answered(400, "conversion already exists, and much more", Body::Head), Duplicate);
+    let long = format!(r#"{{"status":"ok","padding":"{}"#, "x".repeat(64 << 10));
+    table.check("thrad", &answered(200, &long, Body::Head), Unknown);
+    table.check("impact", &answered(200, &long, Body::Head), Delivered);
+    table.check("trackdesk", &answered(404, "<html>long", Body::Head), Rejected);
     for body in ["", "null", "[]", "{", "<a>b</a>", "ok=1;", "\u{0}\u{1}", "\"ok\""] {
         table.answer("plain", 200, body, Delivered);
         table.answer("thrad", 200, body, Rejected);

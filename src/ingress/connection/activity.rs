@@ -57,6 +57,11 @@ impl Activity {
         })
     }
 
+    /// Whether a request is being answered.
+    pub(super) fn in_hand(&self) -> bool {
+        self.change(|hand| hand.requests > 0)
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut Hand) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }

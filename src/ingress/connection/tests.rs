@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::Transport;
 use crate::ingress::problem::body;
@@ -362,4 +363,90 @@ async fn an_http_2_stream_ends_with_its_drain_timeout() {
     served.end().await;
     assert!(soon(waiting).await.unwrap().is_err());
     drop(soon(connection).await);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_half_gets_its_answer() {
+    let served = Served::start(|_| {}).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /waits HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    soon(served.probe.arrived.notified()).await;
+    served.probe.let_go.notify_one();
+    let answer = rest(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    served.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_crosses_the_idle_goaway_is_answered() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let probe = Arc::new(Probe::default());
+    let front = Arc::new(Front {
+        tls: None,
+        connections_max: 8,
+        first_request_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(5),
+        drain_timeout: Duration::from_secs(5),
+        metrics: Connections::default(),
+    });
+    let connection = Arc::new(Connection {
+        api: Arc::clone(&probe),
+        front,
+        activity: Activity::new(),
+        shutdown: CancellationToken::new(),
+    });
+    let task = tokio::spawn(async move { connection.http2(server).await });
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let mut bytes = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
+        bytes.extend_from_slice(payload);
+        bytes
+    };
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    client.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+    client.write_all(&frame(1, 5, 1, &[0x82, 0x87, 0x84, 0x41, 1, b'a'])).await.unwrap();
+    sleep(Duration::from_millis(5500)).await;
+    client
+        .write_all(&frame(1, 5, 3, &[0x82, 0x87, 0x04, 6, b'/', b'w', b'a', b'i', b't', b's', 0x41, 1, b'a']))
+        .await
+        .unwrap();
+    timeout(Duration::from_secs(1), probe.arrived.notified()).await.expect("taken");
+    sleep(Duration::from_secs(3)).await;
+    probe.let_go.notify_one();
+    let mut bytes = vec![];
+    let mut seen = vec![];
+    let mut buffer = [0; 4096];
+    while let Ok(Ok(n)) = timeout(Duration::from_secs(2), client.read(&mut buffer)).await {
+        if n == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&buffer[..n]);
+    }
+    let mut at = 0;
+    while at + 9 <= bytes.len() {
+        let len = usize::from(bytes[at + 1]) * 256 + usize::from(bytes[at + 2]);
+        seen.push((bytes[at + 3], bytes[at + 8]));
+        at += 9 + len;
+    }
+    let ended = task.is_finished();
+    assert!(seen.contains(&(1, 3)), "{seen:?} finished {ended}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_let_go_at_once() {
+    let served = Served::start(|_| {}).await;
+    let mut stream = served.connect().await;
+    stream.write_all(PLAIN).await.unwrap();
+    answer(&mut stream, "read 0").await;
+    stream.shutdown().await.unwrap();
+    let begun = Instant::now();
+    rest(stream).await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    // A body that ends early is refused, not waited for.
+    let mut stream = served.connect().await;
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let text = rest(stream).await;
+    assert!(text.starts_with("HTTP/1.1 400"), "{text:?}");
+    served.end().await;
 }
