@@ -24,6 +24,7 @@ mod judge;
 mod limiter;
 mod metrics;
 mod pool;
+mod run;
 #[cfg(test)]
 mod tests;
 

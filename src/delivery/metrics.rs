@@ -162,3 +162,8 @@ impl Instruments {
         }
     }
 }
+
+/// A count as a gauge takes it.
+pub(super) fn gauge(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

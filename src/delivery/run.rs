@@ -1,0 +1,302 @@
+//! The worker pool of one destination: one loop that takes a delivery only when it may be sent at once.
+//!
+//! A free slot, an open gate and a token come first, the queue last; so a delivery in hand is a delivery on its way,
+//! and a destination that hangs, waits or is closed holds none. The loop owns gate, limiter and concurrency; attempts
+//! run as tasks beside it and report their end.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{self, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Activity;
+use super::attempt::{Prepared, Report};
+use super::concurrency::Concurrency;
+use super::gate::{Admission, Gate, Health, Pass};
+use super::limiter::Limiter;
+use super::metrics::gauge;
+use super::pool::Pool;
+use crate::config::OnAmbiguous;
+use crate::queue::{Delivery, Outcome};
+
+impl Pool {
+    /// Delivers until `shutdown`; then attempts in hand have `drain` to finish, and what is still open is ended and
+    /// handed back.
+    pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken, drain: Duration) {
+        let mut desk = Desk::new(&self);
+        let mut stopping = pin!(shutdown.cancelled());
+        loop {
+            task::consume_budget().await;
+            let orders = self.board.orders();
+            if orders.probe {
+                desk.gate.probe_now(Instant::now());
+            }
+            let (asked, step) = (Instant::now(), if orders.paused { Step::Wait } else { desk.step() });
+            tokio::select! {
+                biased;
+                () = &mut stopping => break,
+                Some(ended) = desk.attempts.join_next_with_id() => self.ended(&mut desk, ended),
+                () = self.board.changed() => self.show(),
+                delivery = self.take(step) => if let Some((pass, delivery)) = delivery {
+                    self.begin(&mut desk, pass, delivery);
+                },
+            }
+            if let Step::Limited(_) = step {
+                self.instruments.limiter_wait.inc_by(asked.elapsed().as_secs_f64());
+            }
+        }
+        self.drain(desk, drain).await;
+    }
+
+    /// Waits as the step says; a delivery when it says so and there is one.
+    async fn take(&self, step: Step) -> Option<(Pass, Delivery)> {
+        match step {
+            Step::Take(pass) => Some((pass, self.queue.next(&self.destination.name).await)),
+            Step::Limited(at) | Step::NotBefore(at) => {
+                sleep_until(at).await;
+                None
+            }
+            Step::Wait => std::future::pending().await,
+        }
+    }
+
+    /// Sends a delivery on its way, or settles it where there is nothing to send: that costs no token, no slot and no
+    /// probe.
+    fn begin(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery) {
+        let prepared = match catch_unwind(AssertUnwindSafe(|| self.prepare(&delivery))) {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(outcome)) => return self.settle_unsent(&delivery, outcome),
+            Err(_panic) => return self.settle_panicked(&delivery, OnAmbiguous::Retry),
+        };
+        if desk.limiter.take(Instant::now()).is_err() {
+            // Cannot be: it was ready, and tokens only grow. Were it so, the delivery would go back.
+            return self.queue.settle(&delivery, Outcome::Retry { due_ms: self.clock.unix_ms(), spent: false }, None);
+        }
+        self.send(desk, pass, delivery, prepared);
+    }
+
+    fn send(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery, prepared: Prepared) {
+        let delivery = Arc::new(delivery);
+        desk.gate.begin(pass);
+        let attempt = Arc::clone(self).attempt(Arc::clone(&delivery), prepared, desk.stop.clone());
+        let id = desk.attempts.spawn(attempt).id();
+        desk.in_hand.insert(id, (pass, delivery));
+        self.show_numbers(desk);
+    }
+
+    /// An attempt has ended: what it says about the destination.
+    fn ended(&self, desk: &mut Desk, ended: Result<(task::Id, Report), JoinError>) {
+        let now = Instant::now();
+        match ended {
+            Ok((id, report)) => {
+                let pass = desk.in_hand.remove(&id).map_or(Pass::Ordinary, |(pass, _)| pass);
+                self.learn(desk, pass, report, now);
+            }
+            Err(error) => {
+                if let Some((pass, delivery)) = desk.in_hand.remove(&error.id()) {
+                    desk.gate.abandon(pass, now);
+                    // It may have been sent.
+                    self.settle_panicked(&delivery, self.destination.on_ambiguous);
+                }
+            }
+        }
+        self.show_numbers(desk);
+    }
+
+    fn learn(&self, desk: &mut Desk, pass: Pass, report: Report, now: Instant) {
+        let Report { health, hold, begun, error } = report;
+        desk.gate.settle(pass, health, now);
+        match health {
+            Health::Well => desk.concurrency.raise(),
+            Health::Failing { overloaded: true } => desk.concurrency.halve(begun, now),
+            Health::Failing { overloaded: false } | Health::Answering | Health::Refusing => {}
+        }
+        if let Some(until) = hold.and_then(|hold| now.checked_add(hold)) {
+            desk.gate.hold(until);
+        }
+        let reason = error.as_deref().unwrap_or_default();
+        if self.board.gate(desk.gate.barred(), reason, self.clock.unix_ms()) {
+            self.show();
+            self.log_state(reason);
+        }
+        if let Some(error) = error {
+            self.board.error(error);
+        }
+    }
+
+    fn show_numbers(&self, desk: &Desk) {
+        self.instruments.in_flight.set(gauge(desk.attempts.len()));
+        self.instruments.concurrency.set(gauge(desk.concurrency.limit()));
+    }
+
+    fn log_state(&self, reason: &str) {
+        let destination = &self.destination.name;
+        match self.board.mark().activity {
+            Activity::Active => tracing::info!(%destination, "destination works again"),
+            Activity::Paused => {}
+            Activity::Open => tracing::warn!(%destination, reason, "destination fails, only probes are sent"),
+            Activity::Suspended => {
+                tracing::error!(%destination, reason, "destination refuses our credential, its work waits")
+            }
+        }
+    }
+
+    async fn drain(&self, mut desk: Desk, drain: Duration) {
+        let finish = async {
+            while let Some(ended) = desk.attempts.join_next_with_id().await {
+                self.ended(&mut desk, ended);
+            }
+        };
+        if timeout(drain, finish).await.is_err() {
+            let (destination, attempts) = (&self.destination.name, desk.attempts.len());
+            tracing::warn!(%destination, attempts, "attempts did not end in time and are cut off");
+            desk.stop.cancel();
+            while let Some(ended) = desk.attempts.join_next_with_id().await {
+                self.ended(&mut desk, ended);
+            }
+        }
+        self.client.close().await;
+    }
+}
+
+/// What one run of the loop owns.
+struct Desk {
+    gate: Gate,
+    limiter: Limiter,
+    concurrency: Concurrency,
+    attempts: JoinSet<Report>,
+    in_hand: HashMap<task::Id, (Pass, Arc<Delivery>)>,
+    /// Cuts off attempts that outlast the drain.
+    stop: CancellationToken,
+}
+
+/// What the loop may do next.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Take a delivery.
+    Take(Pass),
+    /// Only the rate is in the way.
+    Limited(Instant),
+    /// The gate opens then.
+    NotBefore(Instant),
+    /// An attempt must end first, or a person resume.
+    Wait,
+}
+
+impl Desk {
+    fn new(pool: &Pool) -> Desk {
+        let limits = &pool.destination.limits;
+        let desk = Desk {
+            gate: Gate::default(),
+            limiter: Limiter::new(limits.rate, Instant::now()),
+            concurrency: Concurrency::new(limits.concurrency),
+            attempts: JoinSet::new(),
+            in_hand: HashMap::new(),
+            stop: CancellationToken::new(),
+        };
+        pool.show_numbers(&desk);
+        desk
+    }
+
+    fn step(&mut self) -> Step {
+        let now = Instant::now();
+        if self.attempts.len() >= self.concurrency.limit() {
+            return Step::Wait;
+        }
+        match self.gate.admit(now) {
+            Admission::Probing => Step::Wait,
+            Admission::NotBefore(at) => Step::NotBefore(at),
+            Admission::Go(pass) => match self.limiter.ready(now) {
+                Ok(()) => Step::Take(pass),
+                Err(at) => Step::Limited(at),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Bench, destination};
+    use super::*;
+    use crate::conversion::ConversionId;
+    use crate::queue::{DeadKind, State};
+
+    #[tokio::test]
+    async fn a_panic_ends_one_delivery_which_returns_to_the_queue() {
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "on_ambiguous = 'retry'")]);
+        let (pool, id) = panic_while_sending(&bench).await;
+        let name = &pool.destination.name;
+        let again = bench.queue.next(name).await;
+        assert_eq!((again.meta().id, again.attempt()), (id, 2));
+        assert_eq!((pool.instruments.panics.get(), pool.instruments.in_flight.get()), (1, 0));
+        drop(again);
+        bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_sending_is_no_second_sale_where_nothing_deduplicates() {
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "on_ambiguous = 'dead_letter'")]);
+        let (pool, id) = panic_while_sending(&bench).await;
+        let status = bench.queue.status(id).await.unwrap().unwrap();
+        let (name, delivery) = status.destinations.first().unwrap();
+        assert_eq!((name, delivery.state), (&pool.destination.name, State::Dead(DeadKind::Unknown)));
+        bench.stop().await;
+    }
+
+    /// An attempt that panics: there is no such operation.
+    async fn panic_while_sending(bench: &Bench) -> (&Arc<Pool>, ConversionId) {
+        let id = bench.accept().await;
+        let pool = bench.pools.0.pools.first().unwrap();
+        let mut desk = Desk::new(pool);
+        let delivery = bench.queue.next(&pool.destination.name).await;
+        let mut prepared = pool.prepare(&delivery).unwrap();
+        prepared.operation = usize::MAX;
+        pool.send(&mut desk, Pass::Ordinary, delivery, prepared);
+        let ended = desk.attempts.join_next_with_id().await.unwrap();
+        assert!(ended.is_err());
+        pool.ended(&mut desk, ended);
+        (pool, id)
+    }
+
+    #[tokio::test]
+    async fn one_probe_at_a_time() {
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
+        bench.accept().await;
+        let pool = bench.pools.0.pools.first().unwrap();
+        let mut desk = Desk::new(pool);
+        desk.gate.settle(Pass::Ordinary, Health::Refusing, Instant::now());
+        assert!(matches!(desk.step(), Step::NotBefore(_)));
+        desk.gate.probe_now(Instant::now());
+        let Step::Take(pass) = desk.step() else { panic!("a probe is due") };
+        let delivery = bench.queue.next(&pool.destination.name).await;
+        pool.begin(&mut desk, pass, delivery);
+        assert_eq!(desk.attempts.len(), 1);
+        assert!(matches!(desk.step(), Step::Wait), "the probe is under way");
+        let ended = desk.attempts.join_next_with_id().await.unwrap();
+        pool.ended(&mut desk, ended);
+        assert!(matches!(desk.step(), Step::NotBefore(_)), "it failed: not before the next one's time");
+        bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_overloaded_destination_gets_fewer_attempts_at_once() {
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
+        let pool = bench.pools.0.pools.first().unwrap();
+        let mut desk = Desk::new(pool);
+        let report = |health| Report { health, hold: None, begun: Instant::now(), error: None };
+        let mut learn = |health| {
+            pool.learn(&mut desk, Pass::Ordinary, report(health), Instant::now());
+            pool.show_numbers(&desk);
+            pool.instruments.concurrency.get()
+        };
+        assert_eq!(learn(Health::Failing { overloaded: false }), 4);
+        assert_eq!(learn(Health::Failing { overloaded: true }), 2);
+        assert_eq!([learn(Health::Well), learn(Health::Well)], [2, 3]);
+        bench.stop().await;
+    }
+}
