@@ -1,6 +1,7 @@
 //! Strict reading of a table: each value by its key and type; what is left over is unknown. Every fault is collected, so
 //! one reading finds them all.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -156,7 +157,10 @@ impl<'t> Keys<'t> {
     }
 
     /// Whatever was not asked for is unknown.
-    pub(super) fn finish(self, what: &str, faults: &mut Faults) {
+    pub(super) fn finish(mut self, what: &str, faults: &mut Faults) {
+        // A key may have been asked for more than once.
+        let mut seen = BTreeSet::new();
+        self.known.retain(|key| seen.insert(*key));
         for entry in &self.table.entries {
             let key = entry.key.value.as_str();
             if !self.known.contains(&key) {

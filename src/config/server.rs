@@ -194,7 +194,8 @@ const DEDUP_WINDOW: Duration = Duration::from_secs(72 * 3600);
 const HISTORY_KEEP: Duration = Duration::from_secs(7 * 86_400);
 
 const SERVER_HELP: &str = "for a trial: `listen = \"127.0.0.1:8443\"` and `tls = { self_signed = true }`";
-const TLS_HELP: &str = "`tls = { cert = \"tls.crt\", key = \"tls.key\" }`, or `{ self_signed = true }` for a trial";
+const TLS_HELP: &str = "`tls = { cert = \"tls.crt\", key = \"tls.key\" }`, or `{ self_signed = true }` for a trial; \
+                        without TLS, on loopback or behind a proxy: `plaintext = true`";
 const PLAINTEXT_HELP: &str =
     "use `tls`, listen on 127.0.0.1, or set `behind_proxy = true` where a proxy in front ends TLS";
 const QUEUE_HELP: &str = "`path = \"/var/lib/capi-relay\"`: a folder on a disk that survives a restart";
