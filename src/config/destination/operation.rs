@@ -28,6 +28,7 @@ pub(super) struct Written<'t> {
 pub(super) struct WrittenJudge {
     pub(super) duplicate_when: Option<Text>,
     pub(super) delivered_when: Option<Text>,
+    pub(super) ambiguous_when: Option<Text>,
     pub(super) retry_when: Option<Text>,
     pub(super) wait_header: Option<WaitHeader>,
     pub(super) capture: Vec<(Text, Text)>,
@@ -55,6 +56,7 @@ impl<'t> Written<'t> {
             judge: WrittenJudge {
                 duplicate_when: keys.text("duplicate_when", faults),
                 delivered_when: keys.text("delivered_when", faults),
+                ambiguous_when: keys.text("ambiguous_when", faults),
                 retry_when: keys.text("retry_when", faults),
                 wait_header: keys.entry("wait_header").and_then(|entry| wait_header(entry, faults)),
                 capture: pairs(keys, "capture", faults),
