@@ -161,7 +161,9 @@ pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Healt
         (Judgement::Retry | Judgement::Unknown, Transmission::NotSent(failure) | Transmission::Unanswered(failure)) => {
             Health::Failing { overloaded: failure.timed_out }
         }
-        (Judgement::Unknown, Transmission::Answered { body: Body::Broken, .. }) => Health::Failing { overloaded: false },
+        (Judgement::Unknown, Transmission::Answered { body: Body::Broken, .. }) => {
+            Health::Failing { overloaded: false }
+        }
         (Judgement::Retry | Judgement::Unknown, Transmission::Answered { answer, .. }) => match answer.status() {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Health::Failing { overloaded: true },
             status if asks_for_repeat(status) => Health::Failing { overloaded: false },
