@@ -201,6 +201,8 @@ pub struct Judge {
     pub duplicate_when: Option<AnswerCondition>,
     /// Default: any 2xx.
     pub delivered_when: Option<AnswerCondition>,
+    /// It leaves open whether the platform took it.
+    pub ambiguous_when: Option<AnswerCondition>,
     /// Beside the built-in ones.
     pub retry_when: Option<AnswerCondition>,
     /// Beside `Retry-After`.

@@ -10,7 +10,7 @@ use capi_relay::sandbox::{Accounts, Platform, Sandbox};
 use http::{Method, StatusCode};
 
 use crate::support::process::Process;
-use crate::support::{Http, conversion, eventually, routes};
+use crate::support::{Http, conversion, eventually, handle, routes};
 
 /// Rounds of start, load, SIGKILL.
 const ROUNDS: usize = 20;
@@ -48,7 +48,7 @@ async fn every_conversion_answered_202_arrives_after_sigkill() {
     for platform in Platform::ALL {
         eventually(&format!("{} conversions at {}", acknowledged.len(), platform.name()), async || {
             let arrived = sandbox.arrivals(platform);
-            acknowledged.iter().all(|order| arrived.contains_key(order)).then_some(())
+            acknowledged.iter().all(|order| arrived.contains_key(&handle(platform, order))).then_some(())
         })
         .await;
         let arrived = sandbox.arrivals(platform);

@@ -8,7 +8,7 @@ use capi_relay::sandbox::{Accounts, Behaviour, Platform, Sandbox};
 use http::StatusCode;
 
 use crate::support::process::Process;
-use crate::support::{Http, conversion, eventually, routes};
+use crate::support::{Http, conversion, eventually, handle, routes};
 
 /// A small file system of its own, gone with the test.
 struct SmallDisk<'a>(&'a Path);
@@ -86,7 +86,7 @@ async fn a_full_disk_answers_503_keeps_what_was_accepted_and_recovers() {
     for platform in Platform::ALL {
         eventually(&format!("{} conversions at {}", accepted.len(), platform.name()), async || {
             let arrived = sandbox.arrivals(platform);
-            accepted.iter().all(|order| arrived.contains_key(order)).then_some(())
+            accepted.iter().all(|order| arrived.contains_key(&handle(platform, order))).then_some(())
         })
         .await;
     }
@@ -140,7 +140,7 @@ async fn a_failed_sync_acknowledges_nothing_more_and_ends_the_process() {
     for platform in Platform::ALL {
         eventually(&format!("{} conversions at {}", accepted.len(), platform.name()), async || {
             let arrived = sandbox.arrivals(platform);
-            accepted.iter().all(|order| arrived.contains_key(order)).then_some(())
+            accepted.iter().all(|order| arrived.contains_key(&handle(platform, order))).then_some(())
         })
         .await;
     }

@@ -1,5 +1,7 @@
 //! The built-in destinations: what each sends of a conversion. People read the snapshots beside the vendors' documents.
 
+mod odd;
+
 use capi_relay::config::{Config, Decision, Source, presets};
 use capi_relay::conversion::{Conversion, ConversionId, Meta};
 use capi_relay::mapping::{Answer, Request, Scope, Secrets};
@@ -105,18 +107,14 @@ async fn post(request: &Request) -> std::io::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn what_presets_send_breaks_no_rule_of_the_vendors_documents() {
+/// The sandbox, and every preset pointed at it; `more` beside that.
+async fn at_sandbox(more: &[(&str, &str, &str)]) -> (Sandbox, Config) {
     let accounts = Accounts::default();
     let sandbox = Sandbox::start(accounts.clone(), 0).await.unwrap();
-    let address = |name: &str| {
-        let platform = Platform::ALL.into_iter().find(|platform| name.starts_with(platform.name())).unwrap();
-        sandbox.address(platform)
-    };
     let set = |name: &str, key: &str, value: &str| (format!("destination.{name}.{key}"), value.to_owned());
     let mut sets: Vec<(String, String)> =
         ["thrad", "impact", "impact-json", "scaleo", "trackdesk", "trackdesk-get", "dsp"]
-            .map(|name| set(name, "origin", &format!("http://{}", address(name))))
+            .map(|name| set(name, "origin", &format!("http://{}", sandbox.address(platform(name)))))
             .into();
     sets.push(set("thrad", "secrets.api_key", &accounts.thrad_api_key));
     for impact in ["impact", "impact-json"] {
@@ -126,7 +124,19 @@ async fn what_presets_send_breaks_no_rule_of_the_vendors_documents() {
     sets.push(set("scaleo", "secrets.api_key", &accounts.scaleo_api_key));
     sets.push(set("trackdesk-get", "secrets.api_key", &accounts.trackdesk_api_key));
     sets.push(set("dsp", "secrets.token", &accounts.dsp_token));
+    sets.extend(more.iter().map(|(name, key, value)| set(name, key, value)));
     let config = config(&sets).unwrap_or_else(|report| panic!("{report}"));
+    (sandbox, config)
+}
+
+/// The stand-in that a destination of the tests talks to.
+fn platform(destination: &str) -> Platform {
+    Platform::ALL.into_iter().find(|platform| destination.starts_with(platform.name())).unwrap()
+}
+
+#[tokio::test]
+async fn what_presets_send_breaks_no_rule_of_the_vendors_documents() {
+    let (sandbox, config) = at_sandbox(&[]).await;
     for conversion in [FULL, ORDER_LEVEL] {
         let conversion = Conversion::parse(conversion.as_bytes(), "generated").unwrap();
         let meta = Meta::new(ConversionId::new(0, [0; 10]), "acme".into(), None, &conversion);

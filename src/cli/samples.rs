@@ -21,7 +21,14 @@ pub(super) const SAMPLES: [Sample; 5] = [
         name: "lead",
         body: include_str!("samples/lead.json"),
         answer: "accepted",
-        states: everywhere("delivered"),
+        // Three of them take one event type each, and it is the purchase.
+        states: [
+            ("thrad", "delivered"),
+            ("impact", "skipped"),
+            ("scaleo", "skipped"),
+            ("trackdesk", "skipped"),
+            ("dsp", "delivered"),
+        ],
     },
     Sample {
         name: "purchase without click ids",

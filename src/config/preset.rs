@@ -127,6 +127,7 @@ fn take_away(base: &mut Table, over: &mut Table, preset: &str, faults: &mut Faul
         }
         !removed
     });
+    let mut gone = Vec::new();
     for key in LINES {
         let Some(over) = over.table_mut(key) else { continue };
         let mut none = Table { entries: Vec::new() };
@@ -145,8 +146,32 @@ fn take_away(base: &mut Table, over: &mut Table, preset: &str, faults: &mut Faul
                     did_you_mean(&entry.key.value, names()).unwrap_or_else(|| format!("it has {}", listed(names())));
                 faults.with_help(entry.key.span.clone(), message, help);
             }
+            if matches!(key, "map" | "query") {
+                gone.push(entry.key.value.clone());
+            }
             false
         });
+    }
+    for target in &gone {
+        base.forget(target);
+    }
+}
+
+impl Table {
+    /// Takes an output field out of the preset's rules: what is not sent can neither be required nor be in the way.
+    fn forget(&mut self, target: &str) {
+        for key in ["require_any", "exactly_one"] {
+            let rule = self.entries.iter_mut().find(|entry| entry.key.value == key);
+            if let Some(Value::List(groups)) = rule.map(|entry| &mut entry.node.value) {
+                groups.retain_mut(|group| !group.loses_its_last(target));
+            }
+        }
+        for key in ["required_with", "omit_with", "max_length"] {
+            if let Some(rules) = self.table_mut(key) {
+                rules.remove(target);
+                rules.entries.retain_mut(|entry| !entry.node.loses_its_last(target));
+            }
+        }
     }
 }
 
@@ -161,6 +186,15 @@ fn respell(base: &Table, over: &mut Table) {
 }
 
 impl Node {
+    /// Takes a name out of a list of names; whether none is left of it.
+    fn loses_its_last(&mut self, name: &str) -> bool {
+        let Value::List(names) = &mut self.value else { return false };
+        let named = |node: &Node| matches!(&node.value, Value::Text { text, .. } if text.value == name);
+        let before = names.len();
+        names.retain(|node| !named(node));
+        names.is_empty() && before > 0
+    }
+
     fn is_empty_text(&self) -> bool {
         matches!(&self.value, Value::Text { text, .. } if text.value.is_empty())
     }

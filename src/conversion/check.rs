@@ -27,12 +27,14 @@ pub(super) fn check(kind: Kind, found: Found<'_>) -> Result<Value, Cow<'static, 
         Kind::Timestamp => Ok(Value::Timestamp(Timestamp::parse(&text).map_err(|error| error.to_string())?)),
         Kind::Date => Ok(Value::Date(Date::parse(&text).map_err(|error| error.to_string())?)),
         Kind::Text { .. }
+        | Kind::Lines { .. }
         | Kind::Enum(_)
         | Kind::Currency
         | Kind::Country
         | Kind::Email
         | Kind::Ip
         | Kind::Url
+        | Kind::Uuid
         | Kind::Digest { .. }
         | Kind::TextMap
         | Kind::Int
@@ -55,16 +57,30 @@ fn plain(text: &str, chars_max: usize) -> Result<(), Cow<'static, str>> {
     if text.len() > chars_max && text.chars().count() > chars_max {
         return Err(format!("must have at most {chars_max} characters").into());
     }
-    let control = text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == 0x7f));
-    if control || (!text.is_ascii() && text.contains(char::is_control)) {
+    if has_controls(text) {
         return Err("must have no control characters, line breaks among them".into());
     }
     Ok(())
 }
 
+/// Plain text, perhaps of several lines.
+fn lines(text: &str, chars_max: usize) -> Result<(), Cow<'static, str>> {
+    if !text.contains('\n') {
+        return plain(text, chars_max);
+    }
+    // A break is one character, as the blank is that stands for it here.
+    plain(&text.replace('\n', " "), chars_max)
+}
+
+fn has_controls(text: &str) -> bool {
+    let control = text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == 0x7f));
+    control || (!text.is_ascii() && text.contains(char::is_control))
+}
+
 fn check_text(kind: Kind, text: &str) -> Result<(), Cow<'static, str>> {
     let right = match kind {
         Kind::Text { chars_max } => return plain(text, chars_max),
+        Kind::Lines { chars_max } => return lines(text, chars_max),
         Kind::Enum(words) => words.contains(&text),
         Kind::Currency => is_currency(text),
         Kind::Country => is_country(text),
@@ -74,6 +90,7 @@ fn check_text(kind: Kind, text: &str) -> Result<(), Cow<'static, str>> {
             plain(text, URL_CHARS_MAX)?;
             is_url(text)
         }
+        Kind::Uuid => text.len() == UUID_CHARS && uuid::Uuid::try_parse(text).is_ok(),
         Kind::Digest { chars } => {
             text.len() == chars && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         }
@@ -91,7 +108,7 @@ fn int(number: &str) -> Result<i64, Cow<'static, str>> {
 /// What a field of this kind must be.
 fn wanted(kind: Kind) -> String {
     match kind {
-        Kind::Text { .. } => "must be a string".to_owned(),
+        Kind::Text { .. } | Kind::Lines { .. } => "must be a string".to_owned(),
         Kind::Money => "must be an amount such as 99.90, as a number or a string".to_owned(),
         Kind::Int => format!("must be a whole number from 0 to {INT_MAX}, written in digits, not as a string"),
         Kind::Bool => "must be true or false".to_owned(),
@@ -103,6 +120,7 @@ fn wanted(kind: Kind) -> String {
         Kind::Email => "must be an e-mail address, such as jane@example.com".to_owned(),
         Kind::Ip => "must be an IPv4 or IPv6 address".to_owned(),
         Kind::Url => "must be an absolute http or https URL".to_owned(),
+        Kind::Uuid => "must be a UUID, such as 85b04ded-09dd-4015-ad30-581e45452dd9".to_owned(),
         Kind::Digest { chars } => format!("must be a digest of {chars} lower-case hex digits"),
         Kind::TextMap => "must be an object".to_owned(),
         Kind::Json => "must be a JSON value".to_owned(),
@@ -115,7 +133,7 @@ fn is_currency(text: &str) -> bool {
 
 /// The addresses that mail is sent to in practice: a dot-atom (RFC 5322, and RFC 6531 beyond ASCII) before the `@`, a
 /// domain of two labels or more after it. No quoted local parts, no address literals.
-fn is_email(text: &str) -> bool {
+pub(super) fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let atom = |atom: &str| {
         !atom.is_empty()
@@ -136,6 +154,8 @@ fn is_email(text: &str) -> bool {
         && domain.split('.').all(label)
 }
 
+/// Digits and hyphens, without the braces and the `urn:` that some write around them.
+const UUID_CHARS: usize = 36;
 /// The printable characters of an atom beside letters and digits (RFC 5322, section 3.2.3).
 const ATEXT: &str = "!#$%&'*+-/=?^_`{|}~";
 

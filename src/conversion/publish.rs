@@ -91,6 +91,7 @@ fn closed(properties: Map<String, Value>, rows: &[Row]) -> Value {
 fn schema_of(field: &Field) -> Value {
     let mut schema = match field.kind {
         Kind::Text { chars_max } => json!({ "$ref": "#/$defs/text", "maxLength": chars_max }),
+        Kind::Lines { chars_max } => json!({ "$ref": "#/$defs/lines", "maxLength": chars_max }),
         Kind::Money => json!({ "$ref": "#/$defs/money" }),
         Kind::Int => json!({ "type": "integer", "minimum": 0, "maximum": INT_MAX }),
         Kind::Bool => json!({ "type": "boolean" }),
@@ -102,6 +103,7 @@ fn schema_of(field: &Field) -> Value {
         Kind::Email => json!({ "type": "string", "format": "idn-email", "minLength": 3, "maxLength": EMAIL_CHARS_MAX }),
         Kind::Ip => json!({ "type": "string", "anyOf": [{ "format": "ipv4" }, { "format": "ipv6" }] }),
         Kind::Url => json!({ "$ref": "#/$defs/url" }),
+        Kind::Uuid => json!({ "type": "string", "format": "uuid", "pattern": UUID_PATTERN }),
         Kind::Digest { chars } => json!({ "type": "string", "pattern": format!("^[0-9a-f]{{{chars}}}$") }),
         Kind::TextMap => json!({ "$ref": "#/$defs/map" }),
         Kind::Json => json!({ "type": ["object", "array", "string", "number", "boolean"] }),
@@ -118,6 +120,11 @@ fn definitions() -> Value {
             "type": "string",
             "minLength": 1,
             "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        },
+        "lines": {
+            "type": "string",
+            "minLength": 1,
+            "pattern": "^[^\\u0000-\\u0009\\u000b-\\u001f\\u007f-\\u009f]*$",
         },
         "money": {
             "description": "Exact decimal of at most 28 significant digits, without exponent, kept as it is written.",
@@ -193,10 +200,13 @@ fn rules(top: &[Row], items: &[Row]) -> Value {
     ])
 }
 
+const UUID_PATTERN: &str = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$";
+
 /// What a kind is called in the README.
 fn words(kind: Kind) -> String {
     match kind {
         Kind::Text { chars_max } => format!("text ≤ {chars_max}"),
+        Kind::Lines { chars_max } => format!("text ≤ {chars_max}, in lines"),
         Kind::Money => "money".to_owned(),
         Kind::Int => "whole number".to_owned(),
         Kind::Bool => "bool".to_owned(),
@@ -208,6 +218,7 @@ fn words(kind: Kind) -> String {
         Kind::Email => "e-mail address".to_owned(),
         Kind::Ip => "IP address".to_owned(),
         Kind::Url => "http(s) URL".to_owned(),
+        Kind::Uuid => "UUID".to_owned(),
         Kind::Digest { chars } => format!("{chars} hex digits"),
         Kind::TextMap => format!("text ≤ {MAP_TEXT_CHARS_MAX} each"),
         Kind::Json => "any JSON".to_owned(),

@@ -1,5 +1,6 @@
 //! The rules across fields. They speak only when the fields that they rest on were right themselves.
 
+use super::check::is_email;
 use super::problem::{Path, Problems};
 use super::schema::{ITEM_PREFIX, ROWS_TOP, SCHEMA, place};
 use super::values::Values;
@@ -14,6 +15,8 @@ pub(super) const CURRENCY: usize = place("currency");
 pub(super) const TEST: usize = place("test");
 pub(super) const ORDER_ID: usize = place("order_id");
 pub(super) const TRACKING: usize = place("consent.tracking");
+const CUSTOMER_ID: usize = place("customer.id");
+const PROFILE_ID: usize = place("customer.profile_id");
 pub(super) const CUSTOM: usize = place("custom");
 pub(super) const ITEM_CUSTOM: usize = place("items[].custom") - ROWS_TOP;
 
@@ -43,6 +46,13 @@ pub(super) fn check(values: &Values<ROWS_TOP>, items: &[Item], problems: &mut Pr
     if later && !values.named(ORDER_ID) && !values.named(EVENT_ID) {
         let detail = "is required in a refund or adjustment, to name the earlier conversion (event_id will do as well)";
         problems.push(&Path::ROOT.member("order_id"), detail);
+    }
+    // They go to platforms as they are, and no platform may get an address that way.
+    for (place, name) in [(CUSTOMER_ID, "id"), (PROFILE_ID, "profile_id")] {
+        if matches!(values.at(place), Some(Value::Text(id)) if is_email(id.trim())) {
+            let detail = "must not be an e-mail address: that is `customer.email`, and is hashed where it must be";
+            problems.push(&Path::ROOT.member("customer").member(name), detail);
+        }
     }
     if kind == Some(EventKind::Adjustment) && !values.named(VALUE) {
         problems.push(&Path::ROOT.member("value"), "is required in an adjustment: the new absolute total");

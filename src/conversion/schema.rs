@@ -3,7 +3,10 @@
 //! Parsing, validation, the mapping type-checker, `capi-relay schema` and the README's field list are all made from
 //! [`SCHEMA`]. A new canonical field is one row here and nothing else.
 
-use Kind::{Bool, Country, Currency, Date, Digest, Email, Enum, Int, Ip, Json, Money, Text, TextMap, Timestamp, Url};
+use Kind::{
+    Bool, Country, Currency, Date, Digest, Email, Enum, Int, Ip, Json, Lines, Money, Text, TextMap, Timestamp, Url,
+    Uuid,
+};
 use Privacy::{Personal, Pseudonymous, Public};
 
 /// One row of the schema table.
@@ -29,6 +32,11 @@ pub enum Kind {
         /// Most characters (not bytes).
         chars_max: usize,
     },
+    /// The same with line breaks (`\n`) in it.
+    Lines {
+        /// Most characters (not bytes).
+        chars_max: usize,
+    },
     /// Exact decimal, as a JSON number or a string.
     Money,
     /// Whole number from 0 to 9,007,199,254,740,991 (2⁵³ − 1).
@@ -51,6 +59,8 @@ pub enum Kind {
     Ip,
     /// Absolute `http` or `https` URL.
     Url,
+    /// UUID of 36 characters, in either case.
+    Uuid,
     /// Lower-case hex digest of so many characters.
     Digest {
         /// 64 for SHA-256, 40 for SHA-1.
@@ -100,7 +110,9 @@ impl Kind {
     /// The type that an expression over such a field has.
     pub const fn ty(self) -> Type {
         match self {
-            Text { .. } | Enum(_) | Currency | Country | Email | Ip | Url | Digest { .. } => Type::Text,
+            Text { .. } | Lines { .. } | Enum(_) | Currency | Country | Email | Ip | Url | Uuid | Digest { .. } => {
+                Type::Text
+            }
             Money => Type::Money,
             Int => Type::Int,
             Bool => Type::Bool,
@@ -142,7 +154,7 @@ pub static SCHEMA: &[Field] = &[
     row("kind", Enum(&["conversion", "refund", "adjustment"]), Public, "What it is; default `conversion`. A refund or adjustment names an earlier conversion by `order_id` (or `event_id`)."),
     row("event_type", Text { chars_max: 64 }, Public, "What happened; default `purchase_completed`. Others: `lead_created`, `trial_started`, `subscription_created`, `page_view`, `signup`, any."),
     Field { required: true, ..row("time", Timestamp, Public, "When it happened.") },
-    row("value", Money, Public, "What the conversion is worth; in an adjustment the new absolute total."),
+    row("value", Money, Public, "What the merchant values it at, and each destination is to be paid on; in an adjustment the new absolute total."),
     row("currency", Currency, Public, "Currency of every amount in the conversion; required when there is one."),
     row("reason", Text { chars_max: 64 }, Public, "Why it is refunded or adjusted."),
     row("test", Bool, Public, "A test conversion is sent with the destination's own test switch, and skipped where it has none; default false."),
@@ -158,8 +170,8 @@ pub static SCHEMA: &[Field] = &[
     row("attribution.called_number", Text { chars_max: 64 }, Public, "Number that was called in call tracking."),
     row("attribution.tag_id", Text { chars_max: 128 }, Public, "Tag that saw the click, where a partner key has several."),
     row("customer.id", Text { chars_max: 256 }, Pseudonymous, "The merchant's id of the customer; never an e-mail address."),
-    row("customer.profile_id", Text { chars_max: 256 }, Pseudonymous, "Id of the visitor, signed in or not."),
-    row("customer.guid", Text { chars_max: 64 }, Pseudonymous, "UUID of the visitor at the ad platform."),
+    row("customer.profile_id", Text { chars_max: 256 }, Pseudonymous, "Id of the visitor, signed in or not; never an e-mail address."),
+    row("customer.guid", Uuid, Pseudonymous, "UUID of the visitor at the ad platform."),
     row("customer.email", Email, Personal, "E-mail address in plain text; hashed where a destination wants a hash."),
     row("customer.email_sha256", Digest { chars: 64 }, Pseudonymous, "SHA-256 of the trimmed, lower-cased e-mail address."),
     row("customer.email_sha1", Digest { chars: 40 }, Pseudonymous, "SHA-1 of the trimmed, lower-cased e-mail address."),
@@ -169,7 +181,7 @@ pub static SCHEMA: &[Field] = &[
     row("customer.last_name", Text { chars_max: 128 }, Personal, "Family name."),
     row("customer.gender", Text { chars_max: 32 }, Personal, "Gender, in the merchant's words."),
     row("customer.birthday", Date, Personal, "Date of birth."),
-    row("customer.address", Text { chars_max: 512 }, Personal, "Street and number."),
+    row("customer.address", Lines { chars_max: 512 }, Personal, "Street and number."),
     row("customer.city", Text { chars_max: 128 }, Personal, "City."),
     row("customer.region", Text { chars_max: 128 }, Personal, "State, province or region."),
     row("customer.postcode", Text { chars_max: 32 }, Personal, "Postal code."),
@@ -215,8 +227,8 @@ pub static SCHEMA: &[Field] = &[
     row("consent.tcf", Text { chars_max: 4096 }, Public, "IAB TCF consent string."),
     row("consent.gpp", Text { chars_max: 4096 }, Public, "IAB GPP string."),
     row("consent.us_privacy", Text { chars_max: 16 }, Public, "IAB US privacy string."),
-    row("notes.public", Text { chars_max: 2048 }, Personal, "Note that partners may read."),
-    row("notes.private", Text { chars_max: 2048 }, Personal, "Note that partners may not read."),
+    row("notes.public", Lines { chars_max: 2048 }, Personal, "Note that partners may read."),
+    row("notes.private", Lines { chars_max: 2048 }, Personal, "Note that partners may not read."),
     row("custom", Json, Personal, "Anything else; reachable as `custom.a.b`."),
     row("items[].sku", Text { chars_max: 256 }, Public, "Stock-keeping unit."),
     row("items[].name", Text { chars_max: 512 }, Public, "Name of the product."),

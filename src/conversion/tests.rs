@@ -31,6 +31,7 @@ fn problems(body: impl AsRef<[u8]>) -> Vec<String> {
 fn example(kind: Kind) -> serde_json::Value {
     match kind {
         Kind::Text { .. } => json!("text"),
+        Kind::Lines { .. } => json!("text"),
         Kind::Money => json!("99.90"),
         Kind::Int => json!(3),
         Kind::Bool => json!(true),
@@ -42,6 +43,7 @@ fn example(kind: Kind) -> serde_json::Value {
         Kind::Email => json!("jane@example.com"),
         Kind::Ip => json!("203.0.113.9"),
         Kind::Url => json!("https://shop.example.com/thanks"),
+        Kind::Uuid => json!("85b04ded-09dd-4015-ad30-581e45452dd9"),
         Kind::Digest { chars } => json!("0a".repeat(chars / 2)),
         Kind::TextMap => json!({ "thrad": "clk_1" }),
         Kind::Json => json!({ "a": { "b": 1 } }),
@@ -216,6 +218,14 @@ fn rules_across_fields() {
     fn check(members: &str, expected: &[&str]) {
         assert_eq!(problems(format!(r#"{{"time":"2026-05-26T12:34:56Z",{members}}}"#)), expected);
     }
+    const ADDRESS: &str = "must not be an e-mail address: that is `customer.email`, and is hashed where it must be";
+    let both = format!("/customer/profile_id: {ADDRESS}");
+    let id = format!("/customer/id: {ADDRESS}");
+    check(r#""customer":{"id":"jane@example.com","profile_id":" j@example.com "}"#, &[&id, &both]);
+    check(
+        r#""customer":{"id":"@jane","profile_id":"jane@home"},"value":-1,"currency":"EUR""#,
+        &["/value: must not be negative: only a refund may be"],
+    );
     const CURRENCY: &str = "/currency: is required, because there is an amount at";
     const NAMED: &str =
         "/order_id: is required in a refund or adjustment, to name the earlier conversion (event_id will do as well)";

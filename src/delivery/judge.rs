@@ -1,9 +1,10 @@
 //! What an answer means: one pure function, [`judge`], and what it says about the destination's health.
 //!
-//! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `retry_when` and the statuses that ask
-//! for a repeat, those that refuse our credential, and everything else is rejected. A predicate over what is not there
-//! is false. Where a body broke off, a predicate that reads it is undecided: a 2xx is then *unknown*, and so is a
-//! refusal that the missing part might have turned into a success.
+//! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `ambiguous_when`, `retry_when` and the
+//! statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate over
+//! what is not there is false. Where a body broke off, a predicate that reads it is undecided: a 2xx is then *unknown*,
+//! and so is a refusal that the missing part might have turned into a success, and any answer that it might have made
+//! ambiguous.
 
 use http::StatusCode;
 
@@ -106,6 +107,7 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     };
     let duplicate = judge.duplicate_when.as_ref().map_or(Reply::No, ask);
     let delivered = judge.delivered_when.as_ref().map_or(Reply::from(answer.status().is_success()), ask);
+    let ambiguous = judge.ambiguous_when.as_ref().map_or(Reply::No, ask);
     let retry = judge.retry_when.as_ref().map_or(Reply::No, ask);
     if duplicate == Reply::Yes {
         return Judgement::Duplicate;
@@ -113,7 +115,8 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     if delivered == Reply::Yes {
         return Judgement::Delivered;
     }
-    if answer.status().is_success() && delivered == Reply::Undecided {
+    // Undecided counts too: a repeat of what was taken may be a second sale.
+    if ambiguous != Reply::No || (answer.status().is_success() && delivered == Reply::Undecided) {
         return Judgement::Unknown;
     }
     if retry == Reply::Yes || asks_for_repeat(answer.status()) {
@@ -150,8 +153,8 @@ fn refuses_credential(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
 }
 
-/// What a judged transmission says about the destination as a whole. A retry that only `retry_when` asked for is the
-/// conversion's, not the destination's: a click that is not there yet closes no door.
+/// What a judged transmission says about the destination as a whole. What only `retry_when` or
+/// `ambiguous_when` asked for is the conversion's, not the destination's: a click that is not there yet closes no door.
 pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Health {
     match (judgement, transmission) {
         (Judgement::Delivered | Judgement::Duplicate, _) => Health::Well,
@@ -160,8 +163,10 @@ pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Healt
         (Judgement::Retry | Judgement::Unknown, Transmission::NotSent(failure) | Transmission::Unanswered(failure)) => {
             Health::Failing { overloaded: failure.timed_out }
         }
-        (Judgement::Unknown, Transmission::Answered { .. }) => Health::Failing { overloaded: false },
-        (Judgement::Retry, Transmission::Answered { answer, .. }) => match answer.status() {
+        (Judgement::Unknown, Transmission::Answered { body: Body::Broken, .. }) => {
+            Health::Failing { overloaded: false }
+        }
+        (Judgement::Retry | Judgement::Unknown, Transmission::Answered { answer, .. }) => match answer.status() {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Health::Failing { overloaded: true },
             status if asks_for_repeat(status) => Health::Failing { overloaded: false },
             _ => Health::Answering,

@@ -45,6 +45,8 @@ pub(super) enum Op {
     /// For true and for false.
     Spell(Box<[Val<'static>; 2]>),
     Decimal(u32),
+    /// At most so many decimals.
+    DecimalMax(u32),
     MinorUnits,
     Micros,
     Negate,
@@ -137,6 +139,7 @@ impl Op {
             Op::Number => number(input),
             Op::Spell(words) => spell(&input, words),
             Op::Decimal(scale) => same_kind(&input, amount(&input)?.with_scale(*scale)),
+            Op::DecimalMax(scale) => decimal_max(input, *scale),
             Op::MinorUnits => minor_units(&input, currency),
             Op::Micros => match amount(&input)?.micros() {
                 Some(micros) => Ok(Some(Val::Number(Cow::Owned(micros)))),
@@ -312,6 +315,12 @@ fn same_kind<'a>(input: &Val<'a>, result: Option<Money>) -> Evaluated<'a> {
     let Some(result) = result else { return Err(EvalError::new("the result has more than 28 digits")) };
     let money = matches!(input, Val::Money(_));
     Ok(Some(if money { Val::Money(result) } else { Val::Number(Cow::Owned(result.to_string())) }))
+}
+
+/// As it is where it has no more decimals than that.
+fn decimal_max(input: Val<'_>, scale: u32) -> Evaluated<'_> {
+    let amount = amount(&input)?;
+    if amount.decimal().scale() <= scale { Ok(Some(input)) } else { same_kind(&input, amount.with_scale(scale)) }
 }
 
 fn minor_units<'a>(input: &Val<'a>, currency: Option<&str>) -> Evaluated<'a> {

@@ -13,6 +13,7 @@ mod flat;
 mod headers;
 mod json;
 mod lines;
+mod omission;
 mod print;
 mod rules;
 mod target;
@@ -96,6 +97,8 @@ pub struct RulesSource {
     pub exactly_one: Vec<Vec<Text>>,
     /// Where the key is present (`items`: where the conversion has items, in each of them), the fields are.
     pub required_with: Vec<(Text, Vec<Text>)>,
+    /// The key is left out where one of the fields is present: in the same item, or for a field of the request in any.
+    pub omit_with: Vec<(Text, Vec<Text>)>,
     /// The most characters of a field, and what becomes of a longer one.
     pub max_length: Vec<(Text, usize, Over)>,
 }
@@ -105,6 +108,8 @@ pub struct RulesSource {
 pub enum Over {
     /// It is cut.
     Truncate,
+    /// It is left out.
+    Omit,
     /// The conversion is unmappable.
     Reject,
 }

@@ -195,6 +195,12 @@ fn money_stays_exact() {
     check("value | decimal(1)", "99.9");
     check("value | decimal(4)", "99.9000");
     check("custom.n | decimal(0)", "13");
+    check("value | decimal_max(1)", "99.9");
+    check("value | decimal_max(2)", "99.90");
+    check("value | decimal_max(4)", "99.90");
+    check("value | mul(1.005) | decimal_max(3)", "100.400");
+    check("value | mul(-1.00005) | decimal_max(4)", "-99.9050");
+    check("custom.n | decimal_max(0)", "13");
     check("value | minor_units", "9990");
     check("value | negate | minor_units | string", "'-9990'");
     check("value | micros", "99900000");
@@ -382,8 +388,8 @@ fn every_filter_is_listed_with_its_signature() {
     assert!(all.contains(&"a timestamp or a date | strftime(format[, zone]) → text".to_owned()), "{all:#?}");
     assert!(all.contains(&"money | minor_units → a whole number".to_owned()), "{all:#?}");
     let promised = "trim lower upper digits e164 email_canonical truncate prefix suffix replace default lookup sha1 \
-        sha256 sha512 md5 hmac_sha256 hex base64 string int number bool decimal minor_units micros negate mul rfc3339 \
-        unix unix_ms unix_us strftime join json ua_browser ua_os url_param";
+        sha256 sha512 md5 hmac_sha256 hex base64 string int number bool decimal decimal_max minor_units micros negate mul \
+        rfc3339 unix unix_ms unix_us strftime join json ua_browser ua_os url_param";
     let names: Vec<&str> = filters().map(|filter| filter.name).collect();
     assert_eq!(names, promised.split_whitespace().collect::<Vec<_>>());
 }

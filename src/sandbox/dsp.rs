@@ -18,8 +18,8 @@ const BODY: &[Field] = &[
     required("advertiser_id", Rule::Integer { min: 1, digits: 19 }),
     // data_source_key, String: identifier for this CAPI data source.
     required("data_source_key", Rule::Text(UNLIMITED)),
-    // conversion_type, String: 'Purchase', 'Page View', 'Signup', 'Lead', or a platform's own in the same spelling.
-    required("conversion_type", Rule::TitleCase),
+    // conversion_type, String: "ex, 'Purchase', 'Page View', 'Signup', 'Lead'", so a platform may have others.
+    required("conversion_type", Rule::Text(UNLIMITED)),
     // event_id, String: unique identifier for this event.
     optional("event_id", Rule::Text(UNLIMITED)),
     // ids, Array: at least one user is required.

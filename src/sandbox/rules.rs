@@ -86,8 +86,6 @@ pub(super) enum Rule {
     Digits,
     /// Plain e-mail address in lower case.
     LowerEmail,
-    /// Words that each begin with a capital letter, separated by single spaces.
-    TitleCase,
     /// A decimal; in JSON a number.
     Number(Decimals),
     /// A decimal; in JSON a string.
@@ -249,7 +247,6 @@ pub(super) fn check_text(rule: Rule, text: &str) -> Result<(), String> {
         Rule::LowerEmail => {
             must(is_email(text) && !text.chars().any(char::is_uppercase), "must be an e-mail address in lower case")
         }
-        Rule::TitleCase => must(is_title_case(text), "must be words in Title Case, separated by single spaces"),
         Rule::Number(decimals) | Rule::DecimalText(decimals) => decimal(text, decimals),
         Rule::Integer { min, digits } => integer(text, min, digits),
         Rule::Boolean => must(matches!(text, "true" | "false"), "must be true or false"),
@@ -349,13 +346,6 @@ fn is_email(text: &str) -> bool {
     })
 }
 
-fn is_title_case(text: &str) -> bool {
-    text.split(' ').all(|word| {
-        word.starts_with(|first: char| first.is_uppercase() || first.is_numeric())
-            && word.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '&' | '\''))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,7 +380,6 @@ mod tests {
         check(Rule::Hex(&[4]), &["0a1f"], &["0A1F", "0a1", "0a1g"]);
         check(Rule::Digits, &["14155552671"], &["+14155552671", "1 415"]);
         check(Rule::LowerEmail, &["user@example.com"], &["User@example.com", "user@example", "user example@x.com"]);
-        check(Rule::TitleCase, &["Page View", "Purchase"], &["page view", "Page  View", "PageView_", "page_view"]);
         check(Rule::Number(Decimals::ANY), &["0", "99.90", "5"], &["-1", "1e2", "1,000", ".5", "5.", "007"]);
         check(Rule::Number(Decimals { whole: 6, fraction: 2, signed: true }), &["-999999.99"], &["1000000", "0.001"]);
         check(Rule::Integer { min: 1, digits: 3 }, &["1", "999"], &["0", "1000", "1.0", "-1"]);

@@ -170,6 +170,11 @@ impl Http {
     }
 }
 
+/// What a platform's stand-in counts [`conversion`] of an order under: Thrad sees the relay's key, the others the order.
+pub(crate) fn handle(platform: Platform, order: &str) -> String {
+    if platform == Platform::Thrad { format!("acme/event/{order}") } else { order.to_owned() }
+}
+
 /// A conversion that all five destinations take; `order` makes it its own.
 pub(crate) fn conversion(order: &str) -> Value {
     json!({

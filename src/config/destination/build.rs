@@ -333,11 +333,12 @@ fn judge(written: &WrittenJudge, shared: &Shared<'_>, faults: &mut Faults) -> Ju
     let mut compile = |text: &Option<Text>| text.as_ref().and_then(|text| faults.take(AnswerCondition::compile(text)));
     let duplicate_when = compile(&written.duplicate_when);
     let delivered_when = compile(&written.delivered_when);
+    let ambiguous_when = compile(&written.ambiguous_when);
     let retry_when = compile(&written.retry_when);
     let wait_header = written.wait_header.clone().or_else(|| shared.wait_header.clone());
     let captured = |(name, text): &(Text, Text)| Some((name.value.clone(), faults.take(Capture::compile(text))?));
     let capture = written.capture.iter().filter_map(captured).collect();
-    Judge { duplicate_when, delivered_when, retry_when, wait_header, capture }
+    Judge { duplicate_when, delivered_when, ambiguous_when, retry_when, wait_header, capture }
 }
 
 /// The slot that the platform deduplicates on must be something that is sent.

@@ -28,6 +28,7 @@ pub(super) struct Written<'t> {
 pub(super) struct WrittenJudge {
     pub(super) duplicate_when: Option<Text>,
     pub(super) delivered_when: Option<Text>,
+    pub(super) ambiguous_when: Option<Text>,
     pub(super) retry_when: Option<Text>,
     pub(super) wait_header: Option<WaitHeader>,
     pub(super) capture: Vec<(Text, Text)>,
@@ -49,12 +50,14 @@ impl<'t> Written<'t> {
             rules: RulesSource {
                 require_any: groups(keys, "require_any", faults),
                 exactly_one: groups(keys, "exactly_one", faults),
-                required_with: required_with(keys, faults),
+                required_with: named_with(keys, "required_with", faults),
+                omit_with: named_with(keys, "omit_with", faults),
                 max_length: max_length(keys, faults),
             },
             judge: WrittenJudge {
                 duplicate_when: keys.text("duplicate_when", faults),
                 delivered_when: keys.text("delivered_when", faults),
+                ambiguous_when: keys.text("ambiguous_when", faults),
                 retry_when: keys.text("retry_when", faults),
                 wait_header: keys.entry("wait_header").and_then(|entry| wait_header(entry, faults)),
                 capture: pairs(keys, "capture", faults),
@@ -133,8 +136,9 @@ fn groups(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<Ve
     groups.iter().filter_map(|group| texts(key, group, faults)).collect()
 }
 
-fn required_with(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, Vec<Text>)> {
-    let entries = keys.entries("required_with", faults);
+/// `{ a = ["b", "c"] }`: fields by a field.
+fn named_with(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<(Text, Vec<Text>)> {
+    let entries = keys.entries(key, faults);
     let rule = |entry: &Entry| Some((entry.key.clone(), texts(&entry.key.value, &entry.node, faults)?));
     entries.iter().filter_map(rule).collect()
 }
@@ -147,7 +151,7 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
         if limit.is_none() && rule.entry("limit").is_none() {
             faults.with_help(rule.span().clone(), "`limit` is missing", "`{ limit = 255, over = \"truncate\" }`");
         }
-        let over = rule.choice("over", &[("truncate", Over::Truncate), ("reject", Over::Reject)], faults);
+        let over = rule.choice("over", &OVERS, faults);
         rule.finish("`max_length`", faults);
         if let Some(limit) = limit {
             rules.push((entry.key.clone(), limit.get(), over.unwrap_or(Over::Reject)));
@@ -155,6 +159,8 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
     }
     rules
 }
+
+const OVERS: [(&str, Over); 3] = [("truncate", Over::Truncate), ("omit", Over::Omit), ("reject", Over::Reject)];
 
 fn wait_header(entry: &Entry, faults: &mut Faults) -> Option<WaitHeader> {
     let mut keys = Keys::of(entry, faults)?;

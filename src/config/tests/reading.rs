@@ -259,6 +259,32 @@ map.customParams = { advS1 = "" }
 }
 
 #[test]
+fn a_field_that_is_taken_away_is_gone_from_the_presets_rules_too() {
+    let lines = r#"[destination.impact]
+preset = "impact"
+vars.account_sid = "IRsid"
+vars.campaign_id = 1
+vars.event_type_id = 2
+secrets.auth_token = "${env:TOKEN}"
+omit_with.OrderDiscountRate = []
+[destination.impact.map]
+Note = ""
+MediaId = ""
+ClickId = ""
+"ItemSku{i}" = ""
+"ItemSubTotal{i}" = ""
+"#;
+    let request = &right(&with(lines)).destinations[0].operations[0].request;
+    for target in ["Note", "MediaId", "ClickId", "ItemSku{i}", "ItemSubTotal{i}"] {
+        assert!(!request.has_output(&format!("map.{target}")));
+    }
+    // What the destination itself says of it stays a fault.
+    let report =
+        load(&with(&lines.replace("omit_with.OrderDiscountRate = []", "omit_with.SubId1 = [\"Note\"]"))).unwrap_err();
+    assert_eq!(report.located()[0].message, "no line of the map sets `Note`");
+}
+
+#[test]
 fn what_a_preset_does_not_have_cannot_be_taken_away() {
     let text =
         with("[destination.thrad]\npreset = \"thrad\"\nsecrets.api_key = \"${env:TOKEN}\"\nmap.page_ulr = \"\"\n");

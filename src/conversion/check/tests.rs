@@ -100,7 +100,7 @@ fn urls_are_absolute_and_of_the_web() {
 
 #[test]
 fn addresses_codes_and_digests() {
-    let cases: [(Kind, &[&str], &[&str]); 5] = [
+    let cases: [(Kind, &[&str], &[&str]); 6] = [
         (
             Kind::Ip,
             &["203.0.113.9", "::1", "2001:DB8::1", "::ffff:1.2.3.4"],
@@ -112,6 +112,16 @@ fn addresses_codes_and_digests() {
             Kind::Digest { chars: 40 },
             &["63a710569261a24b3766275b7000ce8d7b32e2f7"],
             &["63A710569261a24b3766275b7000ce8d7b32e2f7", "63a7", "g3a710569261a24b3766275b7000ce8d7b32e2f7", ""],
+        ),
+        (
+            Kind::Uuid,
+            &["85b04ded-09dd-4015-ad30-581e45452dd9", "85B04DED-09DD-4015-AD30-581E45452DD9"],
+            &[
+                "85b04ded09dd4015ad30581e45452dd9",
+                "{85b04ded-09dd-4015-ad30-581e45452dd9}",
+                "85b04ded-09dd-4015-ad30-581e45452ddx",
+                "",
+            ],
         ),
         (Kind::Enum(&["new", "existing"]), &["new", "existing"], &["New", "old", " new", ""]),
     ];
@@ -128,6 +138,17 @@ fn text_is_measured_in_characters_and_holds_no_controls() {
         text(kind, right, true);
     }
     for wrong in ["", "abcde", "äöüßa", "a\nb", "\t", "a\u{0}", "\u{7f}", "\u{85}", "\u{9f}"] {
+        text(kind, wrong, false);
+    }
+}
+
+#[test]
+fn text_in_lines_has_line_breaks_and_no_other_controls() {
+    let kind = Kind::Lines { chars_max: 4 };
+    for right in ["a", "a\nb", "\n", "ä\nöü", "abcd"] {
+        text(kind, right, true);
+    }
+    for wrong in ["", "abc\nd", "a\r\nb", "a\tb", "a\n\u{0}", "\u{85}"] {
         text(kind, wrong, false);
     }
 }

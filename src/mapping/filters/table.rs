@@ -241,6 +241,14 @@ pub(super) static FILTERS: &[Filter] = &[
         make: |args| Ok(Op::Decimal(args.count(0).unwrap_or(0))),
     },
     Filter {
+        name: "decimal_max",
+        takes: Takes::Number,
+        params: &[one("n", Argument::Count(DECIMALS_MAX))],
+        gives: Gives::SameNumber,
+        doc: "with at most n decimals: more are rounded half away from zero, fewer stay as they are",
+        make: |args| Ok(Op::DecimalMax(args.count(0).unwrap_or(0))),
+    },
+    Filter {
         name: "minor_units",
         takes: Takes::Money,
         params: &[],

@@ -1,8 +1,10 @@
 //! One output and its evaluation; what was seen of it, for the rules.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::super::{EvalError, Expression, Out, Scope, Secrets};
+use super::omission::Rival;
 use super::{Over, Unmappable};
 use crate::conversion::Item;
 
@@ -13,6 +15,8 @@ pub(super) struct Field {
     pub(super) target: Box<str>,
     pub(super) expression: Expression,
     pub(super) limit: Option<Limit>,
+    /// It is left out where one of these stands.
+    pub(super) unless: Vec<Arc<Rival>>,
     /// Its column in [`Seen`], when a rule names it.
     pub(super) column: Option<usize>,
 }
@@ -48,11 +52,7 @@ pub(super) struct Run<'a> {
 impl Field {
     /// The value, its length held to the limit; absent is `None`.
     pub(super) fn value<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>) -> Result<Option<Out<'a>>, Unmappable> {
-        let value = self.expression.eval(run.scope, at.map(|at| at.item), run.secrets);
-        let Some(value) = value.map_err(|error| self.unmappable(&error, at))? else {
-            if self.expression.is_required() {
-                return Err(self.refuse("required, and absent", at));
-            }
+        let Some(value) = self.found(run.scope, run.secrets, at)? else {
             run.absent = run.absent.saturating_add(1);
             return Ok(None);
         };
@@ -61,9 +61,25 @@ impl Field {
         if self.expression.reads_items() {
             run.seen.note(number, Some(Seen::ANYTHING));
         }
-        match self.limit {
-            Some(limit) => self.limited(value, limit, at).map(Some),
-            None => Ok(Some(value)),
+        Ok(Some(value))
+    }
+
+    /// The same, and nothing is noted of it.
+    pub(super) fn found<'a>(
+        &'a self,
+        scope: Scope<'a>,
+        secrets: Secrets,
+        at: Option<At<'a>>,
+    ) -> Result<Option<Out<'a>>, Unmappable> {
+        if self.unless.iter().any(|rival| rival.stands(scope, secrets, at)) {
+            return Ok(None);
+        }
+        let value = self.expression.eval(scope, at.map(|at| at.item), secrets);
+        match (value.map_err(|error| self.unmappable(&error, at))?, self.limit) {
+            (Some(value), Some(limit)) => self.limited(value, limit, at),
+            (Some(value), None) => Ok(Some(value)),
+            (None, _) if self.expression.is_required() => Err(self.refuse("required, and absent", at)),
+            (None, _) => Ok(None),
         }
     }
 
@@ -80,23 +96,28 @@ impl Field {
         self.refuse(&error.to_string(), at)
     }
 
-    fn limited<'a>(&self, value: Out<'a>, limit: Limit, at: Option<At<'_>>) -> Result<Out<'a>, Unmappable> {
-        let too_long = || self.refuse(&format!("longer than {} characters", limit.chars_max), at);
+    fn limited<'a>(&self, value: Out<'a>, limit: Limit, at: Option<At<'_>>) -> Result<Option<Out<'a>>, Unmappable> {
+        let too_long = || match limit.over {
+            Over::Omit => Ok(None),
+            Over::Truncate | Over::Reject => {
+                Err(self.refuse(&format!("longer than {} characters", limit.chars_max), at))
+            }
+        };
         match value {
             Out::Text(text) => match (text.char_indices().nth(limit.chars_max), limit.over) {
-                (None, _) => Ok(Out::Text(text)),
-                (Some((end, _)), Over::Truncate) => Ok(Out::Text(cut(text, end))),
-                (Some(_), Over::Reject) => Err(too_long()),
+                (None, _) => Ok(Some(Out::Text(text))),
+                (Some((end, _)), Over::Truncate) => Ok(Some(Out::Text(cut(text, end)))),
+                (Some(_), Over::Omit | Over::Reject) => too_long(),
             },
-            Out::Number(token) if token.len() > limit.chars_max => Err(too_long()),
-            Out::Bool(_) | Out::Number(_) => Ok(value),
+            Out::Number(token) if token.len() > limit.chars_max => too_long(),
+            Out::Bool(_) | Out::Number(_) => Ok(Some(value)),
             Out::Json(json) => {
                 let mut written = Vec::new();
                 json.write(&mut written);
                 if String::from_utf8_lossy(&written).chars().count() > limit.chars_max {
-                    Err(too_long())
+                    too_long()
                 } else {
-                    Ok(Out::Json(json))
+                    Ok(Some(Out::Json(json)))
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Rules over outputs: which must stand, which exclude each other, how long they may be.
+//! Rules over outputs: which must stand, which exclude each other or make way, how long they may be.
 //!
 //! A rule names targets as the map writes them. One that names targets of items is held for each item that gives
 //! something, and `required_with.items` for each item there is.
@@ -6,7 +6,7 @@
 use super::super::{Fault, OutType, Text};
 use super::field::{Limit, Seen};
 use super::lines::{Line, Output};
-use super::{Over, RulesSource, Unmappable};
+use super::{Over, RulesSource, Unmappable, omission};
 use crate::conversion::nearest;
 
 /// The compiled rules.
@@ -84,6 +84,7 @@ impl Rules {
         for (name, chars_max, over) in &source.max_length {
             compiler.limit(name, Limit { chars_max: *chars_max, over: *over });
         }
+        omission::compile(&source.omit_with, &mut compiler);
         let columns = if rules.is_empty() { 0 } else { compiler.columns };
         Rules { columns, rules }
     }
@@ -141,9 +142,9 @@ fn broken(field: &str, mut reason: String, row: usize) -> Unmappable {
     Unmappable { field: field.to_owned(), reason }
 }
 
-struct Compiler<'c, 'l> {
+pub(super) struct Compiler<'c, 'l> {
     written: &'c [&'c str],
-    outputs: &'c mut [Nameable<'l>],
+    pub(super) outputs: &'c mut [Nameable<'l>],
     faults: &'c mut Vec<Fault>,
     columns: usize,
 }
@@ -183,13 +184,20 @@ impl<'l> Compiler<'_, 'l> {
             return self.fault(name, "a list of tables has no length in characters", "limit its parts by `truncate`");
         };
         field.limit = Some(limit);
-        let ty = field.expression.out_type();
+        let (ty, is_required) = (field.expression.out_type(), field.expression.is_required());
         match (ty, limit.over) {
             (OutType::Number | OutType::Bool, Over::Truncate) => {
                 self.fault(name, "a number that is cut is another number", "write `over = \"reject\"`");
             }
+            (_, Over::Omit) if is_required => {
+                self.fault(
+                    name,
+                    "a required field cannot be left out",
+                    "write `over = \"reject\"`, or take the `!` away",
+                );
+            }
             _ if limit.chars_max == 0 => self.fault(name, "a limit of 0 characters", "leave the field out of the map"),
-            (OutType::Text | OutType::Json, _) | (OutType::Number | OutType::Bool, Over::Reject) => {}
+            (OutType::Text | OutType::Json, _) | (OutType::Number | OutType::Bool, Over::Omit | Over::Reject) => {}
         }
     }
 
@@ -202,8 +210,13 @@ impl<'l> Compiler<'_, 'l> {
         Some(Named { name: name.value.as_str().into(), column, rows })
     }
 
-    /// The output of that target; one that is nowhere written is a fault.
     fn find(&mut self, name: &Text) -> Option<&mut Nameable<'l>> {
+        let at = self.position(name)?;
+        self.outputs.get_mut(at)
+    }
+
+    /// The number of the output of that target; one that is nowhere written is a fault.
+    pub(super) fn position(&mut self, name: &Text) -> Option<usize> {
         if !self.written.contains(&name.value.as_str()) {
             let help = match nearest(&name.value, self.written.iter()) {
                 Some(target) => format!("did you mean `{target}`?"),
@@ -212,10 +225,10 @@ impl<'l> Compiler<'_, 'l> {
             self.fault(name, format!("no line of the map sets `{}`", name.value), help);
             return None;
         }
-        self.outputs.iter_mut().find(|output| output.target == name.value)
+        self.outputs.iter().position(|output| output.target == name.value)
     }
 
-    fn fault(&mut self, name: &Text, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn fault(&mut self, name: &Text, message: impl Into<String>, help: impl Into<String>) {
         self.faults.push(name.fault(0..name.value.len(), message).with_help(help));
     }
 }

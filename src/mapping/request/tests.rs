@@ -3,6 +3,7 @@
 mod body;
 mod faults;
 mod head;
+mod omission;
 mod properties;
 mod rules;
 
@@ -105,6 +106,12 @@ impl Written {
     fn required_with(mut self, key: &str, fields: &[&str]) -> Written {
         let rule = (text(&mut self.file, key), texts(&mut self.file, fields));
         self.source.rules.required_with.push(rule);
+        self
+    }
+
+    fn omit_with(mut self, key: &str, fields: &[&str]) -> Written {
+        let rule = (text(&mut self.file, key), texts(&mut self.file, fields));
+        self.source.rules.omit_with.push(rule);
         self
     }
 

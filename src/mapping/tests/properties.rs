@@ -174,6 +174,7 @@ const STEPS: &[(&str, &[Sort], Sort)] = {
         ("number", &[Text, Money, Number, Json], Number),
         ("bool('1', '')", &[Bool, Json], Text),
         ("decimal(2)", &[Money], Money),
+        ("decimal_max(2)", &[Money], Money),
         ("minor_units", &[Money], Number),
         ("micros", &[Money, Number, Json], Number),
         ("negate", &[Money], Money),

@@ -9,7 +9,12 @@ use super::ID;
 const TEXT: Rule = Rule::Text(UNLIMITED);
 /// Text1-50 and ItemText: at most 64 characters.
 const CUSTOM_TEXT: Rule = Rule::Text(64);
-const MONEY: Rule = Rule::Number(Decimals::ANY);
+/// Names of products: 255 characters, as Impact keeps them.
+const NAME: Rule = Rule::Text(255);
+/// Amounts without a declared type hold the two decimals that the declared ones have.
+const MONEY: Rule = Rule::Number(Decimals { fraction: 2, ..Decimals::ANY });
+const SIGNED_MONEY: Rule = Rule::Number(Decimals { fraction: 2, ..Decimals::SIGNED });
+const RATE: Rule = Rule::Number(Decimals::ANY);
 const SIGNED: Rule = Rule::Number(Decimals::SIGNED);
 
 /// Amount: decimal (8,2).
@@ -66,6 +71,12 @@ pub(super) fn check(pairs: &[(String, String)], findings: &mut Findings) {
     if !has("CurrencyCode") && pairs.iter().any(|(name, _)| is_money(name)) {
         findings.add("CurrencyCode", "is required with monetary fields");
     }
+    // The total is after discounts: beside it they would be taken off twice.
+    if has("OrderSubTotalPostDiscount") {
+        for name in ["OrderDiscount", "OrderDiscountRate"].into_iter().filter(|name| has(name)) {
+            findings.add(name, "must not be sent with OrderSubTotalPostDiscount");
+        }
+    }
     check_items(pairs, findings);
 }
 
@@ -100,6 +111,16 @@ fn check_items(pairs: &[(String, String)], findings: &mut Findings) {
                 format!("exactly one of ItemSubTotal{item} and ItemPrice{item} must be sent"),
             );
         }
+        // One discount in three ways of saying it.
+        let discounts = ["Discount", "TotalDiscount", "DiscountRate"];
+        if discounts.iter().filter(|stem| stems.contains(stem)).count() > 1 {
+            findings.add(
+                format!("ItemDiscount{item}"),
+                format!(
+                    "at most one of ItemDiscount{item}, ItemTotalDiscount{item} and ItemDiscountRate{item} may be sent"
+                ),
+            );
+        }
     }
 }
 
@@ -130,10 +151,11 @@ fn rule(name: &str) -> Option<Rule> {
         "OrderId" => Rule::Text(64),
         "CurrencyCode" => Rule::Currency,
         "Amount" => Rule::Number(AMOUNT),
-        "OrderSubTotalPostDiscount" | "OrderDiscountRate" => MONEY,
+        "OrderSubTotalPostDiscount" => MONEY,
+        "OrderDiscountRate" => RATE,
         "OrderDiscount" => Rule::Number(DISCOUNT),
         "OrderShipping" | "OrderTax" => Rule::Number(FEE),
-        "OrderMargin" => SIGNED,
+        "OrderMargin" => SIGNED_MONEY,
         "PaymentType" => Rule::Text(32),
         "GiftPurchase" | "TrackingConsent" => Rule::Boolean,
         "LocationId" | "LocationName" | "LocationType" => TEXT,
@@ -163,7 +185,8 @@ fn custom(stem: &str, number: u32) -> Option<Rule> {
         // "A date string, for example 2022-03-28, or a datetime string, for example 2022-05-21T07:25:00Z."
         ("Date", 1..=10) => Some(Rule::DateOrInstant),
         ("Text", 1..=50) => Some(CUSTOM_TEXT),
-        ("Numeric", 1..=10) | ("Money", 1..=3) => Some(SIGNED),
+        ("Numeric", 1..=10) => Some(SIGNED),
+        ("Money", 1..=3) => Some(SIGNED_MONEY),
         _ => None,
     }
 }
@@ -195,14 +218,15 @@ impl ItemKey<'_> {
     fn rule(self) -> Option<Rule> {
         match (self.stem, self.custom) {
             (stem, Some(number)) => custom(stem, number),
-            ("Sku" | "Category" | "SubCategory" | "Name" | "Brand" | "Mpn" | "PromoCode" | "DeliveryType", None) => {
-                Some(TEXT)
-            }
+            ("Sku" | "Category" | "SubCategory" | "Name", None) => Some(NAME),
+            ("Mpn", None) => Some(Rule::Text(64)),
+            ("Brand" | "PromoCode" | "DeliveryType", None) => Some(TEXT),
             // ItemQuantity: "expressed as a whole number".
             ("Quantity", None) => Some(Rule::Integer { min: 0, digits: 10 }),
-            ("SubTotal" | "Price" | "Discount" | "TotalDiscount" | "DiscountRate", None) => Some(MONEY),
+            ("SubTotal" | "Price" | "Discount" | "TotalDiscount", None) => Some(MONEY),
+            ("DiscountRate", None) => Some(RATE),
             // ItemMargin is named under OrderMargin.
-            ("Margin", None) => Some(SIGNED),
+            ("Margin", None) => Some(SIGNED_MONEY),
             (_, None) => None,
         }
     }

@@ -119,7 +119,7 @@ const OTHERS: &str = "CustomProfileId=p&CustomClickId=c&UniqueUrl=https://brand.
     DeviceMfr=Apple&DeviceModel=iPhone 15&AppPackage=com.acme.app&AppInstallRef=clickid=x&AppVer=1.2.3&\
     DispositionCode=DEFAULT&Note=n&Date1=2022-03-28&Date10=2022-05-21T07:25:00Z&Text1=t&Text50=t&\
     Numeric10=100.5&Money3=1&ItemPromoCode1=P&ItemSubCategory1=S&ItemMpn1=M&ItemBrand1=B&\
-    ItemDiscount1=1&ItemDiscountRate1=10&ItemTotalDiscount2=1&ItemDeliveryType1=INSTORE&ItemMargin1=2&\
+    ItemDiscountRate1=10.125&ItemTotalDiscount2=1&ItemDeliveryType1=INSTORE&ItemMargin1=2&\
     ItemText1_50=t&ItemNumeric2_10=1&ItemDate1_1=2022-03-28&ItemMoney1_3=1";
 
 #[test]
@@ -130,6 +130,39 @@ fn every_documented_field_is_taken() {
     right(&[("EventTypeId", None), ("EventTypeCode", Some("ACME_SALE"))]);
     right(&[("EventTypeId", None), ("ActionTrackerId", Some("12345"))]);
     right(&[("ItemPrice1", None), ("ItemSubTotal1", Some("10"))]);
+    right(&[("ItemDiscount1", Some("1"))]);
+    let name = "n".repeat(255);
+    right(&[("ItemSku1", Some(&name)), ("ItemName1", Some(&name)), ("ItemMpn1", Some(&"m".repeat(64)))]);
+}
+
+#[test]
+fn a_discount_is_said_once() {
+    let bare: Vec<(&str, Option<&str>)> =
+        EXAMPLE.iter().filter(|(name, _)| name.starts_with("Item")).map(|(name, _)| (*name, None)).collect();
+    let order = |more: &[(&'static str, Option<&'static str>)]| [bare.as_slice(), more].concat();
+    let total = ("OrderSubTotalPostDiscount", Some("10"));
+    right(&order(&[total, ("OrderDiscount", None)]));
+    wrong(&order(&[total]), "OrderDiscount: must not be sent with OrderSubTotalPostDiscount");
+    wrong(
+        &order(&[total, ("OrderDiscount", None), ("OrderDiscountRate", Some("5"))]),
+        "OrderDiscountRate: must not be sent with OrderSubTotalPostDiscount",
+    );
+    wrong(
+        &[("ItemDiscount1", Some("1")), ("ItemDiscountRate1", Some("1"))],
+        "ItemDiscount1: at most one of ItemDiscount1, ItemTotalDiscount1 and ItemDiscountRate1 may be sent",
+    );
+}
+
+#[test]
+fn amounts_have_two_decimals_and_names_an_end() {
+    for name in ["ItemPrice1", "ItemMargin1", "OrderMargin", "Money1", "ItemMoney1_1"] {
+        wrong(&[(name, Some("1.234"))], &format!("{name}: must have at most 2 decimals"));
+    }
+    for (name, max) in
+        [("ItemSku1", 255), ("ItemName1", 255), ("ItemCategory1", 255), ("ItemSubCategory1", 255), ("ItemMpn1", 64)]
+    {
+        wrong(&[(name, Some(&"x".repeat(max + 1)))], &format!("{name}: must have at most {max} characters"));
+    }
 }
 
 #[test]
@@ -232,7 +265,7 @@ fn items_are_whole_and_numbered_from_one() {
     wrong(&[("ItemSubTotal1", Some("10"))], price);
     wrong(&[("ItemQuantity1", Some("1.5"))], "ItemQuantity1: must be a whole number from 0, of at most 10 digits");
     let details = "OrderSubTotalPostDiscount: must not be sent with item-level details";
-    wrong(&[("OrderSubTotalPostDiscount", Some("95"))], details);
+    wrong(&[("OrderSubTotalPostDiscount", Some("95")), ("OrderDiscount", None)], details);
     let renamed: Vec<(String, Option<&str>)> = EXAMPLE
         .iter()
         .filter(|(name, _)| name.starts_with("Item") && name.ends_with('2'))
@@ -246,7 +279,7 @@ fn items_are_whole_and_numbered_from_one() {
 fn an_order_without_items_has_its_subtotal() {
     let mut changes: Vec<(&str, Option<&str>)> =
         EXAMPLE.iter().filter(|(name, _)| name.starts_with("Item")).map(|(name, _)| (*name, None)).collect();
-    changes.push(("OrderSubTotalPostDiscount", Some("95")));
+    changes.extend([("OrderSubTotalPostDiscount", Some("95")), ("OrderDiscount", None)]);
     right(&changes);
 }
 
