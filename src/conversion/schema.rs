@@ -163,7 +163,7 @@ pub static SCHEMA: &[Field] = &[
     row("click_ids.*", TextMap, Pseudonymous, "Click ids by network: `thrad`, `impact`, `scaleo`, `trackdesk`, `gclid`, `fbclid`, `ttclid`, any."),
     row("attribution.promo_code", Text { chars_max: 128 }, Public, "Promo code that belongs to one partner."),
     row("attribution.unique_url", Text { chars_max: 4096 }, Public, "Unique URL or domain of the partner who referred the customer."),
-    row("attribution.media_id", Text { chars_max: 64 }, Public, "Partner who wins the credit whatever the click path says."),
+    row("attribution.media_id", Text { chars_max: 64 }, Public, "Partner who is to win the credit where no click is known."),
     row("attribution.affiliate_click_id", Text { chars_max: 1024 }, Pseudonymous, "The affiliate's own click id."),
     row("attribution.track_id", Text { chars_max: 256 }, Pseudonymous, "The advertiser's tracking id."),
     row("attribution.caller_id", Text { chars_max: 256 }, Pseudonymous, "Id of the caller in call tracking."),
