@@ -137,6 +137,22 @@ impl Inbox {
         (requests, settled, waiting.stop)
     }
 
+    /// Takes settlements back for which there was no room, unless the end has come: then they are forgotten.
+    fn restore(&self, settled: Vec<Vec<u8>>) {
+        let mut waiting = self.lock();
+        if waiting.stop != Stop::Run {
+            return;
+        }
+        for encoded in settled.into_iter().rev() {
+            let bytes = waiting.settled_bytes.saturating_add(encoded.len());
+            if bytes > LAZY_BYTES_MAX {
+                return;
+            }
+            waiting.settled_bytes = bytes;
+            waiting.settled.push_front(encoded);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         let waiting = self.lock();
         waiting.requests.is_empty() && waiting.settled.is_empty()
@@ -168,7 +184,7 @@ impl Committer {
                 return refuse(requests, &AcceptError::Closed);
             }
             if !(requests.is_empty() && settled.is_empty())
-                && let Err(error) = self.commit(requests, &settled)
+                && let Err(error) = self.commit(requests, settled)
             {
                 return self.shared.fail(&error.to_string());
             }
@@ -179,7 +195,7 @@ impl Committer {
     }
 
     /// One group. An error means that storage has failed; everyone in the group has been told.
-    fn commit(&mut self, requests: Vec<Request>, settled: &[Vec<u8>]) -> Result<(), AppendError> {
+    fn commit(&mut self, requests: Vec<Request>, settled: Vec<Vec<u8>>) -> Result<(), AppendError> {
         let (new, answered) = match self.known(requests) {
             Ok(sorted) => sorted,
             Err(error) => {
@@ -187,12 +203,13 @@ impl Committer {
                 return Ok(());
             }
         };
-        if let Err(error) = self.append(&new, settled) {
+        if let Err(error) = self.append(&new, &settled) {
             refuse(answered.into_iter().map(|(request, _)| request), &AcceptError::Closed);
             let new = new.into_iter();
             return match error {
                 AppendError::NoSpace(_) => {
                     refuse(new, &AcceptError::DiskFull("the journal cannot grow".to_owned()));
+                    self.shared.inbox.restore(settled);
                     self.shared.space.check(&self.shared.folder);
                     Ok(())
                 }

@@ -317,7 +317,7 @@ fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
     }
 }
 
-fn free_bytes(path: &Path) -> io::Result<u64> {
+pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

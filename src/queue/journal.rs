@@ -36,6 +36,9 @@ pub(super) struct Journal {
     next_seq: u64,
     /// Whether the next segment's blocks are allocated: a full disk is noticed while there is room left.
     prepared: bool,
+    /// The next segment has its name already, with the sequence number that follows this one's last commit: nothing more may
+    /// be written here.
+    sealed: bool,
     buffer: Vec<u8>,
 }
 
@@ -72,6 +75,7 @@ impl Journal {
             at: DATA_START,
             next_seq: replayed.next_seq,
             prepared: false,
+            sealed: false,
             buffer: Vec::new(),
         })
     }
@@ -91,7 +95,7 @@ impl Journal {
         let body = records.clone().fold(0_u64, |sum, (_, payload)| sum.saturating_add(frame::record_len(payload)));
         let count = u64::try_from(records.clone().count()).unwrap_or(u64::MAX);
         let len = frame::frame_len(body);
-        if self.at.saturating_add(len) > self.active.bytes {
+        if self.sealed || self.at.saturating_add(len) > self.active.bytes {
             self.roll(len)?;
         }
         self.buffer.clear();
@@ -133,8 +137,10 @@ impl Journal {
     fn roll(&mut self, len: u64) -> Result<(), AppendError> {
         let bytes = self.segment_bytes.max(len.saturating_add(DATA_START));
         let number = self.active.stamp.segment.saturating_add(1);
-        let next = make(&self.dir, &self.folder, &self.segments, number, self.next_seq, bytes)
-            .map_err(|source| AppendError::of("making a journal segment", source))?;
+        let made = make(&self.dir, &self.folder, &self.segments, number, self.next_seq, bytes);
+        // Named, and then no room for the state file: a commit behind that name's back would be damage to the next start.
+        self.sealed = made.is_err() && segment::path(&self.dir, number).exists();
+        let next = made.map_err(|source| AppendError::of("making a journal segment", source))?;
         self.segments.begin(number);
         self.active = next;
         self.at = DATA_START;

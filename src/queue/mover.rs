@@ -131,7 +131,7 @@ impl Mover {
         }
         Ok(if drain || more || self.shared.is_pressed() {
             Duration::ZERO
-        } else if unfilled || self.unswept || self.forgotten.is_some() || !self.is_drained() {
+        } else if unfilled || self.unswept || self.forget_next || !self.is_drained() {
             BETWEEN_GROUPS
         } else {
             IDLE
@@ -180,8 +180,8 @@ impl Mover {
         drop(window);
         if wrote {
             shared.metrics.move_seconds.observe(self.pace.seconds_since(began_us));
-            self.release(synced)?;
         }
+        self.release(synced)?;
         Ok(full)
     }
 
@@ -194,7 +194,7 @@ impl Mover {
     }
 
     /// Gives up segments of the journal that are not needed any more. Without space for the state file they stay.
-    fn release(&self, synced: Through) -> Result<(), StoreError> {
+    pub(super) fn release(&self, synced: Through) -> Result<(), StoreError> {
         match self.shared.segments.release(&self.shared.folder, synced) {
             Ok(_) => Ok(()),
             Err(error) if is_full(&error) => {
@@ -216,8 +216,9 @@ impl Mover {
         let first_bucket = bucket(now_ms.saturating_sub(shared.dedup_window_ms), self.ledger.bucket_ms);
         shared.filters.expire(first_bucket);
         let before_ms = now_ms.saturating_sub(shared.history_keep_ms);
-        self.forgotten = applier.forget(self.forgotten, before_ms, first_bucket, room)?;
-        self.forget_next = self.forgotten.is_some();
+        let (forgotten, more) = applier.forget(self.forgotten, before_ms, first_bucket, room)?;
+        self.forgotten = forgotten;
+        self.forget_next = more || self.forgotten.is_some();
         Ok(())
     }
 

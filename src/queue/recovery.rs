@@ -48,6 +48,10 @@ pub(super) fn open(settings: &Settings, clock: Clock, options: Options) -> Resul
     let replayed = recovery.replay(state)?;
     let Recovery { shared, mover, last_accepted, .. } = recovery;
     let segment_bytes = shared.options.segment_bytes;
+    // All but the newest that wait for nothing: the new segment takes the place of one of them.
+    let changes = shared.window().changes_applied();
+    let synced = Through { moved_seq: mover.ledger().moved_seq, changes };
+    mover.release(synced).map_err(|error| OpenError::Store { path: path.clone(), what: error.to_string() })?;
     let journal = Journal::begin(folder, Arc::clone(&shared.segments), &replayed, segment_bytes)?;
     shared.space.check(&shared.folder);
     Ok(Opened { shared, journal, mover, last_accepted })
@@ -167,6 +171,10 @@ impl Recovery {
     }
 
     fn step(&mut self) -> Result<(), OpenError> {
+        if !self.shared.space.has_room_for_store(&self.shared.folder) {
+            let path = self.shared.folder.path().to_owned();
+            return Err(OpenError::NoSpace { path, source: std::io::ErrorKind::StorageFull.into() });
+        }
         let stepped = self.mover.step(false);
         stepped.map(|_| ()).map_err(|error| self.failed(&error))
     }

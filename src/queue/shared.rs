@@ -81,15 +81,16 @@ impl Shared {
         store: Store,
         ledger: &Ledger,
     ) -> Result<Shared, OpenError> {
-        let first_bucket = store
+        let (first_bucket, last_bucket) = store
             .first_bucket()
+            .and_then(|first| Ok((first, store.last_bucket()?)))
             .map_err(|error| OpenError::Store { path: folder.path().to_owned(), what: error.to_string() })?;
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let room = usize::try_from(options.window_bytes.div_ceil(CHARGE_UNIT)).unwrap_or(usize::MAX);
         Ok(Shared {
             window: Mutex::new(Window::new(&settings.destinations, ledger, options.changes_max)),
             segments: Arc::new(Segments::default()),
-            filters: Filters::new(first_bucket, bucket(clock.unix_ms(), ledger.bucket_ms)),
+            filters: Filters::new(first_bucket, last_bucket, bucket(clock.unix_ms(), ledger.bucket_ms)),
             inbox: Inbox::default(),
             signal: Signal::default(),
             space: Space::new(settings.free_bytes_min),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FallocateFlags;
 
 use super::super::codec::{Reader, Writer};
-use super::super::folder::sync_dir;
+use super::super::folder::{free_bytes, sync_dir};
 use super::frame::Stamp;
 
 /// A segment file that is open.
@@ -54,8 +54,17 @@ impl Segment {
 /// The spare file, with at least so many bytes allocated; it is made when there is none.
 pub(super) fn allocate_spare(dir: &Path, bytes: u64) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(spare_path(dir))?;
-    let bytes = bytes.max(file.metadata()?.len());
-    preallocate(&file, bytes)?;
+    let len = file.metadata()?.len();
+    let bytes = bytes.max(len);
+    let wanted = bytes.saturating_sub(len);
+    if wanted > 0 && free_bytes(dir)? < wanted.saturating_add(LEFT_BYTES_MIN) {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    if let Err(error) = preallocate(&file, bytes) {
+        // ext4 and XFS keep what they could allocate before they ran out: all that was left.
+        file.set_len(len)?;
+        return Err(error);
+    }
     Ok((file, bytes))
 }
 
@@ -139,4 +148,6 @@ pub(super) const DATA_START: u64 = 4096;
 const MAGIC: [u8; 8] = *b"capiJrnl";
 const VERSION: u32 = 1;
 const HEADER_LEN: usize = 40;
+/// What making a segment leaves free: twice what the store needs to be written to.
+const LEFT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 const EXTENSION: &str = "seg";

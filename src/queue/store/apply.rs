@@ -115,15 +115,18 @@ impl<'a> Applier<'a> {
     }
 
     /// Forgets settled conversions received before `before_ms`, beginning behind `after`, and deduplication entries of
-    /// buckets before `bucket`; looks at so many entries at most. Returns where to go on, `None` at the end.
+    /// buckets before `bucket`; looks at so many entries at most. Returns where to go on, `None` at the end,
+    /// and whether there may be more deduplication entries to remove.
     pub(in super::super) fn forget(
         &mut self,
         after: Option<ConversionId>,
         before_ms: u64,
         bucket: u32,
         entries_max: usize,
-    ) -> Result<Option<ConversionId>, StoreError> {
-        for key in self.store.dedup_before(bucket, entries_max)? {
+    ) -> Result<(Option<ConversionId>, bool), StoreError> {
+        let expired = self.store.dedup_before(bucket, entries_max)?;
+        let more = expired.len() >= entries_max;
+        for key in expired {
             self.group.remove(&key);
         }
         let (old, next) = self.store.kept_before(after, before_ms, entries_max)?;
@@ -138,7 +141,7 @@ impl<'a> Applier<'a> {
                 self.group.remove(&keys::order(&order, record.meta.id));
             }
         }
-        Ok(next)
+        Ok((next, more))
     }
 
     /// Removes some pieces of long bodies that are not needed any more. Returns whether there were any.

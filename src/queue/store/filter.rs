@@ -3,7 +3,7 @@
 //! One filter per bucket, each of a fixed size, and only so many: memory does not grow with what was accepted. A filter that
 //! is missing, or not yet filled after a start, or crowded, answers "perhaps", and the store is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,11 +29,15 @@ struct Filter(Vec<u64>);
 
 impl Filters {
     /// For a store whose entries begin with bucket `first` (`None`: it has none), in bucket `current`.
-    pub(in super::super) fn new(first: Option<u32>, current: u32) -> Filters {
+    pub(in super::super) fn new(first: Option<u32>, last: Option<u32>, current: u32) -> Filters {
         let first = first.unwrap_or(u32::MAX).min(current);
         let known = current.saturating_sub(KEPT_MAX).max(first);
         // The one after the current: the clock may have been set back since.
-        let unread = (known..=current.saturating_add(1)).map(|bucket| (bucket, None)).collect();
+        let next = current.saturating_add(1);
+        let ahead = last
+            .filter(|last| *last > next)
+            .map(|last| last.saturating_sub(KEPT_MAX).max(next.saturating_add(1))..=last);
+        let unread = (known..=next).chain(ahead.into_iter().flatten()).map(|bucket| (bucket, None)).collect();
         Filters(Mutex::new(Buckets { filters: BTreeMap::new(), unread, first }))
     }
 
@@ -41,7 +45,13 @@ impl Filters {
     pub(in super::super) fn candidates(&self, range: std::ops::RangeInclusive<u32>, key: &KeyHash) -> Vec<u32> {
         let buckets = self.lock();
         let from = (*range.start()).max(buckets.first);
+        // Behind the range: accepted before the clock was set back.
+        let beyond = range.end().saturating_add(1)..;
+        let unread = buckets.unread.iter().map(|(bucket, _)| *bucket).filter(|bucket| beyond.contains(bucket));
+        let ahead: BTreeSet<u32> =
+            buckets.filters.range(beyond.clone()).map(|(bucket, _)| *bucket).chain(unread).collect();
         (from..=*range.end())
+            .chain(ahead)
             .rev()
             .filter(|bucket| {
                 buckets.unread.iter().any(|(unread, _)| unread == bucket)

@@ -129,6 +129,12 @@ impl Store {
         Ok(first.and_then(|(key, _)| keys::dedup_parts(&key)).map(|(bucket, _)| bucket))
     }
 
+    /// The last one.
+    pub(in super::super) fn last_bucket(&self) -> Result<Option<u32>, StoreError> {
+        let last = self.db.scan_prefix([keys::DEDUP]).next_back().transpose()?;
+        Ok(last.and_then(|(key, _)| keys::dedup_parts(&key)).map(|(bucket, _)| bucket))
+    }
+
     /// Deduplication keys of a bucket behind `after`, at most `count`.
     pub(in super::super) fn dedup_keys(
         &self,

@@ -141,11 +141,7 @@ impl Lane {
             return Step::Refill(refill);
         }
         let due = self.waiting.first().filter(|((due_ms, _), _)| *due_ms <= now_ms).map(|(key, _)| key);
-        let fresh = self
-            .fresh
-            .first()
-            .filter(|(_, ticket)| ticket.stored || !(self.more_fresh || self.refilling))
-            .map(|(key, _)| key);
+        let fresh = self.first_fresh();
         self.hand_outs = self.hand_outs.wrapping_add(1);
         let turn_of_due = self.hand_outs.is_multiple_of(DUE_SHARE) || fresh.is_none();
         let taken = match (due, fresh) {
@@ -155,7 +151,9 @@ impl Lane {
         };
         let Some((ticket, due_ms)) = taken else {
             let next = self.waiting.first().map(|((due_ms, _), _)| due_ms);
-            return Step::Wait(next.into_iter().chain(self.next_due_ms).min());
+            // What is due in the store is being read then: the end of that wakes.
+            let stored = self.next_due_ms.filter(|due_ms| *due_ms > now_ms);
+            return Step::Wait(next.into_iter().chain(stored).min());
         };
         self.leased.insert(ticket.record.seq);
         Step::Lease(Box::new(Lease {
@@ -170,15 +168,26 @@ impl Lane {
     /// Whether someone else who asks would get something.
     pub(super) fn is_ready(&self, now_ms: u64) -> bool {
         self.waiting.first().is_some_and(|((due_ms, _), _)| due_ms <= now_ms)
-            || self.fresh.first().is_some()
-            || self.more_fresh
-            || self.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms)
+            || self.first_fresh().is_some()
+            || self.wants_refill(now_ms)
+    }
+
+    /// The fresh delivery that may go out now: while the store may hold older ones, none that only the window has.
+    fn first_fresh(&self) -> Option<(u64, u64)> {
+        let first = self.fresh.first().filter(|(_, ticket)| ticket.stored || !(self.more_fresh || self.refilling));
+        first.map(|(key, _)| key)
+    }
+
+    fn wants_refill(&self, now_ms: u64) -> bool {
+        let is_due = |due_ms: u64| due_ms <= now_ms;
+        let fresh = self.more_fresh && self.fresh.runs_low();
+        // Read ahead and not due any more: the clock was set back. That must not hide what is due.
+        let runs_low = self.waiting.runs_low() || self.waiting.first().is_none_or(|((due_ms, _), _)| !is_due(due_ms));
+        !self.refilling && (fresh || (self.next_due_ms.is_some_and(is_due) && runs_low))
     }
 
     fn begin_refill(&mut self, now_ms: u64) -> Option<Refill> {
-        let fresh = self.more_fresh && self.fresh.runs_low();
-        let due = self.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms) && self.waiting.runs_low();
-        if self.refilling || !(fresh || due) {
+        if !self.wants_refill(now_ms) {
             return None;
         }
         self.refilling = true;

@@ -1,0 +1,74 @@
+//! What faults of the surroundings must not do: a disk that fills at the wrong moment, restarts in a loop, a clock that
+//! is set back.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::queue::record::{Leg, Record};
+use crate::queue::store::Ledger;
+use crate::queue::window::{Entry, Step, Window};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_segment_refused_for_space_leaves_a_folder_that_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    accept(&queue, submission_of("first", 40_000, &["a"])).await;
+    // The next state file meets a full disk; the spare segment has its blocks already.
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("state.new")).unwrap();
+    let refused = queue.accept(submission_of("large", 30_000, &["a"])).await;
+    assert!(matches!(refused, Err(AcceptError::DiskFull(_))), "{refused:?}");
+    // A small one would still fit into the old segment: behind the new one's back.
+    let small_one = queue.accept(submission_of("small", 10, &["a"])).await.is_ok();
+    drop(queue);
+    std::fs::remove_file(dir.path().join("state.new")).unwrap();
+    let queue = Queue::open_with(&settings(dir.path(), &["a"]), Clock::system(), small());
+    let queue = queue.unwrap_or_else(|error| panic!("acknowledged, and the folder is refused: {error}"));
+    let known = queue.accept(submission_of("small", 10, &["a"])).await.unwrap();
+    assert_eq!(matches!(known, Accepted::Duplicate(_)), small_one, "what was acknowledged is known, and only that");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_without_work_leave_no_segments_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..12 {
+        let queue = open(dir.path(), &["a"]);
+        queue.close().await.unwrap();
+    }
+    let files = std::fs::read_dir(dir.path().join("journal")).unwrap();
+    let segments = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "seg"));
+    let count = segments.count();
+    assert!(count <= 2, "{count} segments after twelve starts");
+}
+
+#[tokio::test]
+async fn who_waits_while_the_store_is_read_sleeps() {
+    let a = name("a");
+    let ledger = Ledger { epoch: 1, moved_seq: 0, bucket_ms: 60_000, pending_bytes: 0, tallies: BTreeMap::default() };
+    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10);
+    assert!(matches!(window.step(&a, 1000), Step::Refill(_)));
+    let legs = vec![Leg::new(a.clone(), Initial::Owed, 1)];
+    window.insert(Entry::new(Arc::new(Record::of(&submission(&["a"])).with_seq(7)), legs, 0, None));
+    let changed = window.changed(&a);
+    let mut woken = 0_u32;
+    for _ in 0..1000 {
+        let notified = changed.notified();
+        assert!(matches!(window.step(&a, 1000), Step::Wait(_)));
+        woken = woken.saturating_add(u32::from(tokio::time::timeout(Duration::ZERO, notified).await.is_ok()));
+    }
+    assert!(woken <= 1, "woken {woken} times of 1000 by its own asking");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_is_known_after_the_clock_was_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    let mut first = submission_of("early", 10, &[]);
+    // Twenty minutes ahead: more than a bucket of the window of one hour.
+    first.meta.id = id_at(Clock::system().unix_ms().saturating_add(1_200_000));
+    accept(&queue, first).await;
+    queue.close().await.unwrap();
+    drop(queue);
+    let queue = open(dir.path(), &["a"]);
+    let again = queue.accept(submission_of("early", 10, &[])).await.unwrap();
+    assert!(matches!(again, Accepted::Duplicate(_)), "{again:?}");
+}
