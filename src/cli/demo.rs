@@ -128,7 +128,10 @@ async fn deliver(origin: &Url, sample: &'static Sample, sandbox: &Sandbox) -> Re
             received: match &received {
                 _ if repeat => "nothing more".to_owned(),
                 Some(received) => summary(received),
-                None => "nothing".to_owned(),
+                None => match delivery.get("reason") {
+                    None | Some(Value::Null) => "nothing".to_owned(),
+                    reason => format!("nothing: {}", output::why(reason, None)),
+                },
             },
             answered: received
                 .filter(|_| !repeat)
