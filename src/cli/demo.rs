@@ -26,6 +26,9 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at a conversion's status.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// Wide enough for the longest path of a platform.
+const RECEIVED_CHARS_MAX: usize = 64;
+
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// Stays up after the samples, for trying more by hand; Ctrl-C ends
@@ -130,7 +133,7 @@ async fn deliver(origin: &Url, sample: &'static Sample, sandbox: &Sandbox) -> Re
                 Some(received) => summary(received),
                 None => match delivery.get("reason") {
                     None | Some(Value::Null) => "nothing".to_owned(),
-                    reason => format!("nothing: {}", output::why(reason, None)),
+                    reason => output::cut(&format!("nothing: {}", output::cell(reason)), RECEIVED_CHARS_MAX),
                 },
             },
             answered: received

@@ -44,8 +44,13 @@ pub(super) fn why(reason: Option<&Value>, last: Option<&Value>) -> String {
         (Some(reason), Some(excerpt)) => format!("{}: {}", cell(Some(reason)), cell(Some(excerpt))),
         (reason, excerpt) => cell(reason.or(excerpt)),
     };
+    cut(&text, WHY_CHARS_MAX)
+}
+
+/// A text in one line of at most so many characters.
+pub(super) fn cut(text: &str, chars_max: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut shown: String = line.chars().take(WHY_CHARS_MAX).collect();
+    let mut shown: String = line.chars().take(chars_max).collect();
     if shown.len() < line.len() {
         shown.push('…');
     }
