@@ -1,16 +1,14 @@
 //! `kill -9` under load: what was answered `202` arrives.
 
 use std::collections::HashSet;
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use capi_relay::sandbox::{Accounts, Platform, Sandbox};
+use capi_relay::sandbox::Platform;
 use http::{Method, StatusCode};
 
-use crate::support::process::Process;
-use crate::support::{Http, conversion, eventually, handle, routes};
+use crate::support::process::{Process, started};
+use crate::support::{Http, conversion, eventually, handle};
 
 /// Rounds of start, load, SIGKILL.
 const ROUNDS: usize = 20;
@@ -19,10 +17,7 @@ const CLIENTS: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_conversion_answered_202_arrives_after_sigkill() {
-    let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("routes.toml");
-    fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
+    let (sandbox, _folder, file) = started().await;
     let acknowledged = Arc::new(Mutex::new(Vec::<String>::new()));
 
     for round in 0..ROUNDS {
@@ -81,6 +76,5 @@ async fn post_until_gone(url: &str, round: usize, client: usize, gone: &AtomicBo
         if gone.load(Ordering::Relaxed) {
             return;
         }
-        tokio::time::sleep(Duration::from_micros(200)).await;
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use capi_relay::sandbox::{Accounts, Behaviour, Platform, Sandbox};
 use http::StatusCode;
 
-use crate::support::process::Process;
+use crate::support::process::{Process, started};
 use crate::support::{Http, conversion, eventually, handle, routes};
 
 /// A small file system of its own, gone with the test.
@@ -97,10 +97,7 @@ async fn a_full_disk_answers_503_keeps_what_was_accepted_and_recovers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_acknowledges_nothing_more_and_ends_the_process() {
-    let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("routes.toml");
-    fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
+    let (sandbox, _folder, file) = started().await;
     // Makes the folder whole first: the fault is to hit the serving path.
     assert_eq!(Process::serve(&file).terminate(), Some(0));
 

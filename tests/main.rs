@@ -13,6 +13,7 @@ mod support;
 
 mod architecture;
 mod bad_requests;
+mod commands;
 mod config;
 mod crash;
 mod demo;

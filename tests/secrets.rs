@@ -1,13 +1,11 @@
 //! Canaries in every credential and in personal fields: none comes out in a log, a metric, a problem or a listing.
 
-use std::fs;
-
-use capi_relay::sandbox::{Accounts, Behaviour, Platform, Sandbox};
+use capi_relay::sandbox::{Accounts, Behaviour, Platform};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::process::Process;
-use crate::support::{Http, TOKEN, conversion, eventually, routes};
+use crate::support::process::{Process, started};
+use crate::support::{Http, TOKEN, conversion, eventually};
 
 /// What no output may hold.
 fn canaries() -> Vec<String> {
@@ -37,10 +35,7 @@ fn personal() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_credential_and_no_personal_datum_comes_out_anywhere() {
-    let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("routes.toml");
-    fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
+    let (sandbox, _folder, file) = started().await;
     // Platforms that echo what they were sent, in every kind of answer.
     let accounts = Accounts::default();
     let echo = |status, secret: &str| Behaviour::Answer {

@@ -1,19 +1,14 @@
 //! SIGTERM and SIGINT drain: requests in hand are answered, attempts in hand finish, the queue closes, the code is 0.
 
-use std::fs;
-
-use capi_relay::sandbox::{Accounts, Behaviour, Platform, Sandbox};
+use capi_relay::sandbox::{Behaviour, Platform};
 use http::{Method, StatusCode};
 
-use crate::support::process::Process;
-use crate::support::{Http, conversion, eventually, routes};
+use crate::support::process::{Process, started};
+use crate::support::{Http, conversion, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_with_zero_and_what_waits_is_delivered_by_the_next_start() {
-    let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("routes.toml");
-    fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
+    let (sandbox, _folder, file) = started().await;
     let failing = Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None };
     sandbox.script(Platform::Scaleo, failing);
     let http = Http::new();
@@ -41,10 +36,7 @@ async fn sigterm_ends_with_zero_and_what_waits_is_delivered_by_the_next_start() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_metrics_tell_a_running_relay() {
-    let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("routes.toml");
-    fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
+    let (sandbox, _folder, file) = started().await;
     let relay = Process::serve(&file);
     let http = Http::new();
     assert_eq!(http.post(&format!("{}/v1/conversions", relay.origin), conversion("o1").to_string()).await.status, 202);

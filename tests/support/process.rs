@@ -1,11 +1,25 @@
 //! The relay as its own process, so that it can be killed.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use capi_relay::sandbox::{Accounts, Sandbox};
+use tempfile::TempDir;
+
+use super::routes;
+
+/// The stand-ins, a folder, and in it the routes that point at them.
+pub(crate) async fn started() -> (Sandbox, TempDir, PathBuf) {
+    let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes.toml");
+    std::fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
+    (sandbox, folder, file)
+}
 
 /// A running `capi-relay serve`.
 pub(crate) struct Process {

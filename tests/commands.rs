@@ -1,0 +1,52 @@
+//! The commands that talk to a running relay.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use capi_relay::sandbox::{Behaviour, Platform};
+
+use crate::support::process::{Process, started};
+use crate::support::{TOKEN, conversion, eventually};
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_capi-relay")).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
+    let (sandbox, folder, routes) = started().await;
+    let refuse = Behaviour::Answer { status: 404, headers: Vec::new(), body: "Click not found".into(), times: None };
+    sandbox.script(Platform::Thrad, refuse);
+    let relay = Process::serve(&routes);
+    let file = folder.path().join("conversion.json");
+    fs::write(&file, conversion("order-1").to_string()).unwrap();
+    let file = file.to_str().unwrap();
+
+    let token = format!("--token={TOKEN}");
+    let (code, sent, error) = run(&["send", file, "--url", &relay.origin, &token]);
+    assert_eq!(code, Some(0), "{error}");
+    let receipt: serde_json::Value = serde_json::from_str(&sent).unwrap();
+    let id = receipt["id"].as_str().unwrap();
+    let page = eventually("the dead letter in the status", async || {
+        let (code, page, error) = run(&["status", id, "--admin", &relay.admin]);
+        assert_eq!(code, Some(0), "{error}");
+        page.contains("dead").then_some(page)
+    })
+    .await;
+    assert!(page.contains("Click not found") && page.contains("order-1"), "{page}");
+    let (code, listed, _) = run(&["dead", "list", "--destination", "thrad", "--admin", &relay.admin]);
+    assert_eq!(code, Some(0));
+    assert!(listed.contains(id) && listed.contains("rejected") && listed.contains("Click not found"), "{listed}");
+    let (_, none, _) = run(&["dead", "list", "--destination", "dsp", "--admin", &relay.admin]);
+    assert_eq!(none.trim(), "no dead letters");
+
+    fs::write(file, "{}").unwrap();
+    let (code, _, refused) = run(&["send", file, "--url", &relay.origin, &token]);
+    assert_eq!(code, Some(1));
+    assert!(refused.contains("/time"), "{refused}");
+    assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
