@@ -54,7 +54,7 @@ pub struct Config {
 }
 
 /// `[server]`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Server {
     /// Address of the public listener.
     pub listen: SocketAddr,
@@ -90,7 +90,7 @@ pub enum LogFormat {
 }
 
 /// What the public listener speaks.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Transport {
     /// HTTP in the clear: on loopback, or behind a proxy that ends TLS.
     Plain,
@@ -106,7 +106,7 @@ pub enum Transport {
 }
 
 /// `[queue]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSettings {
     /// The data folder.
     pub path: PathBuf,
@@ -151,6 +151,8 @@ pub struct Merchant {
 pub struct Destination {
     /// As in the file.
     pub name: DestinationName,
+    /// Tells whether two readings of the file, within one process, say the same of it.
+    pub fingerprint: u64,
     /// The preset below it.
     pub preset: Option<String>,
     /// In the order in which they are asked.

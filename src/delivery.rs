@@ -28,16 +28,18 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Destination};
 use crate::conversion::DestinationName;
-use crate::queue::{Clock, Queue};
+use crate::queue::{Clock, Hold, Queue};
 pub use client::SetupError;
 use metrics::Metrics;
 use pool::Pool;
@@ -47,7 +49,12 @@ use pool::Pool;
 pub struct Pools(Arc<Inner>);
 
 struct Inner {
-    pools: Vec<Arc<Pool>>,
+    /// In configuration order.
+    pools: RwLock<Vec<Arc<Pool>>>,
+    /// A reload left other pools than are running.
+    changed: Notify,
+    queue: Queue,
+    clock: Clock,
     metrics: Metrics,
     drain: Duration,
 }
@@ -115,41 +122,84 @@ impl Pools {
     /// # Errors
     /// When a `ca_file` holds no usable certificate.
     pub fn new(config: &Arc<Config>, queue: Queue, clock: Clock) -> Result<Pools, ClientError> {
-        let metrics = Metrics::default();
-        let families = metrics.clone();
-        let build = move |destination: &Arc<Destination>| {
-            let name = &destination.name;
-            Pool::new(destination, queue.clone(), clock.clone(), families.of(name))
-                .map(Arc::new)
-                .map_err(|source| ClientError { destination: name.clone(), source })
+        let inner = Inner {
+            pools: RwLock::default(),
+            changed: Notify::new(),
+            queue,
+            clock,
+            metrics: Metrics::default(),
+            drain: config.server.drain_timeout,
         };
-        let pools = config.destinations.iter().map(build).collect::<Result<_, _>>()?;
-        Ok(Pools(Arc::new(Inner { pools, metrics, drain: config.server.drain_timeout })))
+        let pools = config.destinations.iter().map(|destination| inner.build(destination)).collect::<Result<_, _>>()?;
+        inner.replace(pools);
+        Ok(Pools(Arc::new(inner)))
+    }
+
+    /// Goes over to another configuration. A destination that is the same in both goes on as it was, with its limiter and
+    /// its breaker. One that changed begins anew at once, its attempts in hand end as they began, and what a person paused
+    /// stays paused. The work of one that is gone is held.
+    ///
+    /// # Errors
+    /// When a `ca_file` holds no usable certificate; nothing has changed then.
+    pub fn reload(&self, config: &Arc<Config>) -> Result<(), ClientError> {
+        let before = self.all();
+        let mut after = Vec::with_capacity(config.destinations.len());
+        for destination in &config.destinations {
+            let old = before.iter().find(|pool| pool.destination.name == destination.name);
+            let same = old.filter(|pool| pool.destination.fingerprint == destination.fingerprint);
+            after.push(match same {
+                Some(pool) => Arc::clone(pool),
+                None => self.0.build(destination)?,
+            });
+        }
+        for old in before {
+            if after.iter().any(|pool| Arc::ptr_eq(pool, &old)) {
+                continue;
+            }
+            old.retired.cancel();
+            let name = &old.destination.name;
+            match after.iter().find(|pool| pool.destination.name == *name) {
+                Some(successor) => successor.board.succeed(&old.board),
+                None => self.0.queue.hold(name, Some(Hold::removed(self.0.clock.unix_ms()))),
+            }
+        }
+        after.iter().for_each(|pool| pool.show());
+        self.0.replace(after);
+        self.0.changed.notify_one();
+        Ok(())
     }
 
     /// Delivers until `shutdown`, then finishes attempts in hand (up to `server.drain_timeout`), ends the others and
     /// returns.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let mut running = JoinSet::new();
-        let start = |running: &mut JoinSet<()>, pool: &Arc<Pool>| {
-            let pool = Arc::clone(pool);
-            running.spawn(pool.run(shutdown.clone(), self.0.drain)).id()
-        };
-        let mut ids: Vec<_> = self.0.pools.iter().map(|pool| (start(&mut running, pool), pool)).collect();
-        while let Some(ended) = running.join_next_with_id().await {
-            let Err(error) = ended else { continue };
+        let mut loops = JoinSet::new();
+        let mut running: HashMap<task::Id, Arc<Pool>> = HashMap::new();
+        loop {
+            if !shutdown.is_cancelled() {
+                for pool in self.all() {
+                    if !running.values().any(|known| Arc::ptr_eq(known, &pool)) {
+                        let id = loops.spawn(Arc::clone(&pool).run(shutdown.clone(), self.0.drain)).id();
+                        running.insert(id, pool);
+                    }
+                }
+            }
+            let ended = tokio::select! {
+                Some(ended) = loops.join_next_with_id() => ended,
+                () = self.0.changed.notified() => continue,
+                () = shutdown.cancelled(), if loops.is_empty() => break,
+            };
+            let id = ended.as_ref().map_or_else(task::JoinError::id, |(id, ())| *id);
             // A fault of the loop itself must not stop a destination for good: it begins anew.
-            if let Some((id, pool)) = ids.iter_mut().find(|(id, _)| *id == error.id()) {
+            if let (Some(pool), Err(_)) = (running.remove(&id), &ended) {
                 tracing::error!(destination = %pool.destination.name, "delivery pool panicked and is started again");
                 pool.instruments.panics.inc();
-                *id = start(&mut running, pool);
             }
         }
     }
 
     /// What is shown of every destination, in configuration order.
     pub fn states(&self) -> Vec<PoolState> {
-        self.0.pools.iter().map(|pool| state(pool)).collect()
+        self.all().iter().map(|pool| state(pool)).collect()
     }
 
     /// Stops sending to a destination: its work stays queued, attempts in flight end. `None`: there is no such
@@ -158,7 +208,7 @@ impl Pools {
         let pool = self.pool(destination)?;
         pool.board.pause(reason, pool.clock.unix_ms());
         pool.show();
-        Some(state(pool))
+        Some(state(&pool))
     }
 
     /// Sends again; a suspended or open destination is probed at once. `None`: there is no such destination.
@@ -166,7 +216,7 @@ impl Pools {
         let pool = self.pool(destination)?;
         pool.board.resume();
         pool.show();
-        Some(state(pool))
+        Some(state(&pool))
     }
 
     /// Registers `capi_relay_deliveries_total`, `…_attempt_seconds`, `…_delivery_seconds`, `…_destination_state`,
@@ -175,8 +225,26 @@ impl Pools {
         self.0.metrics.register(registry);
     }
 
-    fn pool(&self, destination: &str) -> Option<&Arc<Pool>> {
-        self.0.pools.iter().find(|pool| pool.destination.name.as_str() == destination)
+    /// In configuration order.
+    fn all(&self) -> Vec<Arc<Pool>> {
+        self.0.pools.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn pool(&self, destination: &str) -> Option<Arc<Pool>> {
+        self.all().into_iter().find(|pool| pool.destination.name.as_str() == destination)
+    }
+}
+
+impl Inner {
+    fn build(&self, destination: &Arc<Destination>) -> Result<Arc<Pool>, ClientError> {
+        let name = &destination.name;
+        Pool::new(destination, self.queue.clone(), self.clock.clone(), self.metrics.of(name))
+            .map(Arc::new)
+            .map_err(|source| ClientError { destination: name.clone(), source })
+    }
+
+    fn replace(&self, pools: Vec<Arc<Pool>>) {
+        *self.pools.write().unwrap_or_else(PoisonError::into_inner) = pools;
     }
 }
 

@@ -8,7 +8,7 @@
 //! A request passes `connection` (limits, drain), `strict` (hosts, framing), the routing below, `bearer`, `quota`, and
 //! then `conversions`.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{Method, Request};
 use hyper::body::Incoming;
@@ -45,11 +45,10 @@ use quota::Bucket;
 
 /// The public HTTP API of one relay.
 pub struct Ingress {
-    config: Arc<Config>,
+    current: RwLock<Arc<Current>>,
     queue: Queue,
     clock: Clock,
     tls: Option<TlsAcceptor>,
-    clients: Tokens<Arc<Client>>,
     /// Room for bodies that are being received, in bytes.
     bodies: Arc<Semaphore>,
     requests: metrics::Requests,
@@ -68,10 +67,16 @@ pub enum Phase {
     Draining,
 }
 
+/// What a reload replaces; a request keeps the one that it began with.
+struct Current {
+    config: Arc<Config>,
+    clients: Tokens<Arc<Client>>,
+}
+
 /// A merchant as the listener knows it.
 struct Client {
     merchant: Arc<Merchant>,
-    bucket: Option<Bucket>,
+    bucket: Option<Arc<Bucket>>,
     counters: metrics::Merchant,
 }
 
@@ -80,25 +85,35 @@ impl Ingress {
     pub fn new(config: Arc<Config>, queue: Queue, clock: Clock) -> Result<Ingress, TlsError> {
         let tls = tls::acceptor(&config.server.transport)?;
         let requests = metrics::Requests::new();
-        let clients = config.merchants.iter().flat_map(|merchant| {
-            let client = Arc::new(Client {
-                merchant: Arc::clone(merchant),
-                bucket: merchant.rate.map(Bucket::new),
-                counters: requests.merchant(&merchant.name),
-            });
-            merchant.token_sha256.iter().map(move |digest| (*digest, Arc::clone(&client)))
-        });
-        let clients = Tokens::new(clients);
         let phase = watch::Sender::new(Phase::Starting);
         let connections = metrics::Connections::default();
         let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(config.server.body_bytes_max)));
-        Ok(Ingress { config, queue, clock, tls, clients, bodies, requests, connections, phase })
+        let current = RwLock::new(Arc::new(Current::new(config, None, &requests)));
+        Ok(Ingress { current, queue, clock, tls, bodies, requests, connections, phase })
+    }
+
+    /// Goes over to another configuration: merchants, their rates and destinations. Requests in hand end under the one that
+    /// they began with; a merchant whose rate is the same keeps its bucket. `[server]` is read at start only.
+    pub fn reload(&self, config: Arc<Config>) {
+        let before = self.current();
+        let after = Current::new(config, Some(&before), &self.requests);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+    }
+
+    /// The configuration that is in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.current().config)
+    }
+
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Serves the public API until `shutdown`, then drains: no new connection, requests in hand finish, up to
     /// `server.drain_timeout`. Returns when every connection has ended.
     pub async fn run(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
-        let server = &self.config.server;
+        let config = self.config();
+        let server = &config.server;
         let front = Front {
             tls: self.tls.clone(),
             connections_max: server.connections_max,
@@ -141,18 +156,42 @@ impl Ingress {
     }
 }
 
+impl Current {
+    fn new(config: Arc<Config>, before: Option<&Current>, requests: &metrics::Requests) -> Current {
+        let clients = config.merchants.iter().flat_map(|merchant| {
+            let kept = before.and_then(|before| before.bucket(merchant));
+            let client = Arc::new(Client {
+                merchant: Arc::clone(merchant),
+                bucket: kept.or_else(|| merchant.rate.map(Bucket::new).map(Arc::new)),
+                counters: requests.merchant(&merchant.name),
+            });
+            merchant.token_sha256.iter().map(move |digest| (*digest, Arc::clone(&client)))
+        });
+        let clients = Tokens::new(clients);
+        Current { config, clients }
+    }
+
+    /// The bucket of a merchant whose rate is the same.
+    fn bucket(&self, merchant: &Merchant) -> Option<Arc<Bucket>> {
+        let same =
+            |client: &&Arc<Client>| client.merchant.name == merchant.name && client.merchant.rate == merchant.rate;
+        self.clients.holders().find(same).and_then(|client| client.bucket.clone())
+    }
+}
+
 impl Api for Ingress {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
         let path = request.uri().path();
         let id = path.strip_prefix("/v1/conversions/").filter(|id| !id.is_empty() && !id.contains('/'));
         match (path, id, request.method()) {
             ("/v1/conversions", _, &Method::POST) => {
-                let client = self.clients.holder(request.headers())?;
-                self.post(client, request).await
+                let current = self.current();
+                let client = current.clients.holder(request.headers())?;
+                self.post(&current.config, client, request).await
             }
             (_, Some(id), &Method::GET | &Method::HEAD) => {
-                let client = self.clients.holder(request.headers())?;
-                self.get(client, id).await
+                let current = self.current();
+                self.get(current.clients.holder(request.headers())?, id).await
             }
             ("/v1/conversions", ..) => Err(Problem::method_not_allowed("POST")),
             (_, Some(_), _) => Err(Problem::method_not_allowed("GET, HEAD")),

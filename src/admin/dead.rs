@@ -13,8 +13,8 @@ impl Admin {
     pub(super) async fn dead_letters(&self, query: &str) -> Result<Reply, Problem> {
         let filter = filter(query)?;
         match &filter.destination {
-            Some(name) if self.config.destination(name.as_str()).is_none() => {
-                Err(Problem::new(Kind::InvalidQuery, "destination: none of this name is configured"))
+            Some(name) if !self.queue.depths().destinations.contains_key(name) => {
+                Err(Problem::new(Kind::InvalidQuery, "destination: none of this name is configured, or was"))
             }
             Some(_) | None => match self.queue.dead_letters(filter).await {
                 Ok(page) => Ok(problem::json(StatusCode::OK, &PageView::new(&page))),

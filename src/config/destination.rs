@@ -3,6 +3,7 @@
 mod build;
 mod operation;
 
+use std::hash::{DefaultHasher, Hasher};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub(super) struct Source {
 /// What was written of one destination.
 pub(super) struct Written<'t> {
     pub(super) key: &'t Text,
+    pub(super) fingerprint: u64,
     pub(super) preset: Option<&'t str>,
     pub(super) needs: Option<&'t Needs>,
     pub(super) vars: &'t [Entry],
@@ -85,8 +87,11 @@ impl Source {
     /// Reads every key of it.
     pub(super) fn read(&self, folder: &Path, faults: &mut Faults) -> Written<'_> {
         let mut keys = Keys::new(&self.table, self.key.span.clone());
+        let mut hasher = DefaultHasher::new();
+        self.table.feed(&mut hasher);
         let written = Written {
             key: &self.key,
+            fingerprint: hasher.finish(),
             preset: self.preset.as_ref().map(|(name, _)| name.as_str()),
             needs: self.preset.as_ref().map(|(_, needs)| needs),
             vars: keys.entries("vars", faults),

@@ -2,6 +2,8 @@
 //!
 //! Nothing is interpreted here: which keys exist and what their values mean is for the readers.
 
+use std::hash::{Hash, Hasher};
+
 use toml::de::{DeTable, DeValue};
 
 use super::files::{Files, is_credential, text_at};
@@ -98,6 +100,15 @@ impl Table {
         }
     }
 
+    /// Feeds what the table says, and not where it stands: two tables that mean the same feed the same.
+    pub(super) fn feed(&self, hasher: &mut impl Hasher) {
+        self.entries.len().hash(hasher);
+        for entry in &self.entries {
+            entry.key.value.hash(hasher);
+            entry.node.feed(hasher);
+        }
+    }
+
     /// Keeps literal credentials out of excerpts: whatever stands under `secrets` or `auth`, or under a name that says so.
     /// What is only a reference (`${env:TOKEN}`, `{secrets.token}`) stays readable.
     pub(super) fn hide_credentials(&self, inside: bool, files: &mut Files) {
@@ -146,6 +157,22 @@ impl Table {
 }
 
 impl Node {
+    fn feed(&self, hasher: &mut impl Hasher) {
+        self.value.kind().hash(hasher);
+        match &self.value {
+            Value::Text { text, resolved: _ } => text.value.hash(hasher),
+            Value::Integer(number) => number.hash(hasher),
+            Value::Bool(value) => value.hash(hasher),
+            Value::List(list) => {
+                list.len().hash(hasher);
+                list.iter().for_each(|node| node.feed(hasher));
+            }
+            Value::Table(table) => table.feed(hasher),
+            // None of these passes the readers.
+            Value::Unresolved | Value::Float | Value::Datetime => {}
+        }
+    }
+
     fn hide_credentials(&self, inside: bool, files: &mut Files) {
         match &self.value {
             Value::Text { text, .. } => {

@@ -54,6 +54,12 @@ impl Board {
         }
     }
 
+    /// What a person ordered of the one before goes on; what its answers said does not: they were to another request.
+    pub(super) fn succeed(&self, before: &Board) {
+        let paused = before.lock().paused.clone();
+        self.lock().paused = paused;
+    }
+
     /// A person pauses it.
     pub(super) fn pause(&self, reason: String, now_ms: u64) {
         let mut shown = self.lock();

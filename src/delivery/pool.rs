@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Activity;
 use super::board::Board;
 use super::client::{Client, SetupError};
@@ -19,6 +21,8 @@ pub(super) struct Pool {
     pub(super) mask: Mask,
     pub(super) instruments: Instruments,
     pub(super) board: Board,
+    /// Ends the pool: a reload changed its destination or took it away.
+    pub(super) retired: CancellationToken,
 }
 
 impl Pool {
@@ -34,11 +38,15 @@ impl Pool {
         instruments.show(Activity::Active);
         instruments.concurrency.set(gauge(destination.limits.concurrency.get()));
         let mask = Mask::new(&destination.secrets);
-        Ok(Pool { destination: Arc::clone(destination), client, queue, clock, mask, instruments, board })
+        let retired = CancellationToken::new();
+        Ok(Pool { destination: Arc::clone(destination), client, queue, clock, mask, instruments, board, retired })
     }
 
-    /// Tells the queue and the metrics what state the destination is in.
+    /// Tells the queue and the metrics what state the destination is in; a retired pool has no say in it any more.
     pub(super) fn show(&self) {
+        if self.retired.is_cancelled() {
+            return;
+        }
         let mark = self.board.mark();
         self.instruments.show(mark.activity);
         let held = |kind| Some(Hold { kind, reason: mark.reason.clone().unwrap_or_default(), since_ms: mark.since_ms });

@@ -25,11 +25,16 @@ use crate::config::OnAmbiguous;
 use crate::queue::{Delivery, Outcome};
 
 impl Pool {
-    /// Delivers until `shutdown`; then attempts in hand have `drain` to finish, and what is still open is ended and
-    /// handed back.
+    /// Delivers until `shutdown`, or until it is retired; then attempts in hand have `drain` to finish, and what is still
+    /// open is ended and handed back.
     pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken, drain: Duration) {
         let mut desk = Desk::new(&self);
-        let mut stopping = pin!(shutdown.cancelled());
+        let mut stopping = pin!(async {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.retired.cancelled() => {}
+            }
+        });
         loop {
             task::consume_budget().await;
             let orders = self.board.orders();
@@ -130,6 +135,9 @@ impl Pool {
     }
 
     fn show_numbers(&self, desk: &Desk) {
+        if self.retired.is_cancelled() {
+            return;
+        }
         self.instruments.in_flight.set(gauge(desk.attempts.len()));
         self.instruments.concurrency.set(gauge(desk.concurrency.limit()));
     }

@@ -17,21 +17,26 @@ use tokio::time::{Instant, timeout};
 use super::problem::{Kind, Problem, Reply, json};
 use super::view::{ReceiptView, StatusView};
 use super::{Client, Ingress, strict};
-use crate::config::Decision;
+use crate::config::{Config, Decision};
 use crate::conversion::{Conversion, ConversionId, Meta, Refusal};
 use crate::mapping::Scope;
 use crate::queue::{AcceptError, Accepted, Initial, Submission};
 
 impl Ingress {
     /// Validates, stores durably, acknowledges.
-    pub(super) async fn post(&self, client: &Client, request: Request<Incoming>) -> Result<Reply, Problem> {
+    pub(super) async fn post(
+        &self,
+        config: &Config,
+        client: &Client,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Problem> {
         let begun = Instant::now();
         let (head, body) = request.into_parts();
         strict::check_json_body(&head.headers)?;
         let idempotency_key = strict::idempotency_key(&head.headers)?;
         let left = client.bucket.as_ref().map(|bucket| bucket.take()).transpose()?;
-        let (body, _room) = self.read(body).await?;
-        let submission = self.submission(client, idempotency_key, body)?;
+        let (body, _room) = self.read(config, body).await?;
+        let submission = self.submission(config, client, idempotency_key, body)?;
         // No deadline here: a 503 for what may yet become durable would be a lie.
         let accepted = self.queue.accept(submission).await.map_err(unavailable)?;
         let (status, view) = match &accepted {
@@ -61,15 +66,14 @@ impl Ingress {
     }
 
     /// The whole body, within its limit of bytes and time, and its share of the memory for bodies.
-    async fn read(&self, body: Incoming) -> Result<(Bytes, Room), Problem> {
-        match timeout(self.config.server.request_timeout, self.read_frames(body)).await {
+    async fn read(&self, config: &Config, body: Incoming) -> Result<(Bytes, Room), Problem> {
+        match timeout(config.server.request_timeout, self.read_frames(body, config.server.body_bytes_max)).await {
             Ok(read) => read,
             Err(_elapsed) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
         }
     }
 
-    async fn read_frames(&self, mut body: Incoming) -> Result<(Bytes, Room), Problem> {
-        let bytes_max = self.config.server.body_bytes_max;
+    async fn read_frames(&self, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, Room), Problem> {
         let too_large = || Problem::new(Kind::BodyTooLarge, format!("at most {bytes_max} bytes"));
         if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
             return Err(too_large());
@@ -87,12 +91,18 @@ impl Ingress {
         Ok((bytes.freeze(), room))
     }
 
-    fn submission(&self, client: &Client, key: Option<String>, body: Bytes) -> Result<Submission, Problem> {
+    fn submission(
+        &self,
+        config: &Config,
+        client: &Client,
+        key: Option<String>,
+        body: Bytes,
+    ) -> Result<Submission, Problem> {
         let id = ConversionId::new(self.clock.unix_ms(), rand::random());
         let conversion = Conversion::parse(&body, &id.to_string()).map_err(refused)?;
         let meta = Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion);
         let scope = Scope { conversion: &conversion, meta: &meta };
-        let plan = self.config.plan(&client.merchant, scope).into_iter();
+        let plan = config.plan(&client.merchant, scope).into_iter();
         let plan = plan.map(|(name, decision)| (name, initial(decision))).collect();
         Ok(Submission { meta, conversion: Arc::new(conversion), body, plan })
     }

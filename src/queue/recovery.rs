@@ -16,7 +16,7 @@ use super::journal::{self, Journal, Kind, Through, replay};
 use super::mover::Mover;
 use super::record::{self, Change};
 use super::shared::{Options, Shared};
-use super::status::{Hold, HoldKind};
+use super::status::Hold;
 use super::store::{self, Ledger, Store, StoreError};
 use super::window::Entry;
 
@@ -105,8 +105,7 @@ impl Recovery {
         let now_ms = self.shared.clock.unix_ms();
         for destination in window.destinations() {
             if !self.shared.destinations.contains(&destination) {
-                let reason = "the destination is no longer configured".to_owned();
-                window.hold(&destination, Some(Hold { kind: HoldKind::Removed, reason, since_ms: now_ms }));
+                window.hold(&destination, Some(Hold::removed(now_ms)));
             }
         }
         let depths = window.depths();

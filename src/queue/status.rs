@@ -166,6 +166,13 @@ pub struct Hold {
     pub since_ms: u64,
 }
 
+impl Hold {
+    /// Of a destination that the configuration no longer has.
+    pub fn removed(since_ms: u64) -> Hold {
+        Hold { kind: HoldKind::Removed, reason: "the destination is no longer configured".to_owned(), since_ms }
+    }
+}
+
 /// By whom or what a destination is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldKind {

@@ -50,6 +50,7 @@ pub(in crate::config) fn build(
     let retry = written.retry.meaning(dedup_window, faults);
     Some(Destination {
         name: name?,
+        fingerprint: written.fingerprint,
         preset: written.preset.map(str::to_owned),
         operations,
         limits: written.limits,
