@@ -1,7 +1,7 @@
 //! The admin listener: health, readiness, metrics, destinations, dead letters, any conversion's status.
 //!
 //! Plain HTTP/1, on loopback by default; beyond it the configuration demands a bearer token. `/healthz` and `/readyz` need
-//! none, since probes have none and they tell nothing but yes or no and why. It only reads: nothing here changes the queue.
+//! none, since probes have none and they tell nothing but yes or no and why. Nothing here changes the queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,6 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
 use crate::delivery::{PoolState, Pools};
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
@@ -27,23 +26,26 @@ use crate::ingress::{Ingress, Phase};
 use crate::queue::{Depth, Queue};
 
 mod dead;
+mod reload;
 
 #[cfg(test)]
 mod tests;
 
+pub use reload::{Reloads, Wish};
+
 /// The admin API of one relay.
 pub struct Admin {
-    config: Arc<Config>,
     queue: Queue,
     pools: Pools,
     ingress: Arc<Ingress>,
+    reloads: Reloads,
     tokens: Option<Tokens<()>>,
     registry: Registry,
 }
 
 impl Admin {
     /// Gathers the metrics of all parts; binds nothing.
-    pub fn new(config: Arc<Config>, queue: Queue, pools: Pools, ingress: Arc<Ingress>) -> Admin {
+    pub fn new(queue: Queue, pools: Pools, ingress: Arc<Ingress>, reloads: Reloads) -> Admin {
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("capi_relay_build", "The version that runs", build);
@@ -51,8 +53,10 @@ impl Admin {
         queue.register_metrics(registry.sub_registry_with_prefix("capi_relay"));
         pools.register_metrics(&mut registry);
         ingress.register_metrics(&mut registry);
-        let tokens = config.server.admin_token_sha256.map(|digest| Tokens::new([(digest, ())]));
-        Admin { config, queue, pools, ingress, tokens, registry }
+        reloads.register(&mut registry);
+        let digest = ingress.config().server.admin_token_sha256;
+        let tokens = digest.map(|digest| Tokens::new([(digest, ())]));
+        Admin { queue, pools, ingress, reloads, tokens, registry }
     }
 
     /// Serves until `shutdown`; returns when every connection has ended.
@@ -126,9 +130,17 @@ impl Api for Admin {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
         let path = request.uri().path();
         let id = path.strip_prefix("/admin/conversions/").filter(|id| !id.is_empty() && !id.contains('/'));
-        let known = ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead"];
+        let known = ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead", RELOAD];
         if id.is_none() && !known.contains(&path) {
             return Err(Problem::not_found());
+        }
+        if path == RELOAD {
+            if request.method() != Method::POST {
+                return Err(Problem::method_not_allowed("POST"));
+            }
+            self.authorize(&request)?;
+            strict::check_origin(&request)?;
+            return self.reloads.wish().await;
         }
         if !matches!(request.method(), &Method::GET | &Method::HEAD) {
             return Err(Problem::method_not_allowed("GET, HEAD"));
@@ -191,6 +203,7 @@ fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
     Duration::from_millis(later_ms.saturating_sub(earlier_ms)).as_secs()
 }
 
+const RELOAD: &str = "/admin/reload";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Probes, a scraper or two, a person: more is a mistake somewhere.
 const CONNECTIONS_MAX: usize = 64;

@@ -7,6 +7,8 @@ mod dead;
 mod demo;
 mod diff;
 mod output;
+mod relay;
+mod reload;
 mod render;
 mod samples;
 mod sandbox;
@@ -25,7 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{config, conversion};
 
-pub use serve::{Relay, StartError};
+pub use relay::{Relay, ReloadError, StartError};
 
 /// Done.
 const DONE: u8 = 0;

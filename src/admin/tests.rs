@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Admin;
+use super::{Admin, Reloads, Wish};
 use crate::conversion::DestinationName;
 use crate::delivery::Pools;
 use crate::ingress::tests::Running;
@@ -20,6 +21,7 @@ use crate::queue::{Attempt, Clock, DeadKind, Outcome, Verdict};
 struct Watched {
     relay: Running,
     address: SocketAddr,
+    wishes: mpsc::Receiver<Wish>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -28,12 +30,13 @@ impl Watched {
     async fn start(server: &str) -> Watched {
         let relay = Running::start(server, "").await;
         let pools = Pools::new(&relay.config, relay.queue.clone(), Clock::system()).unwrap();
-        let admin = Admin::new(Arc::clone(&relay.config), relay.queue.clone(), pools, Arc::clone(&relay.ingress));
+        let (reloads, wishes) = Reloads::new();
+        let admin = Admin::new(relay.queue.clone(), pools, Arc::clone(&relay.ingress), reloads);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(Arc::new(admin).run(listener, shutdown.clone()));
-        Watched { relay, address, shutdown, task }
+        Watched { relay, address, wishes, shutdown, task }
     }
 
     async fn get(&self, path: &str) -> Reply {
@@ -109,6 +112,27 @@ async fn only_what_is_there_is_answered_and_only_to_get() {
         assert_eq!(reply.refusal(), (405, "urn:capi-relay:problem:method-not-allowed"), "{path}");
         assert_eq!(reply.headers["allow"], "GET, HEAD");
     }
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn a_reload_is_answered_with_what_came_of_it() {
+    let mut watched = Watched::start("").await;
+    let reload = async |address| call(address, Call { method: "POST", path: "/admin/reload", ..Call::get("") }).await;
+    let address = watched.address;
+    let asked = tokio::spawn(async move { reload(address).await });
+    soon(watched.wishes.recv()).await.unwrap().send(Ok(7)).unwrap();
+    let reply = asked.await.unwrap();
+    assert_eq!((reply.status, &reply.json), (200, &json!({"status": "reloaded", "version": 7})));
+
+    let asked = tokio::spawn(async move { reload(address).await });
+    soon(watched.wishes.recv()).await.unwrap().send(Err("routes.toml: no".to_owned())).unwrap();
+    let reply = asked.await.unwrap();
+    assert_eq!((reply.status, &reply.json["detail"]), (422, &json!("routes.toml: no")));
+
+    watched.wishes.close();
+    assert_eq!(reload(address).await.status, 503);
+    assert_eq!(watched.get("/admin/reload").await.status, 405);
     watched.end().await;
 }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::client::{self, Call};
+use super::relay::Relay;
 use super::samples::{SAMPLES, Sample};
-use super::serve::Relay;
 use super::{DONE, NO, output, signals, token};
 use crate::config::{Config, Source};
 use crate::queue::Clock;

@@ -26,7 +26,8 @@ pub(super) fn read(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs)
     config.map_err(|report| report.to_string())
 }
 
-fn find(args: &ConfigurationArgs) -> Result<std::path::PathBuf, String> {
+/// Which file is read.
+pub(super) fn find(args: &ConfigurationArgs) -> Result<std::path::PathBuf, String> {
     config::find(args.config.as_deref(), &environment).map_err(|error| output::chain(&error))
 }
 

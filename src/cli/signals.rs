@@ -1,12 +1,20 @@
-//! The signals that end a command, and the one that does not.
+//! The signals that end a command, and the one that reloads.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
-/// SIGTERM and SIGINT end; SIGHUP (a terminal that closes, a service manager's reload) must not.
+/// SIGTERM and SIGINT end; SIGHUP (a service manager's reload, a terminal that closes) must not.
 pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
+}
+
+/// What a signal asks for.
+pub(super) enum Signal {
+    /// The end; the signal's name.
+    End(&'static str),
+    /// A reload.
+    Hangup,
 }
 
 impl Signals {
@@ -19,15 +27,21 @@ impl Signals {
         })
     }
 
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::End("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::End("SIGINT"),
+            _ = self.hangup.recv() => Signal::Hangup,
+        }
+    }
+
     /// Waits for the end; the name of the signal that asked for it.
     pub(super) async fn ended(&mut self) -> &'static str {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP changes nothing: the configuration is read at start, so restart to apply it");
-                }
+            match self.next().await {
+                Signal::End(signal) => return signal,
+                Signal::Hangup => {}
             }
         }
     }

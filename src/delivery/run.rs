@@ -257,10 +257,10 @@ mod tests {
     }
 
     /// An attempt that panics: there is no such operation.
-    async fn panic_while_sending(bench: &Bench) -> (&Arc<Pool>, ConversionId) {
+    async fn panic_while_sending(bench: &Bench) -> (Arc<Pool>, ConversionId) {
         let id = bench.accept().await;
-        let pool = bench.pools.0.pools.first().unwrap();
-        let mut desk = Desk::new(pool);
+        let pool = bench.pools.all().remove(0);
+        let mut desk = Desk::new(&pool);
         let delivery = bench.queue.next(&pool.destination.name).await;
         let mut prepared = pool.prepare(&delivery).unwrap();
         prepared.operation = usize::MAX;
@@ -275,7 +275,7 @@ mod tests {
     async fn one_probe_at_a_time() {
         let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
         bench.accept().await;
-        let pool = bench.pools.0.pools.first().unwrap();
+        let pool = &bench.pools.all()[0];
         let mut desk = Desk::new(pool);
         desk.gate.settle(Pass::Ordinary, Health::Refusing, Instant::now());
         assert!(matches!(desk.step(), Step::NotBefore(_)));
@@ -294,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn an_overloaded_destination_gets_fewer_attempts_at_once() {
         let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
-        let pool = bench.pools.0.pools.first().unwrap();
+        let pool = &bench.pools.all()[0];
         let mut desk = Desk::new(pool);
         let report = |health| Report { health, hold: None, begun: Instant::now(), error: None };
         let mut learn = |health| {

@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     InvalidConversion,
     /// The same key, another content.
     IdempotencyKeyReused,
+    /// The configuration has faults, so the one before stays in force.
+    ConfigurationRefused,
     /// The merchant's rate is used up.
     RateLimited,
     /// A transfer coding other than `chunked`.
@@ -97,6 +99,11 @@ impl Kind {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
                 "The key already stands for another conversion",
+            ),
+            Kind::ConfigurationRefused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "configuration-refused",
+                "The configuration is refused, the one before stays in force",
             ),
             Kind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The merchant's rate is used up"),
             Kind::UnsupportedTransferCoding => {

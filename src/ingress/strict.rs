@@ -74,6 +74,21 @@ pub(crate) fn names_loopback<B>(request: &Request<B>) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+/// Refuses what another site's page makes a browser send: it names the page's origin, which is not our host.
+pub(crate) fn check_origin<B>(request: &Request<B>) -> Result<(), Problem> {
+    let origin = match one(request.headers(), &header::ORIGIN) {
+        Field::Absent => return Ok(()),
+        Field::One(value) => value.to_str().ok(),
+        Field::Several => None,
+    };
+    let site = origin.and_then(|origin| origin.split_once("://")).map(|(_scheme, site)| site);
+    let ours = request.headers().get(header::HOST).and_then(host);
+    match (site, ours) {
+        (Some(site), Some(ours)) if site.eq_ignore_ascii_case(ours.as_str()) => Ok(()),
+        _ => Err(Problem::new(Kind::BadRequest, "the Origin is another site")),
+    }
+}
+
 fn host(value: &HeaderValue) -> Option<Authority> {
     let authority = Authority::try_from(value.as_bytes()).ok()?;
     well_formed(&authority).then_some(authority)

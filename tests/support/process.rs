@@ -109,8 +109,17 @@ impl Process {
         std::mem::take(&mut *self.log.lock().unwrap())
     }
 
+    /// SIGHUP.
+    pub(crate) fn hangup(&self) {
+        self.signal("-HUP");
+    }
+
     fn signal_term(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 

@@ -1,0 +1,77 @@
+//! `POST /admin/reload`, and what is shown of reloads.
+//!
+//! The admin API does not read files: it passes the wish on to who does, and answers with what came of it.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::ingress::problem::{self, Kind, Problem, Reply};
+
+/// Where the answer to a wish for a reload goes: the configuration's new version, or the report of why there is none.
+pub type Wish = oneshot::Sender<Result<u64, String>>;
+
+/// Wishes for reloads on their way, and a record of what came of all of them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reloads {
+    wishes: mpsc::Sender<Wish>,
+    version: Gauge,
+    total: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl Reloads {
+    /// Version 1 is in force; the other end receives what is wished.
+    pub fn new() -> (Reloads, mpsc::Receiver<Wish>) {
+        let (wishes, received) = mpsc::channel(WISHES_MAX);
+        let reloads = Reloads { wishes, version: Gauge::default(), total: Family::default() };
+        reloads.version.set(1);
+        (reloads, received)
+    }
+
+    /// Records what came of a reload, whoever wished it.
+    pub fn record(&self, outcome: &Result<u64, String>) {
+        let result = match outcome {
+            Ok(version) => {
+                self.version.set(i64::try_from(*version).unwrap_or(i64::MAX));
+                "reloaded"
+            }
+            Err(_) => "refused",
+        };
+        self.total.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// `capi_relay_config_version` and `capi_relay_config_reloads_total`.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("capi_relay");
+        let help = "Counts up with each configuration that came into force";
+        registry.register("config_version", help, self.version.clone());
+        registry.register("config_reloads", "Reloads by what came of them", self.total.clone());
+    }
+
+    /// Wishes for a reload and waits for what comes of it.
+    pub(super) async fn wish(&self) -> Result<Reply, Problem> {
+        let nobody = || Problem::new(Kind::Unavailable, "nobody reloads here just now").retry_after(RETRY_AFTER);
+        let (wish, outcome) = oneshot::channel();
+        self.wishes.try_send(wish).map_err(|_full_or_closed| nobody())?;
+        match timeout(RELOAD_TIMEOUT, outcome).await {
+            Ok(Ok(Ok(version))) => {
+                Ok(problem::json(StatusCode::OK, &json!({"status": "reloaded", "version": version})))
+            }
+            Ok(Ok(Err(report))) => Err(Problem::new(Kind::ConfigurationRefused, report)),
+            Ok(Err(_)) | Err(_) => Err(nobody()),
+        }
+    }
+}
+
+/// More at once is a mistake: one reload reads what all of them mean.
+const WISHES_MAX: usize = 8;
+/// Reading and checking takes milliseconds; a hundred goldens no second.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -1,0 +1,215 @@
+//! A relay in this process: queue, pools, ingress and admin, started in that order and drained in the other. `serve`, the
+//! demo and the tests run the same one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::admin::{Admin, Reloads, Wish};
+use crate::config::Config;
+use crate::delivery::{ClientError, Pools};
+use crate::ingress::{Ingress, TlsError};
+use crate::queue::{self, Clock, OpenError, Queue};
+
+/// A running relay.
+pub struct Relay {
+    public: SocketAddr,
+    admin: SocketAddr,
+    queue: Queue,
+    pools: Pools,
+    ingress: Arc<Ingress>,
+    reloads: Reloads,
+    /// Of the configuration in force, from 1.
+    version: u64,
+    /// Until somebody takes it.
+    wishes: Option<mpsc::Receiver<Wish>>,
+    /// Ends ingress and delivery; they drain.
+    drain: CancellationToken,
+    /// Ends the admin listener, last, so that the drain can be watched.
+    end: CancellationToken,
+    serving: JoinSet<()>,
+    observing: JoinSet<()>,
+}
+
+/// Why a relay did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder was refused.
+    #[error("cannot open the queue")]
+    Queue(#[source] OpenError),
+    /// The thread that opened the data folder ended early.
+    #[error("opening the queue was interrupted")]
+    Interrupted(#[source] tokio::task::JoinError),
+    /// A destination's client could not be built.
+    #[error("cannot set up delivery")]
+    Delivery(#[source] ClientError),
+    /// The certificate or its key was refused.
+    #[error("cannot set up TLS")]
+    Tls(#[source] TlsError),
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// That address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a configuration did not come into force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It changes what is read at start only.
+    #[error("`[{section}]` has changed, and is read at start only: restart to apply it, or take the change back")]
+    Restart {
+        /// Which section.
+        section: &'static str,
+    },
+    /// A destination's client could not be built.
+    #[error("cannot set up delivery")]
+    Delivery(#[source] ClientError),
+}
+
+impl Relay {
+    /// Opens the queue, binds both listeners and serves.
+    ///
+    /// # Errors
+    ///
+    /// When the data folder, the certificate or an address is refused; nothing runs then.
+    pub async fn start(config: Config, clock: Clock) -> Result<Relay, StartError> {
+        let config = Arc::new(config);
+        let opening = (queue_settings(&config), clock.clone());
+        let queue = tokio::task::spawn_blocking(move || Queue::open(opening.0, opening.1))
+            .await
+            .map_err(StartError::Interrupted)?
+            .map_err(StartError::Queue)?;
+        let pools = Pools::new(&config, queue.clone(), clock.clone()).map_err(StartError::Delivery)?;
+        let ingress =
+            Arc::new(Ingress::new(Arc::clone(&config), queue.clone(), clock.clone()).map_err(StartError::Tls)?);
+        let (reloads, wishes) = Reloads::new();
+        let observer = Admin::new(queue.clone(), pools.clone(), Arc::clone(&ingress), reloads.clone());
+        let (public_listener, public) = listen(config.server.listen).await?;
+        let (admin_listener, admin) = listen(config.server.admin).await?;
+
+        let (drain, end) = (CancellationToken::new(), CancellationToken::new());
+        let (mut serving, mut observing) = (JoinSet::new(), JoinSet::new());
+        observing.spawn(Arc::new(observer).run(admin_listener, end.clone()));
+        serving.spawn(Arc::clone(&ingress).run(public_listener, drain.clone()));
+        let running = (pools.clone(), drain.clone());
+        serving.spawn(async move { running.0.run(running.1).await });
+        let (version, wishes) = (1, Some(wishes));
+        Ok(Relay { public, admin, queue, pools, ingress, reloads, version, wishes, drain, end, serving, observing })
+    }
+
+    /// Goes over to another configuration, whole or not at all; the version that it gets. Merchants, rates and destinations
+    /// change without a dropped request; `[server]` and `[queue]` only with a restart.
+    ///
+    /// # Errors
+    ///
+    /// When it would need a restart, or a destination's client cannot be built: the one before stays in force.
+    pub fn reload(&mut self, config: Config) -> Result<u64, ReloadError> {
+        let before = self.ingress.config();
+        for (section, same) in [("server", before.server == config.server), ("queue", before.queue == config.queue)] {
+            if !same {
+                return Err(ReloadError::Restart { section });
+            }
+        }
+        let config = Arc::new(config);
+        // Pools first: what is accepted for a destination has a pool already.
+        self.pools.reload(&config).map_err(ReloadError::Delivery)?;
+        self.ingress.reload(config);
+        self.version = self.version.saturating_add(1);
+        Ok(self.version)
+    }
+
+    /// The wishes of the admin API, for who can read files; once.
+    pub(super) fn wishes(&mut self) -> Option<mpsc::Receiver<Wish>> {
+        self.wishes.take()
+    }
+
+    /// The record of reloads.
+    pub(super) fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
+    /// Where the public API listens.
+    #[must_use]
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Where the admin API listens.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The queue, for looking at.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The pools, for looking at.
+    #[must_use]
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// Waits for the moment from which storage can promise nothing any more; says why.
+    pub async fn failed(&self) -> String {
+        self.queue.failed().await
+    }
+
+    /// Returns when a part that serves until it is stopped has ended all the same: a panic.
+    pub async fn broken(&mut self) {
+        let ended = tokio::select! {
+            Some(ended) = self.serving.join_next() => ended,
+            Some(ended) = self.observing.join_next() => ended,
+            else => return,
+        };
+        if let Err(error) = ended {
+            error!(%error, "a part of the relay panicked");
+        }
+    }
+
+    /// Drains: takes nothing new, finishes what is in hand within `server.drain_timeout`, syncs and closes the queue.
+    ///
+    /// # Errors
+    ///
+    /// When the queue could not be closed cleanly; what was acknowledged is on disk all the same.
+    pub async fn stop(mut self) -> Result<(), queue::ReadError> {
+        self.drain.cancel();
+        while self.serving.join_next().await.is_some() {}
+        let closed = self.queue.close().await;
+        self.end.cancel();
+        while self.observing.join_next().await.is_some() {}
+        closed
+    }
+}
+
+fn queue_settings(config: &Config) -> queue::Settings {
+    let settings = config.queue.clone();
+    queue::Settings {
+        path: settings.path,
+        allow_volatile: settings.allow_volatile,
+        pending_bytes_max: settings.pending_bytes_max,
+        free_bytes_min: settings.free_bytes_min,
+        dedup_window: settings.dedup_window,
+        history_keep: settings.history_keep,
+        destinations: config.destinations.iter().map(|destination| destination.name.clone()).collect(),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let refused = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
+}

@@ -1,0 +1,226 @@
+//! Reload: a corrected file comes into force without a restart; a wrong one, or a golden that fails, does not.
+
+use std::path::Path;
+
+use capi_relay::cli::Relay;
+use capi_relay::conversion::DestinationName;
+use capi_relay::queue::Clock;
+use capi_relay::sandbox::{Behaviour, Platform};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::support::process::{Process, started};
+use crate::support::{Answer, Bench, Http, config, conversion, eventually, routes};
+
+const BACKLOG: u64 = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_url_drains_the_backlog_without_loss_or_duplicate() {
+    let mut bench = Bench::start("").await;
+    let right = routes(&bench.sandbox, &bench.folder.path().join("queue"), "");
+    let dsp = format!("http://{}", bench.sandbox.address(Platform::Dsp));
+    let wrong = right.replace(&format!("origin = \"{dsp}\""), "origin = \"http://127.0.0.1:9\"");
+    assert_ne!(right, wrong);
+    assert_eq!(bench.relay.reload(config(&wrong)).unwrap(), 2);
+
+    for number in 0..BACKLOG {
+        assert_eq!(bench.post(&conversion(&format!("o{number}"))).await.status, StatusCode::ACCEPTED);
+    }
+    eventually("the others have all of them", async || {
+        (bench.sandbox.counts(Platform::Scaleo).effects == BACKLOG).then_some(())
+    })
+    .await;
+    assert_eq!(bench.sandbox.counts(Platform::Dsp).effects, 0);
+
+    assert_eq!(bench.relay.reload(config(&right)).unwrap(), 3);
+    eventually("dsp has caught up", async || (bench.sandbox.counts(Platform::Dsp).effects == BACKLOG).then_some(()))
+        .await;
+    for platform in Platform::ALL {
+        let counts = bench.sandbox.counts(platform);
+        assert_eq!((counts.effects, counts.requests), (BACKLOG, BACKLOG), "{}", platform.name());
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_in_hand_end_as_they_began() {
+    let mut bench = Bench::start("").await;
+    bench.sandbox.script(Platform::Scaleo, Behaviour::Hang);
+    let id = bench.post(&conversion("o1")).await.id();
+    eventually("it hangs", async || (bench.sandbox.counts(Platform::Scaleo).requests == 1).then_some(())).await;
+    let text = routes(&bench.sandbox, &bench.folder.path().join("queue"), "");
+    let changed = text.replace("vars.domain = \"track.example\"", "vars.domain = \"other.example\"");
+    bench.sandbox.script(Platform::Scaleo, Behaviour::Document);
+    bench.relay.reload(config(&changed)).unwrap();
+    // What hangs is judged by what it was sent with: nothing deduplicates at Scaleo, so it is not repeated.
+    let status = bench.settled(&id, &["scaleo"]).await;
+    assert_eq!(status["destinations"]["scaleo"]["state"], "dead", "{status}");
+    let next = bench.post(&conversion("o2")).await.id();
+    assert_eq!(bench.settled(&next, &["scaleo"]).await["destinations"]["scaleo"]["state"], "delivered");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_work_of_a_destination_that_is_gone_is_held_and_goes_on_when_it_is_back() {
+    let mut bench = Bench::start("").await;
+    bench.sandbox.script(
+        Platform::Dsp,
+        Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None },
+    );
+    let id = bench.post(&conversion("o1")).await.id();
+    let with = routes(&bench.sandbox, &bench.folder.path().join("queue"), "");
+    let without = with.split("[destination.dsp]").next().unwrap().to_owned();
+    bench.relay.reload(config(&without)).unwrap();
+    let held = eventually("held", async || {
+        let status = bench.status(&id).await;
+        (status["destinations"]["dsp"]["state"] == "held").then_some(status)
+    })
+    .await;
+    assert_eq!(held["destinations"]["dsp"]["reason"], "the destination is no longer configured");
+    let later = bench.post(&conversion("o2")).await;
+    assert_eq!(later.body["destinations"]["dsp"], Value::Null, "{}", later.body);
+
+    bench.sandbox.script(Platform::Dsp, Behaviour::Document);
+    bench.relay.reload(config(&with)).unwrap();
+    assert_eq!(bench.settled(&id, &["dsp"]).await["destinations"]["dsp"]["state"], "delivered");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_paused_stays_paused_and_what_did_not_change_goes_on_as_it_was() {
+    let mut bench = Bench::start("").await;
+    bench.relay.pools().pause("dsp", "for the test".to_owned()).unwrap();
+    bench.relay.pools().pause("thrad", "for the test".to_owned()).unwrap();
+    let text = routes(&bench.sandbox, &bench.folder.path().join("queue"), "");
+    bench.relay.reload(config(&text.replace("advertiser_id = 12", "advertiser_id = 13"))).unwrap();
+    let id = bench.post(&conversion("o1")).await.id();
+    let status = bench.settled(&id, &["impact", "scaleo", "trackdesk"]).await;
+    for name in ["dsp", "thrad"] {
+        assert_eq!(status["destinations"][name]["state"], "held", "{name}");
+        assert!(bench.relay.pools().resume(name).is_some());
+    }
+    bench.settled(&id, &["dsp", "thrad"]).await;
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merchants_come_and_go_and_keep_their_rate() {
+    let sandbox = capi_relay::sandbox::Sandbox::start(Default::default(), 0).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = routes(&sandbox, &folder.path().join("queue"), "")
+        .replace("[merchant.acme]", "[merchant.acme]\nrate = \"3/h\"\nburst = 3");
+    let mut relay = Relay::start(config(&text), Clock::system()).await.unwrap();
+    let (http, url) = (Http::new(), format!("http://{}/v1/conversions", relay.public()));
+    let post = async |order: &str| http.post(&url, conversion(order).to_string()).await.status;
+    assert_eq!(post("o1").await, StatusCode::ACCEPTED);
+    relay.reload(config(&text.replace("[merchant.acme]", "[merchant.other]\ntoken_sha256 = \"00000000000000000000000000000000000000000000000000000000000000ff\"\n[merchant.acme]"))).unwrap();
+    assert_eq!([post("o2").await, post("o3").await, post("o4").await], [202, 202, 429]);
+    relay
+        .reload(config(
+            &text.replace("[merchant.acme]", "[merchant.renamed]").replace("rate = \"3/h\"", "rate = \"9/h\""),
+        ))
+        .unwrap();
+    assert_eq!(post("o5").await, StatusCode::ACCEPTED);
+    relay.stop().await.unwrap();
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_at_start_only_is_refused_in_words() {
+    let mut bench = Bench::start("").await;
+    let text = routes(&bench.sandbox, &bench.folder.path().join("queue"), "");
+    let refused = |text: String| config(&text);
+    for (section, changed) in [
+        ("[server]", text.replace("drain_timeout = \"10s\"", "drain_timeout = \"11s\"")),
+        ("[queue]", text.replace("min_free_bytes = \"1MiB\"", "min_free_bytes = \"2MiB\"")),
+    ] {
+        let error = bench.relay.reload(refused(changed)).unwrap_err().to_string();
+        assert!(error.contains(section) && error.contains("restart"), "{error}");
+    }
+    let unknown = DestinationName::parse("nowhere").unwrap();
+    assert!(bench.relay.pools().resume(unknown.as_str()).is_none());
+    bench.stop().await;
+}
+
+/// `POST /admin/reload` of a running process.
+async fn reload(http: &Http, relay: &Process) -> Answer {
+    http.call(Method::POST, &format!("{}/admin/reload", relay.admin), &[], "").await
+}
+
+/// The currency that Scaleo is given: what differs between the files below.
+fn write(file: &Path, text: &str, currency: &str, golden: &str) {
+    let text = text.replace("[destination.scaleo]", &format!("[destination.scaleo]\nexpect_currency = \"{currency}\""));
+    std::fs::write(file, text + golden).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_file_or_a_failing_golden_keeps_the_old_configuration_in_force() {
+    let (sandbox, folder, file) = started().await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let relay = Process::serve(&file);
+    let http = Http::new();
+    let scaleo = async |order: &str| {
+        let url = format!("{}/v1/conversions", relay.origin);
+        http.post(&url, conversion(order).to_string()).await.body["destinations"]["scaleo"].clone()
+    };
+    assert_eq!(scaleo("o1").await, "queued");
+
+    write(&file, &text, "USD", "");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap().replace("preset = \"dsp\"", "preset = \"dps\""))
+        .unwrap();
+    let answer = reload(&http, &relay).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer.body["type"], "urn:capi-relay:problem:configuration-refused");
+    let report = answer.body["detail"].as_str().unwrap();
+    assert!(report.contains("there is no preset `dps`") && report.contains("did you mean `dsp`"), "{report}");
+    assert_eq!(scaleo("o2").await, "queued");
+
+    std::fs::write(folder.path().join("case.json"), conversion("golden").to_string()).unwrap();
+    let case = "\n[[destination.scaleo.golden]]\nconversion = \"case.json\"\noutcome = \"OUTCOME\"\n";
+    write(&file, &text, "USD", &case.replace("OUTCOME", "unsupported"));
+    let answer = reload(&http, &relay).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.body);
+    let report = answer.body["detail"].as_str().unwrap();
+    assert!(report.contains("1 of 1 goldens failed") && report.contains("skipped"), "{report}");
+    assert_eq!(scaleo("o3").await, "queued");
+
+    write(&file, &text, "USD", &case.replace("OUTCOME", "skipped"));
+    let answer = reload(&http, &relay).await;
+    assert_eq!((answer.status, &answer.body["status"]), (StatusCode::OK, &Value::from("reloaded")));
+    assert_eq!(scaleo("o4").await, "skipped");
+    let metrics = http.call(Method::GET, &format!("{}/metrics", relay.admin), &[], "").await;
+    let metrics = metrics.body.as_str().unwrap();
+    assert!(metrics.contains("capi_relay_config_reloads_total{result=\"refused\"}"), "{metrics}");
+
+    // Another site's page may not.
+    let foreign = [("origin", "https://evil.example")];
+    let answer = http.call(Method::POST, &format!("{}/admin/reload", relay.admin), &foreign, "").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    let log = relay.terminate_with_log();
+    assert!(log.contains("the one before stays in force"), "{log}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_and_sighup_reload_and_a_flag_turns_the_gate_off() {
+    let (sandbox, folder, file) = started().await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let relay = Process::serve_with(&file, &["--no-goldens"]);
+    let http = Http::new();
+    let version = async |expected: u64| {
+        eventually(&format!("version {expected}"), async || {
+            let metrics = http.call(Method::GET, &format!("{}/metrics", relay.admin), &[], "").await;
+            metrics.body.as_str()?.contains(&format!("capi_relay_config_version {expected}\n")).then_some(())
+        })
+        .await;
+    };
+    version(1).await;
+    std::fs::write(folder.path().join("case.json"), conversion("golden").to_string()).unwrap();
+    let case = "\n[[destination.scaleo.golden]]\nconversion = \"case.json\"\noutcome = \"unsupported\"\n";
+    write(&file, &text, "USD", case);
+    version(2).await;
+    relay.hangup();
+    version(3).await;
+    assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
