@@ -98,6 +98,9 @@ enum Command {
     Preset {
         /// Its name
         name: Option<String>,
+        /// As a Markdown table instead: each of the vendor's fields and what it is made of
+        #[arg(long, requires = "name")]
+        fields: bool,
     },
     /// Prints the JSON Schema of the canonical conversion
     Schema {
@@ -134,7 +137,7 @@ pub fn main() -> ExitCode {
         Command::Render(args) => render::command(&cli.configuration, &args),
         Command::Test(args) => test::command(&cli.configuration, &args),
         Command::Diff(args) => diff::command(&cli.configuration, &args),
-        Command::Preset { name } => preset(name.as_deref()),
+        Command::Preset { name, fields } => preset(name.as_deref(), fields),
         Command::Schema { markdown } => schema(markdown),
         Command::Token(args) => token::command(&args),
         Command::Send(args) => send::command(&cli.configuration, &args),
@@ -159,7 +162,7 @@ fn check(args: &ConfigurationArgs, reading: &ReadingArgs) -> u8 {
     }
 }
 
-fn preset(name: Option<&str>) -> u8 {
+fn preset(name: Option<&str>, fields: bool) -> u8 {
     let presets = config::presets();
     let Some(name) = name else {
         for (name, _) in presets {
@@ -172,7 +175,8 @@ fn preset(name: Option<&str>) -> u8 {
         output::error(&format!("there is no preset `{name}`; there are: {}", known.join(", ")));
         return NO;
     };
-    output::line(text.trim_end());
+    let table = if fields { config::preset_fields(name) } else { None };
+    output::line(table.as_deref().unwrap_or(text).trim_end());
     DONE
 }
 

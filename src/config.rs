@@ -17,6 +17,7 @@ mod keys;
 mod server;
 mod merchant;
 mod preset;
+mod fields;
 mod rendering;
 mod message;
 mod difference;
@@ -40,6 +41,7 @@ use crate::conversion::{DestinationName, EventKind};
 use crate::mapping::{AnswerCondition, Capture, Condition, RequestTemplate, Scope, Secret};
 
 pub use difference::{Difference, Place, changes};
+pub use fields::preset_fields;
 pub use find::{NotFound, ReadError, find, read};
 pub use golden::{Expected, Failure, Golden, Proof};
 pub use load::Source;

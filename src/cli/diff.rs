@@ -55,7 +55,7 @@ struct BadLine {
 }
 
 /// What the whole comparison came to.
-struct Outcome<'c> {
+struct Comparison<'c> {
     conversions: u64,
     bad: u64,
     /// The first of them.
@@ -87,15 +87,15 @@ fn diff(configuration: &ConfigurationArgs, args: &DiffArgs) -> Result<bool, Stri
         None => old.merchants.first().map_or("", |merchant| &*merchant.name),
     };
     let pairs = chosen(pairs(&old, &new, merchants), &args.destinations)?;
-    let outcome = compare(open(&args.conversions)?, pairs, sender)
+    let comparison = compare(open(&args.conversions)?, pairs, sender)
         .map_err(|error| format!("cannot read {}: {error}", args.conversions))?;
     if args.json {
-        output::line(&format!("{:#}", as_json(&outcome)));
+        output::line(&format!("{:#}", as_json(&comparison)));
     } else {
-        output::line(&page(&outcome));
+        output::line(&page(&comparison));
     }
-    let same = outcome.pairs.iter().all(|pair| pair.tally.is_same());
-    Ok(same && outcome.bad == 0 && outcome.conversions > 0)
+    let same = comparison.pairs.iter().all(|pair| pair.tally.is_same());
+    Ok(same && comparison.bad == 0 && comparison.conversions > 0)
 }
 
 fn open(file: &str) -> Result<Box<dyn BufRead>, String> {
@@ -146,8 +146,8 @@ fn chosen<'c>(pairs: Vec<Pair<'c>>, names: &[String]) -> Result<Vec<Pair<'c>>, S
     Ok(pairs.into_iter().filter(|pair| names.is_empty() || names.iter().any(|name| is(pair, name))).collect())
 }
 
-fn compare<'c>(file: Box<dyn BufRead>, pairs: Vec<Pair<'c>>, sender: &str) -> std::io::Result<Outcome<'c>> {
-    let mut outcome = Outcome { conversions: 0, bad: 0, bad_lines: Vec::new(), pairs };
+fn compare<'c>(file: Box<dyn BufRead>, pairs: Vec<Pair<'c>>, sender: &str) -> std::io::Result<Comparison<'c>> {
+    let mut comparison = Comparison { conversions: 0, bad: 0, bad_lines: Vec::new(), pairs };
     let mut lines = Lines::new(file);
     while let Some((number, line)) = lines.next()? {
         let sample = match line {
@@ -157,21 +157,21 @@ fn compare<'c>(file: Box<dyn BufRead>, pairs: Vec<Pair<'c>>, sender: &str) -> st
         };
         match sample {
             Ok(sample) => {
-                outcome.conversions = outcome.conversions.saturating_add(1);
-                for pair in &mut outcome.pairs {
+                comparison.conversions = comparison.conversions.saturating_add(1);
+                for pair in &mut comparison.pairs {
                     let change = pair.change(&sample, sender);
                     pair.tally.count(number, change);
                 }
             }
             Err(reason) => {
-                outcome.bad = outcome.bad.saturating_add(1);
-                if outcome.bad_lines.len() < BAD_LINES_MAX {
-                    outcome.bad_lines.push(BadLine { number, reason });
+                comparison.bad = comparison.bad.saturating_add(1);
+                if comparison.bad_lines.len() < BAD_LINES_MAX {
+                    comparison.bad_lines.push(BadLine { number, reason });
                 }
             }
         }
     }
-    Ok(outcome)
+    Ok(comparison)
 }
 
 impl<'c> Pair<'c> {
@@ -224,27 +224,27 @@ impl<'c> Pair<'c> {
     }
 }
 
-fn page(outcome: &Outcome<'_>) -> String {
+fn page(comparison: &Comparison<'_>) -> String {
     let mut text = String::new();
-    for pair in &outcome.pairs {
+    for pair in &comparison.pairs {
         text.push_str(&format!("{}: {}\n", pair.title(), pair.tally));
     }
-    for bad in &outcome.bad_lines {
+    for bad in &comparison.bad_lines {
         text.push_str(&format!("line {}: {}\n", bad.number, bad.reason));
     }
-    text.push_str(&match outcome.conversions {
+    text.push_str(&match comparison.conversions {
         1 => "1 conversion compared".to_owned(),
         count => format!("{count} conversions compared"),
     });
-    if outcome.bad > 0 {
-        text.push_str(&format!(", {} lines could not be", outcome.bad));
+    if comparison.bad > 0 {
+        text.push_str(&format!(", {} lines could not be", comparison.bad));
     }
     text
 }
 
-fn as_json(outcome: &Outcome<'_>) -> Value {
+fn as_json(comparison: &Comparison<'_>) -> Value {
     let name = |side: Option<&Destination>| side.map(|destination| destination.name.as_str().to_owned());
-    let destinations: Vec<Value> = outcome
+    let destinations: Vec<Value> = comparison
         .pairs
         .iter()
         .map(|pair| {
@@ -256,8 +256,8 @@ fn as_json(outcome: &Outcome<'_>) -> Value {
         })
         .collect();
     let bad: Vec<Value> =
-        outcome.bad_lines.iter().map(|bad| json!({"line": bad.number, "reason": bad.reason})).collect();
-    json!({"conversions": outcome.conversions, "bad": outcome.bad, "bad_lines": bad, "destinations": destinations})
+        comparison.bad_lines.iter().map(|bad| json!({"line": bad.number, "reason": bad.reason})).collect();
+    json!({"conversions": comparison.conversions, "bad": comparison.bad, "bad_lines": bad, "destinations": destinations})
 }
 
 const GONE: &str = "the destination is removed";

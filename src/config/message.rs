@@ -110,7 +110,8 @@ impl Message {
             headers.push((name.as_str().to_owned(), value.trim().to_owned()));
         }
         let rest: Vec<&str> = lines.map(|(line, _)| line).collect();
-        let body = body(rest.join("\n").trim(), at, &headers, like)?;
+        let blank = rest.iter().take_while(|line| line.trim().is_empty()).count();
+        let body = body(rest.join("\n").trim(), at.saturating_add(blank), &headers, like)?;
         let (url, query) = target.split_once('?').unwrap_or((&target, ""));
         Ok(Message { comments, method: method.to_owned(), url: url.to_owned(), query: pairs(query), headers, body })
     }
@@ -253,6 +254,8 @@ const HEADER_LINE: &str = "a header is expected, `content-type: application/json
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const LIKE_JSON: Body = Body::Json(Json::Null);
@@ -342,5 +345,29 @@ mod tests {
         check("# a\nPOST https://x.example one two\n", "line 2: a request line");
         check("POST https://x.example\n{\"a\": 1}\n", "line 2: a header");
         check("POST https://x.example\naccept: a\n\n{\n  \"a\": }\n", "line 5: no JSON: expected value");
+        check("POST https://x.example\n\n\n\n{\n  \"a\": }\n", "line 6: no JSON: expected value");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_can_be_written_and_read_back(pairs in prop::collection::vec((".{1,5}", ".{0,9}"), 1..4), text in ".*") {
+            let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+            let json = serde_json::json!({ "a": [text, { "b": pairs }] }).to_string();
+            for (content_type, body) in [("application/x-www-form-urlencoded", &form), ("application/json", &json)] {
+                let mut request = request(content_type, body);
+                request.url = format!("https://px.example.com/e?{form}");
+                let read = Message::parse(&written(&request, &[], None), &Body::Empty).unwrap();
+                prop_assert_eq!(&read, &Message::of(&request));
+                prop_assert_eq!(&read.query, &pairs);
+            }
+        }
+
+        #[test]
+        fn no_file_is_too_odd_to_be_read_or_refused(text in ".*", lines in prop::collection::vec("[ #&?{}a:/=\t]*", 0..6)) {
+            for text in [text, format!("GET https://x.example\n{}", lines.join("\n"))] {
+                prop_assert!(Message::parse(&text, &LIKE_JSON).is_ok_and(|message| !message.method.is_empty())
+                    || Message::parse(&text, &LIKE_JSON).is_err_and(|error| error.line > 0));
+            }
+        }
     }
 }
