@@ -175,13 +175,11 @@ impl Pools {
         let mut loops = JoinSet::new();
         let mut running: HashMap<task::Id, Arc<Pool>> = HashMap::new();
         loop {
-            if !shutdown.is_cancelled() {
-                for pool in self.all() {
-                    if !running.values().any(|known| Arc::ptr_eq(known, &pool)) {
-                        let id = loops.spawn(Arc::clone(&pool).run(shutdown.clone(), self.0.drain)).id();
-                        running.insert(id, pool);
-                    }
-                }
+            let idle = |pool: &Arc<Pool>| !running.values().any(|known| Arc::ptr_eq(known, pool));
+            let due: Vec<_> = self.all().into_iter().filter(|pool| !shutdown.is_cancelled() && idle(pool)).collect();
+            for pool in due {
+                let id = loops.spawn(Arc::clone(&pool).run(shutdown.clone(), self.0.drain)).id();
+                running.insert(id, pool);
             }
             let ended = tokio::select! {
                 Some(ended) = loops.join_next_with_id() => ended,
