@@ -130,7 +130,8 @@ impl Pools {
             metrics: Metrics::default(),
             drain: config.server.drain_timeout,
         };
-        let pools = config.destinations.iter().map(|destination| inner.build(destination)).collect::<Result<_, _>>()?;
+        let pools =
+            config.destinations.iter().map(|destination| inner.build(destination, None)).collect::<Result<_, _>>()?;
         inner.replace(pools);
         Ok(Pools(Arc::new(inner)))
     }
@@ -149,7 +150,7 @@ impl Pools {
             let same = old.filter(|pool| pool.destination.fingerprint == destination.fingerprint);
             after.push(match same {
                 Some(pool) => Arc::clone(pool),
-                None => self.0.build(destination)?,
+                None => self.0.build(destination, old)?,
             });
         }
         for old in before {
@@ -158,9 +159,8 @@ impl Pools {
             }
             old.retired.cancel();
             let name = &old.destination.name;
-            match after.iter().find(|pool| pool.destination.name == *name) {
-                Some(successor) => successor.board.succeed(&old.board),
-                None => self.0.queue.hold(name, Some(Hold::removed(self.0.clock.unix_ms()))),
+            if !after.iter().any(|pool| pool.destination.name == *name) {
+                self.0.queue.hold(name, Some(Hold::removed(self.0.clock.unix_ms())));
             }
         }
         after.iter().for_each(|pool| pool.show());
@@ -234,9 +234,9 @@ impl Pools {
 }
 
 impl Inner {
-    fn build(&self, destination: &Arc<Destination>) -> Result<Arc<Pool>, ClientError> {
+    fn build(&self, destination: &Arc<Destination>, before: Option<&Arc<Pool>>) -> Result<Arc<Pool>, ClientError> {
         let name = &destination.name;
-        Pool::new(destination, self.queue.clone(), self.clock.clone(), self.metrics.of(name))
+        Pool::new(destination, before.map(Arc::as_ref), self.queue.clone(), self.clock.clone(), self.metrics.of(name))
             .map(Arc::new)
             .map_err(|source| ClientError { destination: name.clone(), source })
     }

@@ -2,8 +2,8 @@
 //!
 //! It is asked in two steps, because a delivery is taken from the queue only when it may be sent at once:
 //! [`Limiter::ready`] says whether a request may go now and spends nothing, [`Limiter::take`] spends the token when
-//! there is one to send. Both need `&mut self`: one pool owns its limiter, so nobody can come between the two. Time is
-//! passed in.
+//! there is one to send. One loop asks a limiter; after a reload, or a fault of the loop, its successor asks the same one, so
+//! that neither gives a second burst. Time is passed in.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,9 +17,11 @@ use tokio::time::Instant;
 
 use crate::config::Rate;
 
-/// A destination's token bucket; without a configured rate it is always ready.
+/// A destination's token bucket, its clones the same one; without a configured rate it is always ready.
+#[derive(Clone)]
 pub(super) struct Limiter {
-    bucket: Option<Bucket>,
+    rate: Option<Rate>,
+    bucket: Option<Arc<Mutex<Bucket>>>,
 }
 
 struct Bucket {
@@ -35,21 +37,27 @@ impl Limiter {
             let panel = Panel::default();
             Bucket { governor: RateLimiter::new(quota, panel.clone(), panel.clone()), panel, begun: now }
         });
-        Limiter { bucket }
+        Limiter { rate, bucket: bucket.map(Mutex::new).map(Arc::new) }
+    }
+
+    /// The limiter of a destination that was configured anew: the same bucket where the rate is the same.
+    pub(super) fn succeeded_by(&self, rate: Option<Rate>, now: Instant) -> Limiter {
+        if rate == self.rate { self.clone() } else { Limiter::new(rate, now) }
     }
 
     /// Whether a request may be sent now; otherwise when.
-    pub(super) fn ready(&mut self, now: Instant) -> Result<(), Instant> {
+    pub(super) fn ready(&self, now: Instant) -> Result<(), Instant> {
         self.check(now, Purpose::Look)
     }
 
     /// Spends the token of a request that is sent now; otherwise says when there will be one.
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
+    pub(super) fn take(&self, now: Instant) -> Result<(), Instant> {
         self.check(now, Purpose::Spend)
     }
 
-    fn check(&mut self, now: Instant, purpose: Purpose) -> Result<(), Instant> {
-        let Some(Bucket { governor, panel, begun }) = &mut self.bucket else { return Ok(()) };
+    fn check(&self, now: Instant, purpose: Purpose) -> Result<(), Instant> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        let Bucket { governor, panel, begun } = &*bucket.lock().unwrap_or_else(PoisonError::into_inner);
         panel.set(now.saturating_duration_since(*begun), purpose);
         governor.check().map_err(|refusal: NotUntil<Duration>| {
             begun.checked_add(refusal.earliest_possible()).unwrap_or(now).max(now)
@@ -135,7 +143,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_bucket_passes_its_burst_and_then_one_each_interval() {
         let begun = Instant::now();
-        let mut limiter = Limiter::new(Some(rate(2, Duration::from_secs(1), 3)), begun);
+        let limiter = Limiter::new(Some(rate(2, Duration::from_secs(1), 3)), begun);
         for _ in 0..3 {
             assert_eq!(limiter.take(begun), Ok(()));
         }
@@ -148,7 +156,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn looking_spends_nothing() {
         let begun = Instant::now();
-        let mut limiter = Limiter::new(Some(rate(1, Duration::from_secs(60), 1)), begun);
+        let limiter = Limiter::new(Some(rate(1, Duration::from_secs(60), 1)), begun);
         for _ in 0..10 {
             assert_eq!(limiter.ready(begun), Ok(()));
         }
@@ -159,8 +167,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_rate_is_no_limit() {
         let now = Instant::now();
-        let mut limiter = Limiter::new(None, now);
+        let limiter = Limiter::new(None, now);
         assert!((0..10_000).all(|_| limiter.take(now).is_ok()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_successor_of_the_same_rate_has_the_same_bucket() {
+        let (begun, slow) = (Instant::now(), Some(rate(1, Duration::from_secs(60), 1)));
+        let limiter = Limiter::new(slow, begun);
+        assert_eq!(limiter.take(begun), Ok(()));
+        assert!(limiter.succeeded_by(slow, begun).take(begun).is_err());
+        assert!(limiter.succeeded_by(Some(rate(2, Duration::from_secs(60), 1)), begun).take(begun).is_ok());
     }
 
     #[test]
@@ -178,7 +195,7 @@ mod tests {
         ) {
             let per = Duration::from_millis(per_ms);
             let begun = Instant::now();
-            let mut limiter = Limiter::new(Some(rate(count, per, burst)), begun);
+            let limiter = Limiter::new(Some(rate(count, per, burst)), begun);
             let mut now = begun;
             let mut passed: Vec<Duration> = Vec::new();
             for step in steps {

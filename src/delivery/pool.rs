@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Activity;
 use super::board::Board;
 use super::client::{Client, SetupError};
 use super::excerpt::Mask;
+use super::limiter::Limiter;
 use super::metrics::{Instruments, gauge};
 use crate::config::Destination;
 use crate::queue::{Clock, Hold, HoldKind, Queue};
@@ -21,25 +23,44 @@ pub(super) struct Pool {
     pub(super) mask: Mask,
     pub(super) instruments: Instruments,
     pub(super) board: Board,
+    pub(super) limiter: Limiter,
     /// Ends the pool: a reload changed its destination or took it away.
     pub(super) retired: CancellationToken,
 }
 
 impl Pool {
-    /// Builds the client; connects to nobody.
+    /// Builds the client; connects to nobody. What a person ordered of the pool `before` goes on, and so does its limiter.
     pub(super) fn new(
         destination: &Arc<Destination>,
+        before: Option<&Pool>,
         queue: Queue,
         clock: Clock,
         instruments: Instruments,
     ) -> Result<Pool, SetupError> {
         let client = Client::new(&destination.limits, destination.ca_file.as_deref())?;
-        let board = Board::new(clock.unix_ms());
+        let (board, rate, now) = (Board::new(clock.unix_ms()), destination.limits.rate, Instant::now());
+        let limiter = match before {
+            Some(before) => {
+                board.succeed(&before.board);
+                before.limiter.succeeded_by(rate, now)
+            }
+            None => Limiter::new(rate, now),
+        };
         instruments.show(Activity::Active);
         instruments.concurrency.set(gauge(destination.limits.concurrency.get()));
         let mask = Mask::new(&destination.secrets);
         let retired = CancellationToken::new();
-        Ok(Pool { destination: Arc::clone(destination), client, queue, clock, mask, instruments, board, retired })
+        Ok(Pool {
+            destination: Arc::clone(destination),
+            client,
+            queue,
+            clock,
+            mask,
+            instruments,
+            board,
+            limiter,
+            retired,
+        })
     }
 
     /// Tells the queue and the metrics what state the destination is in; a retired pool has no say in it any more.

@@ -201,7 +201,7 @@ impl Desk {
         let limits = &pool.destination.limits;
         let desk = Desk {
             gate: Gate::default(),
-            limiter: Limiter::new(limits.rate, Instant::now()),
+            limiter: pool.limiter.clone(),
             concurrency: Concurrency::new(limits.concurrency),
             attempts: JoinSet::new(),
             in_hand: HashMap::new(),
