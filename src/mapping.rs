@@ -46,6 +46,7 @@ mod parser;
 mod types;
 mod value;
 mod agent;
+mod pattern;
 mod ops;
 mod filters;
 mod answer;

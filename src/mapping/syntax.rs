@@ -68,6 +68,12 @@ pub(super) enum Comparison {
     GreaterOrEqual,
 }
 
+/// A function of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Sum,
+}
+
 impl Comparison {
     /// Whether it asks for an order, not for sameness.
     pub(super) fn is_order(self) -> bool {
