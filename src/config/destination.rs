@@ -2,6 +2,7 @@
 
 mod build;
 mod operation;
+mod outputs;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

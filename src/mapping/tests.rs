@@ -1,6 +1,7 @@
 //! Claims about the language as a whole: text in, value out.
 
 mod conditions;
+mod knowledge;
 mod properties;
 
 use std::collections::BTreeMap;
