@@ -213,6 +213,13 @@ impl Conversion {
     }
 }
 
+impl Slot {
+    /// Whether every conversion has a value there: what the schema requires, and the defaults.
+    pub fn is_always_present(self) -> bool {
+        self.field().required || DEFAULTED.contains(&usize::from(self.0))
+    }
+}
+
 impl Item {
     /// Field of the item; `None` when absent, and for a slot of the conversion.
     pub fn value(&self, slot: Slot) -> Option<&Value> {
@@ -255,6 +262,9 @@ impl EventKind {
         [EventKind::Conversion, EventKind::Refund, EventKind::Adjustment].into_iter().find(|kind| kind.as_str() == word)
     }
 }
+
+/// Rows that are filled in where the merchant gives nothing.
+const DEFAULTED: [usize; 4] = [rules::EVENT_ID, rules::KIND, rules::EVENT_TYPE, rules::TEST];
 
 /// What happened when nothing else is said.
 const EVENT_TYPE_DEFAULT: &str = "purchase_completed";

@@ -66,7 +66,8 @@ pub(crate) use expression::Expression;
 pub use filters::{FilterDoc, filters};
 pub(crate) use interpolation::{Escape, Interpolation};
 pub use request::{
-    AuthSource, Encoding, MapLine, MapSource, Over, Request, RequestSource, RequestTemplate, RulesSource, Unmappable,
+    Applies, AuthSource, Encoding, Given, MapLine, MapSource, OutputKind, OutputSource, Over, Pii, Request,
+    RequestSource, RequestTemplate, RulesSource, Unmappable,
 };
 pub use scope::{Constants, Scope, Secret, Secrets, Var, VarType};
 pub(crate) use scope::{MASK, Place};

@@ -2,6 +2,7 @@
 
 mod build;
 mod operation;
+mod outputs;
 
 use std::hash::{DefaultHasher, Hasher};
 use std::num::NonZeroUsize;

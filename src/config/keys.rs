@@ -118,6 +118,20 @@ impl<'t> Keys<'t> {
         self.count(key, faults).and_then(|count| NonZeroUsize::try_from(count.value).ok())
     }
 
+    /// A number of digits: from 0 to 18.
+    pub(super) fn digits(&mut self, key: &'static str, faults: &mut Faults) -> Option<u32> {
+        let node = &self.entry(key)?.node;
+        let Value::Integer(number) = node.value else {
+            wrong(key, A_NUMBER, node, faults);
+            return None;
+        };
+        let value = number.and_then(|number| u32::try_from(number).ok()).filter(|digits| *digits <= DIGITS_MAX);
+        if value.is_none() {
+            faults.at(node.span.clone(), format!("`{key}` must be from 0 to {DIGITS_MAX}"));
+        }
+        value
+    }
+
     /// A path, relative ones from the folder of the configuration.
     pub(super) fn path(&mut self, key: &'static str, folder: &Path, faults: &mut Faults) -> Option<At<PathBuf>> {
         let text = self.text(key, faults)?;
@@ -289,6 +303,9 @@ pub(super) fn listed<'k>(words: impl Iterator<Item = &'k str>) -> String {
 }
 
 const ADDRESS_HELP: &str = "an address is written `127.0.0.1:8443`, `0.0.0.0:8443` or `[::]:8443`";
+
+/// More decimals than any currency has, or any API takes.
+const DIGITS_MAX: u32 = 18;
 
 const A_STRING: &str = "a string";
 const A_NUMBER: &str = "a whole number";

@@ -16,10 +16,13 @@ pub fn presets() -> &'static [(&'static str, &'static str)] {
 pub(super) struct Needs {
     /// The preset's own text: what cannot be made of it for want of a var is no fault of it.
     pub(super) file: FileId,
+    pub(super) text: &'static str,
     pub(super) vars: Vec<NeededVar>,
     pub(super) secrets: Vec<NeededSecret>,
     /// Of each group of vars at least one must be given.
     pub(super) one_of: Vec<Vec<String>>,
+    /// What the destination takes away of the preset: operation and output.
+    pub(super) removed: Vec<(String, Text)>,
 }
 
 #[derive(Debug)]
@@ -59,18 +62,21 @@ impl Preset {
         let file = files.add(format!("preset {found}"), (*text).to_owned());
         let mut table = Builder { files, faults, interpolation: None }.parse(file)?;
         prepare(&mut table, files, faults);
-        let needs = needs(file, table.remove("needs").as_ref(), faults);
+        let needs = needs(file, text, table.remove("needs").as_ref(), faults);
         Some(Preset { table, needs })
     }
 
     /// The preset's keys with the destination's laid over them, key by key; `X = ""` takes a key away.
     pub(super) fn under(mut self, mut over: Table, preset: &str, faults: &mut Faults) -> (Table, Needs) {
-        take_away(&mut self.table, &mut over, preset, faults);
+        let gone = take_away(&mut self.table, &mut over, preset, faults);
+        self.needs.removed.extend(gone.into_iter().map(|target| ("conversion".to_owned(), target)));
         if let Some(operations) = over.table_mut("operation") {
             for operation in &mut operations.entries {
                 let base = self.table.table_mut("operation").and_then(|table| table.table_mut(&operation.key.value));
                 if let (Some(base), Value::Table(over)) = (base, &mut operation.node.value) {
-                    take_away(base, over, preset, faults);
+                    let gone = take_away(base, over, preset, faults);
+                    let name = &operation.key.value;
+                    self.needs.removed.extend(gone.into_iter().map(|target| (name.clone(), target)));
                 }
             }
         }
@@ -117,8 +123,9 @@ fn flatten(table: &mut Table, files: &Files) {
     }
 }
 
-/// Takes away what the destination sets to `""`, and brings its header names to the preset's spelling.
-fn take_away(base: &mut Table, over: &mut Table, preset: &str, faults: &mut Faults) {
+/// Takes away what the destination sets to `""`, and brings its header names to the preset's spelling. Hands back the
+/// outputs that are gone.
+fn take_away(base: &mut Table, over: &mut Table, preset: &str, faults: &mut Faults) -> Vec<Text> {
     over.entries.retain(|entry| {
         let removable = base.entry(&entry.key.value).is_some_and(|old| old.node.value.as_table().is_none());
         let removed = removable && entry.node.is_empty_text();
@@ -147,23 +154,32 @@ fn take_away(base: &mut Table, over: &mut Table, preset: &str, faults: &mut Faul
                 faults.with_help(entry.key.span.clone(), message, help);
             }
             if matches!(key, "map" | "query") {
-                gone.push(entry.key.value.clone());
+                gone.push(entry.key.clone());
             }
             false
         });
     }
     for target in &gone {
-        base.forget(target);
+        if base.forget(&target.value) {
+            let message =
+                format!("one of several fields is required, and without `{}` none of them is left", target.value);
+            faults.with_help(target.span.clone(), message, "keep one of them, or give one another source");
+        }
     }
+    gone
 }
 
 impl Table {
     /// Takes an output field out of the preset's rules: what is not sent can neither be required nor be in the way.
-    fn forget(&mut self, target: &str) {
+    /// Whether it was the last of a group of which one is required.
+    fn forget(&mut self, target: &str) -> bool {
+        let mut was_last = false;
         for key in ["require_any", "exactly_one"] {
             let rule = self.entries.iter_mut().find(|entry| entry.key.value == key);
             if let Some(Value::List(groups)) = rule.map(|entry| &mut entry.node.value) {
+                let before = groups.len();
                 groups.retain_mut(|group| !group.loses_its_last(target));
+                was_last |= key == "require_any" && groups.len() < before;
             }
         }
         for key in ["required_with", "omit_with", "max_length"] {
@@ -172,6 +188,7 @@ impl Table {
                 rules.entries.retain_mut(|entry| !entry.node.loses_its_last(target));
             }
         }
+        was_last
     }
 }
 
@@ -200,8 +217,9 @@ impl Node {
     }
 }
 
-fn needs(file: FileId, entry: Option<&Entry>, faults: &mut Faults) -> Needs {
-    let mut needs = Needs { file, vars: Vec::new(), secrets: Vec::new(), one_of: Vec::new() };
+fn needs(file: FileId, text: &'static str, entry: Option<&Entry>, faults: &mut Faults) -> Needs {
+    let mut needs =
+        Needs { file, text, vars: Vec::new(), secrets: Vec::new(), one_of: Vec::new(), removed: Vec::new() };
     let Some(mut keys) = entry.and_then(|entry| Keys::of(entry, faults)) else { return needs };
     needs.vars.extend(keys.entries("vars", faults).iter().filter_map(|entry| needed_var(entry, faults)));
     needs.secrets.extend(keys.entries("secrets", faults).iter().filter_map(|entry| needed_secret(entry, faults)));

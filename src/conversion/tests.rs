@@ -172,6 +172,15 @@ fn defaults_stand_in_their_slots() {
 }
 
 #[test]
+fn what_is_always_present_is_there_when_nothing_is_given() {
+    let conversion = Conversion::parse(br#"{"time":"2026-05-26T12:34:56Z"}"#, "x").unwrap();
+    for slot in Slot::top().filter(|slot| slot.field().kind != Kind::TextMap) {
+        assert_eq!(conversion.value(slot).is_some(), slot.is_always_present(), "{}", slot.field().path);
+    }
+    assert!(!Slot::of_items().any(Slot::is_always_present));
+}
+
+#[test]
 fn what_is_given_stands_before_the_defaults() {
     let conversion = accepted(
         r#""kind":"refund","event_type":"signup","test":true,"event_id":"e-1","consent":{"tracking":false},"custom":[1]"#,

@@ -2,8 +2,11 @@
 //! a faulty part is not blamed for it.
 
 mod calls;
+pub(super) mod content;
+pub(super) mod facts;
 mod names;
 mod predicates;
+pub(super) mod presence;
 
 use super::lexer::{At, Faults, Scalar};
 use super::program::{Context, Node, Source};

@@ -32,6 +32,11 @@ impl Condition {
         self.test.holds(&Context { source: Source::Conversion(scope, None), secrets: Secrets::Masked })
     }
 
+    /// What is compiled of it, for what it says of the conversions that it lets pass.
+    pub(super) fn test(&self) -> &Test {
+        &self.test
+    }
+
     /// The source text, in one line (shown as the reason of a skip).
     pub fn source(&self) -> &str {
         &self.source

@@ -34,6 +34,16 @@ impl Expression {
         self.ty.out()
     }
 
+    /// The compiled tree, for what is proven of it at load.
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Its static type.
+    pub(super) fn ty(&self) -> Ty {
+        self.ty
+    }
+
     /// Whether it ends with `!`.
     pub(crate) fn is_required(&self) -> bool {
         self.required

@@ -14,7 +14,9 @@ mod headers;
 mod json;
 mod lines;
 mod omission;
+mod outputs;
 mod print;
+mod proof;
 mod rules;
 mod target;
 #[cfg(test)]
@@ -30,9 +32,11 @@ use self::flat::{Escaping, Flat, Parameters, Separator};
 use self::headers::{Credential, Header};
 use self::json::Node;
 use self::lines::Within;
+pub use self::outputs::{OutputKind, OutputSource, Pii};
 use self::rules::{Nameable, Rules};
 use self::url::{Compiled, URL_BYTES_MAX, UrlPlan};
-use super::{Constants, Fault, Scope, Secrets, Text};
+use super::{Condition, Constants, Fault, Scope, Secrets, Text};
+use crate::conversion::EventKind;
 
 /// How the map's fields are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,31 @@ pub struct RulesSource {
     pub omit_with: Vec<(Text, Vec<Text>)>,
     /// The most characters of a field, and what becomes of a longer one.
     pub max_length: Vec<(Text, usize, Over)>,
+    /// What the destination's contract says of its fields; empty: nothing is known of it.
+    pub outputs: Vec<OutputSource>,
+}
+
+/// What is known of the conversions that an operation is for, and of how its map came to be.
+#[derive(Default)]
+pub struct Given {
+    /// The only kind of conversion.
+    pub kind: Option<EventKind>,
+    /// The condition that holds of all of them.
+    pub applies: Applies,
+    /// Outputs of the preset that the destination takes away, where it says so.
+    pub removed: Vec<Text>,
+}
+
+/// Which conversions an operation is for.
+#[derive(Default)]
+pub enum Applies {
+    /// All of its kind.
+    #[default]
+    Always,
+    /// Those of which this holds.
+    When(Text, Condition),
+    /// Its condition is at fault, so that nothing can be said of what it lets pass.
+    Unknown,
 }
 
 /// What becomes of a text that is too long.
@@ -134,6 +163,8 @@ pub struct RequestSource {
     pub auth: Option<AuthSource>,
     /// What must hold of the fields.
     pub rules: RulesSource,
+    /// What the fields may rely on.
+    pub given: Given,
 }
 
 /// A compiled request.
@@ -312,6 +343,7 @@ impl Fields {
         let mut outputs: Vec<Nameable<'_>> = json.iter_mut().map(Nameable::of).collect();
         outputs.extend(form.iter_mut().chain(&mut query).map(Nameable::of));
         let rules = Rules::compile(&source.rules, &written, &mut outputs, faults);
+        faults.extend(proof::prove(source, constants, &outputs));
         let lacks = outputs.iter().find_map(|output| output.output.lacks()).map(str::to_owned);
         let body = match source.encoding {
             Encoding::Json => Body::Json(lines::json_node(json, Within::Request, faults)),

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod filters;
+mod knowledge;
 mod properties;
 
 use std::collections::BTreeMap;

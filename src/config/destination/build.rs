@@ -14,8 +14,8 @@ use crate::config::tree::{Entry, Value};
 use crate::config::{Consent, Destination, Judge, OnAmbiguous, Operation, TestConversions, WaitHeader, merchant};
 use crate::conversion::EventKind;
 use crate::mapping::{
-    AnswerCondition, Capture, Condition, Constants, Encoding, RequestSource, RequestTemplate, Secret, Span, Text, Var,
-    VarType,
+    AnswerCondition, Applies, Capture, Condition, Constants, Encoding, Fault, Given, RequestSource, RequestTemplate,
+    Secret, Span, Text, Var, VarType,
 };
 
 /// Compiles a destination; every fault of it at once.
@@ -33,13 +33,17 @@ pub(in crate::config) fn build(
         auth: written.conversion.auth,
         wait_header: written.conversion.judge.wait_header.clone(),
         constants: &constants,
+        removed: written.needs.map_or(&[], |needs| needs.removed.as_slice()),
     };
     let operations = operations(&shared, written.conversion, written.operations, &mut compiling);
     let compiled = compiling.is_empty() && complete;
     // What a preset cannot make of a var that is missing is no fault of the preset.
     let preset_file = written.needs.map(|needs| needs.file);
     let mut found = compiling.into_list();
-    found.retain(|fault| complete || Some(fault.span.file) != preset_file);
+    found.retain_mut(|fault| {
+        let moved = written.needs.is_some_and(|needs| at_its_var(fault, needs, written.vars));
+        complete || moved || Some(fault.span.file) != preset_file
+    });
     faults.extend(found);
     let slot = written.idempotency;
     if let Some(slot) = slot.as_ref().filter(|_| compiled) {
@@ -74,6 +78,18 @@ struct Shared<'t> {
     auth: Option<&'t Entry>,
     wait_header: Option<WaitHeader>,
     constants: &'t Constants,
+    /// Operation and output of the preset that the destination takes away.
+    removed: &'t [(String, Text)],
+}
+
+/// What a var's value breaks in a preset is a fault of that value: it is shown where the value was given.
+fn at_its_var(fault: &mut Fault, needs: &Needs, vars: &[Entry]) -> bool {
+    let named = needs.text.get(fault.span.range.clone()).filter(|_| fault.span.file == needs.file);
+    let Some(name) = named.and_then(|text| text.strip_prefix("vars.")) else { return false };
+    let Some(entry) = vars.iter().find(|entry| entry.key.value == name) else { return false };
+    fault.span = entry.node.span.clone();
+    fault.message = format!("`vars.{name}`: {}", fault.message);
+    true
 }
 
 /// The constants, and whether all that is needed is there. Where a value was given and is wrong, which is a fault already,
@@ -257,15 +273,23 @@ fn operation(
     mut written: WrittenOperation<'_>,
     faults: &mut Faults,
 ) -> Option<Operation> {
-    let when = written.when.take().and_then(|text| faults.take(Condition::compile(&text, shared.constants)));
+    let text = written.when.take();
+    let when = text.as_ref().and_then(|text| faults.take(Condition::compile(text, shared.constants)));
+    let applies = match (text, &when) {
+        (None, _) => Applies::Always,
+        (Some(text), Some(condition)) => Applies::When(text, condition.clone()),
+        (Some(_), None) => Applies::Unknown,
+    };
     let judge = judge(&written.judge, shared, faults);
-    let request = request(name, shared, written, faults);
     let kind = match name {
         "conversion" => Some(EventKind::Conversion),
         "refund" => Some(EventKind::Refund),
         "adjustment" => Some(EventKind::Adjustment),
         _ => None,
     };
+    let removed = shared.removed.iter().filter(|(operation, _)| operation == name);
+    let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect() };
+    let request = request(name, shared, written, given, faults);
     Some(Operation { name: name.to_owned(), kind, when, request: request?, judge })
 }
 
@@ -273,6 +297,7 @@ fn request(
     name: &str,
     shared: &Shared<'_>,
     written: WrittenOperation<'_>,
+    given: Given,
     faults: &mut Faults,
 ) -> Option<RequestTemplate> {
     let body = written.body.as_ref();
@@ -280,11 +305,21 @@ fn request(
     let auth_given = written.auth.or(shared.auth);
     let auth = auth_given.and_then(|entry| auth(entry, faults));
     literal_credentials(&written.headers, faults);
+    let says_something = written.says_something();
     let Some(url) = written.url else {
         let message = format!("operation `{name}` of destination `{}` needs `url`", shared.key.value);
         faults.with_help(written.span, message, "`url = \"https://px.example.com/events\"`, or `preset = \"…\"`");
         return None;
     };
+    if !says_something {
+        let message = format!("operation `{name}` of destination `{}` sends nothing of a conversion", shared.key.value);
+        faults.with_help(
+            written.span,
+            message,
+            "`map.order_id = \"order_id\"`: one line for each field of the request",
+        );
+        return None;
+    }
     let encoding = encoding?;
     let source = RequestSource {
         method: written.method.unwrap_or_else(|| default_method(encoding, &url.span)),
@@ -296,6 +331,7 @@ fn request(
         map: written.map,
         auth,
         rules: written.rules,
+        given,
     };
     faults.take(RequestTemplate::compile(&source, shared.constants))
 }

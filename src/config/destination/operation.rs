@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use super::outputs::{self, OVERS};
 use crate::config::keys::{Keys, list, text, texts, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Node, Value};
@@ -19,6 +20,8 @@ pub(super) struct Written<'t> {
     pub(super) query: Vec<MapLine>,
     pub(super) body: Option<Text>,
     pub(super) map: Vec<MapLine>,
+    /// `map` or `query` has a line, right or wrong.
+    has_lines: bool,
     pub(super) auth: Option<&'t Entry>,
     pub(super) rules: RulesSource,
     pub(super) judge: WrittenJudge,
@@ -46,6 +49,7 @@ impl<'t> Written<'t> {
             query: lines(keys, "query", faults),
             body: keys.text("body", faults),
             map: lines(keys, "map", faults),
+            has_lines: keys.entry("map").is_some_and(has_lines) || keys.entry("query").is_some_and(has_lines),
             auth: keys.entry("auth"),
             rules: RulesSource {
                 require_any: groups(keys, "require_any", faults),
@@ -53,6 +57,7 @@ impl<'t> Written<'t> {
                 required_with: named_with(keys, "required_with", faults),
                 omit_with: named_with(keys, "omit_with", faults),
                 max_length: max_length(keys, faults),
+                outputs: outputs::read(keys, faults),
             },
             judge: WrittenJudge {
                 duplicate_when: keys.text("duplicate_when", faults),
@@ -65,10 +70,22 @@ impl<'t> Written<'t> {
         }
     }
 
+    /// Whether anything of a conversion is in the request: a line of `map` or `query`, also one that is at fault, or a
+    /// name in the URL or a header.
+    pub(super) fn says_something(&self) -> bool {
+        let is_constant = |part: &str| part.starts_with("vars.") || part.starts_with("secrets.");
+        let names = |text: &Text| text.value.split('{').skip(1).any(|part| !is_constant(part.trim_start()));
+        self.has_lines || self.url.iter().chain(self.headers.iter().map(|(_, value)| value)).any(names)
+    }
+
     /// Whether any of it was given: a destination may consist of named operations only.
     pub(super) fn is_given(&self) -> bool {
         self.url.is_some() || self.method.is_some() || !self.map.is_empty() || !self.query.is_empty()
     }
+}
+
+fn has_lines(entry: &Entry) -> bool {
+    entry.node.value.as_table().is_none_or(|table| !table.entries.is_empty())
 }
 
 fn pairs(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<(Text, Text)> {
@@ -159,8 +176,6 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
     }
     rules
 }
-
-const OVERS: [(&str, Over); 3] = [("truncate", Over::Truncate), ("omit", Over::Omit), ("reject", Over::Reject)];
 
 fn wait_header(entry: &Entry, faults: &mut Faults) -> Option<WaitHeader> {
     let mut keys = Keys::of(entry, faults)?;

@@ -36,7 +36,7 @@ fn a_kind_without_an_operation_is_unsupported_before_anything_else_is_asked() {
     check("", REFUND, "unsupported: no operation for a conversion of kind refund");
     let refused = format!(r#"{REFUND}, "consent": {{"tracking": false}}"#);
     check("", &refused, "unsupported: no operation for a conversion of kind refund");
-    let refund = "[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmethod = \"DELETE\"";
+    let refund = "[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmethod = \"DELETE\"\nmap.order = \"order_id\"";
     check(refund, REFUND, "send refund");
     check(refund, "", "send conversion");
     check(
@@ -48,7 +48,8 @@ fn a_kind_without_an_operation_is_unsupported_before_anything_else_is_asked() {
 
 #[test]
 fn a_destination_of_named_operations_only_takes_what_they_take() {
-    let text = with("[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\n");
+    let text =
+        with("[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmap.order = \"order_id\"\n");
     let config = right(&text);
     let (sale, meta) = conversion("");
     let decision = config.destinations[0].decide(Scope { conversion: &sale, meta: &meta });
@@ -85,9 +86,11 @@ fn the_first_operation_whose_condition_holds_is_used() {
     let several = r#"when = "event_type == 'purchase_completed'"
 [destination.partner.operation.lead]
 url = "https://px.example.com/leads"
+map.event = "event_type"
 when = "event_type == 'lead_created'"
 [destination.partner.operation.rest]
 url = "https://px.example.com/rest"
+map.event = "event_type"
 when = "event_type in ['signup', 'page_view']""#;
     check(several, "", "send conversion");
     check(several, r#", "event_type": "lead_created""#, "send lead");

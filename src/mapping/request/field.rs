@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::super::{EvalError, Expression, Out, Scope, Secrets};
+use super::super::{EvalError, Expression, MASK, Out, Scope, Secrets};
 use super::omission::Rival;
 use super::{Over, Unmappable};
 use crate::conversion::Item;
@@ -15,6 +15,8 @@ pub(super) struct Field {
     pub(super) target: Box<str>,
     pub(super) expression: Expression,
     pub(super) limit: Option<Limit>,
+    /// The only values that the destination takes, and what becomes of another one.
+    pub(super) among: Option<(Box<[Box<str>]>, Over)>,
     /// It is left out where one of these stands.
     pub(super) unless: Vec<Arc<Rival>>,
     /// Its column in [`Seen`], when a rule names it.
@@ -75,7 +77,12 @@ impl Field {
             return Ok(None);
         }
         let value = self.expression.eval(scope, at.map(|at| at.item), secrets);
-        match (value.map_err(|error| self.unmappable(&error, at))?, self.limit) {
+        let value = value.map_err(|error| self.unmappable(&error, at))?;
+        let value = match (value, &self.among) {
+            (Some(value), Some((values, over))) => self.known(value, values, *over, at)?,
+            (value, _) => value,
+        };
+        match (value, self.limit) {
             (Some(value), Some(limit)) => self.limited(value, limit, at),
             (Some(value), None) => Ok(Some(value)),
             (None, _) if self.expression.is_required() => Err(self.refuse("required, and absent", at)),
@@ -94,6 +101,28 @@ impl Field {
 
     fn unmappable(&self, error: &EvalError, at: Option<At<'_>>) -> Unmappable {
         self.refuse(&error.to_string(), at)
+    }
+
+    /// A value that is one of those that the destination takes.
+    fn known<'a>(
+        &self,
+        value: Out<'a>,
+        values: &[Box<str>],
+        over: Over,
+        at: Option<At<'_>>,
+    ) -> Result<Option<Out<'a>>, Unmappable> {
+        let shown = match &value {
+            Out::Text(text) | Out::Number(text) => &**text,
+            Out::Bool(true) => "true",
+            Out::Bool(false) => "false",
+            Out::Json(_) => "",
+        };
+        match over {
+            // What was never written out is not looked at.
+            _ if shown == MASK || values.iter().any(|known| **known == *shown) => Ok(Some(value)),
+            Over::Omit => Ok(None),
+            Over::Truncate | Over::Reject => Err(self.refuse("none of the values that the contract names", at)),
+        }
     }
 
     fn limited<'a>(&self, value: Out<'a>, limit: Limit, at: Option<At<'_>>) -> Result<Option<Out<'a>>, Unmappable> {

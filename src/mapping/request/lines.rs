@@ -94,7 +94,7 @@ fn json_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Ta
 
 fn field(target: &str, text: &Text, constants: &Constants, place: Place) -> Result<Field, Vec<Fault>> {
     let expression = Expression::compile(text, constants, place)?;
-    Ok(Field { target: target.into(), expression, limit: None, unless: Vec::new(), column: None })
+    Ok(Field { target: target.into(), expression, limit: None, among: None, unless: Vec::new(), column: None })
 }
 
 fn entry_list(

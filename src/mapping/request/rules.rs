@@ -6,7 +6,7 @@
 use super::super::{Fault, OutType, Text};
 use super::field::{Limit, Seen};
 use super::lines::{Line, Output};
-use super::{Over, RulesSource, Unmappable, omission};
+use super::{Over, RulesSource, Unmappable, omission, outputs};
 use crate::conversion::nearest;
 
 /// The compiled rules.
@@ -81,6 +81,7 @@ impl Rules {
         for (key, fields) in &source.required_with {
             rules.extend(compiler.with(key, fields));
         }
+        outputs::limit(&source.outputs, &mut compiler);
         for (name, chars_max, over) in &source.max_length {
             compiler.limit(name, Limit { chars_max: *chars_max, over: *over });
         }

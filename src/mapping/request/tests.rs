@@ -4,6 +4,7 @@ mod body;
 mod faults;
 mod head;
 mod omission;
+mod proof;
 mod properties;
 mod rules;
 
@@ -34,6 +35,7 @@ impl Written {
             map: Vec::new(),
             auth: None,
             rules: RulesSource::default(),
+            given: Given::default(),
         };
         Written { file, source }
     }

@@ -101,7 +101,7 @@ fn tree() -> impl Strategy<Value = Ast> {
 }
 
 /// What a conversion may have, so that expressions over it find something.
-fn conversion() -> impl Strategy<Value = String> {
+pub(super) fn conversion() -> impl Strategy<Value = String> {
     let words = "[ -~äß€😀]{1,12}";
     let money = "-?(0|[1-9][0-9]{0,12})\\.[0-9]{1,6}";
     let json = prop_oneof![
@@ -232,7 +232,7 @@ const LEAVES: &[(&str, Sort)] = &[
 ];
 
 /// An expression that is right by its construction.
-fn well_typed() -> impl Strategy<Value = String> {
+pub(super) fn well_typed() -> impl Strategy<Value = String> {
     (0..LEAVES.len(), vec(any::<prop::sample::Index>(), 0..6), any::<bool>()).prop_map(|(leaf, picks, list)| {
         let (mut text, mut sort) = (LEAVES[leaf].0.to_owned(), LEAVES[leaf].1);
         if list && sort == Sort::Text {

@@ -1,0 +1,113 @@
+//! `outputs`: what the vendor's contract says of each field that an operation sends.
+
+use crate::config::keys::{Keys, choice, did_you_mean, listed, texts, wrong};
+use crate::config::report::Faults;
+use crate::config::tree::{Entry, Value};
+use crate::mapping::{OutputKind, OutputSource, Over, Pii, Text};
+
+/// Reads `outputs` from the request keys of an operation.
+pub(super) fn read(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<OutputSource> {
+    keys.entries("outputs", faults).iter().filter_map(|entry| output(entry, faults)).collect()
+}
+
+fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
+    let mut keys = Keys::of(entry, faults)?;
+    let chars_max = keys.size("max_length", faults).map(std::num::NonZeroUsize::get);
+    let values = keys.texts("values", faults).unwrap_or_default();
+    let over = keys.entry("over").map(|entry| &entry.key.span);
+    if let (Some(over), None, true) = (over, chars_max, values.is_empty()) {
+        faults.with_help(
+            over.clone(),
+            "`over` without `max_length` or `values`",
+            "`{ max_length = 64, over = \"omit\" }`",
+        );
+    }
+    let required = keys.flag("required", faults);
+    let unmapped = keys.text("unmapped", faults);
+    let required = required.is_some_and(|flag| flag.value);
+    if let (true, Some(unmapped)) = (required, &unmapped) {
+        let message = format!("`{}` is required, so it cannot be `unmapped`", entry.key.value);
+        faults.with_help(unmapped.span.clone(), message, "a line of the map must set it");
+    }
+    let output = OutputSource {
+        target: entry.key.clone(),
+        kind: keys.choice("type", &KINDS, faults).unwrap_or(OutputKind::Any),
+        required,
+        chars_max,
+        values: values.into_iter().map(|text| text.value).collect(),
+        over: keys.choice("over", &OVERS, faults).unwrap_or(Over::Reject),
+        decimals_max: keys.digits("scale", faults),
+        pii: keys.entry("pii").map_or(Pii::Unsaid, |entry| pii(entry, faults)),
+        unmapped: unmapped.map(|text| text.value),
+        doc: keys.text("doc", faults).map(|text| text.value),
+    };
+    keys.finish("an output", faults);
+    Some(output)
+}
+
+/// `"none"`, `"plain"`, `"hashed"`, an algorithm, or a list of algorithms.
+fn pii(entry: &Entry, faults: &mut Faults) -> Pii {
+    match &entry.node.value {
+        Value::Text { text, .. } => choice("pii", text, &PII, faults).map_or(Pii::Unsaid, Word::meaning),
+        Value::List(_) => {
+            let algorithms = texts("pii", &entry.node, faults).unwrap_or_default();
+            Pii::Hashed(algorithms.iter().filter_map(|text| algorithm(text, faults)).collect())
+        }
+        Value::Unresolved | Value::Integer(_) | Value::Float | Value::Bool(_) | Value::Datetime | Value::Table(_) => {
+            wrong("pii", "a string", &entry.node, faults);
+            Pii::Unsaid
+        }
+    }
+}
+
+fn algorithm(text: &Text, faults: &mut Faults) -> Option<String> {
+    if ALGORITHMS.contains(&text.value.as_str()) {
+        return Some(text.value.clone());
+    }
+    let help = did_you_mean(&text.value, ALGORITHMS.into_iter())
+        .unwrap_or_else(|| format!("it is one of {}", listed(ALGORITHMS.into_iter())));
+    faults.with_help(text.span.clone(), format!("`pii`: there is no algorithm `{}`", text.value), help);
+    None
+}
+
+/// A word of `pii`.
+#[derive(Debug, Clone, Copy)]
+enum Word {
+    None,
+    Plain,
+    Hashed,
+    By(&'static str),
+}
+
+impl Word {
+    fn meaning(self) -> Pii {
+        match self {
+            Word::None => Pii::Forbidden,
+            Word::Plain => Pii::Plain,
+            Word::Hashed => Pii::Hashed(Vec::new()),
+            Word::By(algorithm) => Pii::Hashed(vec![algorithm.to_owned()]),
+        }
+    }
+}
+
+pub(super) const KINDS: [(&str, OutputKind); 7] = [
+    ("text", OutputKind::Text),
+    ("number", OutputKind::Number),
+    ("int", OutputKind::Int),
+    ("bool", OutputKind::Bool),
+    ("object", OutputKind::Object),
+    ("array", OutputKind::Array),
+    ("any", OutputKind::Any),
+];
+pub(super) const OVERS: [(&str, Over); 3] =
+    [("truncate", Over::Truncate), ("omit", Over::Omit), ("reject", Over::Reject)];
+const PII: [(&str, Word); 7] = [
+    ("none", Word::None),
+    ("plain", Word::Plain),
+    ("hashed", Word::Hashed),
+    ("md5", Word::By("md5")),
+    ("sha1", Word::By("sha1")),
+    ("sha256", Word::By("sha256")),
+    ("sha512", Word::By("sha512")),
+];
+const ALGORITHMS: [&str; 4] = ["md5", "sha1", "sha256", "sha512"];

@@ -1,0 +1,256 @@
+//! What is known of a value before there is one: the words that it can be, how short it can be at least, how many decimals
+//! it has at most, and what of a person it tells.
+
+use super::facts::{Facts, Known, Leaf};
+use super::presence;
+use crate::conversion::{Kind, Privacy, Slot};
+use crate::mapping::ops::{Algorithm, Coding, Op};
+use crate::mapping::program::{Call, Node};
+use crate::mapping::scope::Secrets;
+use crate::mapping::value::Val;
+
+/// The only values that it can have, as they leave; `None`: any.
+pub(in crate::mapping) fn words(node: &Node, known: &Known) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for facts in known.alternatives() {
+        for value in words_in(node, facts)? {
+            let shown = value.into_scalar_text()?.into_owned();
+            if !all.contains(&shown) {
+                all.push(shown);
+            }
+        }
+    }
+    Some(all)
+}
+
+fn words_in(node: &Node, facts: &Facts) -> Option<Vec<Val<'static>>> {
+    if let Some(leaf) = Leaf::of(node) {
+        let words = facts.words(&leaf)?;
+        return Some(words.into_iter().map(|word| Val::Text(word.to_owned().into())).collect());
+    }
+    if let Node::Const(value) = node {
+        return (!matches!(value, Val::List(_) | Val::Json(_))).then(|| vec![value.borrowed().into_owned()]);
+    }
+    if let Node::First(parts) = node {
+        let mut all = Vec::new();
+        for part in parts {
+            all.extend(words_in(part, facts)?);
+            if presence::gap_in(part, facts).is_none() {
+                break;
+            }
+        }
+        return Some(all);
+    }
+    if let Node::Pipe(input, calls) = node { words_before(input, calls, facts) } else { None }
+}
+
+/// The words that come out of these filters.
+pub(super) fn words_before(input: &Node, calls: &[Call], facts: &Facts) -> Option<Vec<Val<'static>>> {
+    let first = words_in(input, facts);
+    calls.iter().fold(first, |words, call| if call.secret { None } else { filtered(words, &call.op) })
+}
+
+fn filtered(words: Option<Vec<Val<'static>>>, op: &Op) -> Option<Vec<Val<'static>>> {
+    match (op, words) {
+        (Op::Lookup(members), None) => Some(members.iter().map(|(_, value)| value.borrowed().into_owned()).collect()),
+        (Op::Spell(both), None) => Some(both.iter().filter(|value| !is_empty(value)).cloned().collect()),
+        (_, None) => None,
+        (Op::Default(value), Some(mut words)) => {
+            words.push(value.clone());
+            Some(words)
+        }
+        (op, Some(words)) => Some(words.into_iter().filter_map(|word| applied(op, word)).collect()),
+    }
+}
+
+/// What a filter makes of a word; nothing where it gives nothing, or ends the request.
+fn applied(op: &Op, word: Val<'static>) -> Option<Val<'static>> {
+    op.apply(word, Secrets::Masked, None).ok().flatten().map(Val::into_owned)
+}
+
+/// Whether a filter gives something of each of these words.
+pub(super) fn keeps(op: &Op, words: &[Val<'static>]) -> bool {
+    words.iter().all(|word| op.apply(word.borrowed(), Secrets::Masked, None) != Ok(None))
+}
+
+fn is_empty(value: &Val<'_>) -> bool {
+    matches!(value, Val::Text(text) if text.is_empty())
+}
+
+/// The fewest characters that it has where it is there.
+pub(in crate::mapping) fn chars_min(node: &Node) -> usize {
+    match node {
+        Node::Field(slot) | Node::ItemField(slot) => {
+            if let Kind::Digest { chars } = slot.field().kind {
+                chars
+            } else {
+                1
+            }
+        }
+        Node::Concat(parts) => parts.iter().map(chars_min).fold(0, usize::saturating_add),
+        Node::First(parts) => parts.iter().map(chars_min).min().unwrap_or(0),
+        Node::Pipe(input, calls) => calls.iter().fold(chars_min(input), |chars, call| after(chars, &call.op)),
+        Node::Const(value) => value.borrowed().into_scalar_text().map_or(1, |text| text.chars().count()),
+        Node::Absent
+        | Node::Secret(_)
+        | Node::ClickId(_)
+        | Node::Custom(_)
+        | Node::ItemCustom(_)
+        | Node::Items(_)
+        | Node::Meta(_)
+        | Node::Status
+        | Node::Header(_)
+        | Node::Body
+        | Node::BodyJson(_) => 1,
+    }
+}
+
+/// The fewest characters after a filter that takes a text of so many.
+fn after(chars: usize, op: &Op) -> usize {
+    if let Op::Hash(algorithm, coding) = op {
+        return algorithm.chars(*coding);
+    }
+    if let Op::Rfc3339(digits) = op {
+        return RFC3339_CHARS.saturating_add(digits.map_or(0, |digits| digits.saturating_add(digits.min(1))));
+    }
+    if let Op::Truncate(most) = op {
+        return chars.min(*most);
+    }
+    if matches!(op, Op::Lower | Op::Upper | Op::Text | Op::Default(_)) { chars } else { 1 }
+}
+
+/// `2026-05-26T12:34:56Z`.
+const RFC3339_CHARS: usize = 20;
+
+impl Algorithm {
+    fn chars(self, coding: Coding) -> usize {
+        let bytes: usize = match self {
+            Algorithm::Md5 => 16,
+            Algorithm::Sha1 => 20,
+            Algorithm::Sha256 => 32,
+            Algorithm::Sha512 => 64,
+        };
+        match coding {
+            Coding::Hex => bytes.saturating_mul(2),
+            Coding::Base64 => bytes.div_ceil(3).saturating_mul(4),
+        }
+    }
+}
+
+/// The most decimals that a number has; `None`: any.
+pub(in crate::mapping) fn decimals_max(node: &Node) -> Option<u32> {
+    match node {
+        Node::Absent => Some(0),
+        Node::Field(slot) | Node::ItemField(slot) => (slot.field().kind == Kind::Int).then_some(0),
+        Node::Const(value) => value.decimal().map(|decimal| decimal.scale()),
+        Node::First(parts) => parts.iter().map(decimals_max).try_fold(0, |most, part| Some(most.max(part?))),
+        Node::Pipe(input, calls) => calls.iter().fold(decimals_max(input), |most, call| decimals_after(most, &call.op)),
+        Node::Secret(_)
+        | Node::ClickId(_)
+        | Node::Custom(_)
+        | Node::ItemCustom(_)
+        | Node::Items(_)
+        | Node::Meta(_)
+        | Node::Status
+        | Node::Header(_)
+        | Node::Body
+        | Node::BodyJson(_)
+        | Node::Concat(_) => None,
+    }
+}
+
+fn decimals_after(most: Option<u32>, op: &Op) -> Option<u32> {
+    if let Op::Decimal(scale) | Op::DecimalMax(scale) = op {
+        return Some(*scale);
+    }
+    if matches!(op, Op::Int | Op::MinorUnits | Op::Micros | Op::Unix(_)) {
+        return Some(0);
+    }
+    most.filter(|_| matches!(op, Op::Negate | Op::Text | Op::Number))
+}
+
+/// A field of the conversion that stands in a value, or is hashed into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::mapping) struct Origin {
+    /// As an expression names it.
+    pub(in crate::mapping) path: String,
+    /// Names a person, or may.
+    pub(in crate::mapping) personal: bool,
+    /// Free data: the merchant's own business what it tells.
+    pub(in crate::mapping) free: bool,
+    /// A plain e-mail address, and whether it was brought to lower case.
+    pub(in crate::mapping) email: bool,
+    pub(in crate::mapping) lowered: bool,
+    pub(in crate::mapping) hashed: Option<Hashed>,
+}
+
+/// How a value was hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::mapping) enum Hashed {
+    By(Algorithm),
+    /// With a key: nobody else can compute it.
+    Keyed,
+}
+
+/// Every field that stands in it.
+pub(in crate::mapping) fn origins(node: &Node) -> Vec<Origin> {
+    match node {
+        Node::Field(slot) | Node::ItemField(slot) => vec![origin(node, Some(*slot))],
+        Node::ClickId(_) | Node::Custom(_) | Node::ItemCustom(_) | Node::Meta(_) => vec![origin(node, None)],
+        Node::Items(entry) => origins(entry),
+        Node::Concat(parts) | Node::First(parts) => parts.iter().flat_map(origins).collect(),
+        Node::Pipe(input, calls) => calls.iter().fold(origins(input), |origins, call| through(origins, &call.op)),
+        Node::Absent
+        | Node::Const(_)
+        | Node::Secret(_)
+        | Node::Status
+        | Node::Header(_)
+        | Node::Body
+        | Node::BodyJson(_) => Vec::new(),
+    }
+}
+
+fn origin(node: &Node, slot: Option<Slot>) -> Origin {
+    let kind = slot.map(|slot| slot.field().kind);
+    let digest = |chars| Hashed::By(if chars == SHA1_CHARS { Algorithm::Sha1 } else { Algorithm::Sha256 });
+    let hashed = if let Some(Kind::Digest { chars }) = kind { Some(digest(chars)) } else { None };
+    Origin {
+        path: Leaf::of(node).map(|leaf| leaf.to_string()).unwrap_or_default(),
+        personal: slot.is_some_and(|slot| slot.field().class == Privacy::Personal && hashed.is_none()),
+        free: matches!(node, Node::Custom(_) | Node::ItemCustom(_)),
+        email: kind == Some(Kind::Email),
+        lowered: false,
+        hashed,
+    }
+}
+
+/// Hex digits of a SHA-1.
+const SHA1_CHARS: usize = 40;
+
+/// What is left of them after a filter.
+fn through(mut origins: Vec<Origin>, op: &Op) -> Vec<Origin> {
+    // Nothing of what came in stands in what comes out.
+    if matches!(op, Op::Lookup(_) | Op::Spell(_) | Op::Browser | Op::Os | Op::UrlParam(_)) {
+        return Vec::new();
+    }
+    let by = if let Op::Hash(algorithm, _) = op { Some(Hashed::By(*algorithm)) } else { None };
+    let hashed = by.or(matches!(op, Op::Hmac(..)).then_some(Hashed::Keyed));
+    for origin in &mut origins {
+        origin.lowered |= matches!(op, Op::Lower | Op::EmailCanonical);
+        origin.hashed = hashed.or(origin.hashed);
+    }
+    origins
+}
+
+impl Hashed {
+    /// As filters and `pii` name it.
+    pub(in crate::mapping) fn name(self) -> &'static str {
+        match self {
+            Hashed::By(Algorithm::Md5) => "md5",
+            Hashed::By(Algorithm::Sha1) => "sha1",
+            Hashed::By(Algorithm::Sha256) => "sha256",
+            Hashed::By(Algorithm::Sha512) => "sha512",
+            Hashed::Keyed => "hmac",
+        }
+    }
+}

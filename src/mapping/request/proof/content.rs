@@ -1,0 +1,172 @@
+//! What a value is: its type, its words, its length, its decimals and what it tells of a person, against the contract.
+
+use super::Proof;
+use crate::conversion::nearest;
+use crate::mapping::check::content::{self, Hashed, Origin};
+use crate::mapping::check::facts::Known;
+use crate::mapping::request::outputs::{OutputKind, OutputSource, Pii};
+use crate::mapping::types::{Base, Ty};
+use crate::mapping::{Expression, OutType, Text};
+
+impl Proof<'_> {
+    /// Holds one expression to what its output says.
+    pub(super) fn content(&mut self, output: &OutputSource, expression: &Expression, text: &Text) {
+        let nothing = Known::nothing();
+        let words = content::words(expression.node(), self.known.as_ref().unwrap_or(&nothing));
+        let wrong = self
+            .ty(output, expression.ty(), words.as_deref())
+            .or_else(|| decimals(output, expression))
+            .or_else(|| word(output, words.as_deref()))
+            .or_else(|| length(output, expression, words.as_deref()))
+            .or_else(|| personal(output, expression));
+        if let Some((message, help)) = wrong {
+            self.fault(text, format!("`{}` {message}", output.target.value), help);
+        }
+    }
+
+    fn ty(&self, output: &OutputSource, ty: Ty, words: Option<&[String]>) -> Option<Wrong> {
+        let of_elements = output.target.value.ends_with("[]");
+        // Around a scalar `[]` makes an array, and an array stands there as it is.
+        let ty = if of_elements && ty.list { Ty::of(ty.base) } else { ty };
+        let all = |fits: &dyn Fn(&str) -> bool| words.is_some_and(|words| words.iter().all(|word| fits(word)));
+        let fits = match output.kind {
+            OutputKind::Any => true,
+            OutputKind::Array => ty.list || ty.is_json() || of_elements,
+            OutputKind::Object => ty.is_json(),
+            OutputKind::Text => ty.out() == OutType::Text || (self.is_flat() && !ty.list),
+            OutputKind::Number => ty.is_number() || (self.is_flat() && all(&is_number)),
+            OutputKind::Int => {
+                ty == Ty::of(Base::Int) || (self.is_flat() && all(&is_int)) || (ty.is_number() && all(&is_int))
+            }
+            OutputKind::Bool => {
+                ty.out() == OutType::Bool
+                    || ty.is_json()
+                    || (self.is_flat() && all(&|word| matches!(word, "true" | "false")))
+            }
+        };
+        (!fits).then(|| (format!("is {}, and this is {ty}", output.kind.wanted()), remedy(output.kind, ty).to_owned()))
+    }
+}
+
+/// What is wrong, to follow the field's name, and what would be right.
+type Wrong = (String, String);
+
+fn remedy(kind: OutputKind, ty: Ty) -> &'static str {
+    match (kind, ty.base) {
+        (OutputKind::Array, _) => "write the target with `[]` after it, or name a list",
+        (OutputKind::Object, _) => "name an object, such as one under `custom`, or set its members one by one",
+        (OutputKind::Text, _) if ty.list => "`| join(',')` makes one text of it",
+        (OutputKind::Text, Base::Json) => {
+            "`| string` makes text of one value, `| json` of an object, `| join(',')` of a list"
+        }
+        (OutputKind::Text, Base::Bool) => "`| bool('yes', 'no')`, or `| string`",
+        (OutputKind::Text, _) => "`| string` makes text of it",
+        (OutputKind::Int, Base::Money) => {
+            "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| int` takes what has no decimals"
+        }
+        (OutputKind::Int, Base::Timestamp) => "`| unix`, `| unix_ms` or `| unix_us`",
+        (OutputKind::Int, _) => "`| int`",
+        (OutputKind::Number, Base::Timestamp) => "`| unix` or `| unix_ms`",
+        (OutputKind::Number, _) => "`| number`",
+        (OutputKind::Bool, _) => "`| lookup({yes: true, no: false})`",
+        (OutputKind::Any, _) => "",
+    }
+}
+
+fn is_number(word: &str) -> bool {
+    crate::conversion::Money::parse(word).is_ok()
+}
+
+fn is_int(word: &str) -> bool {
+    word.parse::<i64>().is_ok()
+}
+
+fn decimals(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
+    let most = output.decimals_max?;
+    if !expression.ty().is_number() {
+        return None;
+    }
+    let fits = content::decimals_max(expression.node()).is_some_and(|decimals| decimals <= most);
+    let message = format!("takes {most} decimals, and this may have more");
+    (!fits).then(|| (message, format!("`| decimal_max({most})` rounds what has more, half away from zero")))
+}
+
+fn word(output: &OutputSource, words: Option<&[String]>) -> Option<Wrong> {
+    let values = &output.values;
+    if values.is_empty() {
+        return None;
+    }
+    let wrong = words?.iter().find(|word| !values.contains(word))?;
+    let listed = values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+    let help = nearest(wrong, values.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+    let help = help.unwrap_or_else(|| "`| lookup({…})` turns one word into another".to_owned());
+    Some((format!("is one of {listed}, and this can be `{wrong}`"), help))
+}
+
+fn length(output: &OutputSource, expression: &Expression, words: Option<&[String]>) -> Option<Wrong> {
+    let most = output.chars_max?;
+    if expression.ty().out() != OutType::Text {
+        return None;
+    }
+    let long = words.and_then(|words| words.iter().find(|word| word.chars().count() > most));
+    if let Some(word) = long {
+        return Some((format!("takes {most} characters, and `{word}` has more"), "write a shorter one".to_owned()));
+    }
+    let least = content::chars_min(expression.node());
+    (least > most && words.is_none()).then(|| {
+        let help = "a shorter digest, or `| truncate(…)` where the destination says so".to_owned();
+        (format!("takes {most} characters, and this has at least {least}"), help)
+    })
+}
+
+fn personal(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
+    let origins = content::origins(expression.node());
+    origins.iter().find_map(|origin| match &output.pii {
+        Pii::Unsaid => None,
+        Pii::Forbidden => forbidden(origin),
+        Pii::Plain => plain(origin),
+        Pii::Hashed(algorithms) => hashed(origin, algorithms),
+    })
+}
+
+fn forbidden(origin: &Origin) -> Option<Wrong> {
+    (origin.personal && !origin.free && origin.hashed.is_none()).then(|| {
+        let message = format!("takes nothing that names a person, and `{}` does", origin.path);
+        (message, "name an id, or hash it: `| trim | lower | sha256`".to_owned())
+    })
+}
+
+fn plain(origin: &Origin) -> Option<Wrong> {
+    let hashed = origin.hashed?;
+    let message = format!("is sent as it is, and `{}` is hashed ({})", origin.path, hashed.name());
+    Some((message, "name the plain field, or leave this one out".to_owned()))
+}
+
+fn hashed(origin: &Origin, algorithms: &[String]) -> Option<Wrong> {
+    let wanted =
+        if algorithms.is_empty() { "hashed".to_owned() } else { format!("hashed ({})", algorithms.join(" or ")) };
+    let filter = algorithms.first().map_or("sha256", String::as_str);
+    match origin.hashed {
+        None if origin.free => None,
+        None => {
+            let lower = if origin.email { "trim | lower | " } else { "" };
+            Some((
+                format!("is {wanted}, and `{}` is plain", origin.path),
+                format!("`{} | {lower}{filter}`", origin.path),
+            ))
+        }
+        Some(hashed) if !algorithms.is_empty() && !algorithms.iter().any(|known| known == hashed.name()) => {
+            let message = format!("is {wanted}, and `{}` is hashed with {}", origin.path, hashed.name());
+            Some((message, format!("hash the plain field with `{filter}`, or leave this alternative out")))
+        }
+        // Two spellings of one address would be two people.
+        Some(Hashed::By(_)) if origin.email && !origin.lowered => {
+            let message = format!("is {wanted}, and `{}` is hashed as it was typed", origin.path);
+            Some((
+                message,
+                format!("`{} | trim | lower | {filter}`: addresses are compared in lower case", origin.path),
+            ))
+        }
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,299 @@
+//! A map against the contract of its destination: what is refused at load, and what holds a request.
+
+use super::super::super::Condition;
+use super::*;
+use crate::conversion::EventKind;
+
+impl Written {
+    fn output(mut self, target: &str, shape: impl FnOnce(&mut OutputSource)) -> Written {
+        let mut output = OutputSource {
+            target: text(&mut self.file, target),
+            kind: OutputKind::Any,
+            required: false,
+            chars_max: None,
+            values: Vec::new(),
+            over: Over::Reject,
+            decimals_max: None,
+            pii: Pii::Unsaid,
+            unmapped: None,
+            doc: None,
+        };
+        shape(&mut output);
+        self.source.rules.outputs.push(output);
+        self
+    }
+
+    fn required(self, target: &str) -> Written {
+        self.output(target, |output| output.required = true)
+    }
+
+    fn when(mut self, when: &str) -> Written {
+        let text = text(&mut self.file, when);
+        let condition = Condition::compile(&text, &constants()).expect("a condition");
+        self.source.given.applies = Applies::When(text, condition);
+        self
+    }
+
+    fn removed(mut self, target: &str) -> Written {
+        let text = text(&mut self.file, target);
+        self.source.given.removed.push(text);
+        self
+    }
+
+    /// The one fault, or `-`.
+    #[track_caller]
+    fn fault(&self) -> String {
+        if self.compile().is_ok() { "-".to_owned() } else { self.faults() }
+    }
+}
+
+#[track_caller]
+fn check(encoding: Encoding, source: &str, expected: &str, shape: impl FnOnce(&mut OutputSource)) {
+    let written = Written::new(encoding).map(&[("x", source)]).output("x", shape);
+    assert_eq!(written.fault(), expected, "{source}");
+}
+
+#[test]
+fn what_is_required_is_always_there() {
+    #[track_caller]
+    fn check(when: &str, source: &str, expected: &str) {
+        let written = Written::new(Encoding::Json).map(&[("x", source)]).required("x");
+        let written = if when.is_empty() { written } else { written.when(when) };
+        assert_eq!(written.fault(), expected, "{source} when {when}");
+    }
+    check("", "order_id", "order_id: `x` is required by the contract, and `order_id` may be absent");
+    check("", "order_id !", "-");
+    check("", "order_id ?? event_id", "-");
+    check("order_id && value", "order_id", "-");
+    check(
+        "click_ids.a || order_id",
+        "order_id",
+        "order_id: `x` is required by the contract, and `order_id` may be absent",
+    );
+    check(
+        "",
+        "event_type | lookup({a: 'A'})",
+        "event_type | lookup({a: 'A'}): `x` is required by the contract, and `lookup` gives nothing of some values",
+    );
+    check("", "vars.unset", "vars.unset: `x` is required by the contract, and what it names is not set");
+}
+
+#[test]
+fn what_an_operation_is_for_counts() {
+    let mut written = Written::new(Encoding::Json).map(&[("x", "value")]).required("x");
+    written.source.given.kind = Some(EventKind::Adjustment);
+    assert_eq!(written.fault(), "-");
+    written.source.given.kind = Some(EventKind::Refund);
+    assert_eq!(written.fault(), "value: `x` is required by the contract, and `value` may be absent");
+    // Of a condition that cannot be read nothing follows, and nothing is blamed for it.
+    written.source.given.applies = Applies::Unknown;
+    assert_eq!(written.fault(), "-");
+}
+
+#[test]
+fn what_is_required_is_in_the_map() {
+    let written = || Written::new(Encoding::Json).map(&[("a", "event_id")]).output("a", |_| {});
+    assert_eq!(written().required("x").fault(), "x: `x` is required by the contract, and no line of the map sets it");
+    let removed = written().required("x").removed("x").faults();
+    assert_eq!(removed, "x: `x` is required by the contract: it cannot be taken away");
+    let below = Written::new(Encoding::Json).map(&[("x.y", "event_id")]);
+    let below = below.output("x", |output| (output.kind, output.required) = (OutputKind::Object, true));
+    assert_eq!(below.fault(), "-");
+}
+
+#[test]
+fn rules_that_make_a_dead_letter_of_a_lack_are_as_good_as_an_exclamation_mark() {
+    let items = Written::new(Encoding::Form).map(&[("Sku{i}", "item.sku")]).required("Sku{i}");
+    assert_eq!(items.fault(), "item.sku: `Sku{i}` is required by the contract, and `item.sku` may be absent");
+    assert_eq!(items.required_with("items", &["Sku{i}"]).fault(), "-");
+    let ids = || Written::new(Encoding::Json).map(&[("ids", "@id => customer.id; name => 'Id'")]);
+    let required =
+        |written: Written| written.output("ids", |output| (output.kind, output.required) = (OutputKind::Array, true));
+    assert_eq!(required(ids()).fault(), "ids: `ids` is required by the contract, and none of its entries need stand");
+    assert_eq!(required(ids()).when("customer.id").fault(), "-");
+    assert_eq!(required(ids()).require_any(&["ids"]).fault(), "-");
+}
+
+#[test]
+fn what_is_required_is_not_left_out_by_a_rule() {
+    let written = Written::new(Encoding::Json).map(&[("x", "event_id"), ("y", "order_id")]).output("y", |_| {});
+    let written = written.required("x").omit_with("x", &["y"]);
+    assert_eq!(written.fault(), "x: `x` is required, and `omit_with` leaves it out");
+    let too_long = |output: &mut OutputSource| {
+        (output.required, output.chars_max, output.over) = (true, Some(3), Over::Omit);
+    };
+    check(Encoding::Json, "event_id", "x: a required field cannot be left out", too_long);
+}
+
+#[test]
+fn fields_that_the_contract_does_not_know() {
+    let written =
+        || Written::new(Encoding::Json).map(&[("a", "event_id"), ("OrderID", "order_id")]).output("a", |_| {});
+    assert_eq!(written().output("OrderId", |_| {}).fault(), "OrderID: the contract knows no field `OrderID`");
+    let help = written().output("OrderId", |_| {}).compile().unwrap_err().remove(0).help;
+    assert_eq!(help.as_deref(), Some("did you mean `OrderId`?"));
+    assert_eq!(written().output("*", |_| {}).fault(), "-");
+    assert_eq!(Written::new(Encoding::Json).map(&[("any", "event_id")]).fault(), "-", "nothing is known of it");
+    let below = Written::new(Encoding::Json).map(&[("a.b", "event_id"), ("c.d", "order_id")]);
+    let below = below
+        .output("a", |output| output.kind = OutputKind::Object)
+        .output("c", |output| output.kind = OutputKind::Text);
+    assert_eq!(below.fault(), "c.d: the contract knows no field `c.d`");
+}
+
+#[test]
+fn types_fit() {
+    #[track_caller]
+    fn check_kind(encoding: Encoding, kind: OutputKind, source: &str, expected: &str) {
+        let expected = if expected == "-" { "-".to_owned() } else { format!("{source}: `x` is {expected}") };
+        check(encoding, source, &expected, |output| output.kind = kind);
+    }
+    use Encoding::{Form, Json};
+    use OutputKind::{Any, Array, Bool, Int, Number, Object, Text};
+    check_kind(Json, Int, "value", "a whole number, and this is money");
+    check_kind(Json, Int, "value | minor_units", "-");
+    check_kind(Json, Int, "vars.advertiser", "-");
+    check_kind(Json, Int, "'12'", "a whole number, and this is text");
+    check_kind(Form, Int, "'12'", "-");
+    check_kind(Form, Int, "'12.5'", "a whole number, and this is text");
+    check_kind(Json, Number, "value", "-");
+    check_kind(Json, Number, "order_id", "a number, and this is text");
+    check_kind(Form, Number, "order_id", "a number, and this is text");
+    check_kind(Form, Number, "order_id | number", "-");
+    check_kind(Json, Text, "value", "a text, and this is money");
+    check_kind(Form, Text, "value", "-");
+    check_kind(Json, Text, "time", "-");
+    check_kind(Json, Text, "custom.a", "a text, and this is free JSON");
+    check_kind(Json, Text, "custom.a | string", "-");
+    check_kind(Json, Text, "items[].sku", "a text, and this is a list of text");
+    check_kind(Json, Bool, "test", "-");
+    check_kind(Json, Bool, "test | string", "true or false, and this is text");
+    check_kind(Form, Bool, "test | bool('true', 'false')", "-");
+    check_kind(Json, Array, "items[].sku", "-");
+    check_kind(Json, Array, "order_id", "an array, and this is text");
+    check_kind(Json, Object, "custom.a", "-");
+    check_kind(Json, Object, "order_id", "an object, and this is text");
+    check_kind(Json, Any, "order_id", "-");
+    let wrapped = Written::new(Json).map(&[("em[]", "order_id")]).output("em[]", |output| output.kind = Text);
+    assert_eq!(wrapped.fault(), "-");
+    let table = Written::new(Json).map(&[("x", "@id => order_id")]).output("x", |output| output.kind = Text);
+    assert_eq!(table.fault(), "x: `x` is a text, and this is an array");
+}
+
+#[test]
+fn decimals_fit() {
+    #[track_caller]
+    fn check_scale(source: &str, expected: &str) {
+        check(Encoding::Form, source, expected, |output| output.decimals_max = Some(2));
+    }
+    check_scale("value", "value: `x` takes 2 decimals, and this may have more");
+    check_scale("value | decimal_max(2)", "-");
+    check_scale("value | decimal(4)", "value | decimal(4): `x` takes 2 decimals, and this may have more");
+    check_scale(
+        "value | decimal(2) | mul(0.5)",
+        "value | decimal(2) | mul(0.5): `x` takes 2 decimals, and this may have more",
+    );
+    check_scale("(order.subtotal | decimal(2)) ?? (value | decimal_max(2) | negate)", "-");
+    check_scale("value | minor_units", "-");
+}
+
+#[test]
+fn words_fit() {
+    #[track_caller]
+    fn check_values(source: &str, expected: &str) {
+        let values = ["pending", "approved", "hold"].map(str::to_owned);
+        check(Encoding::Json, source, expected, |output| output.values = values.into());
+    }
+    check_values("'aproved'", "'aproved': `x` is one of `pending`, `approved`, `hold`, and this can be `aproved`");
+    check_values("status", "status: `x` is one of `pending`, `approved`, `hold`, and this can be `rejected`");
+    check_values("status | lookup({pending: 'pending', rejected: 'hold'})", "-");
+    check_values("order_id", "-");
+    let values = |output: &mut OutputSource| output.values = vec!["m".to_owned(), "f".to_owned()];
+    let written = Written::new(Encoding::Json).map(&[("g", "customer.gender")]);
+    let reject = written.output("g", values);
+    assert_eq!(reject.body(r#"{"customer": {"gender": "f"}}"#), r#"{"g":"f"}"#);
+    assert_eq!(reject.unmappable(r#"{"customer": {"gender": "x"}}"#), "g: none of the values that the contract names");
+    let omit = Written::new(Encoding::Json).map(&[("g", "customer.gender"), ("o", "order_id")]).output("o", |_| {});
+    let omit = omit.output("g", |output| {
+        values(output);
+        output.over = Over::Omit;
+    });
+    assert_eq!(omit.body(r#"{"customer": {"gender": "x"}, "order_id": "1"}"#), r#"{"o":"1"}"#);
+}
+
+#[test]
+fn lengths_fit() {
+    #[track_caller]
+    fn check_length(source: &str, expected: &str) {
+        check(Encoding::Json, source, expected, |output| output.chars_max = Some(32));
+    }
+    check_length("order_id", "-");
+    check_length("customer.email | lower | md5", "-");
+    let long = "customer.email | lower | sha256";
+    check_length(long, &format!("{long}: `x` takes 32 characters, and this has at least 64"));
+    check_length("customer.email_sha1", "customer.email_sha1: `x` takes 32 characters, and this has at least 40");
+    let literal = "'0123456789012345678901234567890123456789'";
+    let fault = format!("{literal}: `x` takes 32 characters, and `{}` has more", literal.trim_matches('\''));
+    check_length(literal, &fault);
+    let written = Written::new(Encoding::Json).map(&[("x", "order_id")]).output("x", |output| {
+        (output.chars_max, output.over) = (Some(3), Over::Truncate);
+    });
+    assert_eq!(written.body(r#"{"order_id": "12345"}"#), r#"{"x":"123"}"#);
+}
+
+#[test]
+fn personal_data_goes_where_it_is_meant_to_go() {
+    #[track_caller]
+    fn check_pii(pii: Pii, source: &str, expected: &str) {
+        let expected = if expected == "-" { "-".to_owned() } else { format!("{source}: `x` {expected}") };
+        check(Encoding::Json, source, &expected, |output| output.pii = pii);
+    }
+    let by = |names: &[&str]| Pii::Hashed(names.iter().map(|name| (*name).to_owned()).collect());
+    check_pii(Pii::Forbidden, "customer.email", "takes nothing that names a person, and `customer.email` does");
+    check_pii(
+        Pii::Forbidden,
+        "order_id ?? customer.first_name",
+        "takes nothing that names a person, and `customer.first_name` does",
+    );
+    check_pii(Pii::Forbidden, "customer.id", "-");
+    check_pii(Pii::Forbidden, "customer.email | lower | sha256", "-");
+    check_pii(Pii::Forbidden, "custom.a", "-");
+    check_pii(Pii::Forbidden, "customer.gender | lookup({m: 1, f: 2})", "-");
+    check_pii(by(&["sha256"]), "customer.email", "is hashed (sha256), and `customer.email` is plain");
+    check_pii(by(&["sha256"]), "customer.email | lower | sha256", "-");
+    check_pii(
+        by(&["sha256"]),
+        "customer.email | sha256",
+        "is hashed (sha256), and `customer.email` is hashed as it was typed",
+    );
+    check_pii(
+        by(&["sha256"]),
+        "customer.email | lower | sha1",
+        "is hashed (sha256), and `customer.email` is hashed with sha1",
+    );
+    check_pii(
+        by(&["sha256"]),
+        "customer.email_sha1",
+        "is hashed (sha256), and `customer.email_sha1` is hashed with sha1",
+    );
+    check_pii(by(&["sha1", "sha256"]), "customer.email_sha1 ?? customer.email_sha256", "-");
+    check_pii(by(&[]), "customer.phone | digits | md5", "-");
+    check_pii(by(&[]), "customer.phone | digits", "is hashed, and `customer.phone` is plain");
+    check_pii(by(&[]), "custom.a", "-");
+    check_pii(Pii::Plain, "customer.email", "-");
+    check_pii(Pii::Plain, "customer.email_sha256", "is sent as it is, and `customer.email_sha256` is hashed (sha256)");
+    let entries = Written::new(Encoding::Json).map(&[("ids", "@id => customer.email; name => 'Email'")]);
+    let entries = entries.output("ids", |_| {}).output("ids[].id", |output| output.pii = Pii::Forbidden);
+    assert_eq!(
+        entries.fault(),
+        "customer.email: `ids[].id` takes nothing that names a person, and `customer.email` does"
+    );
+}
+
+#[test]
+fn groups_that_can_never_hold() {
+    let none = Written::new(Encoding::Json).map(&[("a", "vars.unset"), ("b", "order_id")]).require_any(&["a"]);
+    assert_eq!(none.fault(), "a: one of these is required, and none of them can ever have a value");
+    let both = Written::new(Encoding::Json).map(&[("a", "event_id"), ("b", "time")]).exactly_one(&["a", "b"]);
+    assert_eq!(both.fault(), "b: exactly one of them may stand, and `a` always does too");
+}
