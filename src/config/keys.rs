@@ -27,11 +27,13 @@ pub(super) struct Keys<'t> {
     /// Where the table begins: faults about what is missing point here.
     span: Span,
     known: Vec<&'static str>,
+    /// What is needed and not there: keys, and what to say.
+    missing: Vec<(&'static str, String, String)>,
 }
 
 impl<'t> Keys<'t> {
     pub(super) fn new(table: &'t Table, span: Span) -> Self {
-        Keys { table, span, known: Vec::new() }
+        Keys { table, span, known: Vec::new(), missing: Vec::new() }
     }
 
     /// The keys of a value that must be a table.
@@ -47,6 +49,11 @@ impl<'t> Keys<'t> {
     pub(super) fn entry(&mut self, key: &'static str) -> Option<&'t Entry> {
         self.known.push(key);
         self.table.entry(key)
+    }
+
+    /// Notes that a needed key is not there. [`Keys::finish`] says so, unless it finds a misspelt one that was meant to be it.
+    pub(super) fn missing(&mut self, key: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.missing.push((key, message.into(), help.into()));
     }
 
     /// The entries of a table of free names (`vars`, `headers`, `merchant`).
@@ -175,13 +182,19 @@ impl<'t> Keys<'t> {
         // A key may have been asked for more than once.
         let mut seen = BTreeSet::new();
         self.known.retain(|key| seen.insert(*key));
+        let mut meant = Vec::new();
         for entry in &self.table.entries {
             let key = entry.key.value.as_str();
             if !self.known.contains(&key) {
-                let help = did_you_mean(key, self.known.iter().copied())
-                    .unwrap_or_else(|| format!("{what} knows {}", listed(self.known.iter().copied())));
+                let near = nearest(key, self.known.iter().copied());
+                meant.extend(near);
+                let help = near.map(|near| format!("did you mean `{near}`?"));
+                let help = help.unwrap_or_else(|| format!("{what} knows {}", listed(self.known.iter().copied())));
                 faults.with_help(entry.key.span.clone(), format!("unknown key `{key}`"), help);
             }
+        }
+        for (_, message, help) in self.missing.into_iter().filter(|(key, _, _)| !meant.contains(key)) {
+            faults.with_help(self.span.clone(), message, help);
         }
     }
 

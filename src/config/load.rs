@@ -43,34 +43,29 @@ fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -> Option<Co
         lay_set(&mut root, key, value, &interpolation, files, faults);
     }
     let start = Span { file, range: 0..0 };
-    let server = server::server(root.entry("server"), &start, &folder, faults);
-    let queue = server::queue(root.entry("queue"), &start, &folder, faults);
-    let destinations = sections(&root, "destination", &start, faults);
+    let mut keys = Keys::new(&root, start);
+    let server = server::server(&mut keys, &folder, faults);
+    let queue = server::queue(&mut keys, &folder, faults);
+    let destinations = sections(&mut keys, "destination", DESTINATION_HELP, faults);
+    let senders = sections(&mut keys, "merchant", MERCHANT_HELP, faults);
     let names: Vec<&str> = destinations.iter().map(|entry| entry.key.value.as_str()).collect();
-    let merchants = sections(&root, "merchant", &start, faults);
-    let merchant_names: Vec<&str> = merchants.iter().map(|entry| entry.key.value.as_str()).collect();
-    let merchants = merchant::merchants(merchants, &names, faults);
+    let merchant_names: Vec<&str> = senders.iter().map(|entry| entry.key.value.as_str()).collect();
+    let merchants = merchant::merchants(senders, &names, faults);
     let window = queue.as_ref().map_or(std::time::Duration::MAX, |queue| queue.dedup_window);
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {
         let Some(source) = destination::Source::new(entry.clone(), files, faults) else { continue };
         built.extend(build(source.read(&folder, &merchant_names, faults), window, faults).map(Arc::new));
     }
-    let mut keys = Keys::new(&root, start);
-    for section in SECTIONS {
-        keys.entry(section);
-    }
     keys.finish("the configuration", faults);
     Some(Config { server: server?, queue: queue?, merchants, destinations: built })
 }
 
 /// The named tables of a section that must not be empty.
-fn sections<'t>(root: &'t Table, section: &'static str, start: &Span, faults: &mut Faults) -> &'t [Entry] {
-    let mut keys = Keys::new(root, start.clone());
+fn sections<'t>(keys: &mut Keys<'t>, section: &'static str, help: &str, faults: &mut Faults) -> &'t [Entry] {
     let entries = keys.entries(section, faults);
-    if entries.is_empty() && root.entry(section).is_none_or(|entry| entry.node.value.as_table().is_some()) {
-        let help = if section == "merchant" { MERCHANT_HELP } else { DESTINATION_HELP };
-        faults.with_help(start.clone(), format!("there is no `[{section}.NAME]`"), help);
+    if entries.is_empty() && keys.entry(section).is_none_or(|entry| entry.node.value.as_table().is_some()) {
+        keys.missing(section, format!("there is no `[{section}.NAME]`"), help);
     }
     entries
 }
@@ -129,7 +124,6 @@ fn quoted(value: &str) -> String {
     quoted
 }
 
-const SECTIONS: [&str; 4] = ["server", "queue", "merchant", "destination"];
 const SET_HELP: &str = "as in `--set destination.thrad.origin=http://127.0.0.1:9001`";
 const MERCHANT_HELP: &str = "at least one merchant must be able to send: `[merchant.acme]` with `token_sha256`";
 const DESTINATION_HELP: &str = "conversions must go somewhere: `[destination.thrad]` with `preset = \"thrad\"`";

@@ -53,7 +53,7 @@ fn tokens(
 ) -> Vec<[u8; 32]> {
     let Some(entry) = keys.entry("token_sha256") else {
         let message = format!("merchant `{merchant}` needs `token_sha256`");
-        faults.with_help(keys.span().clone(), message, "`capi-relay token` makes a token and prints its SHA-256");
+        keys.missing("token_sha256", message, "`capi-relay token` makes a token and prints its SHA-256");
         return Vec::new();
     };
     let texts: Vec<Text> = match &entry.node.value {

@@ -9,18 +9,18 @@ use super::report::Faults;
 use super::tree::{Entry, Value};
 use super::units::written;
 use super::{LogFormat, QueueSettings, Server, Transport};
-use crate::mapping::{Span, Text};
+use crate::mapping::Text;
 
-/// Reads `[server]`. `file` is where a missing section is reported.
-pub(super) fn server(entry: Option<&Entry>, file: &Span, folder: &Path, faults: &mut Faults) -> Option<Server> {
-    let Some(entry) = entry else {
-        faults.with_help(file.clone(), "there is no `[server]`", SERVER_HELP);
+/// Reads `[server]` of the whole configuration's keys.
+pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> Option<Server> {
+    let Some(entry) = root.entry("server") else {
+        root.missing("server", "there is no `[server]`", SERVER_HELP);
         return None;
     };
     let mut keys = Keys::of(entry, faults)?;
     let listen = keys.address("listen", faults);
     if listen.is_none() && keys.entry("listen").is_none() {
-        faults.with_help(keys.span().clone(), "`[server]` needs `listen`", SERVER_HELP);
+        keys.missing("listen", "`[server]` needs `listen`", SERVER_HELP);
     }
     let behind_proxy = keys.flag("behind_proxy", faults).is_some_and(|flag| flag.value);
     let transport = transport(&mut keys, listen.as_ref(), behind_proxy, folder, faults);
@@ -82,7 +82,7 @@ fn transport(
             Some(Transport::Plain)
         }
         (None, None) => {
-            faults.with_help(keys.span().clone(), "`[server]` needs `tls`", TLS_HELP);
+            keys.missing("tls", "`[server]` needs `tls`", TLS_HELP);
             None
         }
     }
@@ -97,20 +97,21 @@ fn tls_files(entry: &Entry, folder: &Path, faults: &mut Faults) -> Option<Transp
     let self_signed = keys.flag("self_signed", faults).filter(|flag| flag.value);
     let written = (keys.entry("cert").is_some(), keys.entry("key").is_some());
     let (cert, key) = (keys.file("cert", folder, faults), keys.file("key", folder, faults));
-    let span = keys.span().clone();
-    keys.finish("`tls`", faults);
-    match (self_signed, written) {
+    let transport = match (self_signed, written) {
         (Some(_), (false, false)) => Some(Transport::SelfSigned),
         (Some(flag), _) => {
             faults.at(flag.span, "`self_signed = true` beside `cert` or `key`: one of them");
             None
         }
-        (None, (true, true)) => Some(Transport::Files { cert: cert?, key: key? }),
-        (None, _) => {
-            faults.with_help(span, "`tls` needs `cert` and `key`", TLS_HELP);
-            None
+        (None, (has_cert, has_key)) => {
+            for (name, _) in [("cert", has_cert), ("key", has_key)].into_iter().filter(|(_, has)| !has) {
+                keys.missing(name, "`tls` needs `cert` and `key`", TLS_HELP);
+            }
+            cert.zip(key).map(|(cert, key)| Transport::Files { cert, key })
         }
-    }
+    };
+    keys.finish("`tls`", faults);
+    transport
 }
 
 fn body_bytes_max(written: Option<At<u64>>, faults: &mut Faults) -> usize {
@@ -124,17 +125,17 @@ fn body_bytes_max(written: Option<At<u64>>, faults: &mut Faults) -> usize {
     }
 }
 
-/// Reads `[queue]`.
-pub(super) fn queue(entry: Option<&Entry>, file: &Span, folder: &Path, faults: &mut Faults) -> Option<QueueSettings> {
-    let Some(entry) = entry else {
-        faults.with_help(file.clone(), "there is no `[queue]`", QUEUE_HELP);
+/// Reads `[queue]` of the whole configuration's keys.
+pub(super) fn queue(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> Option<QueueSettings> {
+    let Some(entry) = root.entry("queue") else {
+        root.missing("queue", "there is no `[queue]`", QUEUE_HELP);
         return None;
     };
     let mut keys = Keys::of(entry, faults)?;
     keys.choice("engine", &[("sled", ())], faults);
     let path = keys.path("path", folder, faults);
     if path.is_none() && keys.entry("path").is_none() {
-        faults.with_help(keys.span().clone(), "`[queue]` needs `path`", QUEUE_HELP);
+        keys.missing("path", "`[queue]` needs `path`", QUEUE_HELP);
     }
     let dedup_window = keys.duration("dedup_window", faults);
     let window = dedup_window.as_ref().map_or(DEDUP_WINDOW, |at| at.value);

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::Written;
 use super::operation::{Written as WrittenOperation, WrittenJudge, auth};
 use crate::config::files::is_credential;
-use crate::config::keys::{choice, constant, did_you_mean, listed};
+use crate::config::keys::{choice, constant, listed};
 use crate::config::preset::{NeededVar, Needs};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Value};
 use crate::config::{Consent, Destination, Judge, OnAmbiguous, Operation, TestConversions, WaitHeader, merchant};
-use crate::conversion::EventKind;
+use crate::conversion::{EventKind, nearest};
 use crate::mapping::{
     AnswerCondition, Applies, Capture, Condition, Constants, Encoding, Fault, Given, RequestSource, RequestTemplate,
     Secret, Span, Text, Var, VarType,
@@ -118,7 +118,7 @@ fn needed_vars(written: &Written<'_>, needs: &Needs, constants: &mut Constants, 
     let header = &written.key.span;
     let mut complete = true;
     let known: Vec<&str> = needs.vars.iter().map(|need| need.name.as_str()).collect();
-    unknown(written.vars, "var", &known, faults);
+    let meant = unknown(written.vars, "var", &known, faults);
     let mut set = BTreeSet::new();
     for need in &needs.vars {
         let entry = written.vars.iter().find(|entry| entry.key.value == need.name);
@@ -130,8 +130,10 @@ fn needed_vars(written: &Written<'_>, needs: &Needs, constants: &mut Constants, 
             value = Some(typed.unwrap_or_else(|| stand_in(need.kind)));
             set.insert(need.name.as_str());
         } else if need.required {
-            let message = format!("destination `{}` needs `vars.{}`", written.key.value, need.name);
-            faults.with_help(header.clone(), message, need.doc.as_str());
+            if !meant.contains(&need.name.as_str()) {
+                let message = format!("destination `{}` needs `vars.{}`", written.key.value, need.name);
+                faults.with_help(header.clone(), message, need.doc.as_str());
+            }
             complete = false;
         }
         constants.vars.insert(need.name.clone(), (need.kind, value));
@@ -151,12 +153,12 @@ fn needed_vars(written: &Written<'_>, needs: &Needs, constants: &mut Constants, 
 fn needed_secrets(written: &Written<'_>, needs: &Needs, constants: &mut Constants, faults: &mut Faults) -> bool {
     let mut complete = true;
     let known: Vec<&str> = needs.secrets.iter().map(|need| need.name.as_str()).collect();
-    unknown(written.secrets, "secret", &known, faults);
+    let meant = unknown(written.secrets, "secret", &known, faults);
     for need in &needs.secrets {
         let entry = written.secrets.iter().find(|entry| entry.key.value == need.name);
         let entry = entry.filter(|entry| need.required || !is_empty(entry));
         let value = entry.and_then(|entry| secret(entry, faults));
-        if entry.is_none() && need.required {
+        if entry.is_none() && need.required && !meant.contains(&need.name.as_str()) {
             let message = format!("destination `{}` needs `secrets.{}`", written.key.value, need.name);
             faults.with_help(written.key.span.clone(), message, need.doc.as_str());
         }
@@ -174,19 +176,24 @@ fn stand_in(kind: VarType) -> Var {
     }
 }
 
-fn unknown(entries: &[Entry], what: &str, known: &[&str], faults: &mut Faults) {
+/// Reports what the preset does not know, and hands back what was probably meant.
+fn unknown<'k>(entries: &[Entry], what: &str, known: &[&'k str], faults: &mut Faults) -> Vec<&'k str> {
+    let mut meant = Vec::new();
     for entry in entries {
         let name = entry.key.value.as_str();
         if known.contains(&name) {
             continue;
         }
-        let names = || known.iter().copied();
-        let help = did_you_mean(name, names()).unwrap_or_else(|| match known {
+        let near = nearest(name, known.iter().copied());
+        meant.extend(near);
+        let help = near.map(|near| format!("did you mean `{near}`?"));
+        let help = help.unwrap_or_else(|| match known {
             [] => format!("the preset knows no {what}"),
-            _ => format!("the preset knows {}", listed(names())),
+            _ => format!("the preset knows {}", listed(known.iter().copied())),
         });
         faults.with_help(entry.key.span.clone(), format!("unknown {what} `{name}`"), help);
     }
+    meant
 }
 
 fn is_empty(entry: &Entry) -> bool {
@@ -223,14 +230,30 @@ fn typed(entry: &Entry, need: &NeededVar, faults: &mut Faults) -> Option<Var> {
         (VarType::Text | VarType::Int | VarType::Bool, Var::Text(_) | Var::Int(_) | Var::Bool(_)) => None,
     };
     if value.is_none() {
-        let (expected, help) = match need.kind {
-            VarType::Text => ("a text", "write it in quotes"),
-            VarType::Int => ("a whole number", "write it without quotes"),
-            VarType::Bool => ("true or false", "write it without quotes"),
-        };
-        faults.with_help(entry.node.span.clone(), format!("`vars.{}` must be {expected}", need.name), help);
+        mistyped(entry, need, resolved, faults);
     }
     value
+}
+
+/// What was given is of another type than the preset declares. Quotes are the only fault of what reads right without.
+fn mistyped(entry: &Entry, need: &NeededVar, resolved: bool, faults: &mut Faults) {
+    let written = if let Value::Text { text, .. } = &entry.node.value { Some(text.value.as_str()) } else { None };
+    let (expected, reads_right) = match need.kind {
+        VarType::Text => ("a text", true),
+        VarType::Int => ("a whole number", written.is_some_and(|text| text.parse::<i64>().is_ok())),
+        VarType::Bool => ("true or false", matches!(written, Some("true" | "false"))),
+    };
+    let message = match written {
+        Some(text) if !reads_right => format!("`vars.{}` must be {expected}, and `{text}` is none", need.name),
+        Some(_) | None => format!("`vars.{}` must be {expected}", need.name),
+    };
+    let help = match (need.kind, reads_right) {
+        (VarType::Text, _) => "write it in quotes",
+        (VarType::Int | VarType::Bool, true) => "write it without quotes",
+        (VarType::Int | VarType::Bool, false) if resolved => "look at what is set there",
+        (VarType::Int | VarType::Bool, false) => need.doc.as_str(),
+    };
+    faults.with_help(entry.node.span.clone(), message, help);
 }
 
 fn type_of(value: &Var) -> VarType {
