@@ -20,6 +20,7 @@ mod preset;
 mod destination;
 mod load;
 mod find;
+mod schema;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use find::{NotFound, ReadError, find, read};
 pub use load::Source;
 pub use preset::presets;
 pub use report::{Located, Report};
+pub use schema::routes_schema;
 
 /// The checked configuration: after loading nothing about it can fail.
 #[derive(Debug)]
