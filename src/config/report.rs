@@ -90,6 +90,11 @@ impl Faults {
         result.map_err(|faults| self.extend(faults)).ok()
     }
 
+    /// Whether something was found at exactly this place.
+    pub(super) fn are_at(&self, span: &Span) -> bool {
+        self.list.iter().any(|fault| fault.span == *span)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -138,11 +143,7 @@ impl Place {
         let line_end = start.saturating_add(after.find('\n').unwrap_or(after.len()));
         let end = text.ceil_char_boundary(span.range.end.clamp(start, line_end));
         let in_line = |at: usize| at.saturating_sub(line_start);
-        Place {
-            line: position(text, start).0,
-            bytes: line_start..line_end,
-            within: in_line(start)..in_line(end),
-        }
+        Place { line: position(text, start).0, bytes: line_start..line_end, within: in_line(start)..in_line(end) }
     }
 }
 

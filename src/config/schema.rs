@@ -95,7 +95,8 @@ fn fields(preset: &Table) -> Vec<(String, Value)> {
     };
     let declared = preset.table("outputs").map(|table| table.entries.as_slice()).unwrap_or_default();
     let mapped = preset.table("map").map(|table| table.entries.as_slice()).unwrap_or_default();
-    let docs = declared.iter().map(|entry| (&entry.key.value, entry.node.value.as_table().map(doc).unwrap_or_default()));
+    let docs =
+        declared.iter().map(|entry| (&entry.key.value, entry.node.value.as_table().map(doc).unwrap_or_default()));
     let bare = mapped.iter().filter(|entry| declared.iter().all(|known| known.key.value != entry.key.value));
     let bare = bare.map(|entry| (&entry.key.value, String::new()));
     let field = |(name, doc): (&String, String)| (name.clone(), described(json!(true), &doc));
@@ -152,8 +153,7 @@ fn described(schema: Value, doc: &str) -> Value {
 const EXPRESSION: &str = "An expression: `value | decimal(2)`, `order_id ?? event_id !`, `concat(order_id, '-', kind)`, \
     `custom.any.path`, `item.sku` below `x[]` or `X{i}`, `vars.x`, `'text'`. `??`: the first that is there; `!` at the end: \
     required. `\"\"` takes a field of the preset away.";
-const CONDITION: &str =
-    "A condition: `value > 0 && event_type in ['a', 'b']`, `!(status == 'rejected')`; a bare path: present and not false.";
+const CONDITION: &str = "A condition: `value > 0 && event_type in ['a', 'b']`, `!(status == 'rejected')`; a bare path: present and not false.";
 
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,7 @@ const HEAD: &str = "[server]\nlisten = \"127.0.0.1:8443\"\ntls = { self_signed =
 /// What the reader says of the keys of a table in which one stands that it cannot know.
 fn known_by_the_reader(place: &str) -> Vec<String> {
     let sets = [(format!("{place}zzzzzzzz"), "1".to_owned())];
-    let source =
-        Source { path: "routes.toml".into(), text: HEAD.to_owned(), environment: &|_| None, sets: &sets };
+    let source = Source { path: "routes.toml".into(), text: HEAD.to_owned(), environment: &|_| None, sets: &sets };
     let report = Config::load(source).map(drop).unwrap_err();
     let help = report.located().iter().filter(|fault| fault.message == "unknown key `zzzzzzzz`");
     let help = help.filter_map(|fault| fault.help.clone()).next().unwrap_or_else(|| panic!("{place}: {report}"));
