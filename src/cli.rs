@@ -2,6 +2,7 @@
 //! exit codes that a script can read (0 done, 1 the answer is no, 2 usage, 64 bad configuration at start). It holds no
 //! logic of its own that another module could own.
 
+mod check;
 mod client;
 mod dead;
 mod demo;
@@ -87,7 +88,7 @@ enum Command {
     /// Runs the relay until SIGTERM or SIGINT
     Serve(serve::ServeArgs),
     /// Checks the configuration and prints every fault with its place
-    Check(ReadingArgs),
+    Check(check::CheckArgs),
     /// Prints the exact requests that a conversion becomes, without sending them
     Render(render::RenderArgs),
     /// Proves the goldens: that each conversion kept beside the routes file becomes the request kept with it
@@ -102,11 +103,14 @@ enum Command {
         #[arg(long, requires = "name")]
         fields: bool,
     },
-    /// Prints the JSON Schema of the canonical conversion
+    /// Prints the JSON Schema of the canonical conversion, or of routes.toml
     Schema {
         /// As a Markdown table instead
         #[arg(long)]
         markdown: bool,
+        /// Of routes.toml instead, for editors: `#:schema ./routes.schema.json` on its first line
+        #[arg(long, conflicts_with = "markdown")]
+        routes: bool,
     },
     /// Makes a merchant's bearer token and the digest that goes into routes.toml
     Token(token::TokenArgs),
@@ -133,12 +137,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     ExitCode::from(match cli.command {
         Command::Serve(args) => serve::command(&cli.configuration, &args),
-        Command::Check(args) => check(&cli.configuration, &args),
+        Command::Check(args) => check::command(&cli.configuration, &args),
         Command::Render(args) => render::command(&cli.configuration, &args),
         Command::Test(args) => test::command(&cli.configuration, &args),
         Command::Diff(args) => diff::command(&cli.configuration, &args),
         Command::Preset { name, fields } => preset(name.as_deref(), fields),
-        Command::Schema { markdown } => schema(markdown),
+        Command::Schema { markdown, routes } => schema(markdown, routes),
         Command::Token(args) => token::command(&args),
         Command::Send(args) => send::command(&cli.configuration, &args),
         Command::Status(args) => status::command(&cli.configuration, &args),
@@ -147,19 +151,6 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::command(&args),
         Command::Health(args) => health(&cli.configuration, &args),
     })
-}
-
-fn check(args: &ConfigurationArgs, reading: &ReadingArgs) -> u8 {
-    match settings::load_to_read(args, reading) {
-        Ok(config) => {
-            output::line(&config.summary());
-            DONE
-        }
-        Err(error) => {
-            output::error(&error);
-            NO
-        }
-    }
 }
 
 fn preset(name: Option<&str>, fields: bool) -> u8 {
@@ -180,11 +171,11 @@ fn preset(name: Option<&str>, fields: bool) -> u8 {
     DONE
 }
 
-fn schema(markdown: bool) -> u8 {
+fn schema(markdown: bool, routes: bool) -> u8 {
     if markdown {
         output::line(conversion::markdown_table().trim_end());
     } else {
-        output::line(&format!("{:#}", conversion::json_schema()));
+        output::line(&format!("{:#}", if routes { config::routes_schema() } else { conversion::json_schema() }));
     }
     DONE
 }

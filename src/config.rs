@@ -25,6 +25,7 @@ mod golden;
 mod destination;
 mod load;
 mod find;
+mod schema;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ pub use preset::presets;
 pub use rendering::{Outcome, Rendering, Sample, SampleError};
 use report::Faults;
 pub use report::{Located, Report};
+pub use schema::routes_schema;
 
 /// The checked configuration: after loading nothing about it can fail.
 #[derive(Debug)]

@@ -1,33 +1,60 @@
 //! The configuration as the command line names it: the one place that reads the process's environment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{self, Config, Destination, Merchant, Source};
+use crate::config::{self, Config, Destination, Merchant, Report, Source};
 
 use super::{ConfigurationArgs, ReadingArgs, output};
 
+/// Why there is no configuration.
+pub(super) enum Failure {
+    /// It was not found, not readable, or not laid over rightly: one line.
+    Unread(String),
+    /// It is wrong.
+    Wrong(Report),
+}
+
+impl Failure {
+    /// All of it, ready to print.
+    fn whole(self) -> String {
+        match self {
+            Failure::Unread(message) => message,
+            Failure::Wrong(report) => report.to_string(),
+        }
+    }
+}
+
 /// Finds, reads and checks the configuration; the error is a whole report, ready to print.
 pub(super) fn load(args: &ConfigurationArgs) -> Result<Config, String> {
-    read(&find(args)?, args, &ReadingArgs { no_secrets: false })
+    load_to_read(args, &ReadingArgs { no_secrets: false })
 }
 
 /// Likewise, for a command that sends nothing.
 pub(super) fn load_to_read(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
-    read(&find(args)?, args, reading)
+    load_or_report(args, reading).map_err(Failure::whole)
+}
+
+/// Likewise, with every fault in parts.
+pub(super) fn load_or_report(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, Failure> {
+    parse(&find(args).map_err(Failure::Unread)?, args, reading)
 }
 
 /// Likewise, of this file.
 pub(super) fn read(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
-    let text = config::read(path).map_err(|error| output::chain(&error))?;
-    let sets = args.set.iter().map(|set| assignment(set)).collect::<Result<Vec<_>, _>>()?;
+    parse(path, args, reading).map_err(Failure::whole)
+}
+
+fn parse(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, Failure> {
+    let text = config::read(path).map_err(|error| Failure::Unread(output::chain(&error)))?;
+    let sets = args.set.iter().map(|set| assignment(set)).collect::<Result<Vec<_>, _>>().map_err(Failure::Unread)?;
     let source = Source { path: path.to_owned(), text, environment: &environment, sets: &sets };
     let config = if reading.no_secrets { Config::load_without_secrets(source) } else { Config::load(source) };
-    config.map_err(|report| report.to_string())
+    config.map_err(Failure::Wrong)
 }
 
 /// Which file is read.
-pub(super) fn find(args: &ConfigurationArgs) -> Result<std::path::PathBuf, String> {
+pub(super) fn find(args: &ConfigurationArgs) -> Result<PathBuf, String> {
     config::find(args.config.as_deref(), &environment).map_err(|error| output::chain(&error))
 }
 

@@ -4,7 +4,7 @@ use super::files::Files;
 use super::keys::{Keys, constant, did_you_mean, list, listed, texts};
 use super::report::Faults;
 use super::tree::{Builder, Entry, Node, Table, Value};
-use crate::mapping::{FileId, Text, Var, VarType};
+use crate::mapping::{FileId, Span, Text, Var, VarType};
 
 /// Names of the presets compiled in, and their TOML.
 pub fn presets() -> &'static [(&'static str, &'static str)] {
@@ -45,11 +45,18 @@ pub(super) struct NeededSecret {
 
 /// A preset as its file has it.
 pub(super) struct Preset {
-    table: Table,
-    needs: Needs,
+    pub(super) table: Table,
+    pub(super) needs: Needs,
 }
 
 impl Preset {
+    /// A preset by itself.
+    pub(super) fn built_in(name: &str) -> Option<Preset> {
+        let (mut files, mut faults) = (Files::default(), Faults::default());
+        let place = Span { file: FileId(0), range: 0..0 };
+        Preset::named(&Text { value: name.to_owned(), span: place, verbatim: false }, &mut files, &mut faults)
+    }
+
     /// Finds and parses the preset that a destination names.
     pub(super) fn named(name: &Text, files: &mut Files, faults: &mut Faults) -> Option<Preset> {
         let Some((found, text)) = PRESETS.iter().find(|(preset, _)| *preset == name.value) else {

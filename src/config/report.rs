@@ -27,6 +27,8 @@ pub struct Located {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
+    /// Line and column behind the last character that is wrong.
+    pub end: (usize, usize),
     /// What is wrong.
     pub message: String,
     /// What would be right.
@@ -100,6 +102,11 @@ impl Faults {
         result.map_err(|faults| self.extend(faults)).ok()
     }
 
+    /// Whether something was found at exactly this place.
+    pub(super) fn are_at(&self, span: &Span) -> bool {
+        self.list.iter().any(|fault| fault.span == *span)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -114,20 +121,28 @@ fn order(span: &Span) -> (FileId, usize, usize) {
 }
 
 fn locate(fault: &Fault, files: &Files) -> Located {
-    let place = Place::of(&fault.span, files.text(fault.span.file));
+    let text = files.text(fault.span.file);
+    let (line, column) = position(text, fault.span.range.start);
     Located {
         file: files.name(fault.span.file).to_owned(),
-        line: place.line,
-        column: place.column,
+        line,
+        column,
+        end: position(text, fault.span.range.end.max(fault.span.range.start)),
         message: fault.message.clone(),
         help: fault.help.clone(),
     }
 }
 
+/// Line and column of a byte of a text, both from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let (before, _) = text.split_at(text.floor_char_boundary(at.min(text.len())));
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count().saturating_add(1), line.chars().count().saturating_add(1))
+}
+
 /// The line of a file that a span begins in, and the span within it.
 struct Place {
     line: usize,
-    column: usize,
     bytes: std::ops::Range<usize>,
     within: std::ops::Range<usize>,
 }
@@ -140,12 +155,7 @@ impl Place {
         let line_end = start.saturating_add(after.find('\n').unwrap_or(after.len()));
         let end = text.ceil_char_boundary(span.range.end.clamp(start, line_end));
         let in_line = |at: usize| at.saturating_sub(line_start);
-        Place {
-            line: before.matches('\n').count().saturating_add(1),
-            column: before.get(line_start..).unwrap_or_default().chars().count().saturating_add(1),
-            bytes: line_start..line_end,
-            within: in_line(start)..in_line(end),
-        }
+        Place { line: position(text, start).0, bytes: line_start..line_end, within: in_line(start)..in_line(end) }
     }
 }
 

@@ -40,9 +40,14 @@ pub(in crate::config) fn build(
     // What a preset cannot make of a var that is missing is no fault of the preset.
     let preset_file = written.needs.map(|needs| needs.file);
     let mut found = compiling.into_list();
-    found.retain_mut(|fault| {
-        let moved = written.needs.is_some_and(|needs| at_its_var(fault, needs, written.vars));
-        complete || moved || Some(fault.span.file) != preset_file
+    found.retain_mut(|fault| match written.needs.and_then(|needs| cause(fault, needs, written.vars)) {
+        None => complete || Some(fault.span.file) != preset_file,
+        Some(var) if faults.are_at(&var.node.span) => false,
+        Some(var) => {
+            fault.span = var.node.span.clone();
+            fault.message = format!("`vars.{}`: {}", var.key.value, fault.message);
+            true
+        }
     });
     faults.extend(found);
     let slot = written.idempotency;
@@ -82,14 +87,11 @@ struct Shared<'t> {
     removed: &'t [(String, Text)],
 }
 
-/// What a var's value breaks in a preset is a fault of that value: it is shown where the value was given.
-fn at_its_var(fault: &mut Fault, needs: &Needs, vars: &[Entry]) -> bool {
-    let named = needs.text.get(fault.span.range.clone()).filter(|_| fault.span.file == needs.file);
-    let Some(name) = named.and_then(|text| text.strip_prefix("vars.")) else { return false };
-    let Some(entry) = vars.iter().find(|entry| entry.key.value == name) else { return false };
-    fault.span = entry.node.span.clone();
-    fault.message = format!("`vars.{name}`: {}", fault.message);
-    true
+/// The var whose value breaks something in a preset: the fault is shown where the value was given.
+fn cause<'t>(fault: &Fault, needs: &Needs, vars: &'t [Entry]) -> Option<&'t Entry> {
+    let named = needs.text.get(fault.span.range.clone()).filter(|_| fault.span.file == needs.file)?;
+    let name = named.trim_start_matches('{').trim_end_matches('}').strip_prefix("vars.")?;
+    vars.iter().find(|entry| entry.key.value == name)
 }
 
 /// The constants, and whether all that is needed is there. Where a value was given and is wrong, which is a fault already,
@@ -211,6 +213,10 @@ fn given(entry: &Entry, section: &str, faults: &mut Faults) -> Option<Var> {
 
 /// A var of the type that the preset declares. What comes out of `${…}` is text, and is read as that type.
 fn typed(entry: &Entry, need: &NeededVar, faults: &mut Faults) -> Option<Var> {
+    if matches!(entry.node.value, Value::Float | Value::Datetime | Value::List(_) | Value::Table(_)) {
+        mistyped(entry, need, false, faults);
+        return None;
+    }
     let value = given(entry, "vars", faults)?;
     let resolved = matches!(entry.node.value, Value::Text { resolved: true, .. });
     let value = match (need.kind, value) {
@@ -241,7 +247,7 @@ fn mistyped(entry: &Entry, need: &NeededVar, resolved: bool, faults: &mut Faults
     let (expected, reads_right) = match need.kind {
         VarType::Text => ("a text", true),
         VarType::Int => ("a whole number", written.is_some_and(|text| text.parse::<i64>().is_ok())),
-        VarType::Bool => ("true or false", matches!(written, Some("true" | "false"))),
+        VarType::Bool => ("true or false", written.is_some_and(|text| matches!(text, "true" | "false"))),
     };
     let message = match written {
         Some(text) if !reads_right => format!("`vars.{}` must be {expected}, and `{text}` is none", need.name),

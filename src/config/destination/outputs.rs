@@ -1,6 +1,6 @@
 //! `outputs`: what the vendor's contract says of each field that an operation sends.
 
-use crate::config::keys::{Keys, choice, did_you_mean, listed, texts, wrong};
+use crate::config::keys::{Keys, choice, did_you_mean, listed, texts, wrong, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Value};
 use crate::mapping::{OutputKind, OutputSource, Over, Pii, Text};
@@ -11,7 +11,12 @@ pub(super) fn read(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<OutputSource
 }
 
 fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
-    let mut keys = Keys::of(entry, faults)?;
+    let Some(table) = entry.node.value.as_table() else {
+        let help = "what is said of a field stands in a table: `{ type = \"text\", required = true }`";
+        wrong_with_help(&entry.key.value, "a table", &entry.node, help, faults);
+        return None;
+    };
+    let mut keys = Keys::new(table, entry.key.span.clone());
     let chars_max = keys.size("max_length", faults).map(std::num::NonZeroUsize::get);
     let values = keys.texts("values", faults).unwrap_or_default();
     let over = keys.entry("over").map(|entry| &entry.key.span);

@@ -314,7 +314,10 @@ fn a_var_out_of_the_environment_is_read_as_its_type() {
     right(&dsp("12"));
     right(&dsp("\"${env:NUMBER}\""));
     assert_eq!(faults(&dsp("\"12\"")), ["13:22 `vars.advertiser_id` must be a whole number"]);
-    assert_eq!(faults(&dsp("\"${env:TOKEN}\"")), ["13:22 `vars.advertiser_id` must be a whole number"]);
+    assert_eq!(
+        faults(&dsp("\"${env:TOKEN}\"")),
+        ["13:22 `vars.advertiser_id` must be a whole number, and `${env:TOKEN}` is none"]
+    );
 }
 
 #[test]

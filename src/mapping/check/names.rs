@@ -175,7 +175,10 @@ impl Checker<'_, '_, '_> {
                     let roots = ["vars", "secrets", "meta"].map(str::to_owned);
                     help = nearest(path.split('.').next().unwrap_or(&path), roots.into_iter()).map(did_you_mean);
                 }
-                let help = help.unwrap_or_else(|| "free data of the merchant's is reached as custom.a.b".to_owned());
+                let help = help.unwrap_or_else(|| match segments {
+                    [_] => format!("a text is written '{path}' in quotes; free data of the merchant's is custom.a.b"),
+                    _ => "free data of the merchant's is reached as custom.a.b".to_owned(),
+                });
                 self.faults.report_with_help(at, format!("there is no field `{path}`"), help);
                 None
             }

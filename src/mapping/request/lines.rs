@@ -410,7 +410,9 @@ fn flat_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Fl
         (OutType::Json, true) | (OutType::Text | OutType::Number | OutType::Bool, false) => {}
         (OutType::Json, false) => {
             let fault = whole(text, "JSON of any shape cannot stand in a form or a query");
-            return Err(vec![fault.with_help("`| string` for a plain value, `| json` for JSON text")]);
+            return Err(vec![
+                fault.with_help("`| string` for a plain value, `| join(',')` for a list, `| json` for JSON text"),
+            ]);
         }
         (OutType::Text | OutType::Number | OutType::Bool, true) => {
             return Err(vec![whole(text, "`*` spreads the members of a JSON object, and this is none")]);

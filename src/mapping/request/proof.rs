@@ -127,6 +127,12 @@ impl<'p> Proof<'p> {
     fn may_be_absent(&mut self, line: &MapLine, text: &Text, gap: &Gap) {
         let target = &line.target.value;
         let (why, help) = match gap {
+            Gap::Field(path) if path.starts_with("item.") => (
+                format!("`{path}` may be absent"),
+                "end it with ` !` (an item without it makes the conversion a dead letter), or fall back with `?? …` or \
+                 `| default(…)`"
+                    .to_owned(),
+            ),
             Gap::Field(path) => (
                 format!("`{path}` may be absent"),
                 format!(

@@ -114,7 +114,8 @@ fn length(output: &OutputSource, expression: &Expression, words: Option<&[String
     }
     let least = content::chars_min(expression.node());
     (least > most && words.is_none()).then(|| {
-        let help = "a shorter digest, or `| truncate(…)` where the destination says so".to_owned();
+        let help =
+            "write it shorter: in another format, or with `| truncate(…)` where the destination says so".to_owned();
         (format!("takes {most} characters, and this has at least {least}"), help)
     })
 }

@@ -1,0 +1,53 @@
+//! `check`: whether the configuration is right; with `--json` as one document, for editors and CI.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::settings::Failure;
+use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
+use crate::config::{Config, Located};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Prints one JSON document: `ok`, and every fault with file, line, column, end, message, help and severity
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reading: ReadingArgs,
+}
+
+pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8 {
+    let checked = settings::load_or_report(configuration, &args.reading);
+    let code = if checked.is_ok() { DONE } else { NO };
+    match checked {
+        checked if args.json => output::line(&format!("{:#}", document(&checked))),
+        Ok(config) => output::line(&config.summary()),
+        Err(Failure::Unread(message)) => output::error(&message),
+        Err(Failure::Wrong(report)) => output::error(&report),
+    }
+    code
+}
+
+/// The members and their order of meaning are kept; new ones may come.
+fn document(checked: &Result<Config, Failure>) -> Value {
+    let faults: Vec<Value> = match checked {
+        Ok(_) => Vec::new(),
+        Err(Failure::Unread(message)) => {
+            let nowhere = Value::Null;
+            vec![json!({
+                "severity": "error", "file": nowhere, "line": nowhere, "column": nowhere, "end": nowhere,
+                "message": message, "help": nowhere,
+            })]
+        }
+        Err(Failure::Wrong(report)) => report.located().iter().map(fault).collect(),
+    };
+    json!({ "ok": checked.is_ok(), "faults": faults })
+}
+
+fn fault(fault: &Located) -> Value {
+    let (end_line, end_column) = fault.end;
+    json!({
+        "severity": "error", "file": fault.file, "line": fault.line, "column": fault.column,
+        "end": { "line": end_line, "column": end_column }, "message": fault.message, "help": fault.help,
+    })
+}

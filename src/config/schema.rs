@@ -1,0 +1,159 @@
+//! The JSON Schema (2020-12) of routes.toml, for editors that complete and check while one writes.
+//!
+//! It knows keys, types, words, and of every preset the vars, secrets and fields; what expressions mean, and what goes
+//! together, only loading knows. A test holds its keys to those that the readers ask for.
+
+mod keys;
+
+use serde_json::{Map, Value, json};
+
+use self::keys::{Key, Shape};
+use super::preset::{Preset, presets};
+use super::tree::Table;
+use crate::mapping::{VarType, filters};
+
+/// JSON Schema 2020-12 of routes.toml. For taplo: `#:schema ./routes.schema.json` on the first line of the file.
+pub fn routes_schema() -> Value {
+    let mut schema = object(keys::ROOT);
+    if let Value::Object(schema) = &mut schema {
+        schema.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+        schema.insert("$id".to_owned(), "urn:capi-relay:routes".into());
+        schema.insert("title".to_owned(), "routes.toml of capi-relay".into());
+        schema.insert("required".to_owned(), json!(["server", "queue", "merchant", "destination"]));
+        schema.insert("$defs".to_owned(), definitions());
+    }
+    schema
+}
+
+fn definitions() -> Value {
+    let mut destination = object(keys::DESTINATION);
+    if let Value::Object(destination) = &mut destination {
+        let rules: Vec<Value> = presets().iter().filter_map(|(name, _)| of_preset(name)).collect();
+        destination.insert("allOf".to_owned(), rules.into());
+    }
+    let filters: Vec<String> = filters().map(|filter| format!("`{}`: {}", filter.signature, filter.doc)).collect();
+    let expression = format!("{EXPRESSION}\n\nFilters:\n\n{}", filters.join("\n\n"));
+    json!({
+        "destination": destination,
+        "operation": object(keys::REQUEST),
+        "output": object(keys::OUTPUT),
+        "expression": { "type": "string", "description": expression },
+        "condition": { "type": "string", "minLength": 1, "description": CONDITION },
+        "lines": {
+            "type": "object",
+            "additionalProperties": { "anyOf": [
+                { "$ref": "#/$defs/expression" },
+                { "type": "array", "items": {
+                    "type": ["string", "object"], "additionalProperties": { "$ref": "#/$defs/expression" },
+                } },
+                { "$ref": "#/$defs/lines" },
+            ] },
+        },
+        "texts": {
+            "type": "object",
+            "additionalProperties": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/texts" }] },
+        },
+        "reference": { "type": "string", "pattern": "\\$\\{" },
+        "duration": { "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$|\\$\\{", "examples": ["30s", "15m", "72h"] },
+        "size": { "type": "string", "pattern": "^[0-9]+([KMGT]i?B|B)$|\\$\\{", "examples": ["4MiB", "8GiB"] },
+        "rate": { "type": "string", "pattern": "^[0-9]+/[smhd]$|\\$\\{", "examples": ["200/s", "1000/h"] },
+    })
+}
+
+/// What a destination with this preset knows beyond the keys: its vars, its secrets, its fields.
+fn of_preset(name: &'static str) -> Option<Value> {
+    let preset = Preset::built_in(name)?;
+    let mut vars = Map::new();
+    for need in &preset.needs.vars {
+        let written = match need.kind {
+            VarType::Text if need.values.is_empty() => json!({ "type": "string" }),
+            VarType::Text => words(&need.values.iter().map(String::as_str).collect::<Vec<_>>()),
+            VarType::Int => json!({ "anyOf": [{ "type": "integer" }, { "$ref": "#/$defs/reference" }] }),
+            VarType::Bool => json!({ "anyOf": [{ "type": "boolean" }, { "$ref": "#/$defs/reference" }] }),
+        };
+        vars.insert(need.name.clone(), described(written, &need.doc));
+    }
+    let secret = |doc: &str| described(json!({ "type": "string" }), doc);
+    let secrets: Map<String, Value> =
+        preset.needs.secrets.iter().map(|need| (need.name.clone(), secret(&need.doc))).collect();
+    let fields: Map<String, Value> = fields(&preset.table).into_iter().collect();
+    Some(json!({
+        "if": { "required": ["preset"], "properties": { "preset": { "const": name } } },
+        "then": { "properties": {
+            "vars": { "properties": vars, "additionalProperties": false },
+            "secrets": { "properties": secrets, "additionalProperties": false },
+            "map": { "properties": fields },
+        } },
+    }))
+}
+
+/// The fields of a preset, with what its `outputs` say of them.
+fn fields(preset: &Table) -> Vec<(String, Value)> {
+    let doc = |output: &Table| match output.entry("doc").map(|entry| &entry.node.value) {
+        Some(super::tree::Value::Text { text, .. }) => text.value.clone(),
+        Some(_) | None => String::new(),
+    };
+    let declared = preset.table("outputs").map(|table| table.entries.as_slice()).unwrap_or_default();
+    let mapped = preset.table("map").map(|table| table.entries.as_slice()).unwrap_or_default();
+    let docs =
+        declared.iter().map(|entry| (&entry.key.value, entry.node.value.as_table().map(doc).unwrap_or_default()));
+    let bare = mapped.iter().filter(|entry| declared.iter().all(|known| known.key.value != entry.key.value));
+    let bare = bare.map(|entry| (&entry.key.value, String::new()));
+    let field = |(name, doc): (&String, String)| (name.clone(), described(json!(true), &doc));
+    docs.chain(bare).map(field).collect()
+}
+
+/// A table of these keys and no others.
+fn object(keys: &[Key]) -> Value {
+    let properties: Map<String, Value> =
+        keys.iter().map(|key| (key.name.to_owned(), described(shape(key.shape), key.doc))).collect();
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+fn shape(shape: Shape) -> Value {
+    let reference = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
+    let list = |items: Value| json!({ "type": "array", "items": items });
+    let named = |items: Value| json!({ "type": "object", "additionalProperties": items });
+    let text = || json!({ "type": "string" });
+    match shape {
+        Shape::Text => text(),
+        Shape::Flag => json!({ "type": "boolean" }),
+        Shape::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Shape::Ref(name) => reference(name),
+        Shape::Words(choices) => words(choices),
+        Shape::List => list(text()),
+        Shape::TextOrList => json!({ "anyOf": [text(), list(text())] }),
+        Shape::Groups => list(list(text())),
+        Shape::Constants => named(json!({ "type": ["string", "integer", "boolean"] })),
+        Shape::Lists => named(list(text())),
+        Shape::Table(keys) => object(keys),
+        Shape::OneTable(keys) => json!({ "allOf": [object(keys), { "minProperties": 1, "maxProperties": 1 }] }),
+        Shape::Named(keys) => named(object(keys)),
+        Shape::NamedRef(name) => named(reference(name)),
+        Shape::Tables(keys) => list(object(keys)),
+    }
+}
+
+/// One of a few words, or a `${…}` that stands for one.
+fn words(choices: &[&str]) -> Value {
+    json!({ "anyOf": [{ "enum": choices }, { "$ref": "#/$defs/reference" }] })
+}
+
+fn described(schema: Value, doc: &str) -> Value {
+    match schema {
+        Value::Object(mut schema) if !doc.is_empty() => {
+            schema.insert("description".to_owned(), doc.into());
+            schema.into()
+        }
+        Value::Bool(true) if !doc.is_empty() => json!({ "description": doc }),
+        other => other,
+    }
+}
+
+const EXPRESSION: &str = "An expression: `value | decimal(2)`, `order_id ?? event_id !`, `concat(order_id, '-', kind)`, \
+    `custom.any.path`, `item.sku` below `x[]` or `X{i}`, `vars.x`, `'text'`. `??`: the first that is there; `!` at the end: \
+    required. `\"\"` takes a field of the preset away.";
+const CONDITION: &str = "A condition: `value > 0 && event_type in ['a', 'b']`, `!(status == 'rejected')`; a bare path: present and not false.";
+
+#[cfg(test)]
+mod tests;
