@@ -97,6 +97,8 @@ pub(in crate::mapping) fn chars_min(node: &Node) -> usize {
         | Node::Custom(_)
         | Node::ItemCustom(_)
         | Node::Items(_)
+        | Node::Each(_)
+        | Node::Arithmetic(..)
         | Node::Meta(_)
         | Node::Status
         | Node::Header(_)
@@ -150,6 +152,8 @@ pub(in crate::mapping) fn decimals_max(node: &Node) -> Option<u32> {
         | Node::Custom(_)
         | Node::ItemCustom(_)
         | Node::Items(_)
+        | Node::Each(_)
+        | Node::Arithmetic(..)
         | Node::Meta(_)
         | Node::Status
         | Node::Header(_)
@@ -197,8 +201,8 @@ pub(in crate::mapping) fn origins(node: &Node) -> Vec<Origin> {
     match node {
         Node::Field(slot) | Node::ItemField(slot) => vec![origin(node, Some(*slot))],
         Node::ClickId(_) | Node::Custom(_) | Node::ItemCustom(_) | Node::Meta(_) => vec![origin(node, None)],
-        Node::Items(entry) => origins(entry),
-        Node::Concat(parts) | Node::First(parts) => parts.iter().flat_map(origins).collect(),
+        Node::Items(entry) | Node::Each(entry) => origins(entry),
+        Node::Concat(parts) | Node::First(parts) | Node::Arithmetic(_, parts) => parts.iter().flat_map(origins).collect(),
         Node::Pipe(input, calls) => calls.iter().fold(origins(input), |origins, call| through(origins, &call.op)),
         Node::Absent
         | Node::Const(_)

@@ -52,6 +52,8 @@ impl Leaf {
             | Node::Const(_)
             | Node::Secret(_)
             | Node::Items(_)
+            | Node::Each(_)
+            | Node::Arithmetic(..)
             | Node::Status
             | Node::Header(_)
             | Node::Body
@@ -189,7 +191,7 @@ fn follows(test: &Test, holds: bool) -> Known {
         (Test::Or(parts), true) | (Test::And(parts), false) => {
             Known::any(parts.iter().map(|part| follows(part, holds)))
         }
-        (Test::Truth(node), true) => present(node),
+        (Test::Truth(node) | Test::Matches(node, _), true) => present(node),
         (Test::Compare(Comparison::Equal, sides, _), true) | (Test::Compare(Comparison::Unequal, sides, _), false) => {
             let [left, right] = &**sides;
             present(left).and(present(right)).and(equal(left, right)).and(equal(right, left))
@@ -207,7 +209,9 @@ fn follows(test: &Test, holds: bool) -> Known {
             let [entry, list] = &**sides;
             present(entry).and(present(list)).and(equal(entry, list))
         }
-        (Test::Truth(_) | Test::Compare(..) | Test::In(_) | Test::Contains(_), false) => Known::nothing(),
+        (Test::Truth(_) | Test::Compare(..) | Test::In(_) | Test::Contains(_) | Test::Matches(..), false) => {
+            Known::nothing()
+        }
     }
 }
 

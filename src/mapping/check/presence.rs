@@ -40,13 +40,14 @@ pub(super) fn gap_in(node: &Node, facts: &Facts) -> Option<Gap> {
     }
     match node {
         Node::Const(_) | Node::Secret(_) => None,
-        Node::Concat(parts) => parts.iter().find_map(|part| gap_in(part, facts)),
+        Node::Concat(parts) | Node::Arithmetic(_, parts) => parts.iter().find_map(|part| gap_in(part, facts)),
         // The last alternative is what is left where the others are absent.
         Node::First(parts) => {
             let gaps: Option<Vec<Gap>> = parts.iter().map(|part| gap_in(part, facts)).collect();
             gaps.and_then(|mut gaps| gaps.pop())
         }
         Node::Pipe(input, calls) => after(input, calls, facts),
+        Node::Each(_) => Some(Gap::Field("items".to_owned())),
         Node::Items(entry) => Leaf::of(entry).map(|leaf| Gap::Field(leaf.to_string().replace("item.", "items[]."))),
         Node::Absent
         | Node::Field(_)

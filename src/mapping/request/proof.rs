@@ -75,7 +75,16 @@ impl<'p> Proof<'p> {
             match (compiled.map(|nameable| &*nameable.output), &line.source) {
                 (Some(Output::Field(field)), MapSource::Expr(text)) => self.field(output, field, line, text),
                 (Some(Output::Entries(entries, _)), MapSource::Entries(parts)) => {
-                    self.entries(output, entries, line, parts);
+                    let groups = parts.iter().map(|parts| parts.iter().map(|(_, text)| text).collect()).collect();
+                    self.entries(output, entries, line, groups);
+                }
+                (Some(Output::Entries(entries, _)), MapSource::List(parts)) => {
+                    self.entries(output, entries, line, parts.iter().map(|text| vec![text]).collect());
+                    for text in parts {
+                        if let Some(expression) = self.compiled(text) {
+                            self.entry(output, &expression, text);
+                        }
+                    }
                 }
                 (Some(_) | None, _) => {}
             }
@@ -94,7 +103,8 @@ impl<'p> Proof<'p> {
                 let message = format!("`{}` is required, and `omit_with` leaves it out", line.target.value);
                 self.fault(&line.target, message, "take it out of `omit_with`");
             }
-            if !field.expression.is_required() && !self.is_required_by_rule(&line.target.value) {
+            let stands = field.expression.is_required() || field.expression.blank().is_some();
+            if !stands && !self.is_required_by_rule(&line.target.value) {
                 let gap = self.known.as_ref().and_then(|known| presence::gap(field.expression.node(), known));
                 if let Some(gap) = gap {
                     self.may_be_absent(line, text, &gap);
@@ -104,14 +114,14 @@ impl<'p> Proof<'p> {
         self.content(output, &field.expression, text);
     }
 
-    /// A list of tables, of which each stands as a whole or not at all.
-    fn entries(&mut self, output: &OutputSource, entries: &Entries, line: &'p MapLine, parts: &'p [Vec<(Text, Text)>]) {
+    /// A list of entries, of which each stands as a whole or not at all.
+    fn entries(&mut self, output: &OutputSource, entries: &Entries, line: &'p MapLine, parts: Vec<Vec<&'p Text>>) {
         if !matches!(output.kind, OutputKind::Array | OutputKind::Any) {
             let message = format!("`{}` is {}, and this is an array", line.target.value, output.kind.wanted());
             self.fault(&line.target, message, "write one expression");
         }
         let compiled: Vec<Vec<Expression>> =
-            parts.iter().map(|parts| parts.iter().filter_map(|(_, text)| self.compiled(text)).collect()).collect();
+            parts.iter().map(|parts| parts.iter().filter_map(|text| self.compiled(text)).collect()).collect();
         let nodes: Vec<Vec<_>> = compiled.iter().map(|parts| parts.iter().map(Expression::node).collect()).collect();
         let stands = |known: &Known| presence::one_stands(&nodes, known);
         let proven = entries.entries.is_empty() || self.known.as_ref().is_none_or(stands);

@@ -24,6 +24,13 @@ impl Proof<'_> {
         }
     }
 
+    /// Holds one entry of a list to what its output says of a person's data.
+    pub(super) fn entry(&mut self, output: &OutputSource, expression: &Expression, text: &Text) {
+        if let Some((message, help)) = personal(output, expression) {
+            self.fault(text, format!("`{}` {message}", output.target.value), help);
+        }
+    }
+
     fn ty(&self, output: &OutputSource, ty: Ty, words: Option<&[String]>) -> Option<Wrong> {
         let of_elements = output.target.value.ends_with("[]");
         // Around a scalar `[]` makes an array, and an array stands there as it is.
