@@ -96,6 +96,10 @@ fn what_is_required_is_in_the_map() {
     assert_eq!(written().required("x").fault(), "x: `x` is required by the contract, and no line of the map sets it");
     let removed = written().required("x").removed("x").faults();
     assert_eq!(removed, "x: `x` is required by the contract: it cannot be taken away");
+    // Of items only where there are any.
+    assert_eq!(written().required("Sku{i}").required("lines[].sku").fault(), "-");
+    let name = written().map(&[("lines[].name", "item.name")]).output("lines[].name", |_| {}).required("lines[].sku");
+    assert_eq!(name.fault(), "lines[].sku: `lines[].sku` is required by the contract, and no line of the map sets it");
     let below = Written::new(Encoding::Json).map(&[("x.y", "event_id")]);
     let below = below.output("x", |output| (output.kind, output.required) = (OutputKind::Object, true));
     assert_eq!(below.fault(), "-");
@@ -208,6 +212,9 @@ fn words_fit() {
     check_values("status", "status: `x` is one of `pending`, `approved`, `hold`, and this can be `rejected`");
     check_values("status | lookup({pending: 'pending', rejected: 'hold'})", "-");
     check_values("order_id", "-");
+    let fault = "order_id ?? 'open': `x` is one of `pending`, `approved`, `hold`, and this can be `open`";
+    check_values("order_id ?? 'open'", fault);
+    check_values("order_id ?? 'hold'", "-");
     let values = |output: &mut OutputSource| output.values = vec!["m".to_owned(), "f".to_owned()];
     let written = Written::new(Encoding::Json).map(&[("g", "customer.gender")]);
     let reject = written.output("g", values);
