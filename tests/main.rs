@@ -21,5 +21,6 @@ mod disk;
 mod fan_out;
 mod presets;
 mod restart;
+mod schema;
 mod secrets;
 mod shutdown;

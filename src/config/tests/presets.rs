@@ -54,7 +54,7 @@ fn a_preset_says_of_every_field_of_the_document_where_it_comes_from_or_why_not()
             let (target, said) = (output.key.value.as_str(), output.node.value.as_table().unwrap());
             let below = |line: &&str| line.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'));
             let part = target.split_once("[].").is_some_and(|(list, _)| set.contains(&list));
-            let is_set = set.contains(&target) || set.iter().any(|line| below(&line)) || part;
+            let is_set = set.contains(&target) || set.iter().any(below) || part;
             assert_ne!(is_set, said.entry("unmapped").is_some(), "{name}: {target}");
             assert!(said.entry("doc").is_some(), "{name}: {target}");
         }

@@ -79,6 +79,17 @@ fn what_is_required_is_always_there() {
 }
 
 #[test]
+fn a_condition_that_is_laid_over_a_preset_must_ask_for_what_the_preset_relies_on() {
+    let mut written = Written::new(Encoding::Json).map(&[("x", "order_id")]).required("x").when("value");
+    let in_preset = |text: &mut Text| text.span.file = FileId(1);
+    let MapLine { target, source: MapSource::Expr(expression) } = &mut written.source.map[0] else { panic!("a line") };
+    in_preset(target);
+    in_preset(expression);
+    let fault = "value: this `when` no longer asks for what `x` requires: `order_id` may be absent";
+    assert_eq!(written.faults(), fault);
+}
+
+#[test]
 fn what_an_operation_is_for_counts() {
     let mut written = Written::new(Encoding::Json).map(&[("x", "value")]).required("x");
     written.source.given.kind = Some(EventKind::Adjustment);
