@@ -15,6 +15,33 @@ fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
+#[test]
+fn check_prints_its_faults_as_one_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routes.toml");
+    fs::write(&path, "[server]\nlisten = \"127.0.0.1:0\"\ntls = { self_signed = true }\nlogg = \"text\"\n").unwrap();
+    let path = path.to_str().unwrap();
+    let (code, document, error) = run(&["check", "--json", "--config", path]);
+    assert_eq!((code, error.as_str()), (Some(1), ""));
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["ok"], false);
+    let faults = document["faults"].as_array().unwrap();
+    let fault = faults.iter().find(|fault| fault["message"] == "unknown key `logg`").unwrap();
+    let expected = serde_json::json!({
+        "severity": "error", "file": path, "line": 4, "column": 1, "end": { "line": 4, "column": 5 },
+        "message": "unknown key `logg`", "help": "did you mean `log`?",
+    });
+    assert_eq!(fault, &expected);
+    assert!(faults.iter().any(|fault| fault["message"] == "there is no `[queue]`" && fault["line"] == 1));
+
+    let (code, document, _) = run(&["check", "--json", "--config", "/nowhere/routes.toml"]);
+    assert_eq!(code, Some(1));
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let [fault] = document["faults"].as_array().unwrap().as_slice() else { panic!("{document}") };
+    assert_eq!(fault["file"], serde_json::Value::Null);
+    assert!(fault["message"].as_str().unwrap().contains("/nowhere/routes.toml"), "{fault}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
     let (sandbox, folder, routes) = started().await;

@@ -24,5 +24,6 @@ mod presets;
 mod refunds;
 mod reload;
 mod restart;
+mod schema;
 mod secrets;
 mod shutdown;

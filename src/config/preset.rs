@@ -173,7 +173,7 @@ fn take_away(base: &mut Table, over: &mut Table, preset: &str, faults: &mut Faul
         });
     }
     for target in &gone {
-        if base.forget(&target.value) {
+        if base.forget(&target.value) && !base.requires(&target.value) {
             let message =
                 format!("one of several fields is required, and without `{}` none of them is left", target.value);
             faults.with_help(target.span.clone(), message, "keep one of them, or give one another source");
@@ -202,6 +202,14 @@ impl Table {
             }
         }
         was_last
+    }
+}
+
+impl Table {
+    /// Whether the contract requires an output by itself.
+    fn requires(&self, target: &str) -> bool {
+        let required = self.table("outputs").and_then(|outputs| outputs.table(target)?.entry("required"));
+        required.is_some_and(|entry| matches!(entry.node.value, Value::Bool(true)))
     }
 }
 

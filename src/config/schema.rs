@@ -99,7 +99,7 @@ fn fields(preset: &Table) -> Vec<(String, Value)> {
         declared.iter().map(|entry| (&entry.key.value, entry.node.value.as_table().map(doc).unwrap_or_default()));
     let bare = mapped.iter().filter(|entry| declared.iter().all(|known| known.key.value != entry.key.value));
     let bare = bare.map(|entry| (&entry.key.value, String::new()));
-    let field = |(name, doc): (&String, String)| (name.clone(), described(json!(true), &doc));
+    let field = |(name, doc): (&String, String)| (name.clone(), described(json!({}), &doc));
     docs.chain(bare).map(field).collect()
 }
 
@@ -140,14 +140,11 @@ fn words(choices: &[&str]) -> Value {
 }
 
 fn described(schema: Value, doc: &str) -> Value {
-    match schema {
-        Value::Object(mut schema) if !doc.is_empty() => {
-            schema.insert("description".to_owned(), doc.into());
-            schema.into()
-        }
-        Value::Bool(true) if !doc.is_empty() => json!({ "description": doc }),
-        other => other,
+    let Value::Object(mut members) = schema else { return schema };
+    if !doc.is_empty() {
+        members.insert("description".to_owned(), doc.into());
     }
+    members.into()
 }
 
 const EXPRESSION: &str = "An expression: `value | decimal(2)`, `order_id ?? event_id !`, `concat(order_id, '-', kind)`, \

@@ -353,6 +353,7 @@ vars.campaign_id = 1
 vars.event_type_id = 2
 secrets.auth_token = "${env:TOKEN}"
 omit_with.OrderDiscountRate = []
+outputs."ItemSku{i}".required = false
 [destination.impact.map]
 Note = ""
 MediaId = ""

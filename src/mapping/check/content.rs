@@ -23,6 +23,32 @@ pub(in crate::mapping) fn words(node: &Node, known: &Known) -> Option<Vec<String
     Some(all)
 }
 
+/// Values that it can have for all that is known, whatever else it can be.
+pub(in crate::mapping) fn some_words(node: &Node, known: &Known) -> Vec<String> {
+    let mut all = Vec::new();
+    for facts in known.alternatives() {
+        let values = some_words_in(node, facts).into_iter();
+        for shown in values.filter_map(Val::into_scalar_text).map(|text| text.into_owned()) {
+            if !all.contains(&shown) {
+                all.push(shown);
+            }
+        }
+    }
+    all
+}
+
+fn some_words_in(node: &Node, facts: &Facts) -> Vec<Val<'static>> {
+    let Node::First(parts) = node else { return words_in(node, facts).unwrap_or_default() };
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend(some_words_in(part, facts));
+        if presence::gap_in(part, facts).is_none() {
+            break;
+        }
+    }
+    all
+}
+
 fn words_in(node: &Node, facts: &Facts) -> Option<Vec<Val<'static>>> {
     if let Some(leaf) = Leaf::of(node) {
         let words = facts.words(&leaf)?;

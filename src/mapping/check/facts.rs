@@ -133,7 +133,7 @@ impl Known {
     /// What holds of conversions of a kind that a condition lets pass.
     pub(in crate::mapping) fn of(kind: Option<EventKind>, when: Option<&Test>) -> Known {
         let when = when.map_or_else(Known::nothing, |test| follows(test, true));
-        when.and(kind.map_or_else(Known::nothing, of_kind))
+        when.and(&kind.map_or_else(Known::nothing, of_kind))
     }
 
     pub(super) fn alternatives(&self) -> &[Facts] {
@@ -148,7 +148,7 @@ impl Known {
         Known::one(Facts { present: vec![leaf], ..Facts::default() })
     }
 
-    fn and(self, other: Known) -> Known {
+    fn and(self, other: &Known) -> Known {
         if self.alternatives.len().saturating_mul(other.alternatives.len()) > ALTERNATIVES_MAX {
             return self;
         }
@@ -162,7 +162,7 @@ impl Known {
     }
 
     fn all(parts: impl Iterator<Item = Known>) -> Known {
-        parts.fold(Known::nothing(), Known::and)
+        parts.fold(Known::nothing(), |all, part| all.and(&part))
     }
 
     fn any(parts: impl Iterator<Item = Known>) -> Known {
@@ -194,20 +194,20 @@ fn follows(test: &Test, holds: bool) -> Known {
         (Test::Truth(node) | Test::Matches(node, _), true) => present(node),
         (Test::Compare(Comparison::Equal, sides, _), true) | (Test::Compare(Comparison::Unequal, sides, _), false) => {
             let [left, right] = &**sides;
-            present(left).and(present(right)).and(equal(left, right)).and(equal(right, left))
+            present(left).and(&present(right)).and(&equal(left, right)).and(&equal(right, left))
         }
         (Test::Compare(Comparison::Unequal, sides, _), true) | (Test::Compare(Comparison::Equal, sides, _), false) => {
             let [left, right] = &**sides;
-            unequal(left, right).and(unequal(right, left))
+            unequal(left, right).and(&unequal(right, left))
         }
         (Test::Compare(..) | Test::Contains(_), true) => {
             let (Test::Compare(_, sides, _) | Test::Contains(sides)) = test else { return Known::nothing() };
             let [left, right] = &**sides;
-            present(left).and(present(right))
+            present(left).and(&present(right))
         }
         (Test::In(sides), true) => {
             let [entry, list] = &**sides;
-            present(entry).and(present(list)).and(equal(entry, list))
+            present(entry).and(&present(list)).and(&equal(entry, list))
         }
         (Test::Truth(_) | Test::Compare(..) | Test::In(_) | Test::Contains(_) | Test::Matches(..), false) => {
             Known::nothing()

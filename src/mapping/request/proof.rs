@@ -92,7 +92,11 @@ impl<'p> Proof<'p> {
             for (text, expression) in parts {
                 self.content(output, &expression, text);
             }
-        } else if output.required && output.unmapped.is_none() && !self.is_set_below(output) {
+        } else if output.required
+            && output.unmapped.is_none()
+            && !self.is_set_below(output)
+            && self.sends_such(&output.target.value)
+        {
             self.missing(output);
         }
     }
@@ -157,7 +161,8 @@ impl<'p> Proof<'p> {
             Gap::Unset => ("what it names is not set".to_owned(), "set it, or fall back with `?? …`".to_owned()),
         };
         match &self.source.given.applies {
-            Applies::When(when, _) if text.span.file == line.target.span.file && when.span.file != text.span.file => {
+            // A preset is read after what is laid over it.
+            Applies::When(when, _) if when.span.file < text.span.file && when.span.file < line.target.span.file => {
                 let message = format!("this `when` no longer asks for what `{target}` requires: {why}");
                 let help = format!("ask for it here too, or give the field another source: `map.{target} = \"…\"`");
                 self.fault(when, message, help);
@@ -236,6 +241,18 @@ impl<'p> Proof<'p> {
         let with_items = rules.required_with.iter().filter(|(key, _)| key.value == "items");
         rules.require_any.iter().chain(&rules.exactly_one).any(alone)
             || with_items.flat_map(|(_, fields)| fields).any(|field| field.value == target)
+    }
+
+    /// What is required of every item is so only where something of items is sent.
+    fn sends_such(&self, target: &str) -> bool {
+        let Some((array, _)) = target.split_once("[]") else {
+            let numbered = |target: &str| target.contains("{i");
+            return !numbered(target) || self.source.map.iter().any(|line| numbered(&line.target.value));
+        };
+        self.source
+            .map
+            .iter()
+            .any(|line| line.target.value.strip_prefix(array).is_some_and(|rest| rest.starts_with("[]")))
     }
 
     /// Whether a line sets something within an object or an array.

@@ -12,12 +12,14 @@ impl Proof<'_> {
     /// Holds one expression to what its output says.
     pub(super) fn content(&mut self, output: &OutputSource, expression: &Expression, text: &Text) {
         let nothing = Known::nothing();
-        let words = content::words(expression.node(), self.known.as_ref().unwrap_or(&nothing));
+        let known = self.known.as_ref().unwrap_or(&nothing);
+        let words = content::words(expression.node(), known);
+        let some_words = content::some_words(expression.node(), known);
         let wrong = self
             .ty(output, expression.ty(), words.as_deref())
             .or_else(|| decimals(output, expression))
-            .or_else(|| word(output, words.as_deref()))
-            .or_else(|| length(output, expression, words.as_deref()))
+            .or_else(|| word(output, &some_words))
+            .or_else(|| length(output, expression, &some_words))
             .or_else(|| personal(output, expression));
         if let Some((message, help)) = wrong {
             self.fault(text, format!("`{}` {message}", output.target.value), help);
@@ -51,7 +53,11 @@ impl Proof<'_> {
                     || (self.is_flat() && all(&|word| matches!(word, "true" | "false")))
             }
         };
-        (!fits).then(|| (format!("is {}, and this is {ty}", output.kind.wanted()), remedy(output.kind, ty).to_owned()))
+        let remedy = match (output.kind, words) {
+            (OutputKind::Int | OutputKind::Number, Some(_)) => "write the number itself, without quotes",
+            (kind, _) => remedy(kind, ty),
+        };
+        (!fits).then(|| (format!("is {}, and this is {ty}", output.kind.wanted()), remedy.to_owned()))
     }
 }
 
@@ -98,29 +104,28 @@ fn decimals(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
     (!fits).then(|| (message, format!("`| decimal_max({most})` rounds what has more, half away from zero")))
 }
 
-fn word(output: &OutputSource, words: Option<&[String]>) -> Option<Wrong> {
+fn word(output: &OutputSource, words: &[String]) -> Option<Wrong> {
     let values = &output.values;
     if values.is_empty() {
         return None;
     }
-    let wrong = words?.iter().find(|word| !values.contains(word))?;
+    let wrong = words.iter().find(|word| !values.contains(word))?;
     let listed = values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
     let help = nearest(wrong, values.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
     let help = help.unwrap_or_else(|| "`| lookup({…})` turns one word into another".to_owned());
     Some((format!("is one of {listed}, and this can be `{wrong}`"), help))
 }
 
-fn length(output: &OutputSource, expression: &Expression, words: Option<&[String]>) -> Option<Wrong> {
+fn length(output: &OutputSource, expression: &Expression, words: &[String]) -> Option<Wrong> {
     let most = output.chars_max?;
     if expression.ty().out() != OutType::Text {
         return None;
     }
-    let long = words.and_then(|words| words.iter().find(|word| word.chars().count() > most));
-    if let Some(word) = long {
+    if let Some(word) = words.iter().find(|word| word.chars().count() > most) {
         return Some((format!("takes {most} characters, and `{word}` has more"), "write a shorter one".to_owned()));
     }
     let least = content::chars_min(expression.node());
-    (least > most && words.is_none()).then(|| {
+    (least > most).then(|| {
         let help =
             "write it shorter: in another format, or with `| truncate(…)` where the destination says so".to_owned();
         (format!("takes {most} characters, and this has at least {least}"), help)

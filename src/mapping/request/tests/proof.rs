@@ -79,6 +79,17 @@ fn what_is_required_is_always_there() {
 }
 
 #[test]
+fn a_condition_that_is_laid_over_a_preset_must_ask_for_what_the_preset_relies_on() {
+    let mut written = Written::new(Encoding::Json).map(&[("x", "order_id")]).required("x").when("value");
+    let in_preset = |text: &mut Text| text.span.file = FileId(1);
+    let MapLine { target, source: MapSource::Expr(expression) } = &mut written.source.map[0] else { panic!("a line") };
+    in_preset(target);
+    in_preset(expression);
+    let fault = "value: this `when` no longer asks for what `x` requires: `order_id` may be absent";
+    assert_eq!(written.faults(), fault);
+}
+
+#[test]
 fn what_an_operation_is_for_counts() {
     let mut written = Written::new(Encoding::Json).map(&[("x", "value")]).required("x");
     written.source.given.kind = Some(EventKind::Adjustment);
@@ -96,6 +107,10 @@ fn what_is_required_is_in_the_map() {
     assert_eq!(written().required("x").fault(), "x: `x` is required by the contract, and no line of the map sets it");
     let removed = written().required("x").removed("x").faults();
     assert_eq!(removed, "x: `x` is required by the contract: it cannot be taken away");
+    // Of items only where there are any.
+    assert_eq!(written().required("Sku{i}").required("lines[].sku").fault(), "-");
+    let name = written().map(&[("lines[].name", "item.name")]).output("lines[].name", |_| {}).required("lines[].sku");
+    assert_eq!(name.fault(), "lines[].sku: `lines[].sku` is required by the contract, and no line of the map sets it");
     let below = Written::new(Encoding::Json).map(&[("x.y", "event_id")]);
     let below = below.output("x", |output| (output.kind, output.required) = (OutputKind::Object, true));
     assert_eq!(below.fault(), "-");
@@ -208,6 +223,9 @@ fn words_fit() {
     check_values("status", "status: `x` is one of `pending`, `approved`, `hold`, and this can be `rejected`");
     check_values("status | lookup({pending: 'pending', rejected: 'hold'})", "-");
     check_values("order_id", "-");
+    let fault = "order_id ?? 'open': `x` is one of `pending`, `approved`, `hold`, and this can be `open`";
+    check_values("order_id ?? 'open'", fault);
+    check_values("order_id ?? 'hold'", "-");
     let values = |output: &mut OutputSource| output.values = vec!["m".to_owned(), "f".to_owned()];
     let written = Written::new(Encoding::Json).map(&[("g", "customer.gender")]);
     let reject = written.output("g", values);
