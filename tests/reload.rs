@@ -149,7 +149,7 @@ async fn reload(http: &Http, relay: &Process) -> Answer {
 
 /// The currency that Scaleo is given: what differs between the files below.
 fn write(file: &Path, text: &str, currency: &str, golden: &str) {
-    let text = text.replace("[destination.scaleo]", &format!("[destination.scaleo]\nexpect_currency = \"{currency}\""));
+    let text = text.replace("expect_currency = \"EUR\"", &format!("expect_currency = \"{currency}\""));
     std::fs::write(file, text + golden).unwrap();
 }
 

@@ -111,6 +111,7 @@ pub(super) const MERCHANT: &[Key] = &[
 macro_rules! request_keys {
     ($($own:expr),* $(,)?) => { &[
         key("when", CONDITION, "Which conversions it is for."),
+        key("otherwise", Text, "What a refund or adjustment is told for which `when` does not hold."),
         key("method", Words(&["GET", "POST", "PUT", "PATCH", "DELETE"]), "The HTTP method; default `POST`, without a body `GET`."),
         key("url", Text, "Absolute; `{expr}` is interpolated, up to the path from vars alone."),
         key("headers", TEXTS, "Header fields; `{expr}` is interpolated."),
@@ -126,15 +127,24 @@ macro_rules! request_keys {
         key("outputs", NamedRef("output"), "What the contract says of each field; `*`: further fields are taken too."),
         key("duplicate_when", CONDITION, "Over the answer: the platform has it already."),
         key("delivered_when", CONDITION, "Over the answer; default: any 2xx."),
+        key("rejected_when", CONDITION, "Over the answer: final, whatever the status."),
+        key("suspended_when", CONDITION, "Over the answer: the credential is wrong, beside 401, 403 and 407."),
         key("ambiguous_when", CONDITION, "Over the answer: it leaves open whether the platform took it."),
         key("retry_when", CONDITION, "Over the answer, beside 408, 425, 429 and 5xx."),
         key("wait_header", Table(WAIT_HEADER), "A header that says how long to wait, beside `Retry-After`."),
         key("capture", TEXTS, "What is kept of the answer, by name: `body.id`."),
+        key("idempotency", Text, "The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`."),
+        key("on_ambiguous", Words(&["retry", "dead_letter"]), "What a request without an answer means."),
+        key("on_unmappable", Words(&["dead_letter", "skip"]), "What becomes of a conversion that no request can be made of."),
         $($own),*
     ] };
 }
 
-pub(super) const REQUEST: &[Key] = request_keys!();
+#[rustfmt::skip]
+pub(super) const OPERATION: &[Key] = request_keys!(
+    key("kind", Words(&["conversion", "refund", "adjustment"]), "Which conversions it is for; default: as its name says, else any."),
+    key("limits", Table(OWN_LIMITS), "A rate of its own, beside the destination's."),
+);
 
 #[rustfmt::skip]
 pub(super) const DESTINATION: &[Key] = request_keys!(
@@ -147,13 +157,18 @@ pub(super) const DESTINATION: &[Key] = request_keys!(
     key("max_age", DURATION, "Older conversions become dead letters."),
     key("consent", Words(&["require", "carry", "ignore"]), "What a refused consent means; default `require`: it is withheld."),
     key("test", Words(&["carry", "skip"]), "What becomes of test conversions; default `skip`."),
-    key("idempotency", Text, "The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`."),
-    key("on_ambiguous", Words(&["retry", "dead_letter"]), "What a request without an answer means."),
+    key("dedup_window", DURATION, "How long the platform recognises a repeat: no retry comes later."),
     key("limits", Table(LIMITS), "How fast it is asked."),
     key("retry", Table(RETRY), "When a delivery is attempted again, and when given up."),
     key("ca_file", Text, "PEM file of an extra root."),
     key("golden", Tables(GOLDEN), "Conversions and the requests that must become of them."),
 );
+
+#[rustfmt::skip]
+pub(super) const OWN_LIMITS: &[Key] = &[
+    key("rate", RATE, "Requests of this operation."),
+    key("burst", COUNT, "How many at once."),
+];
 
 #[rustfmt::skip]
 pub(super) const AUTH: &[Key] = &[
@@ -213,5 +228,8 @@ pub(super) const RETRY: &[Key] = &[
 #[rustfmt::skip]
 pub(super) const GOLDEN: &[Key] = &[
     key("conversion", Text, "File of a canonical conversion in JSON."),
-    key("request", Text, "File of the request that must become of it."),
+    key("request", Text, "File of the request that must become of it; `capi-relay test --update` writes it."),
+    key("outcome", Words(&["skipped", "withheld", "unsupported", "unmappable"]), "Instead: why nothing is sent."),
+    key("reason", Text, "With `outcome`: a part of the reason."),
+    key("merchant", Text, "Who sends it; default: the first that sends there."),
 ];

@@ -228,7 +228,9 @@ pub(in crate::mapping) fn origins(node: &Node) -> Vec<Origin> {
         Node::Field(slot) | Node::ItemField(slot) => vec![origin(node, Some(*slot))],
         Node::ClickId(_) | Node::Custom(_) | Node::ItemCustom(_) | Node::Meta(_) => vec![origin(node, None)],
         Node::Items(entry) | Node::Each(entry) => origins(entry),
-        Node::Concat(parts) | Node::First(parts) | Node::Arithmetic(_, parts) => parts.iter().flat_map(origins).collect(),
+        Node::Concat(parts) | Node::First(parts) | Node::Arithmetic(_, parts) => {
+            parts.iter().flat_map(origins).collect()
+        }
         Node::Pipe(input, calls) => calls.iter().fold(origins(input), |origins, call| through(origins, &call.op)),
         Node::Absent
         | Node::Const(_)
