@@ -1,6 +1,7 @@
 //! `[destination.NAME]`: what was written, preset and overrides together, and what it means.
 
 mod build;
+mod deduplication;
 mod operation;
 mod outputs;
 
