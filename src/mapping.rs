@@ -49,6 +49,7 @@ mod agent;
 mod ops;
 mod filters;
 mod answer;
+mod finished;
 mod program;
 mod predicate;
 mod check;
@@ -63,9 +64,12 @@ pub use answer::Answer;
 pub use condition::{AnswerCondition, CAPTURE_CHARS_MAX, Capture, Condition};
 pub(crate) use expression::Expression;
 pub use filters::{FilterDoc, filters};
+pub(crate) use finished::Finished;
 pub(crate) use interpolation::{Escape, Interpolation};
 pub use request::{
-    AuthSource, Encoding, MapLine, MapSource, Over, Request, RequestSource, RequestTemplate, RulesSource, Unmappable,
+    AuthSource, ClientAuth, Encoding, Grant, HmacAlgorithm, HmacSource, KeyEncoding, MapLine, MapSource, OAuth,
+    OAuthSource, Over, Request, RequestSource, RequestTemplate, RulesSource, SignatureEncoding, SignaturePlace,
+    Unmappable,
 };
 pub use scope::{Constants, Scope, Secret, Secrets, Var, VarType};
 pub(crate) use scope::{MASK, Place};
