@@ -7,6 +7,7 @@ use super::board::Board;
 use super::client::{Client, SetupError};
 use super::excerpt::Mask;
 use super::metrics::{Instruments, gauge};
+use super::token::Tokens;
 use crate::config::Destination;
 use crate::queue::{Clock, Hold, HoldKind, Queue};
 
@@ -14,6 +15,7 @@ use crate::queue::{Clock, Hold, HoldKind, Queue};
 pub(super) struct Pool {
     pub(super) destination: Arc<Destination>,
     pub(super) client: Client,
+    pub(super) tokens: Tokens,
     pub(super) queue: Queue,
     pub(super) clock: Clock,
     pub(super) mask: Mask,
@@ -34,7 +36,8 @@ impl Pool {
         instruments.show(Activity::Active);
         instruments.concurrency.set(gauge(destination.limits.concurrency.get()));
         let mask = Mask::new(&destination.secrets);
-        Ok(Pool { destination: Arc::clone(destination), client, queue, clock, mask, instruments, board })
+        let tokens = Tokens::new(&destination.operations);
+        Ok(Pool { destination: Arc::clone(destination), client, tokens, queue, clock, mask, instruments, board })
     }
 
     /// Tells the queue and the metrics what state the destination is in.

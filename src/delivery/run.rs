@@ -109,7 +109,8 @@ impl Pool {
     }
 
     fn learn(&self, desk: &mut Desk, pass: Pass, report: Report, now: Instant) {
-        let Report { health, hold, begun, error } = report;
+        let Report { health, hold, begun, error, repeated } = report;
+        desk.owed = desk.owed.saturating_add(u32::from(repeated));
         desk.gate.settle(pass, health, now);
         match health {
             Health::Well => desk.concurrency.raise(),
@@ -171,6 +172,8 @@ struct Desk {
     concurrency: Concurrency,
     attempts: JoinSet<Report>,
     in_hand: HashMap<task::Id, (Pass, Arc<Delivery>)>,
+    /// Requests beyond the first of an attempt, which the rate has still to pay for.
+    owed: u32,
     /// Cuts off attempts that outlast the drain.
     stop: CancellationToken,
 }
@@ -197,6 +200,7 @@ impl Desk {
             concurrency: Concurrency::new(limits.concurrency),
             attempts: JoinSet::new(),
             in_hand: HashMap::new(),
+            owed: 0,
             stop: CancellationToken::new(),
         };
         pool.show_numbers(&desk);
@@ -205,6 +209,9 @@ impl Desk {
 
     fn step(&mut self) -> Step {
         let now = Instant::now();
+        while self.owed > 0 && self.limiter.take(now).is_ok() {
+            self.owed = self.owed.saturating_sub(1);
+        }
         if self.attempts.len() >= self.concurrency.limit() {
             return Step::Wait;
         }
@@ -288,7 +295,7 @@ mod tests {
         let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
         let pool = bench.pools.0.pools.first().unwrap();
         let mut desk = Desk::new(pool);
-        let report = |health| Report { health, hold: None, begun: Instant::now(), error: None };
+        let report = |health| Report { health, hold: None, begun: Instant::now(), error: None, repeated: false };
         let mut learn = |health| {
             pool.learn(&mut desk, Pass::Ordinary, report(health), Instant::now());
             pool.show_numbers(&desk);
