@@ -291,6 +291,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_repeat_is_paid_for_out_of_the_rate_before_anything_else_is_sent() {
+        let limits = "limits = { rate = \"1/h\", burst = 2 }";
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", limits)]);
+        let pool = bench.pools.0.pools.first().unwrap();
+        let mut desk = Desk::new(pool);
+        let mut after = |repeated| {
+            let report = Report { health: Health::Well, hold: None, begun: Instant::now(), error: None, repeated };
+            pool.learn(&mut desk, Pass::Ordinary, report, Instant::now());
+            desk.step()
+        };
+        assert!(matches!(after(false), Step::Take(_)), "two are left");
+        assert!(matches!(after(true), Step::Take(_)), "one is left");
+        assert!(matches!(after(true), Step::Limited(_)));
+        bench.stop().await;
+    }
+
+    #[tokio::test]
     async fn an_overloaded_destination_gets_fewer_attempts_at_once() {
         let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
         let pool = bench.pools.0.pools.first().unwrap();

@@ -131,21 +131,6 @@ async fn a_token_endpoint_in_trouble_costs_time_and_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_paid_for_out_of_the_rate() {
-    let platform = Platform::answering([Reply::Status(401)], Reply::Status(200)).await;
-    let endpoint = Platform::answering([], granted("t0ken-1")).await;
-    let limits = "limits = { rate = \"10/s\", burst = 1, concurrency = 1 }";
-    let bench = Bench::start(&[with_tokens(&platform, &endpoint, limits)]);
-    for _ in 0..3 {
-        bench.accept().await;
-    }
-    let seen = platform.received(4).await;
-    let window = seen[3].at.duration_since(seen[0].at);
-    assert!(window >= Duration::from_millis(290), "four within {window:?}");
-    bench.stop().await;
-}
-
-#[tokio::test]
 async fn no_token_and_no_credential_of_the_grant_comes_out() {
     let written = Written::default();
     let own = written.clone();
