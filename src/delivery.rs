@@ -3,10 +3,12 @@
 //! One bounded worker pool per destination (`pool`); nothing is shared between two destinations but the queue, so one that
 //! hangs, refuses or is slow costs the others nothing. A delivery is rendered anew for every attempt, from the stored
 //! conversion and the configuration (`attempt`), sent by the destination's own HTTP client (`client`), and what came back
-//! is judged by one pure function (`judge`). Whether anything may be sent is decided by `gate` (breaker, suspension,
+//! is judged by one pure function (`judge`). Where it takes an access token, that is kept and renewed here (`token`), and a
+//! request whose token is refused goes once again (`exchange`). Whether anything may be sent is decided by `gate` (breaker, suspension,
 //! requested waits), `limiter` (rate) and `concurrency`, all three without a clock of their own.
 //!
-//! Promises: no more than `limits.rate` and `limits.concurrency`; no attempt while a destination asked to wait, is
+//! Promises: no more than `limits.rate` and `limits.concurrency` (a request that goes again with a new access token is paid
+//! for out of the rate before the next one); no attempt while a destination asked to wait, is
 //! suspended, or its breaker is open; every end of an attempt is recorded in the queue; a panic ends one delivery, which
 //! returns to the queue; every task has ended when [`Pools::run`] returns.
 //!
@@ -18,6 +20,7 @@ mod backoff;
 mod board;
 mod client;
 mod concurrency;
+mod exchange;
 mod excerpt;
 mod gate;
 mod judge;
@@ -25,6 +28,7 @@ mod limiter;
 mod metrics;
 mod pool;
 mod run;
+mod token;
 #[cfg(test)]
 mod tests;
 

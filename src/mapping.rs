@@ -56,6 +56,7 @@ mod pattern;
 mod ops;
 mod filters;
 mod answer;
+mod finished;
 mod program;
 mod predicate;
 mod check;
@@ -70,10 +71,12 @@ pub use answer::Answer;
 pub use condition::{AnswerCondition, CAPTURE_CHARS_MAX, Capture, Condition};
 pub(crate) use expression::{Blank, Expression};
 pub use filters::{FilterDoc, filters};
+pub(crate) use finished::Finished;
 pub(crate) use interpolation::{Escape, Interpolation};
 pub use request::{
-    Applies, AuthSource, Encoding, Given, MapLine, MapSource, OutputKind, OutputSource, Over, Pii, Request,
-    RequestSource, RequestTemplate, RulesSource, Unmappable,
+    Applies, AuthSource, ClientAuth, Encoding, Given, Grant, HmacAlgorithm, HmacSource, KeyEncoding, MapLine,
+    MapSource, OAuth, OAuthSource, OutputKind, OutputSource, Over, Pii, Request, RequestSource, RequestTemplate,
+    RulesSource, SignatureEncoding, SignaturePlace, Unmappable,
 };
 pub use scope::{Constants, Scope, Secret, Secrets, Var, VarType};
 pub(crate) use scope::{MASK, Place};

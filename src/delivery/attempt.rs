@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
 use http_body_util::Full;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{asked_wait, backoff};
 use super::client;
+use super::exchange::Exchange;
 use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
@@ -28,8 +28,6 @@ pub(super) struct Prepared {
     pub(super) operation: usize,
     /// What it means when no answer comes.
     pub(super) on_ambiguous: OnAmbiguous,
-    /// The credential that goes with it, to be found again in an echo.
-    authorization: Option<HeaderValue>,
 }
 
 /// How an attempt ended, as far as the pool must know.
@@ -43,6 +41,8 @@ pub(super) struct Report {
     pub(super) begun: Instant,
     /// What went wrong, for a person.
     pub(super) error: Option<String>,
+    /// It took two requests.
+    pub(super) repeated: bool,
 }
 
 impl Pool {
@@ -78,9 +78,8 @@ impl Pool {
         let request = operation.request.render(scope, Secrets::Revealed).map_err(unmappable)?;
         let request = client::assemble(request).map_err(unmappable)?;
         let index = self.destination.operations.iter().position(|known| std::ptr::eq(known, operation));
-        let authorization = request.headers().get(header::AUTHORIZATION).cloned();
         let (index, on_ambiguous) = (index.unwrap_or_default(), operation.on_ambiguous);
-        Ok(Prepared { request, operation: index, on_ambiguous, authorization })
+        Ok(Prepared { request, operation: index, on_ambiguous })
     }
 
     /// Records what becomes of a delivery that needs no request.
@@ -97,11 +96,15 @@ impl Pool {
         prepared: Prepared,
         stop: CancellationToken,
     ) -> Report {
-        let Prepared { request, operation, on_ambiguous, authorization } = prepared;
+        let Prepared { request, operation, on_ambiguous } = prepared;
         let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
-        let transmission = self.client.send(request, &stop).await;
-        let duration = begun.elapsed();
         let judge_by = self.judge_of(operation);
+        let cache = self.tokens.of(operation).map(Arc::as_ref);
+        let exchange = match self.exchange(request, cache, judge_by, &stop).await {
+            Ok(exchange) => exchange,
+            Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), &stop),
+        };
+        let Exchange { transmission, authorization, duration, repeated } = exchange;
         let judgement = judge(judge_by, &transmission);
         let sent = authorization.as_ref().and_then(|value| value.to_str().ok());
         let hold = self.asked_hold(judge_by, judgement, &transmission);
@@ -128,11 +131,11 @@ impl Pool {
         };
         self.instruments.attempt.observe(duration.as_secs_f64());
         self.conclude(&delivery, outcome, record);
-        Report { health: health(judgement, &transmission), hold, begun, error: trouble }
+        Report { health: health(judgement, &transmission), hold, begun, error: trouble, repeated }
     }
 
     /// Counts, logs and records the end of an attempt.
-    fn conclude(&self, delivery: &Delivery, outcome: Outcome, record: Attempt) {
+    pub(super) fn conclude(&self, delivery: &Delivery, outcome: Outcome, record: Attempt) {
         self.instruments.count(record.verdict.as_str());
         match &outcome {
             Outcome::Delivered { .. } | Outcome::Duplicate { .. } => {

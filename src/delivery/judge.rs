@@ -155,7 +155,7 @@ impl From<bool> for Reply {
 }
 
 /// Statuses that say *not now*.
-fn asks_for_repeat(status: StatusCode) -> bool {
+pub(super) fn asks_for_repeat(status: StatusCode) -> bool {
     matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
         || status.is_server_error()
 }

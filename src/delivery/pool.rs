@@ -11,6 +11,7 @@ use super::client::{Client, SetupError};
 use super::excerpt::Mask;
 use super::limiter::Limiter;
 use super::metrics::{Instruments, gauge};
+use super::token::Tokens;
 use crate::config::Destination;
 use crate::queue::{Clock, Hold, HoldKind, Queue};
 
@@ -18,6 +19,7 @@ use crate::queue::{Clock, Hold, HoldKind, Queue};
 pub(super) struct Pool {
     pub(super) destination: Arc<Destination>,
     pub(super) client: Client,
+    pub(super) tokens: Tokens,
     pub(super) queue: Queue,
     pub(super) clock: Clock,
     pub(super) mask: Mask,
@@ -49,10 +51,11 @@ impl Pool {
         instruments.show(Activity::Active);
         instruments.concurrency.set(gauge(destination.limits.concurrency.get()));
         let mask = Mask::new(&destination.secrets);
-        let retired = CancellationToken::new();
+        let (tokens, retired) = (Tokens::new(&destination.operations), CancellationToken::new());
         Ok(Pool {
             destination: Arc::clone(destination),
             client,
+            tokens,
             queue,
             clock,
             mask,

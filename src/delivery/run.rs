@@ -118,7 +118,8 @@ impl Pool {
     }
 
     fn learn(&self, desk: &mut Desk, pass: Pass, report: Report, now: Instant) {
-        let Report { health, hold, begun, error } = report;
+        let Report { health, hold, begun, error, repeated } = report;
+        desk.owed = desk.owed.saturating_add(u32::from(repeated));
         desk.gate.settle(pass, health, now);
         match health {
             Health::Well => desk.concurrency.raise(),
@@ -185,6 +186,8 @@ struct Desk {
     concurrency: Concurrency,
     attempts: JoinSet<Report>,
     in_hand: HashMap<task::Id, InHand>,
+    /// Requests beyond the first of an attempt, which the rate has still to pay for.
+    owed: u32,
     /// Cuts off attempts that outlast the drain.
     stop: CancellationToken,
 }
@@ -220,6 +223,7 @@ impl Desk {
             concurrency: Concurrency::new(limits.concurrency),
             attempts: JoinSet::new(),
             in_hand: HashMap::new(),
+            owed: 0,
             stop: CancellationToken::new(),
         };
         pool.show_numbers(&desk);
@@ -237,6 +241,9 @@ impl Desk {
 
     fn step(&mut self) -> Step {
         let now = Instant::now();
+        while self.owed > 0 && self.limiter.take(now).is_ok() {
+            self.owed = self.owed.saturating_sub(1);
+        }
         if self.attempts.len() >= self.concurrency.limit() {
             return Step::Wait;
         }
@@ -316,11 +323,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_repeat_is_paid_for_out_of_the_rate_before_anything_else_is_sent() {
+        let limits = "limits = { rate = \"1/h\", burst = 2 }";
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", limits)]);
+        let pool = &bench.pools.all()[0];
+        let mut desk = Desk::new(pool);
+        let mut after = |repeated| {
+            let report = Report { health: Health::Well, hold: None, begun: Instant::now(), error: None, repeated };
+            pool.learn(&mut desk, Pass::Ordinary, report, Instant::now());
+            desk.step()
+        };
+        assert!(matches!(after(false), Step::Take(_)), "two are left");
+        assert!(matches!(after(true), Step::Take(_)), "one is left");
+        assert!(matches!(after(true), Step::Limited(_)));
+        bench.stop().await;
+    }
+
+    #[tokio::test]
     async fn an_overloaded_destination_gets_fewer_attempts_at_once() {
         let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
         let pool = &bench.pools.all()[0];
         let mut desk = Desk::new(pool);
-        let report = |health| Report { health, hold: None, begun: Instant::now(), error: None };
+        let report = |health| Report { health, hold: None, begun: Instant::now(), error: None, repeated: false };
         let mut learn = |health| {
             pool.learn(&mut desk, Pass::Ordinary, report(health), Instant::now());
             pool.show_numbers(&desk);

@@ -2,6 +2,7 @@
 
 mod operations;
 mod platform;
+mod tokens;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -64,9 +65,13 @@ impl Bench {
     /// A running relay.
     pub(super) fn start(destinations: &[String]) -> Bench {
         let mut bench = Bench::open(destinations);
-        let (pools, token) = (bench.pools.clone(), bench.shutdown.clone());
-        bench.running = tokio::spawn(async move { pools.run(token).await });
+        bench.run();
         bench
+    }
+
+    fn run(&mut self) {
+        let (pools, token) = (self.pools.clone(), self.shutdown.clone());
+        self.running = tokio::spawn(async move { pools.run(token).await });
     }
 
     /// The same, without its pools running.

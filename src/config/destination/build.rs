@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::operation::{Written as WrittenOperation, WrittenJudge, auth};
+use super::auth::auth;
+use super::operation::{Written as WrittenOperation, WrittenJudge};
 use super::{Named, Written, deduplication};
 use crate::config::files::is_credential;
 use crate::config::keys::{choice, constant, listed};

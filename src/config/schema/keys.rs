@@ -176,6 +176,33 @@ pub(super) const AUTH: &[Key] = &[
     key("basic", Table(&[key("user", Text, "Without a colon."), key("password", Text, "`{secrets.password}`")]), "User and password."),
     key("header", Table(NAME_VALUE), "A header of the destination's own."),
     key("query", Table(NAME_VALUE), "A parameter at the end of the query."),
+    key("hmac", Table(HMAC), "A signature over the finished request."),
+    key("oauth", Table(OAUTH), "An access token, fetched and renewed."),
+];
+
+#[rustfmt::skip]
+pub(super) const HMAC: &[Key] = &[
+    key("algorithm", Words(&["sha1", "sha256", "sha512"]), "The hash."),
+    key("key", Text, "`{secrets.key}`"),
+    key("key_encoding", Words(&["text", "hex", "base64"]), "How the key is written; default `text`."),
+    key("header", Text, "The header that the signature stands in."),
+    key("query", Text, "Instead: the query parameter."),
+    key("encoding", Words(&["hex", "base64"]), "How the signature is written; default `hex`."),
+    key("prefix", Text, "What stands before it: `sha256=`."),
+    key("sign", Text, "What is signed: a template, also over `{body}`, `{method}`, `{url}`, `{path}`, `{query}`; default `{body}`."),
+];
+
+#[rustfmt::skip]
+pub(super) const OAUTH: &[Key] = &[
+    key("grant", Words(&["refresh_token", "client_credentials"]), "How the token is asked for."),
+    key("token_url", Text, "Where; `https`, or loopback."),
+    key("client_id", Text, "Who asks."),
+    key("client_secret", Text, "`{secrets.client_secret}`"),
+    key("refresh_token", Text, "`{secrets.refresh_token}`, for that grant."),
+    key("scope", Text, "What is asked for."),
+    key("audience", Text, "Whom it is for."),
+    key("client_auth", Words(&["body", "basic"]), "Where id and secret stand; default `body`."),
+    key("header_scheme", Text, "The word before the token; default `Bearer`."),
 ];
 
 #[rustfmt::skip]

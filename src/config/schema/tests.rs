@@ -40,6 +40,8 @@ fn the_keys_of_the_schema_are_those_that_are_read() {
     check("destination.partner.operation.refund.limits.", keys::OWN_LIMITS);
     check("destination.partner.auth.", keys::AUTH);
     check("destination.partner.auth.header.", keys::NAME_VALUE);
+    check("destination.partner.auth.hmac.", keys::HMAC);
+    check("destination.partner.auth.oauth.", keys::OAUTH);
     check("destination.partner.max_length.event.", keys::MAX_LENGTH);
     check("destination.partner.outputs.event.", keys::OUTPUT);
     check("destination.partner.wait_header.", keys::WAIT_HEADER);

@@ -129,7 +129,8 @@ pub(in crate::mapping) fn chars_min(node: &Node) -> usize {
         | Node::Status
         | Node::Header(_)
         | Node::Body
-        | Node::BodyJson(_) => 1,
+        | Node::BodyJson(_)
+        | Node::Finished(_) => 1,
     }
 }
 
@@ -185,6 +186,7 @@ pub(in crate::mapping) fn decimals_max(node: &Node) -> Option<u32> {
         | Node::Header(_)
         | Node::Body
         | Node::BodyJson(_)
+        | Node::Finished(_)
         | Node::Concat(_) => None,
     }
 }
@@ -238,7 +240,8 @@ pub(in crate::mapping) fn origins(node: &Node) -> Vec<Origin> {
         | Node::Status
         | Node::Header(_)
         | Node::Body
-        | Node::BodyJson(_) => Vec::new(),
+        | Node::BodyJson(_)
+        | Node::Finished(_) => Vec::new(),
     }
 }
 

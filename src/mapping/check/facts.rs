@@ -58,6 +58,7 @@ impl Leaf {
             | Node::Header(_)
             | Node::Body
             | Node::BodyJson(_)
+            | Node::Finished(_)
             | Node::Concat(_)
             | Node::First(_)
             | Node::Pipe(..) => None,

@@ -59,7 +59,8 @@ pub(super) fn gap_in(node: &Node, facts: &Facts) -> Option<Gap> {
         | Node::Status
         | Node::Header(_)
         | Node::Body
-        | Node::BodyJson(_) => Some(Gap::Unset),
+        | Node::BodyJson(_)
+        | Node::Finished(_) => Some(Gap::Unset),
     }
 }
 

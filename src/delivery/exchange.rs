@@ -1,0 +1,123 @@
+//! One exchange with a destination: the request with its access token, where it takes one, and once again with a new one
+//! where that was refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::Report;
+use super::backoff::backoff;
+use super::client;
+use super::gate::Health;
+use super::judge::{Failure, Judgement, Transmission, judge};
+use super::pool::Pool;
+use super::token::{NoToken, Token, TokenCache};
+use crate::config::Judge;
+use crate::queue::{Attempt, Delivery, Outcome, Verdict};
+
+/// What became of a request.
+pub(super) struct Exchange {
+    pub(super) transmission: Transmission,
+    /// The credential that went with it, to be found again in an echo.
+    pub(super) authorization: Option<HeaderValue>,
+    /// Of the last request alone.
+    pub(super) duration: Duration,
+    /// Two requests went out.
+    pub(super) repeated: bool,
+}
+
+impl Pool {
+    /// Sends a request. Whatever says that the credential is wrong costs one new access token and one repeat; a `403` does
+    /// not: there the token is right, and may not.
+    pub(super) async fn exchange(
+        &self,
+        request: http::Request<Full<Bytes>>,
+        cache: Option<&TokenCache>,
+        judge_by: &Judge,
+        stop: &CancellationToken,
+    ) -> Result<Exchange, NoToken> {
+        let Some(cache) = cache else { return Ok(self.sent(request, false, stop).await) };
+        let token = self.access_token(cache, None, stop).await?;
+        let first = self.sent(authorized(&request, &token), false, stop).await;
+        if !refuses_token(judge_by, &first.transmission) {
+            return Ok(first);
+        }
+        tracing::debug!(destination = %self.destination.name, "access token refused, a new one is fetched");
+        let token = self.access_token(cache, Some(&token), stop).await?;
+        Ok(self.sent(authorized(&request, &token), true, stop).await)
+    }
+
+    async fn sent(&self, request: http::Request<Full<Bytes>>, repeated: bool, stop: &CancellationToken) -> Exchange {
+        let authorization = request.headers().get(header::AUTHORIZATION).cloned();
+        let begun = Instant::now();
+        let transmission = self.client.send(request, stop).await;
+        Exchange { transmission, authorization, duration: begun.elapsed(), repeated }
+    }
+
+    async fn access_token(
+        &self,
+        cache: &TokenCache,
+        refused: Option<&Arc<Token>>,
+        stop: &CancellationToken,
+    ) -> Result<Arc<Token>, NoToken> {
+        let ask = |request| async {
+            match client::assemble(request) {
+                Ok(request) => self.client.send(request, stop).await,
+                Err(unmappable) => Transmission::NotSent(Failure { text: unmappable.to_string(), timed_out: false }),
+            }
+        };
+        cache.token(&self.clock, refused, ask).await
+    }
+
+    /// The end of an attempt for which there was no access token. It spends none: the destination was not asked, or
+    /// refused what it was shown.
+    pub(super) fn without_token(
+        &self,
+        delivery: &Delivery,
+        no_token: &NoToken,
+        (begun, at_ms): (Instant, u64),
+        stop: &CancellationToken,
+    ) -> Report {
+        let reason = self.mask.clean(no_token.reason(), None);
+        let now_ms = self.clock.unix_ms();
+        let (verdict, health, hold) = match no_token {
+            NoToken::Refused { .. } => (Verdict::Suspended, Health::Refusing, None),
+            NoToken::Unavailable { hold, .. } => (Verdict::Retry, Health::Failing { overloaded: false }, *hold),
+        };
+        let wait = match no_token {
+            NoToken::Unavailable { .. } if !stop.is_cancelled() => {
+                backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng()).max(hold.unwrap_or_default())
+            }
+            // The gate holds it back where the grant was refused; a stop of the relay costs it nothing.
+            NoToken::Unavailable { .. } | NoToken::Refused { .. } => Duration::ZERO,
+        };
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let outcome = Outcome::Retry { due_ms: now_ms.saturating_add(wait_ms), spent: false };
+        let record = Attempt {
+            at_ms,
+            duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            status: None,
+            verdict,
+            excerpt: self.mask.excerpt(reason.as_bytes(), None),
+        };
+        self.conclude(delivery, outcome, record);
+        Report { health, hold, begun, error: Some(reason), repeated: false }
+    }
+}
+
+/// The same request with this token.
+fn authorized(request: &http::Request<Full<Bytes>>, token: &Token) -> http::Request<Full<Bytes>> {
+    let mut request = request.clone();
+    request.headers_mut().insert(header::AUTHORIZATION, token.authorization.clone());
+    request
+}
+
+fn refuses_token(judge_by: &Judge, transmission: &Transmission) -> bool {
+    let forbidden = [Some(StatusCode::FORBIDDEN), Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED)];
+    judge(judge_by, transmission) == Judgement::Suspended && !forbidden.contains(&transmission.status())
+}
