@@ -20,6 +20,7 @@ mod demo;
 mod disk;
 mod fan_out;
 mod presets;
+mod refunds;
 mod restart;
 mod schema;
 mod secrets;

@@ -35,7 +35,7 @@ fn definitions() -> Value {
     let expression = format!("{EXPRESSION}\n\nFilters:\n\n{}", filters.join("\n\n"));
     json!({
         "destination": destination,
-        "operation": object(keys::REQUEST),
+        "operation": object(keys::OPERATION),
         "output": object(keys::OUTPUT),
         "expression": { "type": "string", "description": expression },
         "condition": { "type": "string", "minLength": 1, "description": CONDITION },

@@ -6,7 +6,7 @@ use super::outputs::{self, OVERS};
 use crate::config::keys::{Keys, list, text, texts, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Node, Value};
-use crate::config::{WaitHeader, WaitUnit};
+use crate::config::{OnAmbiguous, OnUnmappable, WaitHeader, WaitUnit};
 use crate::mapping::{AuthSource, MapLine, MapSource, Over, RulesSource, Span, Text};
 
 /// The request keys of one operation.
@@ -14,6 +14,7 @@ pub(super) struct Written<'t> {
     /// Where it begins: faults about what it lacks point here.
     pub(super) span: Span,
     pub(super) when: Option<Text>,
+    pub(super) otherwise: Option<Text>,
     pub(super) method: Option<Text>,
     pub(super) url: Option<Text>,
     pub(super) headers: Vec<(Text, Text)>,
@@ -24,6 +25,9 @@ pub(super) struct Written<'t> {
     has_lines: bool,
     pub(super) auth: Option<&'t Entry>,
     pub(super) rules: RulesSource,
+    pub(super) idempotency: Option<Text>,
+    pub(super) on_ambiguous: Option<OnAmbiguous>,
+    pub(super) on_unmappable: Option<OnUnmappable>,
     pub(super) judge: WrittenJudge,
 }
 
@@ -31,6 +35,8 @@ pub(super) struct Written<'t> {
 pub(super) struct WrittenJudge {
     pub(super) duplicate_when: Option<Text>,
     pub(super) delivered_when: Option<Text>,
+    pub(super) rejected_when: Option<Text>,
+    pub(super) suspended_when: Option<Text>,
     pub(super) ambiguous_when: Option<Text>,
     pub(super) retry_when: Option<Text>,
     pub(super) wait_header: Option<WaitHeader>,
@@ -43,6 +49,7 @@ impl<'t> Written<'t> {
         Written {
             span: keys.span().clone(),
             when: keys.text("when", faults),
+            otherwise: keys.text("otherwise", faults),
             method: keys.text("method", faults),
             url: keys.text("url", faults),
             headers: pairs(keys, "headers", faults),
@@ -59,9 +66,14 @@ impl<'t> Written<'t> {
                 max_length: max_length(keys, faults),
                 outputs: outputs::read(keys, faults),
             },
+            idempotency: keys.text("idempotency", faults),
+            on_ambiguous: keys.choice("on_ambiguous", &AMBIGUOUS, faults),
+            on_unmappable: keys.choice("on_unmappable", &UNMAPPABLE, faults),
             judge: WrittenJudge {
                 duplicate_when: keys.text("duplicate_when", faults),
                 delivered_when: keys.text("delivered_when", faults),
+                rejected_when: keys.text("rejected_when", faults),
+                suspended_when: keys.text("suspended_when", faults),
                 ambiguous_when: keys.text("ambiguous_when", faults),
                 retry_when: keys.text("retry_when", faults),
                 wait_header: keys.entry("wait_header").and_then(|entry| wait_header(entry, faults)),
@@ -176,6 +188,9 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
     }
     rules
 }
+
+const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
+const UNMAPPABLE: [(&str, OnUnmappable); 2] = [("dead_letter", OnUnmappable::DeadLetter), ("skip", OnUnmappable::Skip)];
 
 fn wait_header(entry: &Entry, faults: &mut Faults) -> Option<WaitHeader> {
     let mut keys = Keys::of(entry, faults)?;
