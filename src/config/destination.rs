@@ -1,8 +1,10 @@
 //! `[destination.NAME]`: what was written, preset and overrides together, and what it means.
 
 mod build;
+mod deduplication;
 mod operation;
 mod outputs;
+mod vars;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::operation::{Written as WrittenOperation, WrittenJudge, auth};
-use super::{Named, Written};
+use super::vars::{given, is_empty, typed};
+use super::{Named, Written, deduplication};
 use crate::config::files::is_credential;
-use crate::config::keys::{At, choice, constant, listed};
-use crate::config::preset::{NeededVar, Needs};
+use crate::config::keys::{choice, listed};
+use crate::config::preset::Needs;
 use crate::config::report::Faults;
-use crate::config::tree::{Entry, Value};
+use crate::config::tree::Entry;
 use crate::config::{
     Consent, Destination, Judge, OnAmbiguous, OnUnmappable, Operation, Rate, TestConversions, WaitHeader, merchant,
 };
@@ -44,7 +45,7 @@ pub(in crate::config) fn build(
     };
     let operations = operations(&shared, written.conversion, written.operations, &mut compiling);
     if compiling.is_empty() && complete {
-        slots(&shared, written.dedup_window.as_ref(), &operations, &mut compiling);
+        deduplication::check(shared.idempotency.as_ref(), written.dedup_window.as_ref(), &operations, &mut compiling);
     }
     // What a preset cannot make of a var that is missing is no fault of the preset.
     let preset_file = written.needs.map(|needs| needs.file);
@@ -203,70 +204,6 @@ fn unknown<'k>(entries: &[Entry], what: &str, known: &[&'k str], faults: &mut Fa
     meant
 }
 
-fn is_empty(entry: &Entry) -> bool {
-    matches!(&entry.node.value, Value::Text { text, .. } if text.value.is_empty())
-}
-
-/// A constant that is not empty.
-fn given(entry: &Entry, section: &str, faults: &mut Faults) -> Option<Var> {
-    if is_empty(entry) {
-        faults.at(entry.node.span.clone(), format!("`{section}.{}` is empty", entry.key.value));
-        return None;
-    }
-    constant(entry, faults)
-}
-
-/// A var of the type that the preset declares. What comes out of `${…}` is text, and is read as that type.
-fn typed(entry: &Entry, need: &NeededVar, faults: &mut Faults) -> Option<Var> {
-    if matches!(entry.node.value, Value::Float | Value::Datetime | Value::List(_) | Value::Table(_)) {
-        mistyped(entry, need, false, faults);
-        return None;
-    }
-    let value = given(entry, "vars", faults)?;
-    let resolved = matches!(entry.node.value, Value::Text { resolved: true, .. });
-    let value = match (need.kind, value) {
-        (VarType::Text, Var::Text(text)) => {
-            let allowed = need.values.is_empty() || need.values.contains(&text);
-            if !allowed {
-                let message = format!("`vars.{}` cannot be `{text}`", need.name);
-                let help = format!("it is one of {}", listed(need.values.iter().map(String::as_str)));
-                faults.with_help(entry.node.span.clone(), message, help);
-            }
-            Some(Var::Text(text))
-        }
-        (VarType::Int, Var::Int(number)) => Some(Var::Int(number)),
-        (VarType::Bool, Var::Bool(value)) => Some(Var::Bool(value)),
-        (VarType::Int, Var::Text(text)) if resolved => text.parse().ok().map(Var::Int),
-        (VarType::Bool, Var::Text(text)) if resolved => text.parse().ok().map(Var::Bool),
-        (VarType::Text | VarType::Int | VarType::Bool, Var::Text(_) | Var::Int(_) | Var::Bool(_)) => None,
-    };
-    if value.is_none() {
-        mistyped(entry, need, resolved, faults);
-    }
-    value
-}
-
-/// What was given is of another type than the preset declares. Quotes are the only fault of what reads right without.
-fn mistyped(entry: &Entry, need: &NeededVar, resolved: bool, faults: &mut Faults) {
-    let written = if let Value::Text { text, .. } = &entry.node.value { Some(text.value.as_str()) } else { None };
-    let (expected, reads_right) = match need.kind {
-        VarType::Text => ("a text", true),
-        VarType::Int => ("a whole number", written.is_some_and(|text| text.parse::<i64>().is_ok())),
-        VarType::Bool => ("true or false", written.is_some_and(|text| matches!(text, "true" | "false"))),
-    };
-    let message = match written {
-        Some(text) if !reads_right => format!("`vars.{}` must be {expected}, and `{text}` is none", need.name),
-        Some(_) | None => format!("`vars.{}` must be {expected}", need.name),
-    };
-    let help = match (need.kind, reads_right) {
-        (VarType::Text, _) => "write it in quotes",
-        (VarType::Int | VarType::Bool, true) => "write it without quotes",
-        (VarType::Int | VarType::Bool, false) if resolved => "look at what is set there",
-        (VarType::Int | VarType::Bool, false) => need.doc.as_str(),
-    };
-    faults.with_help(entry.node.span.clone(), message, help);
-}
-
 fn type_of(value: &Var) -> VarType {
     match value {
         Var::Text(_) => VarType::Text,
@@ -303,6 +240,7 @@ fn operations(
 }
 
 /// What is said of an operation beside its request.
+#[derive(Clone, Copy)]
 struct About<'t> {
     name: &'t str,
     kind: Option<EventKind>,
@@ -330,7 +268,7 @@ fn operation(
     let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect() };
     let request = request(name, shared, written, given, faults)?;
     if let Some(slot) = own_slot.as_ref().filter(|_| shared.complete) {
-        bound(slot, &request, faults);
+        deduplication::bound(slot, &request, faults);
     }
     let on_ambiguous = on_ambiguous.or(own_slot.as_ref().map(|_| OnAmbiguous::Retry)).or(shared.on_ambiguous);
     let slot = own_slot.as_ref().or(shared.idempotency.as_ref().filter(|slot| request.has_output(&slot.value)));
@@ -442,35 +380,6 @@ fn judge(written: &WrittenJudge, shared: &Shared<'_>, faults: &mut Faults) -> Ju
         retry_when,
         wait_header,
         capture,
-    }
-}
-
-/// The slot that the platform deduplicates on must be something that is sent.
-fn bound(slot: &Text, request: &RequestTemplate, faults: &mut Faults) {
-    let help = "name an output, as in `header.Idempotency-Key` or `map.externalId`";
-    if let Some(unset) = request.unset_output(&slot.value) {
-        let message =
-            format!("`{}` is never sent, for `{unset}` is not set: nothing can be deduplicated on it", slot.value);
-        faults.with_help(slot.span.clone(), message, format!("set `{unset}`, or {help}"));
-    } else if !request.has_output(&slot.value) {
-        let message = format!("`{}` is not sent, so nothing can be deduplicated on it", slot.value);
-        faults.with_help(slot.span.clone(), message, help);
-    }
-}
-
-/// What is said of deduplication at the destination's own level, where no operation of that level has said it.
-fn slots(shared: &Shared<'_>, window: Option<&At<Duration>>, operations: &[Operation], faults: &mut Faults) {
-    let is_slot = |operation: &Operation| operation.idempotency.is_some();
-    if operations.iter().any(is_slot) {
-        return;
-    }
-    match (&shared.idempotency, operations.first()) {
-        (Some(slot), Some(operation)) => bound(slot, &operation.request, faults),
-        (Some(_) | None, _) => {}
-    }
-    if let Some(window) = window {
-        let help = "name the output that it deduplicates on: `idempotency = \"map.externalId\"`";
-        faults.with_help(window.span.clone(), "`dedup_window` without `idempotency`", help);
     }
 }
 
