@@ -5,6 +5,7 @@ mod build;
 mod deduplication;
 mod operation;
 mod outputs;
+mod vars;
 
 use std::hash::{DefaultHasher, Hasher};
 use std::num::NonZeroUsize;

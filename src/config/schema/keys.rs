@@ -111,7 +111,7 @@ pub(super) const MERCHANT: &[Key] = &[
 macro_rules! request_keys {
     ($($own:expr),* $(,)?) => { &[
         key("when", CONDITION, "Which conversions it is for."),
-        key("otherwise", Text, "What a refund or adjustment is told for which `when` does not hold."),
+        key("otherwise", Text, "What is said, beside `when` itself, where that does not hold."),
         key("method", Words(&["GET", "POST", "PUT", "PATCH", "DELETE"]), "The HTTP method; default `POST`, without a body `GET`."),
         key("url", Text, "Absolute; `{expr}` is interpolated, up to the path from vars alone."),
         key("headers", TEXTS, "Header fields; `{expr}` is interpolated."),
@@ -125,10 +125,13 @@ macro_rules! request_keys {
         key("omit_with", Lists, "The key is left out where one of the fields is present."),
         key("max_length", Named(MAX_LENGTH), "The most characters of a field."),
         key("outputs", NamedRef("output"), "What the contract says of each field; `*`: further fields are taken too."),
+        key("idempotency", Text, "The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`."),
+        key("on_ambiguous", Words(&["retry", "dead_letter"]), "What a request without an answer means."),
+        key("on_unmappable", Words(&["dead_letter", "skip"]), "What becomes of a conversion that no request can be made of."),
         key("duplicate_when", CONDITION, "Over the answer: the platform has it already."),
         key("delivered_when", CONDITION, "Over the answer; default: any 2xx."),
-        key("rejected_when", CONDITION, "Over the answer: final, whatever the status."),
-        key("suspended_when", CONDITION, "Over the answer: the credential is wrong, beside 401, 403 and 407."),
+        key("rejected_when", CONDITION, "Over the answer: it will never be taken, whatever the status."),
+        key("suspended_when", CONDITION, "Over the answer: the credential is wrong, whatever the status."),
         key("ambiguous_when", CONDITION, "Over the answer: it leaves open whether the platform took it."),
         key("retry_when", CONDITION, "Over the answer, beside 408, 425, 429 and 5xx."),
         key("wait_header", Table(WAIT_HEADER), "A header that says how long to wait, beside `Retry-After`."),
@@ -142,9 +145,15 @@ macro_rules! request_keys {
 
 #[rustfmt::skip]
 pub(super) const OPERATION: &[Key] = request_keys!(
-    key("kind", Words(&["conversion", "refund", "adjustment"]), "Which conversions it is for; default: as its name says, else any."),
-    key("limits", Table(OWN_LIMITS), "A rate of its own, beside the destination's."),
+    key("kind", Words(&["conversion", "refund", "adjustment"]), "The kind of conversion that it is for; default: the one of its name, or any."),
+    key("limits", Table(RATES), "A rate of its own."),
 );
+
+#[rustfmt::skip]
+pub(super) const RATES: &[Key] = &[
+    key("rate", RATE, "Requests."),
+    key("burst", COUNT, "How many at once, after a pause."),
+];
 
 #[rustfmt::skip]
 pub(super) const DESTINATION: &[Key] = request_keys!(
@@ -157,18 +166,12 @@ pub(super) const DESTINATION: &[Key] = request_keys!(
     key("max_age", DURATION, "Older conversions become dead letters."),
     key("consent", Words(&["require", "carry", "ignore"]), "What a refused consent means; default `require`: it is withheld."),
     key("test", Words(&["carry", "skip"]), "What becomes of test conversions; default `skip`."),
-    key("dedup_window", DURATION, "How long the platform recognises a repeat: no retry comes later."),
+    key("dedup_window", DURATION, "How long the platform recognises a repeat by `idempotency`."),
     key("limits", Table(LIMITS), "How fast it is asked."),
     key("retry", Table(RETRY), "When a delivery is attempted again, and when given up."),
     key("ca_file", Text, "PEM file of an extra root."),
     key("golden", Tables(GOLDEN), "Conversions and the requests that must become of them."),
 );
-
-#[rustfmt::skip]
-pub(super) const OWN_LIMITS: &[Key] = &[
-    key("rate", RATE, "Requests of this operation."),
-    key("burst", COUNT, "How many at once."),
-];
 
 #[rustfmt::skip]
 pub(super) const AUTH: &[Key] = &[

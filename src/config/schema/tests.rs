@@ -37,7 +37,7 @@ fn the_keys_of_the_schema_are_those_that_are_read() {
     check("merchant.acme.", keys::MERCHANT);
     check("destination.partner.", keys::DESTINATION);
     check("destination.partner.operation.refund.", keys::OPERATION);
-    check("destination.partner.operation.refund.limits.", keys::OWN_LIMITS);
+    check("destination.partner.operation.refund.limits.", keys::RATES);
     check("destination.partner.auth.", keys::AUTH);
     check("destination.partner.auth.header.", keys::NAME_VALUE);
     check("destination.partner.auth.hmac.", keys::HMAC);

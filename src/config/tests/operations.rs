@@ -33,10 +33,12 @@ fn a_slot_that_only_an_unset_var_could_fill_is_a_fault() {
     };
     let never = "21:16 `map.EventTypeCode` is never sent, for `vars.event_type_code` is not set: nothing can be deduplicated on it";
     check("idempotency = \"map.EventTypeCode\"", &[never]);
-    let trackdesk = "vars.tenant = \"example\"\nmap.externalId = \"\"";
-    let taken_away = faults(&with(&presets::ALL.replacen("vars.tenant = \"example\"", trackdesk, 1)));
+    let taken_away = faults(&with(
+        &presets::ALL
+            .replace("vars.campaign_id", "map.OrderId = \"\"\noutputs.OrderId.required = false\nvars.campaign_id"),
+    ));
     assert!(
-        taken_away[0].ends_with(" `map.externalId` is not sent, so nothing can be deduplicated on it"),
+        taken_away[0].ends_with(" `map.OrderId` is not sent, so nothing can be deduplicated on it"),
         "{taken_away:?}"
     );
 }
