@@ -136,9 +136,6 @@ macro_rules! request_keys {
         key("retry_when", CONDITION, "Over the answer, beside 408, 425, 429 and 5xx."),
         key("wait_header", Table(WAIT_HEADER), "A header that says how long to wait, beside `Retry-After`."),
         key("capture", TEXTS, "What is kept of the answer, by name: `body.id`."),
-        key("idempotency", Text, "The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`."),
-        key("on_ambiguous", Words(&["retry", "dead_letter"]), "What a request without an answer means."),
-        key("on_unmappable", Words(&["dead_letter", "skip"]), "What becomes of a conversion that no request can be made of."),
         $($own),*
     ] };
 }
