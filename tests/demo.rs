@@ -137,3 +137,15 @@ fn the_readme_field_list_is_that_of_the_schema() {
     let table = text(&run(&["schema", "--markdown"]));
     assert!(readme.contains(table.trim()), "the README's field list is stale: paste `capi-relay schema --markdown`");
 }
+
+#[test]
+fn the_readme_tables_of_the_platforms_fields_are_those_of_the_presets() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for name in ["thrad", "impact", "scaleo", "trackdesk", "dsp"] {
+        let table = text(&run(&["preset", name, "--fields"]));
+        assert!(
+            readme.contains(table.trim()),
+            "the README's table is stale: paste `capi-relay preset {name} --fields`"
+        );
+    }
+}

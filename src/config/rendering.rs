@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Config, Decision, Destination};
+use super::{Config, Decision, Destination, OnUnmappable};
 use crate::conversion::{Conversion, ConversionId, JsonError, Meta, Problem, Refusal, Timestamp};
 use crate::mapping::{Request, Scope, Secrets};
 
@@ -90,7 +90,10 @@ impl Destination {
         match self.decide(scope) {
             Decision::Send(operation) => match operation.request.render(scope, secrets) {
                 Ok(request) => Rendering::Sent { operation: operation.name.clone(), request },
-                Err(unmappable) => nothing(Outcome::Unmappable, unmappable.to_string()),
+                Err(unmappable) => match operation.on_unmappable {
+                    OnUnmappable::DeadLetter => nothing(Outcome::Unmappable, unmappable.to_string()),
+                    OnUnmappable::Skip => nothing(Outcome::Skipped, format!("unmappable: {unmappable}")),
+                },
             },
             Decision::Skipped(reason) => nothing(Outcome::Skipped, reason),
             Decision::Withheld(reason) => nothing(Outcome::Withheld, reason),
