@@ -75,16 +75,14 @@ impl<'p> Proof<'p> {
             match (compiled.map(|nameable| &*nameable.output), &line.source) {
                 (Some(Output::Field(field)), MapSource::Expr(text)) => self.field(output, field, line, text),
                 (Some(Output::Entries(entries, _)), MapSource::Entries(parts)) => {
-                    let groups = parts.iter().map(|parts| parts.iter().map(|(_, text)| text).collect()).collect();
-                    self.entries(output, entries, line, groups);
+                    let groups: Vec<Vec<_>> =
+                        parts.iter().map(|parts| parts.iter().map(|(_, text)| text).collect()).collect();
+                    self.entries(output, entries, line, &groups);
                 }
                 (Some(Output::Entries(entries, _)), MapSource::List(parts)) => {
-                    self.entries(output, entries, line, parts.iter().map(|text| vec![text]).collect());
-                    for text in parts {
-                        if let Some(expression) = self.compiled(text) {
-                            self.entry(output, &expression, text);
-                        }
-                    }
+                    let groups: Vec<Vec<_>> = parts.iter().map(|text| vec![text]).collect();
+                    self.entries(output, entries, line, &groups);
+                    parts.iter().for_each(|text| self.entry(output, text));
                 }
                 (Some(_) | None, _) => {}
             }
@@ -119,7 +117,7 @@ impl<'p> Proof<'p> {
     }
 
     /// A list of entries, of which each stands as a whole or not at all.
-    fn entries(&mut self, output: &OutputSource, entries: &Entries, line: &'p MapLine, parts: Vec<Vec<&'p Text>>) {
+    fn entries(&mut self, output: &OutputSource, entries: &Entries, line: &'p MapLine, parts: &[Vec<&'p Text>]) {
         if !matches!(output.kind, OutputKind::Array | OutputKind::Any) {
             let message = format!("`{}` is {}, and this is an array", line.target.value, output.kind.wanted());
             self.fault(&line.target, message, "write one expression");

@@ -27,8 +27,9 @@ impl Proof<'_> {
     }
 
     /// Holds one entry of a list to what its output says of a person's data.
-    pub(super) fn entry(&mut self, output: &OutputSource, expression: &Expression, text: &Text) {
-        if let Some((message, help)) = personal(output, expression) {
+    pub(super) fn entry(&mut self, output: &OutputSource, text: &Text) {
+        let Some(expression) = self.compiled(text) else { return };
+        if let Some((message, help)) = personal(output, &expression) {
             self.fault(text, format!("`{}` {message}", output.target.value), help);
         }
     }

@@ -315,3 +315,20 @@ fn groups_that_can_never_hold() {
     let both = Written::new(Encoding::Json).map(&[("a", "event_id"), ("b", "time")]).exactly_one(&["a", "b"]);
     assert_eq!(both.fault(), "b: exactly one of them may stand, and `a` always does too");
 }
+
+#[test]
+fn every_entry_of_a_list_of_expressions_is_held_to_the_contract() {
+    let with = |parts: &[&str]| {
+        let mut written = Written::new(Encoding::Json);
+        let target = text(&mut written.file, "em");
+        let parts = parts.iter().map(|part| text(&mut written.file, part)).collect();
+        written.source.map.push(MapLine { target, source: MapSource::List(parts) });
+        written.output("em", |output| {
+            (output.kind, output.required, output.pii) = (OutputKind::Array, true, Pii::Hashed(Vec::new()));
+        })
+    };
+    let hashed = "customer.email_sha256 !";
+    assert_eq!(with(&[hashed, "'b' | sha256"]).fault(), "-");
+    assert!(with(&["'b' | sha256", "customer.email"]).fault().contains("is hashed, and `customer.email` is plain"));
+    assert!(with(&["customer.email_sha1"]).fault().contains("none of its entries need stand"));
+}
