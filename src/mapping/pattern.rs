@@ -80,6 +80,10 @@ impl Pattern {
         })
     }
 
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
     /// The first group that took part in the first match; the whole match of a pattern without groups.
     pub(super) fn first<'t>(&self, text: &'t str) -> Option<&'t str> {
         if self.regex.captures_len() == 1 {

@@ -1,7 +1,9 @@
 //! Claims about the language as a whole: text in, value out.
 
+mod capabilities;
 mod conditions;
 mod filters;
+mod functions;
 mod properties;
 
 use std::collections::BTreeMap;
@@ -366,6 +368,10 @@ fn syntax_faults_stand_where_they_are() {
     refused("'x", "no closing quote");
     refused("", "an expression is missing here");
     refused("upper(order_id)", "a filter follows its input");
+    refused("summ(value, value)", "did you mean `sum`?");
+    refused("sum(value)", "sum takes at least two numbers: sum(a, b)");
+    refused("difference(value, value, value)", "difference takes two numbers: difference(a, b)");
+    refused("concat()", "concat takes at least one part: concat(a, b)");
     refused("007", "this is no number");
     refused(&format!("{}order_id{}", "(".repeat(100), ")".repeat(100)), "nested more than 32 deep");
     refused(&format!("'{}'", "x".repeat(20_000)), "an expression has at most 16384 bytes");

@@ -20,5 +20,7 @@ pub(in crate::mapping) fn compute<'a>(operation: Arithmetic, parts: &[Val<'_>]) 
 fn step(operation: Arithmetic, one: Money, other: Money) -> Option<Money> {
     match operation {
         Arithmetic::Sum => one.plus(other),
+        Arithmetic::Product => one.times(other),
+        Arithmetic::Difference => one.plus(other.negate()),
     }
 }
