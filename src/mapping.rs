@@ -56,6 +56,7 @@ mod pattern;
 mod ops;
 mod filters;
 mod answer;
+mod finished;
 mod program;
 mod predicate;
 mod check;
@@ -70,9 +71,12 @@ pub use answer::Answer;
 pub use condition::{AnswerCondition, CAPTURE_CHARS_MAX, Capture, Condition};
 pub(crate) use expression::{Blank, Expression};
 pub use filters::{FilterDoc, filters};
+pub(crate) use finished::Finished;
 pub(crate) use interpolation::{Escape, Interpolation};
 pub use request::{
-    AuthSource, Encoding, MapLine, MapSource, Over, Request, RequestSource, RequestTemplate, RulesSource, Unmappable,
+    AuthSource, ClientAuth, Encoding, Grant, HmacAlgorithm, HmacSource, KeyEncoding, MapLine, MapSource, OAuth,
+    OAuthSource, Over, Request, RequestSource, RequestTemplate, RulesSource, SignatureEncoding, SignaturePlace,
+    Unmappable,
 };
 pub use scope::{Constants, Scope, Secret, Secrets, Var, VarType};
 pub(crate) use scope::{MASK, Place};

@@ -1,5 +1,6 @@
 //! `[destination.NAME]`: what was written, preset and overrides together, and what it means.
 
+mod auth;
 mod build;
 mod operation;
 

@@ -103,6 +103,12 @@ impl Table {
     pub(super) fn hide_credentials(&self, inside: bool, files: &mut Files) {
         for entry in &self.entries {
             let name = entry.key.value.as_str();
+            if let (true, "hmac" | "oauth", Value::Table(scheme)) = (inside, name, &entry.node.value) {
+                for part in &scheme.entries {
+                    part.node.hide_credentials(!NO_CREDENTIALS.contains(&part.key.value.as_str()), files);
+                }
+                continue;
+            }
             let here = match entry.node.value {
                 Value::Table(_) => inside || name == "auth" || name == "secrets",
                 Value::Text { .. }
@@ -272,6 +278,22 @@ impl Builder<'_, '_> {
         }
     }
 }
+
+/// What of a signature or a grant is no credential, so that an excerpt shows what is wrong with it.
+const NO_CREDENTIALS: [&str; 12] = [
+    "algorithm",
+    "key_encoding",
+    "encoding",
+    "header",
+    "query",
+    "sign",
+    "grant",
+    "token_url",
+    "client_id",
+    "scope",
+    "audience",
+    "client_auth",
+];
 
 /// Tables whose keys make sense only together: laying one over another replaces it.
 const REPLACED_WHOLE: [&str; 3] = ["auth", "tls", "wait_header"];

@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::check::Names;
 use super::expression::{Expression, compile_part};
+use super::finished::Finished;
 use super::lexer::{At, Faults, Segment};
 use super::ops;
 use super::program::{Context, Source};
@@ -44,6 +45,20 @@ enum Part {
 impl Interpolation {
     /// Parses and type-checks; every fault at once.
     pub(crate) fn compile(text: &Text, constants: &Constants, escape: Escape) -> Result<Interpolation, Vec<Fault>> {
+        Interpolation::compile_in(Place::Top, text, constants, escape)
+    }
+
+    /// The same of a text that is signed: it may name the parts of the finished request.
+    pub(crate) fn compile_signed(text: &Text, constants: &Constants) -> Result<Interpolation, Vec<Fault>> {
+        Interpolation::compile_in(Place::Signature, text, constants, Escape::None)
+    }
+
+    fn compile_in(
+        place: Place,
+        text: &Text,
+        constants: &Constants,
+        escape: Escape,
+    ) -> Result<Interpolation, Vec<Fault>> {
         let mut faults = Faults::new(text);
         let mut parts = Vec::new();
         for piece in pieces(&text.value, &mut faults) {
@@ -55,7 +70,7 @@ impl Interpolation {
                 Piece::Expression(range) => range,
             };
             let at = At { start: range.start, end: range.end };
-            let names = Names::Request(constants, Place::Top);
+            let names = Names::Request(constants, place);
             if let Some((expression, ast)) = compile_part(text, at, names, &mut faults) {
                 let whole = parts.is_empty() && escape == Escape::UrlPath && is_var(&ast);
                 parts.push(Part::Value(Box::new(expression), if whole { Escape::None } else { escape }));
@@ -67,6 +82,16 @@ impl Interpolation {
     /// The text; `None` when a part is absent.
     pub(crate) fn eval(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Option<String>, EvalError> {
         self.text(&Context { source: Source::Conversion(scope, None), secrets })
+    }
+
+    /// The text that is signed; `None` when a part is absent.
+    pub(crate) fn eval_signed(
+        &self,
+        scope: Scope<'_>,
+        finished: Finished<'_>,
+        secrets: Secrets,
+    ) -> Result<Option<String>, EvalError> {
+        self.text(&Context { source: Source::Finished(scope, finished), secrets })
     }
 
     /// The text when it reads nothing of the conversion, for checks at load (a URL's host, a header's value).

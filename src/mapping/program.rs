@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::answer::Answer;
+use super::finished::{Finished, Part};
 use super::ops::{self, Op};
 use super::scope::{MASK, Scope, Secret, Secrets};
 use super::syntax::Arithmetic;
@@ -32,6 +33,8 @@ pub(super) enum Node {
     /// An answer's body as text.
     Body,
     BodyJson(Box<[Step]>),
+    /// A part of the finished request.
+    Finished(Part),
     Concat(Box<[Node]>),
     Arithmetic(Arithmetic, Box<[Node]>),
     /// Its value of every item.
@@ -72,6 +75,8 @@ pub(super) struct Call {
 pub(super) enum Source<'a> {
     Conversion(Scope<'a>, Option<&'a Item>),
     Answer(&'a Answer),
+    /// For what is signed.
+    Finished(Scope<'a>, Finished<'a>),
     /// For constants.
     Nothing,
 }
@@ -85,7 +90,7 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     fn scope(&self) -> Option<Scope<'a>> {
         match self.source {
-            Source::Conversion(scope, _) => Some(scope),
+            Source::Conversion(scope, _) | Source::Finished(scope, _) => Some(scope),
             Source::Answer(_) | Source::Nothing => None,
         }
     }
@@ -93,14 +98,21 @@ impl<'a> Context<'a> {
     fn item(&self) -> Option<&'a Item> {
         match self.source {
             Source::Conversion(_, item) => item,
-            Source::Answer(_) | Source::Nothing => None,
+            Source::Answer(_) | Source::Finished(..) | Source::Nothing => None,
         }
     }
 
     fn answer(&self) -> Option<&'a Answer> {
         match self.source {
             Source::Answer(answer) => Some(answer),
-            Source::Conversion(..) | Source::Nothing => None,
+            Source::Conversion(..) | Source::Finished(..) | Source::Nothing => None,
+        }
+    }
+
+    fn finished(&self) -> Option<Finished<'a>> {
+        match self.source {
+            Source::Finished(_, finished) => Some(finished),
+            Source::Conversion(..) | Source::Answer(_) | Source::Nothing => None,
         }
     }
 }
@@ -160,6 +172,8 @@ impl Node {
             }
             Node::Body => Val::of_text(String::from_utf8_lossy(context.answer()?.body())),
             Node::BodyJson(steps) => walk(context.answer()?.json()?, steps, member_of_any_case).and_then(Val::of_json),
+            // The one text that may be empty: a request without a body is signed as such.
+            Node::Finished(part) => Some(Val::Text(Cow::Borrowed(context.finished()?.part(*part)))),
             Node::Absent | Node::Concat(_) | Node::Arithmetic(..) | Node::Each(_) | Node::First(_) | Node::Pipe(..) => {
                 None
             }

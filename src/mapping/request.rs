@@ -8,20 +8,24 @@
 //! Never: `null`, `""` or an empty container for a field without a value, unless its line asks for one (`?? null`); a clock, an attempt number or randomness; a
 //! value in an error; a secret in `Debug`.
 
+mod auth;
 mod field;
 mod flat;
 mod headers;
 mod json;
 mod lines;
+mod oauth;
 mod omission;
 mod print;
 mod rules;
+mod signature;
 mod target;
 #[cfg(test)]
 mod tests;
 mod url;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -31,8 +35,15 @@ use self::headers::{Credential, Header};
 use self::json::Node;
 use self::lines::Within;
 use self::rules::{Nameable, Rules};
+use self::signature::Signature;
 use self::url::{Compiled, URL_BYTES_MAX, UrlPlan};
 use super::{Constants, Fault, Scope, Secrets, Text};
+
+pub use self::auth::{
+    AuthSource, ClientAuth, Grant, HmacAlgorithm, HmacSource, KeyEncoding, OAuthSource, SignatureEncoding,
+    SignaturePlace,
+};
+pub use self::oauth::OAuth;
 
 /// How the map's fields are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,33 +72,6 @@ pub enum MapSource {
     Entries(Vec<Vec<(Text, Text)>>),
     /// A list of expressions: an array of those that have a value.
     List(Vec<Text>),
-}
-
-/// How a request proves who sends it; every text is a template.
-pub enum AuthSource {
-    /// `Authorization: Bearer …`
-    Bearer(Text),
-    /// `Authorization: Basic …`
-    Basic {
-        /// Without a colon.
-        user: Text,
-        /// Any text.
-        password: Text,
-    },
-    /// A header of the destination's own.
-    Header {
-        /// The header.
-        name: Text,
-        /// Its whole value.
-        value: Text,
-    },
-    /// A parameter at the end of the query.
-    Query {
-        /// The parameter.
-        name: Text,
-        /// Its value.
-        value: Text,
-    },
 }
 
 /// Rules over outputs, by their targets as the map writes them.
@@ -147,6 +131,8 @@ pub struct RequestTemplate {
     headers: Vec<Header>,
     query: Flat,
     auth_query: Option<(String, Credential)>,
+    signature: Option<Signature>,
+    oauth: Option<Arc<OAuth>>,
     body: Body,
     rules: Rules,
     /// Targets as written.
@@ -181,6 +167,7 @@ impl RequestTemplate {
         let headers = headers::compile(&source.headers, source.auth.as_ref(), source.encoding, constants, &mut faults);
         let mut elsewhere = url.as_ref().map(|url| url.query_names.clone()).unwrap_or_default();
         elsewhere.extend(headers.auth_query.iter().map(|(name, _)| name.clone()));
+        elsewhere.extend(headers.signature.as_ref().and_then(Signature::parameter).map(str::to_owned));
         let fields = Fields::compile(source, constants, &elsewhere, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
@@ -199,6 +186,8 @@ impl RequestTemplate {
             headers: headers.headers,
             query: fields.query,
             auth_query: headers.auth_query,
+            signature: headers.signature,
+            oauth: headers.oauth,
             body: fields.body,
             rules: fields.rules,
             map_outputs,
@@ -228,15 +217,23 @@ impl RequestTemplate {
                 url.push(Escaping::Query, name, &value);
             }
         }
-        if url.text.len() > URL_BYTES_MAX {
-            let reason = format!("longer than {URL_BYTES_MAX} bytes");
-            return Err(Unmappable { field: "url".to_owned(), reason });
-        }
         let mut headers = Vec::with_capacity(self.headers.len());
         for header in &self.headers {
             headers.extend(header.render(scope, secrets)?.map(|value| (header.name.clone(), value)));
         }
+        if let Some(signature) = &self.signature {
+            headers.extend(signature.sign(&self.method, &mut url, &body, scope, secrets)?);
+        }
+        if url.text.len() > URL_BYTES_MAX {
+            let reason = format!("longer than {URL_BYTES_MAX} bytes");
+            return Err(Unmappable { field: "url".to_owned(), reason });
+        }
         Ok(Request { method: self.method.clone(), url: url.text, headers, body })
+    }
+
+    /// How the access token that goes with each request is come by; a rendering holds a placeholder for it.
+    pub fn oauth(&self) -> Option<&Arc<OAuth>> {
+        self.oauth.as_ref()
     }
 
     /// Whether a slot (`header.Idempotency-Key`, `map.externalId`, `query.id`) is an output of this template.

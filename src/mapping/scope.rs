@@ -87,6 +87,8 @@ pub(crate) enum Place {
     Top,
     /// Once per item.
     Item,
+    /// Once per request, when it is finished: what is signed may name its parts.
+    Signature,
 }
 
 impl Place {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Written;
-use super::operation::{Written as WrittenOperation, WrittenJudge, auth};
+use super::auth::auth;
+use super::operation::{Written as WrittenOperation, WrittenJudge};
 use crate::config::files::is_credential;
 use crate::config::keys::{choice, constant, did_you_mean, listed};
 use crate::config::preset::{NeededVar, Needs};

@@ -4,9 +4,10 @@ use super::{Checked, Checker, Names};
 use crate::conversion::nearest;
 use crate::conversion::{Kind, Resolved, resolve};
 use crate::mapping::filters::did_you_mean;
+use crate::mapping::finished::Part;
 use crate::mapping::lexer::{At, Segment};
 use crate::mapping::program::{MetaField, Node, Step};
-use crate::mapping::scope::{Constants, Var, VarType};
+use crate::mapping::scope::{Constants, Place, Var, VarType};
 use crate::mapping::syntax::write_path;
 use crate::mapping::types::{Base, Ty};
 use crate::mapping::value::Val;
@@ -14,6 +15,12 @@ use crate::mapping::value::Val;
 impl Checker<'_, '_, '_> {
     pub(super) fn path(&mut self, segments: &[Segment], at: At) -> Checked {
         let Some((Segment::Key(root), rest)) = segments.split_first() else { return Checked::faulty(at) };
+        if let (Names::Request(_, Place::Signature), []) = (self.names, rest)
+            && let Some((_, part)) = Part::ALL.into_iter().find(|(name, _)| *name == &**root)
+        {
+            self.reads.conversion = true;
+            return Checked::new(Node::Finished(part), Ty::of(Base::Text), at);
+        }
         match self.names {
             Names::Answer => self.answer(root, rest, at),
             Names::Request(constants, _) | Names::When(constants) => match &**root {
@@ -174,6 +181,9 @@ impl Checker<'_, '_, '_> {
                 if help.is_none() {
                     let roots = ["vars", "secrets", "meta"].map(str::to_owned);
                     help = nearest(path.split('.').next().unwrap_or(&path), roots.into_iter()).map(did_you_mean);
+                }
+                if let (None, Names::Request(_, Place::Signature)) = (&help, self.names) {
+                    help = nearest(&path, Part::ALL.map(|(name, _)| name.to_owned()).into_iter()).map(did_you_mean);
                 }
                 let help = help.unwrap_or_else(|| "free data of the merchant's is reached as custom.a.b".to_owned());
                 self.faults.report_with_help(at, format!("there is no field `{path}`"), help);

@@ -1,11 +1,15 @@
 //! Headers and authentication.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderName, HeaderValue};
 
 use super::super::{Constants, Escape, EvalError, Fault, Interpolation, MASK, Scope, Secrets, Text};
-use super::{AuthSource, Encoding, Unmappable};
+use super::oauth::{self, OAuth};
+use super::signature::{self, Signature};
+use super::{AuthSource, Encoding, HmacSource, OAuthSource, SignaturePlace, Unmappable};
 
 /// A compiled header.
 #[derive(Debug, Clone)]
@@ -50,6 +54,8 @@ enum Scheme {
 pub(super) struct Compiled {
     pub(super) headers: Vec<Header>,
     pub(super) auth_query: Option<(String, Credential)>,
+    pub(super) signature: Option<Signature>,
+    pub(super) oauth: Option<Arc<OAuth>>,
     pub(super) lacks: Option<String>,
 }
 
@@ -138,8 +144,8 @@ pub(super) fn compile(
     constants: &Constants,
     faults: &mut Vec<Fault>,
 ) -> Compiled {
-    let compiled = Compiled { headers: Vec::new(), auth_query: None, lacks: None };
-    let mut compiler = Compiler { constants, faults, compiled, from_auth: None };
+    let compiled = Compiled { headers: Vec::new(), auth_query: None, signature: None, oauth: None, lacks: None };
+    let mut compiler = Compiler { constants, faults, compiled, encoding, from_auth: None };
     if let Some(auth) = auth {
         compiler.auth(auth);
     }
@@ -159,6 +165,7 @@ struct Compiler<'c> {
     constants: &'c Constants,
     faults: &'c mut Vec<Fault>,
     compiled: Compiled,
+    encoding: Encoding,
     /// The header that `auth` sets.
     from_auth: Option<HeaderName>,
 }
@@ -183,13 +190,54 @@ impl Compiler<'_> {
                 }
             }
             AuthSource::Query { name, value } => {
-                if name.value.is_empty() {
-                    self.fault(name, "a parameter without a name", "name the parameter that carries the credential");
-                }
+                self.parameter(name);
                 let credential = self.credential(value, Escape::None, Scheme::Opaque);
                 self.note_lacks(credential.as_ref());
                 self.compiled.auth_query = credential.map(|credential| (name.value.clone(), credential));
             }
+            AuthSource::Hmac(source) => self.signature(source),
+            AuthSource::OAuth(source) => self.oauth(source),
+        }
+    }
+
+    fn signature(&mut self, source: &HmacSource) {
+        let place = match &source.place {
+            SignaturePlace::Header(name) => self.name(name).map(signature::Place::Header),
+            SignaturePlace::Query(name) => {
+                self.parameter(name);
+                Some(signature::Place::Query(name.value.clone()))
+            }
+        };
+        let Some(place) = place else { return };
+        if let signature::Place::Header(name) = &place {
+            self.from_auth = Some(name.clone());
+        }
+        match Signature::compile(source, place, self.encoding, self.constants) {
+            Ok(signature::Compiled::Signature(signature)) => self.compiled.signature = Some(signature),
+            Ok(signature::Compiled::Lacks(name)) => self.compiled.lacks = Some(name),
+            Err(found) => self.faults.extend(found),
+        }
+    }
+
+    fn oauth(&mut self, source: &OAuthSource) {
+        self.from_auth = Some(header::AUTHORIZATION);
+        match OAuth::compile(source, self.constants) {
+            Ok(oauth::Compiled::OAuth(oauth)) => {
+                let placeholders = (oauth.placeholder(Secrets::Revealed), oauth.placeholder(Secrets::Masked));
+                if let (Some(revealed), Some(masked)) = placeholders {
+                    let value = Value::Fixed { revealed, masked };
+                    self.compiled.headers.push(Header { name: header::AUTHORIZATION, value });
+                }
+                self.compiled.oauth = Some(Arc::new(oauth));
+            }
+            Ok(oauth::Compiled::Lacks(name)) => self.compiled.lacks = Some(name),
+            Err(found) => self.faults.extend(found),
+        }
+    }
+
+    fn parameter(&mut self, name: &Text) {
+        if name.value.is_empty() {
+            self.fault(name, "a parameter without a name", "name the parameter that carries the credential");
         }
     }
 
@@ -303,7 +351,7 @@ impl Encoding {
 }
 
 /// `None` when a character cannot stand in a header: only visible ASCII, spaces and tabs mean the same to every server.
-fn header_value(text: &str, is_sensitive: bool) -> Option<HeaderValue> {
+pub(super) fn header_value(text: &str, is_sensitive: bool) -> Option<HeaderValue> {
     let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t'));
     let mut value = HeaderValue::from_str(text).ok().filter(|_| is_visible)?;
     value.set_sensitive(is_sensitive);

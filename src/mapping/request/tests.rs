@@ -1,5 +1,6 @@
 //! Claims about requests: lines of a map and a conversion in, bytes or faults out.
 
+mod auth;
 mod body;
 mod faults;
 mod head;
@@ -214,6 +215,10 @@ fn constants() -> Constants {
     let secrets = BTreeMap::from([
         ("token".to_owned(), Some(Secret::new("s3cret/+ =".to_owned()))),
         ("line".to_owned(), Some(Secret::new("a\nb".to_owned()))),
+        ("jefe".to_owned(), Some(Secret::new("Jefe".to_owned()))),
+        ("hex".to_owned(), Some(Secret::new("0b".repeat(20)))),
+        ("base64".to_owned(), Some(Secret::new("CwsLCwsLCwsLCwsLCwsLCwsLCws=".to_owned()))),
+        ("long".to_owned(), Some(Secret::new("aa".repeat(131)))),
         ("unset".to_owned(), None),
     ]);
     Constants { vars, secrets }

@@ -64,6 +64,12 @@ impl UrlPlan {
         Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), rest, next, query_names }))
     }
 
+    /// The whole URL when no conversion speaks in it.
+    pub(super) fn fixed(&self, secrets: Secrets) -> Option<String> {
+        let rest = self.rest.constant(secrets)?.ok()??;
+        Some(format!("{}{rest}", self.base))
+    }
+
     pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<String, Unmappable> {
         let refuse = |reason: &str| Unmappable { field: "url".to_owned(), reason: reason.to_owned() };
         let rest = self.rest.eval(scope, secrets).map_err(|error| refuse(&error.to_string()))?;
