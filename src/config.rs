@@ -171,8 +171,6 @@ pub struct Destination {
     pub limits: Limits,
     /// When a delivery is attempted again, and when given up.
     pub retry: Retry,
-    /// What a request without an answer means.
-    pub on_ambiguous: OnAmbiguous,
     /// What a refused consent means.
     pub consent: Consent,
     /// What becomes of test conversions.
@@ -185,8 +183,6 @@ pub struct Destination {
     pub secrets: Vec<Secret>,
     /// PEM file of an extra root for this destination.
     pub ca_file: Option<PathBuf>,
-    /// The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`.
-    pub idempotency: Option<String>,
     /// Cases kept beside the configuration.
     pub goldens: Vec<Golden>,
 }
@@ -200,8 +196,18 @@ pub struct Operation {
     pub kind: Option<EventKind>,
     /// When it applies; `None`: always.
     pub when: Option<Condition>,
+    /// What is said, beside `when` itself, where that does not hold.
+    pub otherwise: Option<String>,
     /// What is sent.
     pub request: RequestTemplate,
+    /// What becomes of a conversion that no request can be made of.
+    pub on_unmappable: OnUnmappable,
+    /// The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`.
+    pub idempotency: Option<String>,
+    /// What a request without an answer means.
+    pub on_ambiguous: OnAmbiguous,
+    /// A rate of its own, beside the destination's; `None`: it shares that one.
+    pub rate: Option<Rate>,
     /// What the answer means.
     pub judge: Judge,
 }
@@ -213,6 +219,10 @@ pub struct Judge {
     pub duplicate_when: Option<AnswerCondition>,
     /// Default: any 2xx.
     pub delivered_when: Option<AnswerCondition>,
+    /// It will never be taken, whatever the status.
+    pub rejected_when: Option<AnswerCondition>,
+    /// Our credential is wrong, whatever the status.
+    pub suspended_when: Option<AnswerCondition>,
     /// It leaves open whether the platform took it.
     pub ambiguous_when: Option<AnswerCondition>,
     /// Beside the built-in ones.
@@ -272,6 +282,15 @@ pub enum OnAmbiguous {
     Retry,
     /// Again might count twice: a person decides.
     DeadLetter,
+}
+
+/// What becomes of a conversion that no request can be made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnmappable {
+    /// A person mends the map or the conversion.
+    DeadLetter,
+    /// It is skipped, with the reason: what the destination cannot take was not meant for it.
+    Skip,
 }
 
 /// What `consent.tracking = false` means.
@@ -351,12 +370,7 @@ impl Destination {
         let kind = conversion.kind();
         let mut supporting = self.operations.iter().filter(|operation| operation.serves(kind)).peekable();
         if supporting.peek().is_none() {
-            let reason = format!("no operation for a conversion of kind {}", word(kind));
-            return if kind == EventKind::Conversion {
-                Decision::Skipped(reason)
-            } else {
-                Decision::Unsupported(reason)
-            };
+            return none_applies(kind, format!("no operation for a conversion of kind {}", word(kind)));
         }
         if self.consent == Consent::Require && conversion.tracking_consent() == Some(false) {
             return Decision::Withheld("consent.tracking is false".to_owned());
@@ -372,17 +386,32 @@ impl Destination {
         let mut unmet = Vec::new();
         for operation in supporting {
             match &operation.when {
-                Some(when) if !when.holds(scope) => unmet.push(when.source()),
+                Some(when) if !when.holds(scope) => unmet.push(operation.unmet(when)),
                 Some(_) | None => return operation.chosen(),
             }
         }
-        Decision::Skipped(format!("does not apply: {}", unmet.join("; ")))
+        none_applies(kind, format!("does not apply: {}", unmet.join("; ")))
+    }
+}
+
+/// A conversion that is not the destination's is left out; a refund or adjustment that it has no call for must be seen.
+fn none_applies(kind: EventKind, reason: String) -> Decision<'static> {
+    match kind {
+        EventKind::Conversion => Decision::Skipped(reason),
+        EventKind::Refund | EventKind::Adjustment => Decision::Unsupported(reason),
     }
 }
 
 impl Operation {
     fn serves(&self, kind: EventKind) -> bool {
         self.kind.is_none_or(|own| own == kind)
+    }
+
+    fn unmet(&self, when: &Condition) -> String {
+        match &self.otherwise {
+            None => when.source().to_owned(),
+            Some(words) => format!("{words} ({})", when.source()),
+        }
     }
 
     fn chosen(&self) -> Decision<'_> {
@@ -442,7 +471,7 @@ impl fmt::Display for Destination {
         if let Some(rate) = self.limits.rate {
             write!(f, "; {}", units::written_rate(rate.count, rate.per))?;
         }
-        match &self.idempotency {
+        match self.operations.first().and_then(|operation| operation.idempotency.as_deref()) {
             Some(slot) => write!(f, "; deduplicates on {slot}"),
             None => f.write_str("; does not deduplicate"),
         }

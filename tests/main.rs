@@ -21,6 +21,7 @@ mod disk;
 mod fan_out;
 mod goldens;
 mod presets;
+mod refunds;
 mod restart;
 mod secrets;
 mod shutdown;

@@ -237,6 +237,64 @@ fn answers_mean_what_the_vendors_document() {
     check("dsp", 400, "", "no");
 }
 
+/// What a destination's platform received of a refund or adjustment, by whose document it is right.
+async fn changed(sandbox: &Sandbox, config: &Config, destination: &str, conversion: &str) -> String {
+    let conversion = Conversion::parse(conversion.as_bytes(), "generated").unwrap();
+    let meta = Meta::new(ConversionId::new(0, [0; 10]), "acme".into(), None, &conversion);
+    let scope = Scope { conversion: &conversion, meta: &meta };
+    let decision = config.destination(destination).unwrap().decide(scope);
+    let Decision::Send(operation) = decision else { panic!("{decision:?}") };
+    post(&operation.request.render(scope, Secrets::Revealed).unwrap()).await.unwrap();
+    let received = sandbox.received(platform(destination)).pop().unwrap();
+    assert_eq!(received.violations, Vec::<String>::new(), "{received:?}");
+    format!("{} {}", received.method, received.body)
+}
+
+#[tokio::test]
+async fn what_changes_a_conversion_has_one_form_whatever_the_conversions_is() {
+    let (sandbox, config) = at_sandbox(&[
+        ("impact", "vars.action_tracker_id", "12345"),
+        ("impact", "vars.adjust_by", "items"),
+        ("impact-json", "vars.action_tracker_id", "12345"),
+    ])
+    .await;
+    let changed = async |destination: &str, conversion: &str| changed(&sandbox, &config, destination, conversion).await;
+    let refund = r#"{"kind": "refund", "order_id": "o-1", "time": "2026-11-21T10:15:30Z",
+        "order": {"disposition_code": "TEST_ACTION"}, "reason": "OTHER"}"#;
+    let adjustment = r#"{"kind": "adjustment", "event_id": "e-1", "time": "2026-11-21T10:15:30Z", "value": 0, "currency": "EUR",
+        "reason": "ITEM_RETURNED", "items": [{"sku": "A", "quantity": 0}, {"sku": "B", "quantity": 3, "category": "Tools"}]}"#;
+    assert_eq!(
+        changed("impact-json", refund).await,
+        "DELETE ActionTrackerId=12345&OrderId=o-1&DispositionCode=TEST_ACTION"
+    );
+    // The order's total would be the first item's beside its SKU.
+    assert_eq!(
+        changed("impact", adjustment).await,
+        "PUT ActionTrackerId=12345&OrderId=e-1&Reason=ORDER_UPDATE&Sku=A&Quantity=0&Sku2=B&Category2=Tools&Quantity2=3"
+    );
+    assert_eq!(
+        changed("impact-json", adjustment).await,
+        "PUT ActionTrackerId=12345&OrderId=e-1&Amount=0&Reason=ITEM_RETURNED"
+    );
+    let expected = concat!(
+        r#"POST {"external_id":"o-1","conversion_type_code":"sale","#,
+        r#""revenue_origin_id":"6d1c3c5e-0000-4000-8000-000000000001","status":"CONVERSION_STATUS_REFUNDED"}"#
+    );
+    assert_eq!(changed("trackdesk-get", refund).await, expected);
+}
+
+#[test]
+fn a_telephone_number_is_hashed_without_the_zero_that_is_not_dialled_from_abroad() {
+    let config = config(&[]).unwrap_or_else(|report| panic!("{report}"));
+    let hashed = |phone: &str| {
+        let conversion = format!(r#"{{"time": "2026-11-21T10:15:30Z", "customer": {{"phone": "{phone}"}}}}"#);
+        let sent = sent(&config, "dsp", &conversion).unwrap();
+        sent.split_once("\"ids\":").map(|(_, ids)| ids.to_owned())
+    };
+    assert_eq!(hashed("+49 (0)30 901820"), hashed("+4930901820"));
+    assert_ne!(hashed("+1 (010) 555-2671"), hashed("+1 555-2671"));
+}
+
 #[test]
 fn presets_are_read_by_people_too() {
     for (name, text) in presets() {

@@ -16,7 +16,8 @@ use super::preset::{Needs, Preset, prepare};
 use super::report::Faults;
 use super::tree::{Entry, Node, Table, Value};
 use super::units::written;
-use super::{Consent, Golden, Limits, OnAmbiguous, Retry, TestConversions};
+use super::{Consent, Golden, Limits, Rate, Retry, TestConversions};
+use crate::conversion::EventKind;
 use crate::mapping::Text;
 
 pub(super) use build::build;
@@ -37,17 +38,24 @@ pub(super) struct Written<'t> {
     pub(super) secrets: &'t [Entry],
     pub(super) origin: Option<Text>,
     conversion: WrittenOperation<'t>,
-    operations: Vec<(&'t Text, WrittenOperation<'t>)>,
+    operations: Vec<Named<'t>>,
     pub(super) expect_currency: Option<Text>,
     pub(super) max_age: Option<At<Duration>>,
     pub(super) consent: Option<Consent>,
     pub(super) test: Option<TestConversions>,
-    pub(super) idempotency: Option<Text>,
-    pub(super) on_ambiguous: Option<OnAmbiguous>,
+    pub(super) dedup_window: Option<At<Duration>>,
     pub(super) limits: Limits,
     pub(super) retry: WrittenRetry,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) goldens: Vec<Golden>,
+}
+
+/// `operation.NAME`.
+struct Named<'t> {
+    key: &'t Text,
+    kind: Option<EventKind>,
+    rate: Option<Rate>,
+    written: WrittenOperation<'t>,
 }
 
 /// `retry`, each with its place where it was given.
@@ -100,8 +108,7 @@ impl Source {
             max_age: keys.duration("max_age", faults),
             consent: keys.choice("consent", &CONSENTS, faults),
             test: keys.choice("test", &TESTS, faults),
-            idempotency: keys.text("idempotency", faults),
-            on_ambiguous: keys.choice("on_ambiguous", &AMBIGUOUS, faults),
+            dedup_window: keys.duration("dedup_window", faults),
             limits: limits(&mut keys, faults),
             retry: retry(&mut keys, faults),
             ca_file: keys.file("ca_file", folder, faults),
@@ -113,15 +120,26 @@ impl Source {
     }
 }
 
-fn operations<'t>(keys: &mut Keys<'t>, faults: &mut Faults) -> Vec<(&'t Text, WrittenOperation<'t>)> {
+fn operations<'t>(keys: &mut Keys<'t>, faults: &mut Faults) -> Vec<Named<'t>> {
     let mut operations = Vec::new();
     for entry in keys.entries("operation", faults) {
         let Some(mut keys) = Keys::of(entry, faults) else { continue };
+        let kind = keys.choice("kind", &KINDS, faults);
+        let rate = own_rate(&mut keys, faults);
         let written = WrittenOperation::read(&mut keys, faults);
         keys.finish("an operation", faults);
-        operations.push((&entry.key, written));
+        let named = || KINDS.iter().find(|(word, _)| *word == entry.key.value).map(|(_, kind)| *kind);
+        operations.push(Named { key: &entry.key, kind: kind.or_else(named), rate, written });
     }
     operations
+}
+
+/// Connections and their timeouts are the destination's: an operation can only have a rate of its own.
+fn own_rate(keys: &mut Keys<'_>, faults: &mut Faults) -> Option<Rate> {
+    let mut keys = keys.entry("limits").and_then(|entry| Keys::of(entry, faults))?;
+    let rate = keys.rate(faults);
+    keys.finish("`limits` of an operation", faults);
+    rate
 }
 
 fn limits(keys: &mut Keys<'_>, faults: &mut Faults) -> Limits {
@@ -151,13 +169,15 @@ fn retry(keys: &mut Keys<'_>, faults: &mut Faults) -> WrittenRetry {
 }
 
 impl WrittenRetry {
-    /// What it means beside a window within which a repeat is recognised. A retry beyond it would be a second sale.
-    fn meaning(&self, dedup_window: Duration, faults: &mut Faults) -> Retry {
+    /// What it means beside the windows within which a repeat is recognised: the relay's own, and the platform's where it is
+    /// known. A retry beyond one of them would be a second sale.
+    fn meaning(&self, dedup_window: Duration, platforms: Option<&At<Duration>>, faults: &mut Faults) -> Retry {
+        let shortest = platforms.map_or(dedup_window, |window| window.value.min(dedup_window));
         let given = |at: &Option<At<Duration>>| at.as_ref().map(|at| at.value);
         let retry = Retry {
             first: given(&self.first).unwrap_or(RETRY_FIRST),
             max: given(&self.max).unwrap_or_else(|| RETRY_MAX.max(given(&self.first).unwrap_or(RETRY_FIRST))),
-            give_up_after: given(&self.give_up_after).unwrap_or_else(|| GIVE_UP_AFTER.min(dedup_window)),
+            give_up_after: given(&self.give_up_after).unwrap_or_else(|| GIVE_UP_AFTER.min(shortest)),
         };
         if let Some(max) = self.max.as_ref().filter(|max| max.value < retry.first) {
             faults.at(max.span.clone(), "`retry.max` is shorter than `retry.first`");
@@ -169,6 +189,16 @@ impl WrittenRetry {
                         lengthen `queue.dedup_window` or give up earlier";
             faults.with_help(after.span.clone(), message, help);
         }
+        if let (Some(after), Some(window)) = (&self.give_up_after, platforms)
+            && after.value > window.value
+        {
+            let window = written(window.value);
+            let message = format!("`retry.give_up_after` is longer than the platform recognises a repeat ({window})");
+            let help = format!(
+                "a later retry would be a second sale: `retry.give_up_after = \"{window}\"` or less, or a longer `dedup_window` if the platform has one"
+            );
+            faults.with_help(after.span.clone(), message, help);
+        }
         retry
     }
 }
@@ -176,7 +206,8 @@ impl WrittenRetry {
 const CONSENTS: [(&str, Consent); 3] =
     [("require", Consent::Require), ("carry", Consent::Carry), ("ignore", Consent::Ignore)];
 const TESTS: [(&str, TestConversions); 2] = [("carry", TestConversions::Carry), ("skip", TestConversions::Skip)];
-const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
+const KINDS: [(&str, EventKind); 3] =
+    [("conversion", EventKind::Conversion), ("refund", EventKind::Refund), ("adjustment", EventKind::Adjustment)];
 
 /// Enough for 160 requests a second at 100 ms each; adaptive concurrency stays below where a destination is slower.
 const CONCURRENCY: NonZeroUsize = match NonZeroUsize::new(16) {

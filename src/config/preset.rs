@@ -21,6 +21,8 @@ pub(super) struct Needs {
     pub(super) secrets: Vec<NeededSecret>,
     /// Of each group of vars at least one must be given.
     pub(super) one_of: Vec<Vec<String>>,
+    /// Only the merchant can know the currency, which must be said: with what.
+    pub(super) expect_currency: Option<String>,
 }
 
 #[derive(Debug)]
@@ -205,13 +207,17 @@ impl Node {
 }
 
 fn needs(file: FileId, entry: Option<&Entry>, faults: &mut Faults) -> Needs {
-    let mut needs = Needs { file, vars: Vec::new(), secrets: Vec::new(), one_of: Vec::new() };
+    let mut needs = Needs { file, vars: Vec::new(), secrets: Vec::new(), one_of: Vec::new(), expect_currency: None };
     let Some(mut keys) = entry.and_then(|entry| Keys::of(entry, faults)) else { return needs };
     needs.vars.extend(keys.entries("vars", faults).iter().filter_map(|entry| needed_var(entry, faults)));
     needs.secrets.extend(keys.entries("secrets", faults).iter().filter_map(|entry| needed_secret(entry, faults)));
     let groups = keys.entry("one_of").and_then(|entry| list("one_of", &entry.node, faults)).unwrap_or_default();
     for group in groups.iter().filter_map(|group| texts("one_of", group, faults)) {
         needs.one_of.push(group.into_iter().map(|text| text.value).collect());
+    }
+    if let Some(mut currency) = keys.entry("expect_currency").and_then(|entry| Keys::of(entry, faults)) {
+        needs.expect_currency = currency.text("doc", faults).map(|text| text.value);
+        currency.finish("`expect_currency`", faults);
     }
     keys.finish("`needs`", faults);
     needs

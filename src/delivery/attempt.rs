@@ -15,7 +15,7 @@ use super::client;
 use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
-use crate::config::{Decision, Judge, OnAmbiguous};
+use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable};
 use crate::conversion::Refusal;
 use crate::mapping::{CAPTURE_CHARS_MAX, Scope, Secrets, Unmappable};
 use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
@@ -26,6 +26,8 @@ pub(super) struct Prepared {
     request: http::Request<Full<Bytes>>,
     /// Which of the destination's operations it is.
     pub(super) operation: usize,
+    /// What it means when no answer comes.
+    pub(super) on_ambiguous: OnAmbiguous,
     /// The credential that goes with it, to be found again in an echo.
     authorization: Option<HeaderValue>,
 }
@@ -69,12 +71,16 @@ impl Pool {
             Decision::Withheld(reason) => return Err(Outcome::Withheld { reason }),
             Decision::Unsupported(reason) => return Err(Outcome::Unsupported { reason }),
         };
-        let unmappable = |unmappable: Unmappable| dead(DeadKind::Unmappable, unmappable.to_string());
+        let unmappable = |unmappable: Unmappable| match operation.on_unmappable {
+            OnUnmappable::DeadLetter => dead(DeadKind::Unmappable, unmappable.to_string()),
+            OnUnmappable::Skip => Outcome::Skipped { reason: format!("unmappable: {unmappable}") },
+        };
         let request = operation.request.render(scope, Secrets::Revealed).map_err(unmappable)?;
         let request = client::assemble(request).map_err(unmappable)?;
         let index = self.destination.operations.iter().position(|known| std::ptr::eq(known, operation));
         let authorization = request.headers().get(header::AUTHORIZATION).cloned();
-        Ok(Prepared { request, operation: index.unwrap_or_default(), authorization })
+        let (index, on_ambiguous) = (index.unwrap_or_default(), operation.on_ambiguous);
+        Ok(Prepared { request, operation: index, on_ambiguous, authorization })
     }
 
     /// Records what becomes of a delivery that needs no request.
@@ -91,7 +97,7 @@ impl Pool {
         prepared: Prepared,
         stop: CancellationToken,
     ) -> Report {
-        let Prepared { request, operation, authorization } = prepared;
+        let Prepared { request, operation, on_ambiguous, authorization } = prepared;
         let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
         let transmission = self.client.send(request, &stop).await;
         let duration = begun.elapsed();
@@ -105,7 +111,7 @@ impl Pool {
             Judgement::Delivered => Outcome::Delivered { captured: self.captured(judge_by, &transmission, sent) },
             Judgement::Duplicate => Outcome::Duplicate { captured: self.captured(judge_by, &transmission, sent) },
             Judgement::Retry => self.again(&delivery, reason, hold, &stop),
-            Judgement::Unknown => match self.destination.on_ambiguous {
+            Judgement::Unknown => match on_ambiguous {
                 OnAmbiguous::Retry => self.again(&delivery, reason, hold, &stop),
                 OnAmbiguous::DeadLetter => dead(DeadKind::Unknown, reason.to_owned()),
             },

@@ -1,10 +1,10 @@
 //! What an answer means: one pure function, [`judge`], and what it says about the destination's health.
 //!
-//! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `ambiguous_when`, `retry_when` and the
-//! statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate over
-//! what is not there is false. Where a body broke off, a predicate that reads it is undecided: a 2xx is then *unknown*,
-//! and so is a refusal that the missing part might have turned into a success, and any answer that it might have made
-//! ambiguous.
+//! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `rejected_when`, `suspended_when`,
+//! `ambiguous_when`, `retry_when` and the statuses that ask for a repeat, those that refuse our credential, and everything
+//! else is rejected. A predicate over what is not there is false. Where a body broke off, a predicate that reads it is
+//! undecided: a 2xx is then *unknown*, and so is a refusal that the missing part might have turned into a success or into
+//! one of our credential, and any answer that it might have made ambiguous.
 
 use http::StatusCode;
 
@@ -105,18 +105,29 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
             Body::Whole | Body::Head | Body::Broken => Reply::from(holds),
         }
     };
-    let duplicate = judge.duplicate_when.as_ref().map_or(Reply::No, ask);
-    let delivered = judge.delivered_when.as_ref().map_or(Reply::from(answer.status().is_success()), ask);
-    let ambiguous = judge.ambiguous_when.as_ref().map_or(Reply::No, ask);
-    let retry = judge.retry_when.as_ref().map_or(Reply::No, ask);
+    let asked = |condition: &Option<AnswerCondition>| condition.as_ref().map_or(Reply::No, ask);
+    let is_success = answer.status().is_success();
+    let duplicate = asked(&judge.duplicate_when);
+    let delivered = judge.delivered_when.as_ref().map_or(Reply::from(is_success), ask);
+    let suspended = asked(&judge.suspended_when);
+    let retry = asked(&judge.retry_when);
     if duplicate == Reply::Yes {
         return Judgement::Duplicate;
     }
     if delivered == Reply::Yes {
         return Judgement::Delivered;
     }
-    // Undecided counts too: a repeat of what was taken may be a second sale.
-    if ambiguous != Reply::No || (answer.status().is_success() && delivered == Reply::Undecided) {
+    // A repeat of what was taken may be a second sale, and what was taken is not to be called rejected.
+    if is_success && delivered == Reply::Undecided {
+        return Judgement::Unknown;
+    }
+    if asked(&judge.rejected_when) == Reply::Yes {
+        return Judgement::Rejected;
+    }
+    if suspended == Reply::Yes {
+        return Judgement::Suspended;
+    }
+    if asked(&judge.ambiguous_when) != Reply::No {
         return Judgement::Unknown;
     }
     if retry == Reply::Yes || asks_for_repeat(answer.status()) {
@@ -125,7 +136,8 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     if refuses_credential(answer.status()) {
         return Judgement::Suspended;
     }
-    if [duplicate, delivered, retry].contains(&Reply::Undecided) { Judgement::Unknown } else { Judgement::Rejected }
+    let undecided = [duplicate, delivered, suspended, retry].contains(&Reply::Undecided);
+    if undecided { Judgement::Unknown } else { Judgement::Rejected }
 }
 
 /// A predicate's reply; undecided where it reads a body that broke off.
@@ -153,8 +165,9 @@ fn refuses_credential(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
 }
 
-/// What a judged transmission says about the destination as a whole. What only `retry_when` or
-/// `ambiguous_when` asked for is the conversion's, not the destination's: a click that is not there yet closes no door.
+/// What a judged transmission says about the destination as a whole. What only `retry_when` or `ambiguous_when` asked for
+/// is the conversion's, not the destination's: a click that is not there yet closes no door. What `rejected_when` refused
+/// is the conversion's too, whatever the status.
 pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Health {
     match (judgement, transmission) {
         (Judgement::Delivered | Judgement::Duplicate, _) => Health::Well,

@@ -57,13 +57,42 @@ impl Limiter {
     }
 }
 
+/// The rate of one operation that has its own.
+///
+/// Which operation a delivery is of is known only once it is taken from the queue. One that finds no token goes back, due
+/// at a place of its own in the line, so that a thousand of them return one by one and not all at the next token.
+pub(super) struct OwnLimiter {
+    limiter: Limiter,
+    interval: Duration,
+    /// When the last place in the line is.
+    last: Instant,
+}
+
+impl OwnLimiter {
+    /// A full bucket and nobody in line.
+    pub(super) fn new(rate: Rate, now: Instant) -> OwnLimiter {
+        OwnLimiter { limiter: Limiter::new(Some(rate), now), interval: interval(rate), last: now }
+    }
+
+    /// Spends the token of a request that is sent now; otherwise says when its turn is.
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
+        self.limiter.take(now).map_err(|next| {
+            let after = self.last.checked_add(self.interval).unwrap_or(next);
+            self.last = after.max(next);
+            self.last
+        })
+    }
+}
+
 /// The interval between tokens is rounded up to the nanosecond, so that rounding never lets more pass than was
 /// configured.
+fn interval(rate: Rate) -> Duration {
+    let nanos = rate.per.as_nanos().div_ceil(u128::from(rate.count.get()));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
 fn quota(rate: Rate) -> Option<Quota> {
-    let count = u128::from(rate.count.get());
-    let interval = rate.per.as_nanos().div_ceil(count);
-    let interval = Duration::from_nanos(u64::try_from(interval).unwrap_or(u64::MAX));
-    Quota::with_period(interval).map(|quota| quota.allow_burst(rate.burst))
+    Quota::with_period(interval(rate)).map(|quota| quota.allow_burst(rate.burst))
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -154,6 +183,20 @@ mod tests {
         }
         assert_eq!(limiter.take(begun), Ok(()));
         assert_eq!(limiter.ready(begun), Err(begun + Duration::from_secs(60)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_token_of_an_operation_gets_a_place_in_its_line() {
+        let begun = Instant::now();
+        let mut own = OwnLimiter::new(rate(1, Duration::from_secs(60), 1), begun);
+        let minute = |number: u64| begun + Duration::from_secs(60 * number);
+        assert_eq!(own.take(begun), Ok(()));
+        assert_eq!([own.take(begun), own.take(begun)], [Err(minute(1)), Err(minute(2))]);
+        assert_eq!(own.take(minute(1)), Ok(()), "the first in line");
+        assert_eq!(own.take(minute(1)), Err(minute(3)), "a new one goes to the end");
+        assert_eq!([own.take(minute(2)), own.take(minute(3))], [Ok(()), Ok(())]);
+        assert_eq!(own.take(minute(9)), Ok(()), "the line is over");
+        assert_eq!(own.take(minute(9)), Err(minute(10)));
     }
 
     #[tokio::test(start_paused = true)]

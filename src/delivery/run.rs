@@ -18,10 +18,10 @@ use super::Activity;
 use super::attempt::{Prepared, Report};
 use super::concurrency::Concurrency;
 use super::gate::{Admission, Gate, Health, Pass};
-use super::limiter::Limiter;
+use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::gauge;
 use super::pool::Pool;
-use crate::config::OnAmbiguous;
+use crate::config::{OnAmbiguous, Operation};
 use crate::queue::{Delivery, Outcome};
 
 impl Pool {
@@ -73,19 +73,23 @@ impl Pool {
             Ok(Err(outcome)) => return self.settle_unsent(&delivery, outcome),
             Err(_panic) => return self.settle_panicked(&delivery, OnAmbiguous::Retry),
         };
-        if desk.limiter.take(Instant::now()).is_err() {
-            // Cannot be: it was ready, and tokens only grow. Were it so, the delivery would go back.
-            return self.queue.settle(&delivery, Outcome::Retry { due_ms: self.clock.unix_ms(), spent: false }, None);
+        let now = Instant::now();
+        if let Err(turn) = desk.take_token(prepared.operation, now) {
+            // Rounded up: a moment too early it would find no token again.
+            let wait_ms = u64::try_from(turn.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX);
+            let due_ms = self.clock.unix_ms().saturating_add(wait_ms).saturating_add(1);
+            return self.queue.settle(&delivery, Outcome::Retry { due_ms, spent: false }, None);
         }
         self.send(desk, pass, delivery, prepared);
     }
 
     fn send(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery, prepared: Prepared) {
         let delivery = Arc::new(delivery);
+        let in_hand = InHand { pass, delivery: Arc::clone(&delivery), on_ambiguous: prepared.on_ambiguous };
         desk.gate.begin(pass);
-        let attempt = Arc::clone(self).attempt(Arc::clone(&delivery), prepared, desk.stop.clone());
+        let attempt = Arc::clone(self).attempt(delivery, prepared, desk.stop.clone());
         let id = desk.attempts.spawn(attempt).id();
-        desk.in_hand.insert(id, (pass, delivery));
+        desk.in_hand.insert(id, in_hand);
         self.show_numbers(desk);
     }
 
@@ -94,14 +98,14 @@ impl Pool {
         let now = Instant::now();
         match ended {
             Ok((id, report)) => {
-                let pass = desk.in_hand.remove(&id).map_or(Pass::Ordinary, |(pass, _)| pass);
+                let pass = desk.in_hand.remove(&id).map_or(Pass::Ordinary, |in_hand| in_hand.pass);
                 self.learn(desk, pass, report, now);
             }
             Err(error) => {
-                if let Some((pass, delivery)) = desk.in_hand.remove(&error.id()) {
+                if let Some(InHand { pass, delivery, on_ambiguous }) = desk.in_hand.remove(&error.id()) {
                     desk.gate.abandon(pass, now);
                     // It may have been sent.
-                    self.settle_panicked(&delivery, self.destination.on_ambiguous);
+                    self.settle_panicked(&delivery, on_ambiguous);
                 }
             }
         }
@@ -168,11 +172,20 @@ impl Pool {
 struct Desk {
     gate: Gate,
     limiter: Limiter,
+    /// Of each operation that has a rate of its own, in the order of the operations.
+    own_limiters: Vec<Option<OwnLimiter>>,
     concurrency: Concurrency,
     attempts: JoinSet<Report>,
-    in_hand: HashMap<task::Id, (Pass, Arc<Delivery>)>,
+    in_hand: HashMap<task::Id, InHand>,
     /// Cuts off attempts that outlast the drain.
     stop: CancellationToken,
+}
+
+/// A delivery on its way.
+struct InHand {
+    pass: Pass,
+    delivery: Arc<Delivery>,
+    on_ambiguous: OnAmbiguous,
 }
 
 /// What the loop may do next.
@@ -190,10 +203,12 @@ enum Step {
 
 impl Desk {
     fn new(pool: &Pool) -> Desk {
-        let limits = &pool.destination.limits;
+        let (limits, now) = (&pool.destination.limits, Instant::now());
+        let own = |operation: &Operation| operation.rate.map(|rate| OwnLimiter::new(rate, now));
         let desk = Desk {
             gate: Gate::default(),
-            limiter: Limiter::new(limits.rate, Instant::now()),
+            limiter: Limiter::new(limits.rate, now),
+            own_limiters: pool.destination.operations.iter().map(own).collect(),
             concurrency: Concurrency::new(limits.concurrency),
             attempts: JoinSet::new(),
             in_hand: HashMap::new(),
@@ -201,6 +216,15 @@ impl Desk {
         };
         pool.show_numbers(&desk);
         desk
+    }
+
+    /// Spends a token for a request of this operation, of its own limiter if it has one; otherwise says when its turn is.
+    /// The destination's own was ready before the delivery was taken.
+    fn take_token(&mut self, operation: usize, now: Instant) -> Result<(), Instant> {
+        match self.own_limiters.get_mut(operation) {
+            Some(Some(own)) => own.take(now),
+            Some(None) | None => self.limiter.take(now),
+        }
     }
 
     fn step(&mut self) -> Step {

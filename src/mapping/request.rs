@@ -138,6 +138,8 @@ pub struct RequestTemplate {
     /// Targets as written.
     map_outputs: Vec<Box<str>>,
     query_outputs: Vec<Box<str>>,
+    /// Targets that are never sent, each with the unset var or secret that it is made of.
+    unset_outputs: Vec<(Box<str>, Box<str>)>,
     lacks: Option<String>,
 }
 
@@ -192,6 +194,7 @@ impl RequestTemplate {
             rules: fields.rules,
             map_outputs,
             query_outputs,
+            unset_outputs: fields.unset,
             lacks: url_lacks.or(headers.lacks).or(fields.lacks),
         })
     }
@@ -246,6 +249,13 @@ impl RequestTemplate {
         }
     }
 
+    /// The unset var or secret for want of which an output in the map or the query (`map.externalId`) is never sent.
+    pub fn unset_output(&self, slot: &str) -> Option<&str> {
+        let (_, name) = slot.split_once('.').filter(|(place, _)| matches!(*place, "map" | "query"))?;
+        let unset = self.unset_outputs.iter().find(|(target, _)| **target == *name);
+        unset.map(|(_, constant)| &**constant)
+    }
+
     /// The optional var or secret (`vars.action_tracker_id`) that is unset, and without which every conversion would be
     /// unmappable: the operation is not available.
     pub fn lacks(&self) -> Option<&str> {
@@ -280,6 +290,7 @@ struct Fields {
     body: Body,
     query: Flat,
     rules: Rules,
+    unset: Vec<(Box<str>, Box<str>)>,
     lacks: Option<String>,
 }
 
@@ -312,12 +323,14 @@ impl Fields {
         outputs.extend(form.iter_mut().chain(&mut query).map(Nameable::of));
         let rules = Rules::compile(&source.rules, &written, &mut outputs, faults);
         let lacks = outputs.iter().find_map(|output| output.output.lacks()).map(str::to_owned);
+        let unset = outputs.iter().filter_map(|output| Some((output.target.into(), output.output.unset()?.into())));
+        let unset = unset.collect();
         let body = match source.encoding {
             Encoding::Json => Body::Json(lines::json_node(json, Within::Request, faults)),
             Encoding::Form => Body::Form(lines::flat_plan(form, Escaping::Form, &[])),
             Encoding::None => Body::Empty,
         };
-        Fields { body, query: lines::flat_plan(query, Escaping::Query, elsewhere), rules, lacks }
+        Fields { body, query: lines::flat_plan(query, Escaping::Query, elsewhere), rules, unset, lacks }
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) fn routes(sandbox: &Sandbox, folder: &Path, extra: &str) -> String {
         ("impact_account_sid", accounts.impact_account_sid),
         ("impact_auth_token", accounts.impact_auth_token),
         ("scaleo_api_key", accounts.scaleo_api_key),
+        ("scaleo_security_token", accounts.scaleo_security_token),
+        ("trackdesk_api_key", accounts.trackdesk_api_key),
         ("dsp_token", accounts.dsp_token),
     ] {
         text = text.replace(&format!("@{name}@"), &value);

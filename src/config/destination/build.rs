@@ -4,15 +4,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Written;
 use super::auth::auth;
 use super::operation::{Written as WrittenOperation, WrittenJudge};
+use super::{Named, Written};
 use crate::config::files::is_credential;
-use crate::config::keys::{choice, constant, did_you_mean, listed};
+use crate::config::keys::{At, choice, constant, did_you_mean, listed};
 use crate::config::preset::{NeededVar, Needs};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Value};
-use crate::config::{Consent, Destination, Judge, OnAmbiguous, Operation, TestConversions, WaitHeader, merchant};
+use crate::config::{
+    Consent, Destination, Judge, OnAmbiguous, OnUnmappable, Operation, Rate, TestConversions, WaitHeader, merchant,
+};
 use crate::conversion::EventKind;
 use crate::mapping::{
     AnswerCondition, Capture, Condition, Constants, Encoding, RequestSource, RequestTemplate, Secret, Span, Text, Var,
@@ -27,42 +29,41 @@ pub(in crate::config) fn build(
 ) -> Option<Destination> {
     let name = merchant::name(written.key, "a destination", faults);
     let (constants, complete) = constants(&written, faults);
+    let expect_currency = expect_currency(&written, faults);
     let mut compiling = Faults::default();
     let shared = Shared {
         key: written.key,
         origin: written.origin.as_ref(),
         auth: written.conversion.auth,
         wait_header: written.conversion.judge.wait_header.clone(),
+        idempotency: written.conversion.idempotency.clone(),
+        on_ambiguous: written.conversion.on_ambiguous,
+        on_unmappable: written.conversion.on_unmappable,
         constants: &constants,
+        complete,
     };
     let operations = operations(&shared, written.conversion, written.operations, &mut compiling);
-    let compiled = compiling.is_empty() && complete;
+    if compiling.is_empty() && complete {
+        slots(&shared, written.dedup_window.as_ref(), &operations, &mut compiling);
+    }
     // What a preset cannot make of a var that is missing is no fault of the preset.
     let preset_file = written.needs.map(|needs| needs.file);
     let mut found = compiling.into_list();
     found.retain(|fault| complete || Some(fault.span.file) != preset_file);
     faults.extend(found);
-    let slot = written.idempotency;
-    if let Some(slot) = slot.as_ref().filter(|_| compiled) {
-        sent(slot, &operations, faults);
-    }
-    let expect_currency = written.expect_currency.as_ref().and_then(|text| currency(text, faults));
-    let fallback = if slot.is_some() { OnAmbiguous::Retry } else { OnAmbiguous::DeadLetter };
-    let retry = written.retry.meaning(dedup_window, faults);
+    let retry = written.retry.meaning(dedup_window, written.dedup_window.as_ref(), faults);
     Some(Destination {
         name: name?,
         preset: written.preset.map(str::to_owned),
         operations,
         limits: written.limits,
         retry,
-        on_ambiguous: written.on_ambiguous.unwrap_or(fallback),
         consent: written.consent.unwrap_or(Consent::Require),
         test: written.test.unwrap_or(TestConversions::Skip),
         expect_currency,
         max_age: written.max_age.map(|age| age.value),
         secrets: constants.secrets.into_values().flatten().collect(),
         ca_file: written.ca_file,
-        idempotency: slot.map(|slot| slot.value),
         goldens: written.goldens,
     })
 }
@@ -73,7 +74,12 @@ struct Shared<'t> {
     origin: Option<&'t Text>,
     auth: Option<&'t Entry>,
     wait_header: Option<WaitHeader>,
+    idempotency: Option<Text>,
+    on_ambiguous: Option<OnAmbiguous>,
+    on_unmappable: Option<OnUnmappable>,
     constants: &'t Constants,
+    /// All that is needed is there.
+    complete: bool,
 }
 
 /// The constants, and whether all that is needed is there. Where a value was given and is wrong, which is a fault already,
@@ -238,35 +244,57 @@ fn secret(entry: &Entry, faults: &mut Faults) -> Option<Secret> {
 fn operations(
     shared: &Shared<'_>,
     conversion: WrittenOperation<'_>,
-    named: Vec<(&Text, WrittenOperation<'_>)>,
+    named: Vec<Named<'_>>,
     faults: &mut Faults,
 ) -> Vec<Operation> {
     let mut operations = Vec::new();
     if conversion.is_given() || named.is_empty() {
-        operations.extend(operation("conversion", shared, conversion, faults));
+        let about = About { name: "conversion", kind: Some(EventKind::Conversion), rate: None };
+        operations.extend(operation(about, shared, conversion, faults));
     }
-    for (key, written) in named {
-        operations.extend(operation(&key.value, shared, written, faults));
+    for Named { key, kind, rate, written } in named {
+        operations.extend(operation(About { name: &key.value, kind, rate }, shared, written, faults));
     }
     operations
 }
 
+/// What is said of an operation beside its request.
+struct About<'t> {
+    name: &'t str,
+    kind: Option<EventKind>,
+    rate: Option<Rate>,
+}
+
 fn operation(
-    name: &str,
+    about: About<'_>,
     shared: &Shared<'_>,
     mut written: WrittenOperation<'_>,
     faults: &mut Faults,
 ) -> Option<Operation> {
+    let About { name, kind, rate } = about;
     let when = written.when.take().and_then(|text| faults.take(Condition::compile(&text, shared.constants)));
     let judge = judge(&written.judge, shared, faults);
-    let request = request(name, shared, written, faults);
-    let kind = match name {
-        "conversion" => Some(EventKind::Conversion),
-        "refund" => Some(EventKind::Refund),
-        "adjustment" => Some(EventKind::Adjustment),
-        _ => None,
-    };
-    Some(Operation { name: name.to_owned(), kind, when, request: request?, judge })
+    let (otherwise, own_slot) = (written.otherwise.take(), written.idempotency.take());
+    let (on_ambiguous, on_unmappable) = (written.on_ambiguous, written.on_unmappable);
+    let request = request(name, shared, written, faults)?;
+    if let Some(slot) = own_slot.as_ref().filter(|_| shared.complete) {
+        bound(slot, &request, faults);
+    }
+    let on_ambiguous = on_ambiguous.or(own_slot.as_ref().map(|_| OnAmbiguous::Retry)).or(shared.on_ambiguous);
+    let slot = own_slot.as_ref().or(shared.idempotency.as_ref().filter(|slot| request.has_output(&slot.value)));
+    let fallback = if slot.is_some() { OnAmbiguous::Retry } else { OnAmbiguous::DeadLetter };
+    Some(Operation {
+        name: name.to_owned(),
+        kind,
+        when,
+        otherwise: otherwise.map(|text| text.value),
+        idempotency: slot.map(|slot| slot.value.clone()),
+        on_ambiguous: on_ambiguous.unwrap_or(fallback),
+        on_unmappable: on_unmappable.or(shared.on_unmappable).unwrap_or(OnUnmappable::DeadLetter),
+        rate,
+        request,
+        judge,
+    })
 }
 
 fn request(
@@ -334,20 +362,65 @@ fn judge(written: &WrittenJudge, shared: &Shared<'_>, faults: &mut Faults) -> Ju
     let mut compile = |text: &Option<Text>| text.as_ref().and_then(|text| faults.take(AnswerCondition::compile(text)));
     let duplicate_when = compile(&written.duplicate_when);
     let delivered_when = compile(&written.delivered_when);
+    let rejected_when = compile(&written.rejected_when);
+    let suspended_when = compile(&written.suspended_when);
     let ambiguous_when = compile(&written.ambiguous_when);
     let retry_when = compile(&written.retry_when);
     let wait_header = written.wait_header.clone().or_else(|| shared.wait_header.clone());
     let captured = |(name, text): &(Text, Text)| Some((name.value.clone(), faults.take(Capture::compile(text))?));
     let capture = written.capture.iter().filter_map(captured).collect();
-    Judge { duplicate_when, delivered_when, ambiguous_when, retry_when, wait_header, capture }
+    Judge {
+        duplicate_when,
+        delivered_when,
+        rejected_when,
+        suspended_when,
+        ambiguous_when,
+        retry_when,
+        wait_header,
+        capture,
+    }
 }
 
 /// The slot that the platform deduplicates on must be something that is sent.
-fn sent(slot: &Text, operations: &[Operation], faults: &mut Faults) {
-    if !operations.iter().any(|operation| operation.request.has_output(&slot.value)) {
+fn bound(slot: &Text, request: &RequestTemplate, faults: &mut Faults) {
+    let help = "name an output, as in `header.Idempotency-Key` or `map.externalId`";
+    if let Some(unset) = request.unset_output(&slot.value) {
+        let message =
+            format!("`{}` is never sent, for `{unset}` is not set: nothing can be deduplicated on it", slot.value);
+        faults.with_help(slot.span.clone(), message, format!("set `{unset}`, or {help}"));
+    } else if !request.has_output(&slot.value) {
         let message = format!("`{}` is not sent, so nothing can be deduplicated on it", slot.value);
-        let help = "name an output, as in `header.Idempotency-Key` or `map.externalId`";
         faults.with_help(slot.span.clone(), message, help);
+    }
+}
+
+/// What is said of deduplication at the destination's own level, where no operation of that level has said it.
+fn slots(shared: &Shared<'_>, window: Option<&At<Duration>>, operations: &[Operation], faults: &mut Faults) {
+    let is_slot = |operation: &Operation| operation.idempotency.is_some();
+    if operations.iter().any(is_slot) {
+        return;
+    }
+    match (&shared.idempotency, operations.first()) {
+        (Some(slot), Some(operation)) => bound(slot, &operation.request, faults),
+        (Some(_) | None, _) => {}
+    }
+    if let Some(window) = window {
+        let help = "name the output that it deduplicates on: `idempotency = \"map.externalId\"`";
+        faults.with_help(window.span.clone(), "`dedup_window` without `idempotency`", help);
+    }
+}
+
+/// The currency that is expected; none where any is taken. A preset of a call without a currency wants one to be said.
+fn expect_currency(written: &Written<'_>, faults: &mut Faults) -> Option<String> {
+    match (&written.expect_currency, written.needs.and_then(|needs| needs.expect_currency.as_deref())) {
+        (Some(text), _) if text.value == ANY_CURRENCY => None,
+        (Some(text), _) => currency(text, faults),
+        (None, Some(doc)) => {
+            let message = format!("destination `{}` needs `expect_currency`", written.key.value);
+            faults.with_help(written.key.span.clone(), message, doc);
+            None
+        }
+        (None, None) => None,
     }
 }
 
@@ -355,9 +428,11 @@ fn currency(text: &Text, faults: &mut Faults) -> Option<String> {
     let code = iso_currency::Currency::from_code(&text.value);
     if code.is_none() {
         let message = format!("`expect_currency`: `{}` is no ISO 4217 code", text.value);
-        faults.with_help(text.span.clone(), message, "three upper-case letters: `EUR`");
+        faults.with_help(text.span.clone(), message, "three upper-case letters: `EUR`, or `any`");
     }
     code.map(|code| code.code().to_owned())
 }
 
 const STAND_IN: &str = "unknown";
+/// Said where the merchant has one currency only, or the platform minds none.
+const ANY_CURRENCY: &str = "any";

@@ -5,7 +5,7 @@ use http::HeaderName;
 use crate::config::keys::{Keys, list, text, texts, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Node, Value};
-use crate::config::{WaitHeader, WaitUnit};
+use crate::config::{OnAmbiguous, OnUnmappable, WaitHeader, WaitUnit};
 use crate::mapping::{MapLine, MapSource, Over, RulesSource, Span, Text};
 
 /// The request keys of one operation.
@@ -13,6 +13,7 @@ pub(super) struct Written<'t> {
     /// Where it begins: faults about what it lacks point here.
     pub(super) span: Span,
     pub(super) when: Option<Text>,
+    pub(super) otherwise: Option<Text>,
     pub(super) method: Option<Text>,
     pub(super) url: Option<Text>,
     pub(super) headers: Vec<(Text, Text)>,
@@ -21,6 +22,9 @@ pub(super) struct Written<'t> {
     pub(super) map: Vec<MapLine>,
     pub(super) auth: Option<&'t Entry>,
     pub(super) rules: RulesSource,
+    pub(super) idempotency: Option<Text>,
+    pub(super) on_ambiguous: Option<OnAmbiguous>,
+    pub(super) on_unmappable: Option<OnUnmappable>,
     pub(super) judge: WrittenJudge,
 }
 
@@ -28,6 +32,8 @@ pub(super) struct Written<'t> {
 pub(super) struct WrittenJudge {
     pub(super) duplicate_when: Option<Text>,
     pub(super) delivered_when: Option<Text>,
+    pub(super) rejected_when: Option<Text>,
+    pub(super) suspended_when: Option<Text>,
     pub(super) ambiguous_when: Option<Text>,
     pub(super) retry_when: Option<Text>,
     pub(super) wait_header: Option<WaitHeader>,
@@ -40,6 +46,7 @@ impl<'t> Written<'t> {
         Written {
             span: keys.span().clone(),
             when: keys.text("when", faults),
+            otherwise: keys.text("otherwise", faults),
             method: keys.text("method", faults),
             url: keys.text("url", faults),
             headers: pairs(keys, "headers", faults),
@@ -54,9 +61,14 @@ impl<'t> Written<'t> {
                 omit_with: named_with(keys, "omit_with", faults),
                 max_length: max_length(keys, faults),
             },
+            idempotency: keys.text("idempotency", faults),
+            on_ambiguous: keys.choice("on_ambiguous", &AMBIGUOUS, faults),
+            on_unmappable: keys.choice("on_unmappable", &UNMAPPABLE, faults),
             judge: WrittenJudge {
                 duplicate_when: keys.text("duplicate_when", faults),
                 delivered_when: keys.text("delivered_when", faults),
+                rejected_when: keys.text("rejected_when", faults),
+                suspended_when: keys.text("suspended_when", faults),
                 ambiguous_when: keys.text("ambiguous_when", faults),
                 retry_when: keys.text("retry_when", faults),
                 wait_header: keys.entry("wait_header").and_then(|entry| wait_header(entry, faults)),
@@ -168,6 +180,8 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
     rules
 }
 
+const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
+const UNMAPPABLE: [(&str, OnUnmappable); 2] = [("dead_letter", OnUnmappable::DeadLetter), ("skip", OnUnmappable::Skip)];
 const OVERS: [(&str, Over); 3] = [("truncate", Over::Truncate), ("omit", Over::Omit), ("reject", Over::Reject)];
 
 fn wait_header(entry: &Entry, faults: &mut Faults) -> Option<WaitHeader> {

@@ -101,11 +101,40 @@ when = "event_type in ['signup', 'page_view']""#;
 }
 
 #[test]
+fn a_refund_that_no_operation_takes_is_unsupported_in_words() {
+    let refund = "[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmap.id = \"order_id\"\n\
+                  when = \"!value\"";
+    let part = format!(r#"{REFUND}, "value": 5, "currency": "EUR""#);
+    check(refund, REFUND, "send refund");
+    check(refund, &part, "unsupported: does not apply: !value");
+    let worded = format!("{refund}\notherwise = \"a part cannot be refunded\"");
+    check(&worded, &part, "unsupported: does not apply: a part cannot be refunded (!value)");
+    check(&worded, "", "send conversion");
+}
+
+#[test]
+fn operations_of_any_name_can_be_of_one_kind() {
+    let two = r#"[destination.partner.operation.refund]
+url = "https://px.example.com/r"
+map.id = "order_id"
+when = "click_ids.scaleo"
+[destination.partner.operation.refund_by_order]
+kind = "refund"
+url = "https://px.example.com/r"
+map.id = "order_id""#;
+    check(two, REFUND, "send refund_by_order");
+    check(two, &format!(r#"{REFUND}, "click_ids": {{"scaleo": "c"}}"#), "send refund");
+    check(two, "", "send conversion");
+    let reason = "unsupported: no operation for a conversion of kind adjustment";
+    check(two, r#", "kind": "adjustment", "value": 1, "currency": "EUR""#, reason);
+}
+
+#[test]
 fn an_operation_that_lacks_an_optional_secret_is_unsupported() {
     let preset = "[destination.scaleo]\npreset = \"scaleo\"\nvars.domain = \"a.example\"\nsecrets.api_key = \"${env:TOKEN}\"\n\
-                  [destination.scaleo.operation.refund]\nurl = \"https://a.example/r\"\nmap.token = \"secrets.security_token !\"\n";
+                  expect_currency = \"any\"\n";
     let config = right(&with(preset));
-    let (refund, meta) = conversion(REFUND);
+    let (refund, meta) = conversion(&format!(r#"{REFUND}, "click_ids": {{"scaleo": "c"}}"#));
     let decision = config.destinations[0].decide(Scope { conversion: &refund, meta: &meta });
     assert_eq!(words(&decision), "unsupported: operation refund needs secrets.security_token, which is not set");
 }

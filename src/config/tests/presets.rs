@@ -16,6 +16,7 @@ vars.event_type_id = 12345
 secrets.auth_token = "impact-token"
 [destination.scaleo]
 preset = "scaleo"
+expect_currency = "EUR"
 vars.domain = "example.scaletrk.com"
 vars.goal_id = 3
 secrets.api_key = "scaleo-key"

@@ -33,6 +33,7 @@ secrets.auth_token = "t"
 
 [destination.scaleo]
 preset = "scaleo"
+expect_currency = "EUR"
 vars.domain = "track.example.com"
 secrets.api_key = "k"
 
@@ -62,6 +63,18 @@ duplicate_when = "status == 409"
 delivered_when = "status == 200"
 ambiguous_when = "status == 202 || status == 418 || status == 401 || body.state == 'maybe'"
 retry_when = "status == 418"
+
+[destination.strict]
+method = "POST"
+url = "https://px.example.com/"
+body = "none"
+map.id = "event_id"
+duplicate_when = "body.code == 1"
+delivered_when = "status == 200 && body.ok == true"
+rejected_when = "body.code == 2"
+suspended_when = "body.code in [2, 3]"
+ambiguous_when = "body.code in [2, 3, 4]"
+retry_when = "body.code in [2, 3, 4, 5]"
 
 [destination.plain]
 method = "POST"
@@ -276,6 +289,25 @@ fn an_ambiguous_answer_is_unknown_after_success_and_before_a_repeat() {
 }
 
 #[test]
+fn predicates_are_asked_in_their_order_whatever_the_status() {
+    use Judgement::{Delivered, Duplicate, Rejected, Retry, Suspended, Unknown};
+    let table = Table::new();
+    for status in [200, 400, 401, 429, 503] {
+        for (code, expected) in [(1, Duplicate), (2, Rejected), (3, Suspended), (4, Unknown), (5, Retry)] {
+            table.answer("strict", status, &format!(r#"{{"code": {code}}}"#), expected);
+        }
+    }
+    table.answer("strict", 200, r#"{"ok": true, "code": 2}"#, Delivered);
+    table.answer("strict", 200, "{}", Rejected);
+    table.answer("strict", 400, "{}", Rejected);
+    table.answer("strict", 403, "{}", Suspended);
+    table.answer("strict", 500, "{}", Retry);
+    // What broke off may have refused our credential, and then nothing is to be buried.
+    table.torn("strict", 400, r#"{"co"#, Unknown);
+    table.torn("strict", 200, r#"{"co"#, Unknown);
+}
+
+#[test]
 fn what_an_answer_says_about_the_destination() {
     let table = Table::new();
     #[track_caller]
@@ -295,6 +327,8 @@ fn what_an_answer_says_about_the_destination() {
     check(&table, "thrad", &answered(408, "", Body::Whole), failing(false));
     check(&table, "thrad", &answered(200, "", Body::Broken), failing(false));
     check(&table, "scaleo", &answered(504, "", Body::Whole), failing(false));
+    check(&table, "strict", &answered(503, r#"{"code": 2}"#, Body::Whole), Health::Answering);
+    check(&table, "strict", &answered(200, r#"{"code": 3}"#, Body::Whole), Health::Refusing);
     check(&table, "doubtful", &answered(418, "", Body::Whole), Health::Answering);
     check(&table, "doubtful", &answered(404, r#"{"state": "maybe"}"#, Body::Whole), Health::Answering);
     check(&table, "thrad", &Transmission::NotSent(failure(false)), failing(false));

@@ -49,6 +49,14 @@ impl Output {
         }
     }
 
+    /// The unset var or secret for want of which it is never sent.
+    pub(super) fn unset(&self) -> Option<&str> {
+        match self {
+            Output::Field(field) => field.expression.lacks(),
+            Output::Entries(..) => None,
+        }
+    }
+
     pub(super) fn column_mut(&mut self) -> &mut Option<usize> {
         match self {
             Output::Field(field) => &mut field.column,

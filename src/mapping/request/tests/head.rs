@@ -222,6 +222,19 @@ fn slots_are_found_by_where_they_stand() {
 }
 
 #[test]
+fn an_output_that_only_an_unset_constant_could_fill_says_which() {
+    let template = Written::new(Encoding::Json)
+        .map(&[("id", "vars.unset | lower"), ("order", "order_id ?? vars.unset")])
+        .query(&[("q", "secrets.unset")])
+        .template();
+    assert_eq!(template.unset_output("map.id"), Some("vars.unset"));
+    assert_eq!(template.unset_output("query.q"), Some("secrets.unset"));
+    for slot in ["map.order", "map.q2", "header.id", "id"] {
+        assert_eq!(template.unset_output(slot), None, "{slot}");
+    }
+}
+
+#[test]
 fn a_request_prints_as_http_as_curl_and_as_json() {
     let written = Written::new(Encoding::Json)
         .bearer("{secrets.token}")
