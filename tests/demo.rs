@@ -30,16 +30,17 @@ fn the_demo_speaks_json_to_a_script() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["violations"], 0);
     let results = report["results"].as_array().unwrap();
-    assert_eq!(results.len(), 25);
+    assert_eq!(results.len(), 30);
     for name in ["conversion", "destination", "verdict"] {
         assert!(results.iter().all(|result| result[name].is_string()), "{report:#}");
     }
     let verdicts = |verdict: &str| results.iter().filter(|result| result["verdict"] == verdict).count();
     assert_eq!(
         (verdicts("delivered"), verdicts("skipped"), verdicts("withheld"), verdicts("duplicate")),
-        (9, 6, 5, 5),
+        (12, 6, 5, 5),
         "{report:#}"
     );
+    assert_eq!(verdicts("unsupported"), 2, "{report:#}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The conversions that the demo sends, and what must become of each. The last one repeats the first.
+//! The conversions that the demo sends, and what must become of each. The last two repeat the first, and take it back.
 
 /// A conversion and the state it must end in, in the order thrad, impact, scaleo, trackdesk, dsp.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub(super) struct Sample {
     pub(super) states: [(&'static str, &'static str); 5],
 }
 
-pub(super) const SAMPLES: [Sample; 5] = [
+pub(super) const SAMPLES: [Sample; 6] = [
     Sample {
         name: "purchase with items",
         body: include_str!("samples/purchase.json"),
@@ -53,6 +53,19 @@ pub(super) const SAMPLES: [Sample; 5] = [
         body: include_str!("samples/purchase.json"),
         answer: "duplicate",
         states: everywhere("delivered"),
+    },
+    Sample {
+        name: "refund of the first purchase",
+        body: include_str!("samples/refund.json"),
+        answer: "accepted",
+        // Two of the platforms document no call for it.
+        states: [
+            ("thrad", "unsupported"),
+            ("impact", "delivered"),
+            ("scaleo", "delivered"),
+            ("trackdesk", "delivered"),
+            ("dsp", "unsupported"),
+        ],
     },
 ];
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod build;
+mod deduplication;
 mod operation;
 
 use std::num::NonZeroUsize;

@@ -1,6 +1,7 @@
 //! Tests of reading, faults and decisions.
 
 mod decisions;
+mod operations;
 mod range;
 mod reading;
 mod presets;

@@ -154,7 +154,7 @@ pub static SCHEMA: &[Field] = &[
     row("kind", Enum(&["conversion", "refund", "adjustment"]), Public, "What it is; default `conversion`. A refund or adjustment names an earlier conversion by `order_id` (or `event_id`)."),
     row("event_type", Text { chars_max: 64 }, Public, "What happened; default `purchase_completed`. Others: `lead_created`, `trial_started`, `subscription_created`, `page_view`, `signup`, any."),
     Field { required: true, ..row("time", Timestamp, Public, "When it happened.") },
-    row("value", Money, Public, "What the merchant values it at, and each destination is to be paid on; in an adjustment the new absolute total."),
+    row("value", Money, Public, "What the merchant values it at, and each destination is to be paid on; in an adjustment the new absolute total, in a refund what is given back (without it: everything)."),
     row("currency", Currency, Public, "Currency of every amount in the conversion; required when there is one."),
     row("reason", Text { chars_max: 64 }, Public, "Why it is refunded or adjusted."),
     row("test", Bool, Public, "A test conversion is sent with the destination's own test switch, and skipped where it has none; default false."),

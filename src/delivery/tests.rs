@@ -1,5 +1,6 @@
 //! Pools against a real queue in a temporary folder and platforms on 127.0.0.1.
 
+mod operations;
 mod platform;
 
 use std::fmt::Write as _;
@@ -397,55 +398,6 @@ async fn the_rate_is_kept() {
     let window = seen[7].at.duration_since(begun);
     assert!(window >= Duration::from_millis(50 * (8 - 2)), "eight within {window:?}");
     assert!(!bench.metrics().contains("capi_relay_limiter_wait_seconds_total{destination=\"one\"} 0.0\n"));
-    bench.stop().await;
-}
-
-/// An operation of `one` for the first conversions, by their ids, with these further keys.
-fn operation_of(url: &str, ids: &str, more: &str) -> String {
-    format!(
-        "when = \"!(event_id in [{ids}])\"\n[destination.one.operation.early]\nurl = \"{url}\"\nmap.early = \"event_id\"\n\
-         when = \"event_id in [{ids}]\"\n{more}\n"
-    )
-}
-
-#[tokio::test]
-async fn an_operation_keeps_a_rate_of_its_own_and_holds_up_no_other() {
-    let platform = Platform::answering([], Reply::Status(200)).await;
-    let early = operation_of(&platform.url(), "'e1', 'e2', 'e3'", "limits = { rate = \"4/s\", burst = 1 }");
-    let bench = Bench::start(&[destination("one", &platform.url(), &early)]);
-    let begun = Instant::now();
-    let mut ids = Vec::new();
-    for _ in 0..6 {
-        ids.push(bench.accept().await);
-    }
-    let seen = platform.received(6).await;
-    let is_early: Vec<bool> = seen.iter().map(|seen| seen.body.contains("early")).collect();
-    assert_eq!(is_early, [true, false, false, false, true, true], "{:?}", bodies(&seen));
-    let window = seen[5].at.duration_since(begun);
-    assert!(window >= Duration::from_millis(250 * 2), "three within {window:?}");
-    for id in ids {
-        assert_eq!(bench.reaches(id, "one", delivered).await.attempts, 1, "waiting for a turn is no attempt");
-    }
-    bench.stop().await;
-}
-
-#[tokio::test]
-async fn an_operation_says_by_itself_what_ambiguity_and_unmappable_mean() {
-    let platform = Platform::answering([Reply::Close], Reply::Status(200)).await;
-    let early = operation_of(&platform.url(), "'e1'", "on_ambiguous = \"retry\"");
-    let bench =
-        Bench::start(&[destination("one", &platform.url(), &format!("on_ambiguous = \"dead_letter\"\n{early}"))]);
-    let id = bench.accept().await;
-    assert_eq!(bench.reaches(id, "one", delivered).await.attempts, 2);
-    bench.stop().await;
-
-    let early = operation_of(&platform.url(), "'e1'", "map.order = \"order_id !\"\non_unmappable = \"skip\"");
-    let one = destination("one", &platform.url(), &early).replace("order = \"order_id\"", "order = \"order_id !\"");
-    let bench = Bench::start(&[one]);
-    let (skipped, dead) = (bench.accept().await, bench.accept().await);
-    let status = bench.reaches(skipped, "one", |status| status.state == State::Skipped).await;
-    assert_eq!(status.reason.as_deref(), Some("unmappable: order: required, and absent"));
-    bench.reaches(dead, "one", |status| status.state == State::Dead(DeadKind::Unmappable)).await;
     bench.stop().await;
 }
 

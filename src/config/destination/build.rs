@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::auth::auth;
 use super::operation::{Written as WrittenOperation, WrittenJudge};
-use super::{Named, Written};
+use super::{Named, Written, deduplication};
 use crate::config::files::is_credential;
-use crate::config::keys::{At, choice, constant, did_you_mean, listed};
+use crate::config::keys::{choice, constant, did_you_mean, listed};
 use crate::config::preset::{NeededVar, Needs};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Value};
@@ -44,7 +44,7 @@ pub(in crate::config) fn build(
     };
     let operations = operations(&shared, written.conversion, written.operations, &mut compiling);
     if compiling.is_empty() && complete {
-        slots(&shared, written.dedup_window.as_ref(), &operations, &mut compiling);
+        deduplication::check(shared.idempotency.as_ref(), written.dedup_window.as_ref(), &operations, &mut compiling);
     }
     // What a preset cannot make of a var that is missing is no fault of the preset.
     let preset_file = written.needs.map(|needs| needs.file);
@@ -259,6 +259,7 @@ fn operations(
 }
 
 /// What is said of an operation beside its request.
+#[derive(Clone, Copy)]
 struct About<'t> {
     name: &'t str,
     kind: Option<EventKind>,
@@ -278,7 +279,7 @@ fn operation(
     let (on_ambiguous, on_unmappable) = (written.on_ambiguous, written.on_unmappable);
     let request = request(name, shared, written, faults)?;
     if let Some(slot) = own_slot.as_ref().filter(|_| shared.complete) {
-        bound(slot, &request, faults);
+        deduplication::bound(slot, &request, faults);
     }
     let on_ambiguous = on_ambiguous.or(own_slot.as_ref().map(|_| OnAmbiguous::Retry)).or(shared.on_ambiguous);
     let slot = own_slot.as_ref().or(shared.idempotency.as_ref().filter(|slot| request.has_output(&slot.value)));
@@ -378,35 +379,6 @@ fn judge(written: &WrittenJudge, shared: &Shared<'_>, faults: &mut Faults) -> Ju
         retry_when,
         wait_header,
         capture,
-    }
-}
-
-/// The slot that the platform deduplicates on must be something that is sent.
-fn bound(slot: &Text, request: &RequestTemplate, faults: &mut Faults) {
-    let help = "name an output, as in `header.Idempotency-Key` or `map.externalId`";
-    if let Some(unset) = request.unset_output(&slot.value) {
-        let message =
-            format!("`{}` is never sent, for `{unset}` is not set: nothing can be deduplicated on it", slot.value);
-        faults.with_help(slot.span.clone(), message, format!("set `{unset}`, or {help}"));
-    } else if !request.has_output(&slot.value) {
-        let message = format!("`{}` is not sent, so nothing can be deduplicated on it", slot.value);
-        faults.with_help(slot.span.clone(), message, help);
-    }
-}
-
-/// What is said of deduplication at the destination's own level, where no operation of that level has said it.
-fn slots(shared: &Shared<'_>, window: Option<&At<Duration>>, operations: &[Operation], faults: &mut Faults) {
-    let is_slot = |operation: &Operation| operation.idempotency.is_some();
-    if operations.iter().any(is_slot) {
-        return;
-    }
-    match (&shared.idempotency, operations.first()) {
-        (Some(slot), Some(operation)) => bound(slot, &operation.request, faults),
-        (Some(_) | None, _) => {}
-    }
-    if let Some(window) = window {
-        let help = "name the output that it deduplicates on: `idempotency = \"map.externalId\"`";
-        faults.with_help(window.span.clone(), "`dedup_window` without `idempotency`", help);
     }
 }
 

@@ -1,0 +1,91 @@
+//! What an operation says of itself, what it inherits, and what is deduplicated.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn a_retry_beyond_the_window_of_the_platform_is_a_fault() {
+    let slot = format!("{PARTNER}idempotency = \"map.event\"\ndedup_window = \"24h\"\n");
+    assert_eq!(
+        right(&with(&slot)).destinations[0].retry.give_up_after,
+        Duration::from_secs(86_400),
+        "the default follows"
+    );
+    assert_eq!(
+        faults(&with(&format!("{slot}retry.give_up_after = \"25h\"\n"))),
+        ["15:24 `retry.give_up_after` is longer than the platform recognises a repeat (1d)"]
+    );
+    let longer =
+        format!("{slot}retry.give_up_after = \"24h\"\n").replace("dedup_window = \"24h\"", "dedup_window = \"90d\"");
+    right(&with(&longer));
+    assert_eq!(
+        faults(&with(&format!("{PARTNER}dedup_window = \"24h\"\n"))),
+        ["13:17 `dedup_window` without `idempotency`"]
+    );
+}
+
+#[test]
+fn a_slot_that_only_an_unset_var_could_fill_is_a_fault() {
+    let check = |keys: &str, expected: &[&str]| {
+        let impact = presets::ALL.split("[destination.scaleo]").next().unwrap_or_default();
+        assert_eq!(faults(&with(&format!("{impact}{keys}\n"))), expected, "{keys}");
+    };
+    let never = "21:16 `map.EventTypeCode` is never sent, for `vars.event_type_code` is not set: nothing can be deduplicated on it";
+    check("idempotency = \"map.EventTypeCode\"", &[never]);
+    let taken_away = faults(&with(&presets::ALL.replace("vars.campaign_id", "map.OrderId = \"\"\nvars.campaign_id")));
+    assert!(
+        taken_away[0].ends_with(" `map.OrderId` is not sent, so nothing can be deduplicated on it"),
+        "{taken_away:?}"
+    );
+}
+
+#[test]
+fn operations_inherit_what_they_do_not_say_themselves() {
+    let text = with(
+        r#"[destination.partner]
+url = "https://px.example.com/events"
+map.id = "event_id"
+idempotency = "map.id"
+on_unmappable = "skip"
+[destination.partner.operation.refund]
+url = "https://px.example.com/refunds"
+map.id = "event_id"
+[destination.partner.operation.adjustment]
+url = "https://px.example.com/adjustments"
+map.order = "order_id"
+on_unmappable = "dead_letter"
+limits = { rate = "5/s" }
+[destination.partner.operation.other]
+url = "https://px.example.com/other"
+map.order = "order_id"
+idempotency = "map.order"
+"#,
+    );
+    let config = right(&text);
+    let said: Vec<_> = config.destinations[0]
+        .operations
+        .iter()
+        .map(|it| (it.name.as_str(), it.idempotency.as_deref(), it.on_ambiguous, it.on_unmappable, it.rate.is_some()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("conversion", Some("map.id"), OnAmbiguous::Retry, OnUnmappable::Skip, false),
+            ("refund", Some("map.id"), OnAmbiguous::Retry, OnUnmappable::Skip, false),
+            ("adjustment", None, OnAmbiguous::DeadLetter, OnUnmappable::DeadLetter, true),
+            ("other", Some("map.order"), OnAmbiguous::Retry, OnUnmappable::Skip, false),
+        ]
+    );
+    let wrong = text.replace("limits = { rate = \"5/s\" }", "limits = { rate = \"5/s\", timeout = \"1s\" }");
+    assert_eq!(faults(&wrong), ["22:26 unknown key `timeout`"]);
+}
+
+#[test]
+fn a_call_without_a_currency_wants_one_to_be_said() {
+    let currency = |line: &str| with(&presets::ALL.replace("vars.goal_id = 3", &format!("{line}\nvars.goal_id = 3")));
+    let without = currency("").replace("expect_currency = \"EUR\"\n", "");
+    assert_eq!(faults(&without), ["21:14 destination `scaleo` needs `expect_currency`"]);
+    let any = without.replace("vars.goal_id", "expect_currency = \"any\"\nvars.goal_id");
+    assert_eq!(right(&any).destination("scaleo").unwrap().expect_currency, None);
+}
