@@ -3,8 +3,8 @@
 //! Verified by hand against the documents named in the heads of the files, golden by golden: method, URL and headers; envelope
 //! and the names of its fields; which amounts are numbers, texts or the smallest unit; seconds, milli- or microseconds; which
 //! fields are arrays; what is hashed and what must not be. The digests are proven below from the texts that the vendors
-//! document; four of them are the vendors' own examples. `capi-relay test --update` writes the files of goldens, and what it
-//! writes is read before it is committed.
+//! document; four of them are the vendors' own examples. `capi-relay test --update`, over the examples and `routes.toml` in one
+//! file beside it, writes the files of goldens, and what it writes is read before it is committed.
 
 mod answers;
 
