@@ -1,10 +1,11 @@
 //! Destinations written in TOML alone: the presets of ad platforms and networks, and the examples of the repository.
 //!
-//! Verified by hand against the documents named in the heads of the files, golden by golden: method, URL and headers; envelope
-//! and the names of its fields; which amounts are numbers, texts or the smallest unit; seconds, milli- or microseconds; which
-//! fields are arrays; what is hashed and what must not be. The digests are proven below from the texts that the vendors
-//! document; four of them are the vendors' own examples. `capi-relay test --update`, over the examples and `routes.toml` in one
-//! file beside it, writes the files of goldens, and what it writes is read before it is committed.
+//! Read by hand, golden by golden, against the documents named in the heads of the files as far as they are public (no live
+//! account was asked): method, URL and headers; envelope and the names of its fields; which amounts are numbers, texts or the
+//! smallest unit; seconds, milli- or microseconds; which fields are arrays; what is hashed and what must not be. The digests
+//! are proven below from the texts that are hashed; four of them are the vendors' own examples. `capi-relay test --update`,
+//! over the examples and `routes.toml` in one file beside it, writes the files of goldens, and what it writes is read before
+//! it is committed.
 
 mod answers;
 
