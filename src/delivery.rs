@@ -41,10 +41,12 @@ use tokio::sync::Notify;
 use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Destination};
+use crate::config::{Config, Destination, Judge};
 use crate::conversion::DestinationName;
-use crate::queue::{Clock, Hold, Queue};
+use crate::mapping::Answer;
+use crate::queue::{Clock, Hold, Queue, Verdict};
 pub use client::SetupError;
+use judge::{Body, Transmission};
 use metrics::Metrics;
 use pool::Pool;
 
@@ -118,6 +120,11 @@ pub struct ClientError {
     pub destination: DestinationName,
     /// Why.
     pub source: SetupError,
+}
+
+/// What an answer that came back whole means to an operation. Pure.
+pub fn verdict(judge: &Judge, answer: Answer) -> Verdict {
+    judge::judge(judge, &Transmission::Answered { answer, body: Body::Whole }).into()
 }
 
 impl Pools {

@@ -17,6 +17,7 @@ mod commands;
 mod config;
 mod crash;
 mod demo;
+mod destinations;
 mod disk;
 mod fan_out;
 mod goldens;

@@ -295,11 +295,21 @@ const LINES: [&str; 4] = ["headers", "query", "map", "capture"];
 
 const VAR_TYPES: [(&str, VarType); 3] = [("text", VarType::Text), ("int", VarType::Int), ("bool", VarType::Bool)];
 
-const PRESETS: [(&str, &str); 6] = [
+const PRESETS: [(&str, &str); 16] = [
     ("thrad", include_str!("../presets/thrad.toml")),
     ("impact", include_str!("../presets/impact.toml")),
     ("scaleo", include_str!("../presets/scaleo.toml")),
     ("trackdesk", include_str!("../presets/trackdesk.toml")),
     ("trackdesk-get", include_str!("../presets/trackdesk-get.toml")),
     ("dsp", include_str!("../presets/dsp.toml")),
+    ("meta", include_str!("../presets/meta.toml")),
+    ("tiktok", include_str!("../presets/tiktok.toml")),
+    ("ga4", include_str!("../presets/ga4.toml")),
+    ("google-ads", include_str!("../presets/google-ads.toml")),
+    ("pinterest", include_str!("../presets/pinterest.toml")),
+    ("snap", include_str!("../presets/snap.toml")),
+    ("reddit", include_str!("../presets/reddit.toml")),
+    ("linkedin", include_str!("../presets/linkedin.toml")),
+    ("openai-ads", include_str!("../presets/openai-ads.toml")),
+    ("awin", include_str!("../presets/awin.toml")),
 ];

@@ -1,0 +1,213 @@
+//! Destinations written in TOML alone: the presets of ad platforms and networks, and the examples of the repository.
+//!
+//! Read by hand, golden by golden, against the documents named in the heads of the files as far as they are public (no live
+//! account was asked): method, URL and headers; envelope and the names of its fields; which amounts are numbers, texts or the
+//! smallest unit; seconds, milli- or microseconds; which fields are arrays; what is hashed and what must not be. The digests
+//! are proven below from the texts that are hashed; four of them are the vendors' own examples. `capi-relay test --update`,
+//! over the examples and `routes.toml` in one file beside it, writes the files of goldens, and what it writes is read before
+//! it is committed.
+
+mod answers;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use capi_relay::config::{Config, Expected, Rendering, Sample, Source, presets};
+use capi_relay::delivery::verdict;
+use capi_relay::mapping::{Answer, Secrets};
+use capi_relay::queue::Verdict;
+use sha2::{Digest as _, Sha256};
+
+use self::answers::{ANSWERS, Row};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/destinations");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/destinations");
+
+/// All sixteen.
+const DESTINATIONS: [&str; 16] = [
+    "awin",
+    "cj",
+    "everflow",
+    "ga4",
+    "google-ads",
+    "linkedin",
+    "meta",
+    "microsoft-uet",
+    "openai-ads",
+    "partnerstack",
+    "pinterest",
+    "rakuten",
+    "reddit",
+    "snap",
+    "tiktok",
+    "tune",
+];
+
+/// Files of a folder, by name.
+fn files(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn config() -> Config {
+    let mut text = String::new();
+    for file in files(EXAMPLES).into_iter().chain([Path::new(FOLDER).join("routes.toml")]) {
+        text.push_str(&std::fs::read_to_string(file).unwrap());
+        text.push('\n');
+    }
+    let path = Path::new(FOLDER).join("routes.toml");
+    let environment = &|name: &str| Some(format!("{name}-live"));
+    Config::load(Source { path, text, environment, sets: &[] }).unwrap_or_else(|report| panic!("{report}"))
+}
+
+/// The request that becomes of a conversion of the folder, masked: its URL and its body.
+fn sent(config: &Config, destination: &str, conversion: &str) -> (String, String) {
+    let bytes = std::fs::read(format!("{FOLDER}/{conversion}.json")).unwrap();
+    let sample = Sample::parse(&bytes).unwrap_or_else(|error| panic!("{conversion}: {error}"));
+    match sample.at(config.destination(destination).unwrap(), "acme", Secrets::Masked) {
+        Rendering::Sent { request, .. } => (request.url.clone(), String::from_utf8(request.body.to_vec()).unwrap()),
+        Rendering::Nothing { outcome, reason } => panic!("{destination}: {conversion} is {outcome}: {reason}"),
+    }
+}
+
+#[test]
+fn every_golden_of_the_sixteen_holds() {
+    let config = config();
+    let mut failures = String::new();
+    for destination in &config.destinations {
+        for golden in &destination.goldens {
+            let proof = golden.prove(destination, config.merchant_of(destination));
+            if let Some(failure) = proof.failure {
+                failures.push_str(&format!("{}: {}\n{failure}\n", destination.name, golden.conversion.display()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn each_destination_has_a_golden_purchase_and_no_golden_file_is_left_over() {
+    let config = config();
+    let mut names: Vec<&str> = config.destinations.iter().map(|destination| destination.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, DESTINATIONS);
+    for name in names {
+        let goldens = &config.destination(name).unwrap().goldens;
+        let request = |expected: &Expected| match expected {
+            Expected::Request(file) => Some(file.clone()),
+            Expected::Nothing { .. } => None,
+        };
+        let named: BTreeSet<PathBuf> = goldens.iter().filter_map(|golden| request(&golden.expected)).collect();
+        let there: BTreeSet<PathBuf> = files(format!("{FOLDER}/{name}")).into_iter().collect();
+        assert_eq!(named, there, "{name}");
+        assert!(there.contains(&PathBuf::from(format!("{FOLDER}/{name}/purchase.http"))), "{name}");
+    }
+}
+
+#[test]
+fn an_example_says_in_its_head_what_is_unsure() {
+    for file in files(EXAMPLES) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let head = text.split("\n\n").next().unwrap_or_default();
+        let says = |words: &str| head.contains(words);
+        assert!(says("https://") && says("An example: not verified against an account"), "{}", file.display());
+        assert!(says("nsure"), "{}", file.display());
+        let fits = |line: &str| line.chars().count() <= 120;
+        assert!(text.lines().all(fits), "{} fits a screen", file.display());
+    }
+}
+
+#[test]
+fn what_is_a_preset_is_no_example_and_each_names_where_repeats_are_recognised() {
+    let config = config();
+    for destination in &config.destinations {
+        let name = destination.name.as_str();
+        let is_preset = presets().iter().any(|(preset, _)| *preset == name);
+        assert_eq!(is_preset, !Path::new(&format!("{EXAMPLES}/{name}.toml")).exists(), "{name}");
+        let slots = destination.operations[0].idempotency.is_some();
+        assert_eq!(slots, !["everflow", "rakuten", "tune"].contains(&name), "{name}");
+    }
+}
+
+/// Sixty-four hex digits each, in their order.
+fn digests(body: &str) -> Vec<&str> {
+    let is_digest = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    body.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(is_digest).collect()
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn digests_are_those_of_the_texts_that_the_vendors_document() {
+    // Meta's own examples: an address, a telephone number, two given names.
+    for (text, digest) in [
+        ("john_smith@gmail.com", "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f"),
+        ("16505551212", "e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176"),
+        ("mary", "6915771be1c5aa0c886870b6951b03d7eafc121fea0e80a5ea83beb7c449f4ec"),
+        ("valéry", "08e1996b5dd49e62a4b4c010d44e4345592a863bb9f8e3976219bac29417149c"),
+    ] {
+        assert_eq!(sha256(text), digest, "{text}");
+    }
+    let config = config();
+    let check = |name: &str, conversion: &str, texts: &[&str]| {
+        let (_, body) = sent(&config, name, conversion);
+        let expected: Vec<String> = texts.iter().map(|text| sha256(text)).collect();
+        assert_eq!(digests(&body), expected, "{name} {conversion}");
+    };
+    let (email, digits, e164) = ("john_smith@gmail.com", "16505551212", "+16505551212");
+    let person = [email, digits, "mary", "obrien", "f", "19970216", "newyork", "ca", "94035", "us", "customer-77"];
+    check("meta", "purchase", &person);
+    check("pinterest", "purchase", &person);
+    check("snap", "purchase", &[email, digits, "mary", "o'brien", "f", "new york", "ca", "94035", "us", "customer-77"]);
+    check("tiktok", "purchase", &[email, e164, "customer-77", "mary", "obrien", "94035"]);
+    check("reddit", "purchase", &[email, e164, "customer-77", "203.0.113.7"]);
+    check("google-ads", "purchase", &[email, e164]);
+    check("linkedin", "purchase", &[email]);
+    check("openai-ads", "purchase", &[email, digits, "customer-77", "mary", "obrien"]);
+    check("microsoft-uet", "purchase", &[email, digits]);
+    for hashes_nothing in ["ga4", "awin", "cj", "everflow", "partnerstack", "rakuten", "tune"] {
+        check(hashes_nothing, "purchase", &[]);
+    }
+    // Dots and a tag stay where the vendor does not drop them; `0049 (0)30` has one country code and no trunk zero.
+    let tagged = "ada.lovelace+news@googlemail.com";
+    check("meta", "lead", &[tagged, "4930123456", "valéry"]);
+    check("pinterest", "lead", &[tagged, "4930123456", "valéry"]);
+    check("tiktok", "lead", &[tagged, "+4930123456", "valéry"]);
+    check("openai-ads", "lead", &[tagged, "4930123456", "valéry"]);
+    check("reddit", "lead", &["adalovelace@googlemail.com", "+4930123456"]);
+    // A hash of the merchant's own goes as it is.
+    check("meta", "custom", &[email, digits, "us"]);
+    check("google-ads", "order-level", &[email]);
+}
+
+#[test]
+fn nothing_of_a_person_leaves_in_plain_text_that_the_vendor_wants_hashed_or_not_at_all() {
+    let config = config();
+    for name in DESTINATIONS {
+        let (url, body) = sent(&config, name, "purchase");
+        for plain in ["John_Smith", "john_smith", "555-1212", "5551212", "Mary", "O'Brien", "1997", "94035"] {
+            assert!(!body.contains(plain) && !url.contains(plain), "{name}: {plain}");
+        }
+        assert!(!url.contains("live") && !body.contains("live"), "{name} shows a credential");
+    }
+}
+
+#[test]
+fn answers_mean_what_the_sixteen_document() {
+    let config = config();
+    for (name, operation, status, body, expected) in ANSWERS {
+        let operations = &config.destination(name).unwrap().operations;
+        let judge = &operations.iter().find(|it| it.name == *operation).unwrap().judge;
+        let status = http::StatusCode::from_u16(*status).unwrap();
+        let answer = Answer::new(status, http::HeaderMap::new(), body.as_bytes().to_vec().into());
+        assert_eq!(verdict(judge, answer), *expected, "{name} {operation} {status} {body}");
+    }
+    for name in DESTINATIONS {
+        let taken = |row: &Row| row.0 == name && row.4 == Verdict::Delivered;
+        let refused = |row: &Row| row.0 == name && row.4 != Verdict::Delivered;
+        assert!(ANSWERS.iter().any(taken) && ANSWERS.iter().any(refused), "{name}");
+    }
+}
