@@ -19,6 +19,7 @@ mod crash;
 mod demo;
 mod disk;
 mod fan_out;
+mod mapping;
 mod presets;
 mod restart;
 mod secrets;
