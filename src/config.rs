@@ -20,6 +20,9 @@ mod preset;
 mod destination;
 mod load;
 mod find;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod laws;
 
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,24 @@ mod amounts;
 mod killed;
 mod restarts;
 
-use capi_relay::config::{Decision, Destination};
+use std::sync::LazyLock;
+
+use capi_relay::config::{Config, Decision, Destination};
 use capi_relay::conversion::{Conversion, ConversionId, Kind, Meta, SCHEMA};
 use capi_relay::mapping::{Request, Scope, Secrets};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::support::config;
 
 #[path = "support/generate.rs"]
 mod generate;
+#[path = "support/laws.rs"]
+mod laws;
+
+/// Loaded once.
+static CONFIG: LazyLock<Config> = LazyLock::new(|| config(&routes()));
 
 /// The built-in destinations with all that they may be told, and one that takes every row of the schema.
 fn routes() -> String {
@@ -43,4 +55,22 @@ fn sent(destination: &Destination, scope: Scope<'_>) -> Result<Request, String> 
 
 fn meta(number: u64, key: Option<String>, conversion: &Conversion) -> Meta {
     Meta::new(ConversionId::new(1_780_000_000_000 + number, [7; 10]), "acme".into(), key, conversion)
+}
+
+proptest! {
+    #[test]
+    fn a_conversion_is_the_same_after_it_was_written_and_so_are_its_requests(json in generate::conversion()) {
+        laws::any_bytes(json.as_bytes(), &CONFIG);
+    }
+
+    #[test]
+    fn whatever_is_torn_out_of_a_conversion_is_refused_in_words(
+        json in generate::conversion(), from: Index, length in 0_usize..20, put in vec(any::<u8>(), 0..4),
+    ) {
+        let mut bytes = json.into_bytes();
+        let from = from.index(bytes.len());
+        let to = bytes.len().min(from + length);
+        bytes.splice(from..to, put);
+        laws::any_bytes(&bytes, &CONFIG);
+    }
 }

@@ -1,8 +1,5 @@
 //! A hundred thousand amounts through every built-in destination, held to arithmetic by hand.
 
-use std::sync::LazyLock;
-
-use capi_relay::config::Config;
 use capi_relay::conversion::Conversion;
 use capi_relay::mapping::Scope;
 use proptest::collection::vec;
@@ -10,8 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::generate::{CURRENCIES, amount};
-use super::{meta, routes, sent};
-use crate::support::config;
+use super::{CONFIG, meta, sent};
 
 #[path = "../support/decimal.rs"]
 #[expect(dead_code, reason = "no built-in destination takes minor units")]
@@ -33,9 +29,6 @@ const ONE_BY_ONE: &[(&str, usize, &str)] = &[
 /// Impact takes two decimals, and three amounts with each line of an order.
 const LINE: &str =
     "&ItemSku{}=s&ItemCategory{}=c&ItemQuantity{}=1&ItemSubTotal{}=@0&ItemTotalDiscount{}=@1&ItemMargin{}=@2";
-
-/// The built-in destinations.
-static CONFIG: LazyLock<Config> = LazyLock::new(|| config(&routes()));
 
 /// A conversion that all of them take, with these members.
 fn conversion(members: &str) -> Conversion {
