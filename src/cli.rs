@@ -5,6 +5,7 @@
 mod client;
 mod dead;
 mod demo;
+mod diff;
 mod output;
 mod render;
 mod samples;
@@ -14,6 +15,7 @@ mod serve;
 mod settings;
 mod signals;
 mod status;
+mod test;
 mod token;
 
 use std::path::PathBuf;
@@ -27,7 +29,7 @@ pub use serve::{Relay, StartError};
 
 /// Done.
 const DONE: u8 = 0;
-/// The answer is no: `check`, `health`, `send` refused, `demo` with a violation.
+/// The answer is no: `check`, `test`, `diff`, `health`, `send` refused, `demo` with a violation.
 const NO: u8 = 1;
 /// The configuration is wrong, so nothing was started (`EX_USAGE` of sysexits).
 const BAD_CONFIGURATION: u8 = 64;
@@ -53,6 +55,14 @@ struct ConfigurationArgs {
     set: Vec<String>,
 }
 
+/// How a command that sends nothing reads the configuration.
+#[derive(Debug, Args)]
+struct ReadingArgs {
+    /// Stands in for secrets, token digests and TLS files that are missing: for CI, where what is shown is masked anyway
+    #[arg(long)]
+    no_secrets: bool,
+}
+
 /// Where a running relay is.
 #[derive(Debug, Args)]
 struct AdminArgs {
@@ -73,15 +83,22 @@ struct AdminArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the relay until SIGTERM or SIGINT
-    Serve,
+    Serve(serve::ServeArgs),
     /// Checks the configuration and prints every fault with its place
-    Check,
+    Check(ReadingArgs),
     /// Prints the exact requests that a conversion becomes, without sending them
     Render(render::RenderArgs),
+    /// Proves the goldens: that each conversion kept beside the routes file becomes the request kept with it
+    Test(test::TestArgs),
+    /// Shows what another routes file would change on the wire, over a file of conversions
+    Diff(diff::DiffArgs),
     /// Prints a preset as TOML, or lists their names
     Preset {
         /// Its name
         name: Option<String>,
+        /// As a Markdown table instead: each of the vendor's fields and what it is made of
+        #[arg(long, requires = "name")]
+        fields: bool,
     },
     /// Prints the JSON Schema of the canonical conversion
     Schema {
@@ -113,10 +130,12 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     ExitCode::from(match cli.command {
-        Command::Serve => serve::command(&cli.configuration),
-        Command::Check => check(&cli.configuration),
+        Command::Serve(args) => serve::command(&cli.configuration, &args),
+        Command::Check(args) => check(&cli.configuration, &args),
         Command::Render(args) => render::command(&cli.configuration, &args),
-        Command::Preset { name } => preset(name.as_deref()),
+        Command::Test(args) => test::command(&cli.configuration, &args),
+        Command::Diff(args) => diff::command(&cli.configuration, &args),
+        Command::Preset { name, fields } => preset(name.as_deref(), fields),
         Command::Schema { markdown } => schema(markdown),
         Command::Token(args) => token::command(&args),
         Command::Send(args) => send::command(&cli.configuration, &args),
@@ -128,8 +147,8 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn check(args: &ConfigurationArgs) -> u8 {
-    match settings::load(args) {
+fn check(args: &ConfigurationArgs, reading: &ReadingArgs) -> u8 {
+    match settings::load_to_read(args, reading) {
         Ok(config) => {
             output::line(&config.summary());
             DONE
@@ -141,7 +160,7 @@ fn check(args: &ConfigurationArgs) -> u8 {
     }
 }
 
-fn preset(name: Option<&str>) -> u8 {
+fn preset(name: Option<&str>, fields: bool) -> u8 {
     let presets = config::presets();
     let Some(name) = name else {
         for (name, _) in presets {
@@ -154,7 +173,8 @@ fn preset(name: Option<&str>) -> u8 {
         output::error(&format!("there is no preset `{name}`; there are: {}", known.join(", ")));
         return NO;
     };
-    output::line(text.trim_end());
+    let table = if fields { config::preset_fields(name) } else { None };
+    output::line(table.as_deref().unwrap_or(text).trim_end());
     DONE
 }
 

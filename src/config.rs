@@ -6,7 +6,7 @@
 //!
 //! Promises: after [`Config::load`] nothing about the configuration can fail; a decision about a conversion is pure; no
 //! credential stands in a report, nor what a `${env:…}` or `${file:…}` stood for. Reads files and the environment it is
-//! given while loading, never afterwards; speaks to no network.
+//! given while loading, and afterwards nothing but the files of a golden that is proven; speaks to no network.
 
 mod files;
 mod units;
@@ -17,6 +17,11 @@ mod keys;
 mod server;
 mod merchant;
 mod preset;
+mod fields;
+mod rendering;
+mod message;
+mod difference;
+mod golden;
 mod destination;
 mod load;
 mod find;
@@ -38,9 +43,15 @@ use std::time::Duration;
 use crate::conversion::{DestinationName, EventKind};
 use crate::mapping::{AnswerCondition, Capture, Condition, RequestTemplate, Scope, Secret};
 
+pub use difference::{Difference, Place, changes};
+pub use fields::preset_fields;
 pub use find::{NotFound, ReadError, find, read};
+pub use golden::{Expected, Failure, Golden, Proof};
 pub use load::Source;
+pub use message::MessageError;
 pub use preset::presets;
+pub use rendering::{Outcome, Rendering, Sample, SampleError};
+use report::Faults;
 pub use report::{Located, Report};
 
 /// The checked configuration: after loading nothing about it can fail.
@@ -285,15 +296,6 @@ pub enum TestConversions {
     Skip,
 }
 
-/// A conversion and the request that must become of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Golden {
-    /// A canonical conversion in JSON.
-    pub conversion: PathBuf,
-    /// An HTTP message.
-    pub request: PathBuf,
-}
-
 /// What becomes of a conversion at one destination.
 #[derive(Debug)]
 pub enum Decision<'a> {
@@ -310,7 +312,13 @@ pub enum Decision<'a> {
 impl Config {
     /// Reads and checks a configuration; every fault at once.
     pub fn load(source: Source<'_>) -> Result<Config, Report> {
-        load::load(source)
+        load::load(source, Faults::default())
+    }
+
+    /// Likewise, where the relay does not serve: a `${…}` of a secret or of a token's digest that comes to nothing is stood
+    /// in for, and TLS files may be missing. Good for everything that shows requests masked; never for sending.
+    pub fn load_without_secrets(source: Source<'_>) -> Result<Config, Report> {
+        load::load(source, Faults::elsewhere())
     }
 
     /// The destination of that name.
@@ -320,9 +328,7 @@ impl Config {
 
     /// What each of the merchant's destinations is owed of this conversion, in configuration order.
     pub fn plan<'a>(&'a self, merchant: &Merchant, scope: Scope<'_>) -> Vec<(DestinationName, Decision<'a>)> {
-        let chosen = |destination: &&Arc<Destination>| {
-            merchant.destinations.as_ref().is_none_or(|chosen| chosen.contains(&destination.name))
-        };
+        let chosen = |destination: &&Arc<Destination>| merchant.sends_to(&destination.name);
         let decided = |destination: &'a Arc<Destination>| (destination.name.clone(), destination.decide(scope));
         self.destinations.iter().filter(chosen).map(decided).collect()
     }
@@ -330,6 +336,13 @@ impl Config {
     /// What `capi-relay check` prints when all is right.
     pub fn summary(&self) -> Summary<'_> {
         Summary(self)
+    }
+}
+
+impl Merchant {
+    /// Whether what it sends goes there.
+    pub fn sends_to(&self, destination: &DestinationName) -> bool {
+        self.destinations.as_ref().is_none_or(|chosen| chosen.contains(destination))
     }
 }
 

@@ -20,6 +20,7 @@ mod demo;
 mod disk;
 mod fan_out;
 mod mapping;
+mod goldens;
 mod presets;
 mod restart;
 mod secrets;

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::io::Write;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::config::Difference;
 
 /// One line (or several) on standard output.
 pub(super) fn line(text: &(impl Display + ?Sized)) {
@@ -35,6 +37,12 @@ pub(super) fn cell(value: Option<&Value>) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }
+}
+
+/// One difference between two requests: `null` is nothing.
+pub(super) fn difference(difference: &Difference) -> Value {
+    let Difference { place, expected, got } = difference;
+    json!({"part": place.part(), "path": place.path(), "expected": expected, "got": got})
 }
 
 /// Why something is as it is: the reason, and the beginning of what the platform answered last.

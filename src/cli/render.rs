@@ -1,35 +1,34 @@
-//! `render`: the exact requests that a conversion becomes, without a network. Secrets stand as `***`.
-
-use std::sync::Arc;
+//! `render`: the exact requests that a conversion becomes, without a network. Secrets stand as `***` unless they are asked for.
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{ConfigurationArgs, DONE, NO, output, send, settings};
-use crate::config::{Config, Decision, Destination};
-use crate::conversion::{Conversion, ConversionId, Meta, Refusal, Timestamp};
-use crate::mapping::{Request, Scope, Secrets};
+use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, send, settings};
+use crate::config::{Outcome, Rendering, Sample};
+use crate::mapping::Secrets;
 
 #[derive(Debug, Args)]
 pub(super) struct RenderArgs {
     /// The conversion as JSON; `-` reads standard input
     #[arg(value_name = "FILE")]
     file: String,
-    /// One destination [default: all]
-    #[arg(short, long, value_name = "NAME")]
-    destination: Option<String>,
+    /// One destination; may be repeated [default: all]
+    #[arg(short, long = "destination", value_name = "NAME")]
+    destinations: Vec<String>,
+    /// Who sends it: only that merchant's destinations [default: the first merchant that sends to the destination]
+    #[arg(long, value_name = "NAME")]
+    merchant: Option<String>,
     /// As curl commands
     #[arg(long, conflicts_with = "json")]
     curl: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
-}
-
-/// What one destination would be sent, or why nothing.
-enum Rendering {
-    Request { operation: String, request: Request },
-    Nothing { state: &'static str, reason: String },
+    /// With the secrets in clear text: what it prints could be sent
+    #[arg(long, conflicts_with = "no_secrets")]
+    reveal: bool,
+    #[command(flatten)]
+    reading: ReadingArgs,
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &RenderArgs) -> u8 {
@@ -47,15 +46,22 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &RenderArgs) -> u
 
 /// The text, and whether every destination that applies could be mapped.
 fn render(configuration: &ConfigurationArgs, args: &RenderArgs) -> Result<(String, bool), String> {
-    let config = settings::load(configuration)?;
-    let (meta, conversion) = read(&send::read(&args.file)?)?;
-    let scope = Scope { conversion: &conversion, meta: &meta };
-    let renderings: Vec<(&str, Rendering)> = chosen(&config, args.destination.as_deref())?
+    let config = settings::load_to_read(configuration, &args.reading)?;
+    let sample =
+        Sample::parse(&send::read(&args.file)?).map_err(|error| format!("the conversion is refused: {error}"))?;
+    let secrets = if args.reveal { Secrets::Revealed } else { Secrets::Masked };
+    let merchant = args.merchant.as_deref().map(|name| settings::merchant(&config, name)).transpose()?;
+    let renderings: Vec<(&str, Rendering)> = settings::chosen(&config, &args.destinations)?
         .into_iter()
-        .map(|destination| (destination.name.as_str(), rendering(destination, scope)))
+        .filter(|destination| merchant.is_none_or(|merchant| merchant.sends_to(&destination.name)))
+        .map(|destination| {
+            let merchant = merchant.map_or_else(|| config.merchant_of(destination), |merchant| &merchant.name);
+            (destination.name.as_str(), sample.at(destination, merchant, secrets))
+        })
         .collect();
-    let complete =
-        !renderings.iter().any(|(_, rendering)| matches!(rendering, Rendering::Nothing { state: "unmappable", .. }));
+    let unmappable =
+        |rendering: &Rendering| matches!(rendering, Rendering::Nothing { outcome: Outcome::Unmappable, .. });
+    let complete = !renderings.iter().any(|(_, rendering)| unmappable(rendering));
     let text = if args.json {
         let all: serde_json::Map<String, Value> =
             renderings.iter().map(|(name, rendering)| ((*name).to_owned(), as_json(rendering))).collect();
@@ -68,58 +74,28 @@ fn render(configuration: &ConfigurationArgs, args: &RenderArgs) -> Result<(Strin
     Ok((text, complete))
 }
 
-fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Arc<Destination>>, String> {
-    let Some(name) = name else { return Ok(config.destinations.iter().collect()) };
-    config.destination(name).map(|destination| vec![destination]).ok_or_else(|| {
-        let known: Vec<&str> = config.destinations.iter().map(|destination| destination.name.as_str()).collect();
-        format!("there is no destination `{name}`; there are: {}", known.join(", "))
-    })
-}
-
-/// A conversion as the relay would accept it, with an id and a time of receipt that are plainly made up.
-fn read(body: &[u8]) -> Result<(Meta, Conversion), String> {
-    let id = ConversionId::new(0, [0; 10]);
-    let conversion = Conversion::parse(body, &id.to_string()).map_err(|refusal| match refusal {
-        Refusal::Malformed(error) => format!("the conversion is no JSON: {error}"),
-        Refusal::Invalid(problems) => {
-            let lines: Vec<String> =
-                problems.iter().map(|problem| format!("  {}: {}", problem.pointer, problem.detail)).collect();
-            format!("the conversion is refused:\n{}", lines.join("\n"))
-        }
-    })?;
-    let mut meta = Meta::new(id, "render".into(), None, &conversion);
-    meta.received_at = Timestamp::from_instant(conversion.time().instant());
-    Ok((meta, conversion))
-}
-
-fn rendering(destination: &Destination, scope: Scope<'_>) -> Rendering {
-    match destination.decide(scope) {
-        Decision::Send(operation) => match operation.request.render(scope, Secrets::Masked) {
-            Ok(request) => Rendering::Request { operation: operation.name.clone(), request },
-            Err(unmappable) => Rendering::Nothing { state: "unmappable", reason: unmappable.to_string() },
-        },
-        Decision::Skipped(reason) => Rendering::Nothing { state: "skipped", reason },
-        Decision::Withheld(reason) => Rendering::Nothing { state: "withheld", reason },
-        Decision::Unsupported(reason) => Rendering::Nothing { state: "unsupported", reason },
-    }
-}
-
+/// Headings are comments, to a shell and in a golden's request file alike.
 fn as_text(name: &str, rendering: &Rendering, curl: bool) -> String {
     match rendering {
-        Rendering::Request { operation, request } => {
+        Rendering::Sent { operation, request } => {
             let body = if curl { request.to_curl() } else { request.to_http() };
             format!("### {name}: {operation}\n{}", body.trim_end())
         }
-        Rendering::Nothing { state, reason } => format!("### {name}: {state}: {reason}"),
+        Rendering::Nothing { outcome, reason } => format!("### {name}: {outcome}: {}", one_line(reason)),
     }
 }
 
 fn as_json(rendering: &Rendering) -> Value {
     match rendering {
-        Rendering::Request { operation, request } => {
+        Rendering::Sent { operation, request } => {
             let request = request.to_json();
             json!({"operation": operation, "request": serde_json::from_str::<Value>(&request).unwrap_or(Value::String(request))})
         }
-        Rendering::Nothing { state, reason } => json!({"state": state, "reason": reason}),
+        Rendering::Nothing { outcome, reason } => json!({"state": outcome.as_str(), "reason": reason}),
     }
+}
+
+/// A condition may be written over several lines; a heading is one.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

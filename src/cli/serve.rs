@@ -5,10 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Admin;
@@ -18,7 +19,14 @@ use crate::ingress::{Ingress, TlsError};
 use crate::queue::{self, Clock, OpenError, Queue};
 
 use super::signals::Signals;
-use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output, settings};
+use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output, settings, test};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Starts without proving the goldens
+    #[arg(long)]
+    no_goldens: bool,
+}
 
 /// A running relay.
 pub struct Relay {
@@ -165,15 +173,19 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
 }
 
 /// `capi-relay serve`.
-pub(super) fn command(args: &ConfigurationArgs) -> u8 {
-    let config = match settings::load(args) {
-        Ok(config) => config,
+pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8 {
+    let (config, goldens) = match proven(configuration, args) {
+        Ok(proven) => proven,
         Err(report) => {
             output::error(&report);
             return BAD_CONFIGURATION;
         }
     };
     log_to_stderr(config.server.log);
+    match goldens {
+        Some(goldens) => info!(goldens, "goldens proven"),
+        None => warn!("goldens are not proven"),
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -185,6 +197,17 @@ pub(super) fn command(args: &ConfigurationArgs) -> u8 {
     // A look-up of a name cannot be called off; nothing waits for it any more.
     runtime.shutdown_background();
     code
+}
+
+/// The one way to a configuration that serves: read, checked, and its goldens proven (how many; `None`: not asked to be).
+fn proven(configuration: &ConfigurationArgs, args: &ServeArgs) -> Result<(Config, Option<usize>), String> {
+    let config = settings::load(configuration)?;
+    let goldens = if args.no_goldens { None } else { Some(test::gate(&config).map_err(refused)?) };
+    Ok((config, goldens))
+}
+
+fn refused(report: String) -> String {
+    report + ": nothing is started (`--no-goldens` starts all the same)"
 }
 
 async fn serve(config: Config) -> u8 {

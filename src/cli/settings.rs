@@ -1,16 +1,53 @@
 //! The configuration as the command line names it: the one place that reads the process's environment.
 
-use crate::config::{self, Config, Source};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::{ConfigurationArgs, output};
+use crate::config::{self, Config, Destination, Merchant, Source};
+
+use super::{ConfigurationArgs, ReadingArgs, output};
 
 /// Finds, reads and checks the configuration; the error is a whole report, ready to print.
 pub(super) fn load(args: &ConfigurationArgs) -> Result<Config, String> {
-    let path = config::find(args.config.as_deref(), &environment).map_err(|error| output::chain(&error))?;
-    let text = config::read(&path).map_err(|error| output::chain(&error))?;
+    read(&find(args)?, args, &ReadingArgs { no_secrets: false })
+}
+
+/// Likewise, for a command that sends nothing.
+pub(super) fn load_to_read(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
+    read(&find(args)?, args, reading)
+}
+
+/// Likewise, of this file.
+pub(super) fn read(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
+    let text = config::read(path).map_err(|error| output::chain(&error))?;
     let sets = args.set.iter().map(|set| assignment(set)).collect::<Result<Vec<_>, _>>()?;
-    let source = Source { path, text, environment: &environment, sets: &sets };
-    Config::load(source).map_err(|report| report.to_string())
+    let source = Source { path: path.to_owned(), text, environment: &environment, sets: &sets };
+    let config = if reading.no_secrets { Config::load_without_secrets(source) } else { Config::load(source) };
+    config.map_err(|report| report.to_string())
+}
+
+fn find(args: &ConfigurationArgs) -> Result<std::path::PathBuf, String> {
+    config::find(args.config.as_deref(), &environment).map_err(|error| output::chain(&error))
+}
+
+/// The destinations of these names, in the order of the file; all where none is named.
+pub(super) fn chosen<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Arc<Destination>>, String> {
+    if let Some(unknown) = names.iter().find(|name| config.destination(name).is_none()) {
+        let known: Vec<&str> = config.destinations.iter().map(|destination| destination.name.as_str()).collect();
+        return Err(format!("there is no destination `{unknown}`; there are: {}", known.join(", ")));
+    }
+    let is_chosen = |destination: &&Arc<Destination>| {
+        names.is_empty() || names.iter().any(|name| name == destination.name.as_str())
+    };
+    Ok(config.destinations.iter().filter(is_chosen).collect())
+}
+
+/// The merchant of that name.
+pub(super) fn merchant<'c>(config: &'c Config, name: &str) -> Result<&'c Merchant, String> {
+    config.merchants.iter().find(|merchant| *merchant.name == *name).map(|merchant| &**merchant).ok_or_else(|| {
+        let known: Vec<&str> = config.merchants.iter().map(|merchant| &*merchant.name).collect();
+        format!("there is no merchant `{name}`; there are: {}", known.join(", "))
+    })
 }
 
 /// A variable of the environment; one that is no text counts as absent.

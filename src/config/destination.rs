@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use self::operation::Written as WrittenOperation;
 use super::files::Files;
-use super::keys::{At, Keys, list, table, text};
+use super::golden::goldens;
+use super::keys::{At, Keys, text};
 use super::preset::{Needs, Preset, prepare};
 use super::report::Faults;
 use super::tree::{Entry, Node, Table, Value};
@@ -82,8 +83,8 @@ impl Source {
         Some(Source { key, table, preset })
     }
 
-    /// Reads every key of it.
-    pub(super) fn read(&self, folder: &Path, faults: &mut Faults) -> Written<'_> {
+    /// Reads every key of it; `merchants` are those of the file.
+    pub(super) fn read(&self, folder: &Path, merchants: &[&str], faults: &mut Faults) -> Written<'_> {
         let mut keys = Keys::new(&self.table, self.key.span.clone());
         let written = Written {
             key: &self.key,
@@ -103,7 +104,7 @@ impl Source {
             limits: limits(&mut keys, faults),
             retry: retry(&mut keys, faults),
             ca_file: keys.file("ca_file", folder, faults),
-            goldens: goldens(&mut keys, folder, faults),
+            goldens: goldens(&mut keys, folder, merchants, faults),
         };
         keys.entry("preset");
         keys.finish("a destination", faults);
@@ -148,27 +149,6 @@ fn retry(keys: &mut Keys<'_>, faults: &mut Faults) -> WrittenRetry {
     retry
 }
 
-fn goldens(keys: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> Vec<Golden> {
-    let Some(entry) = keys.entry("golden") else { return Vec::new() };
-    let cases = list("golden", &entry.node, faults).unwrap_or_default();
-    let mut goldens = Vec::with_capacity(cases.len());
-    for case in cases {
-        let Some(table) = table("golden", case, faults) else { continue };
-        let mut keys = Keys::new(table, case.span.clone());
-        for key in ["conversion", "request"] {
-            if keys.entry(key).is_none() {
-                faults.with_help(case.span.clone(), format!("a golden needs `{key}`"), GOLDEN_HELP);
-            }
-        }
-        let (conversion, request) = (keys.file("conversion", folder, faults), keys.file("request", folder, faults));
-        keys.finish("a golden", faults);
-        if let (Some(conversion), Some(request)) = (conversion, request) {
-            goldens.push(Golden { conversion, request });
-        }
-    }
-    goldens
-}
-
 impl WrittenRetry {
     /// What it means beside a window within which a repeat is recognised. A retry beyond it would be a second sale.
     fn meaning(&self, dedup_window: Duration, faults: &mut Faults) -> Retry {
@@ -196,7 +176,6 @@ const CONSENTS: [(&str, Consent); 3] =
     [("require", Consent::Require), ("carry", Consent::Carry), ("ignore", Consent::Ignore)];
 const TESTS: [(&str, TestConversions); 2] = [("carry", TestConversions::Carry), ("skip", TestConversions::Skip)];
 const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
-const GOLDEN_HELP: &str = "`conversion = \"goldens/purchase.json\"` and `request = \"goldens/thrad-purchase.http\"`";
 
 /// Enough for 160 requests a second at 100 ms each; adaptive concurrency stays below where a destination is slower.
 const CONCURRENCY: NonZeroUsize = match NonZeroUsize::new(16) {

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::files::{Files, inner_span};
 use super::report::Faults;
 use crate::mapping::{Span, Text};
@@ -19,8 +21,15 @@ pub(super) struct Interpolation<'a> {
 
 impl Interpolation<'_> {
     /// The text with every `${…}` replaced, or `None` after saying what is wrong. `whole` is the span of the string with
-    /// its quotes.
-    pub(super) fn resolve(&self, text: &Text, whole: &Span, files: &mut Files, faults: &mut Faults) -> Option<Text> {
+    /// its quotes. A credential that is missing is stood in for where the relay does not serve.
+    pub(super) fn resolve(
+        &self,
+        text: &Text,
+        whole: &Span,
+        is_credential: bool,
+        files: &mut Files,
+        faults: &mut Faults,
+    ) -> Option<Text> {
         let mut complete = true;
         let mut value = String::with_capacity(text.value.len());
         let mut rest = text.value.as_str();
@@ -40,7 +49,11 @@ impl Interpolation<'_> {
             };
             let (marker, after) = marker_on.split_at(length);
             let inner = offset..offset.saturating_add(length);
-            match self.lookup(marker) {
+            let found = match self.lookup(marker) {
+                Err(_) if is_credential && faults.are_elsewhere() && names_source(marker) => Ok(stand_in(marker)),
+                found => found,
+            };
+            match found {
                 Ok(found) => {
                     files.resolved(whole, marker, &found);
                     value.push_str(&found);
@@ -72,6 +85,16 @@ impl Interpolation<'_> {
             _ => Err((format!("`{marker}` names no source"), ESCAPE_HELP.to_owned())),
         }
     }
+}
+
+fn names_source(marker: &str) -> bool {
+    marker.starts_with("${env:") || marker.starts_with("${file:")
+}
+
+/// What stands for a credential that is not there: no two are the same, and each can be a key in hex or Base64, or the
+/// digest of a token.
+fn stand_in(marker: &str) -> String {
+    hex::encode(Sha256::digest(marker))
 }
 
 /// A small text file, with one newline at its end cut.

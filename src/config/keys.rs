@@ -128,10 +128,10 @@ impl<'t> Keys<'t> {
         Some(At { value: folder.join(&text.value), span: text.span })
     }
 
-    /// The path of a file that must exist.
+    /// The path of a file that must exist where the relay serves.
     pub(super) fn file(&mut self, key: &'static str, folder: &Path, faults: &mut Faults) -> Option<PathBuf> {
         let path = self.path(key, folder, faults)?;
-        if !path.value.is_file() {
+        if !path.value.is_file() && !faults.are_elsewhere() {
             let message = format!("`{key}`: there is no such file");
             faults.with_help(path.span, message, format!("looked for {}", path.value.display()));
             return None;

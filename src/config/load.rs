@@ -24,8 +24,8 @@ pub struct Source<'a> {
     pub sets: &'a [(String, String)],
 }
 
-pub(super) fn load(source: Source<'_>) -> Result<Config, Report> {
-    let (mut files, mut faults) = (Files::default(), Faults::default());
+pub(super) fn load(source: Source<'_>, mut faults: Faults) -> Result<Config, Report> {
+    let mut files = Files::default();
     let config = read(source, &mut files, &mut faults);
     match config {
         Some(config) if faults.is_empty() => Ok(config),
@@ -47,12 +47,14 @@ pub(super) fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -
     let queue = server::queue(root.entry("queue"), &start, &folder, faults);
     let destinations = sections(&root, "destination", &start, faults);
     let names: Vec<&str> = destinations.iter().map(|entry| entry.key.value.as_str()).collect();
-    let merchants = merchant::merchants(sections(&root, "merchant", &start, faults), &names, faults);
+    let merchants = sections(&root, "merchant", &start, faults);
+    let merchant_names: Vec<&str> = merchants.iter().map(|entry| entry.key.value.as_str()).collect();
+    let merchants = merchant::merchants(merchants, &names, faults);
     let window = queue.as_ref().map_or(std::time::Duration::MAX, |queue| queue.dedup_window);
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {
         let Some(source) = destination::Source::new(entry.clone(), files, faults) else { continue };
-        built.extend(build(source.read(&folder, faults), window, faults).map(Arc::new));
+        built.extend(build(source.read(&folder, &merchant_names, faults), window, faults).map(Arc::new));
     }
     let mut keys = Keys::new(&root, start);
     for section in SECTIONS {

@@ -65,9 +65,21 @@ impl std::error::Error for Report {}
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     list: Vec<Fault>,
+    /// What only the serving machine has is no fault where it is missing: see [`Faults::elsewhere`].
+    elsewhere: bool,
 }
 
 impl Faults {
+    /// Of a configuration that is read where it does not serve: its secrets and its TLS files may be missing.
+    pub(super) fn elsewhere() -> Faults {
+        Faults { list: Vec::new(), elsewhere: true }
+    }
+
+    /// Whether what only the serving machine has may be missing.
+    pub(super) fn are_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
     /// Something is wrong, and the message alone says what would be right.
     pub(super) fn at(&mut self, span: Span, message: impl Into<String>) {
         self.list.push(Fault { span, message: message.into(), help: None });

@@ -8,7 +8,7 @@ mod presets;
 use super::*;
 
 /// A configuration with one merchant and these destinations.
-fn with(destinations: &str) -> String {
+pub(super) fn with(destinations: &str) -> String {
     format!("{HEAD}{destinations}")
 }
 
@@ -32,13 +32,13 @@ fn load_set(text: &str, sets: &[(&str, &str)]) -> Result<Config, Report> {
 }
 
 #[track_caller]
-fn right(text: &str) -> Config {
+pub(super) fn right(text: &str) -> Config {
     load(text).unwrap_or_else(|report| panic!("{report}"))
 }
 
 /// The faults as `line:column message`.
 #[track_caller]
-fn faults(text: &str) -> Vec<String> {
+pub(super) fn faults(text: &str) -> Vec<String> {
     let report = load(text).map(|_| ()).unwrap_err();
     report.located().iter().map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.message)).collect()
 }
@@ -55,7 +55,7 @@ token_sha256 = "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4
 
 "#;
 
-const PARTNER: &str = r#"[destination.partner]
+pub(super) const PARTNER: &str = r#"[destination.partner]
 url = "https://px.example.com/events"
 map.event = "event_type"
 "#;

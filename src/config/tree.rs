@@ -214,7 +214,7 @@ impl Builder<'_, '_> {
         let source = self.files.text(file).to_owned();
         let (tree, errors) = DeTable::parse_recoverable(&source);
         if errors.is_empty() {
-            let table = self.table(file, &source, tree.get_ref());
+            let table = self.table(file, &source, tree.get_ref(), false);
             table.hide_credentials(false, self.files);
             return Some(table);
         }
@@ -227,19 +227,24 @@ impl Builder<'_, '_> {
         None
     }
 
-    fn table(&mut self, file: FileId, source: &str, table: &DeTable<'_>) -> Table {
+    /// `credentials`: what stands in it are credentials.
+    fn table(&mut self, file: FileId, source: &str, table: &DeTable<'_>, credentials: bool) -> Table {
         let mut sorted: Vec<_> = table.iter().collect();
         sorted.sort_by_key(|(key, _)| key.span().start);
         let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
             let name: &std::borrow::Cow<'_, str> = key.get_ref();
             let key = text_at(file, source, &key.span(), name);
             let range = value.span();
-            Entry { key, node: Node { value: self.value(file, source, value), span: Span { file, range } } }
+            let credentials = credentials || name == "secrets" || name.ends_with("token_sha256");
+            Entry {
+                key,
+                node: Node { value: self.value(file, source, value, credentials), span: Span { file, range } },
+            }
         };
         Table { entries: sorted.into_iter().map(entry).collect() }
     }
 
-    fn value(&mut self, file: FileId, source: &str, value: &toml::Spanned<DeValue<'_>>) -> Value {
+    fn value(&mut self, file: FileId, source: &str, value: &toml::Spanned<DeValue<'_>>, credentials: bool) -> Value {
         match value.get_ref() {
             DeValue::String(string) => {
                 let text = text_at(file, source, &value.span(), string);
@@ -247,7 +252,7 @@ impl Builder<'_, '_> {
                 let Some(interpolation) = self.interpolation.filter(|_| text.value.contains("${")) else {
                     return Value::Text { text, resolved: false };
                 };
-                match interpolation.resolve(&text, &whole, self.files, self.faults) {
+                match interpolation.resolve(&text, &whole, credentials, self.files, self.faults) {
                     Some(text) => Value::Text { text, resolved: true },
                     None => Value::Unresolved,
                 }
@@ -259,11 +264,11 @@ impl Builder<'_, '_> {
             DeValue::Array(array) => {
                 let node = |item: &toml::Spanned<DeValue<'_>>| Node {
                     span: Span { file, range: item.span() },
-                    value: self.value(file, source, item),
+                    value: self.value(file, source, item, credentials),
                 };
                 Value::List(array.iter().map(node).collect())
             }
-            DeValue::Table(table) => Value::Table(self.table(file, source, table)),
+            DeValue::Table(table) => Value::Table(self.table(file, source, table, credentials)),
         }
     }
 }

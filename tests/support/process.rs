@@ -35,27 +35,39 @@ impl Process {
     /// Starts it and waits until it says that it serves.
     #[track_caller]
     pub(crate) fn serve(routes: &Path) -> Process {
-        Process::start(&[], routes, "info")
+        Process::start(&[], routes, &[], "info")
+    }
+
+    /// The same with further arguments.
+    #[track_caller]
+    pub(crate) fn serve_with(routes: &Path, arguments: &[&str]) -> Process {
+        Process::start(&[], routes, arguments, "info")
     }
 
     /// The same under another program (`strace …`).
     #[track_caller]
     pub(crate) fn wrapped(wrapper: &[&str], routes: &Path) -> Process {
-        Process::start(wrapper, routes, "info")
+        Process::start(wrapper, routes, &[], "info")
     }
 
     /// The same, logging all it can.
     #[track_caller]
     pub(crate) fn traced(routes: &Path) -> Process {
-        Process::start(&[], routes, "trace")
+        Process::start(&[], routes, &[], "trace")
     }
 
     #[track_caller]
-    fn start(wrapper: &[&str], routes: &Path, level: &str) -> Process {
+    fn start(wrapper: &[&str], routes: &Path, arguments: &[&str], level: &str) -> Process {
         let own = env!("CARGO_BIN_EXE_capi-relay");
         let words: Vec<&str> = wrapper.iter().copied().chain([own]).collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(["serve", "-c"]).arg(routes).env("RUST_LOG", level).stderr(Stdio::piped());
+        command
+            .args(&words[1..])
+            .args(["serve", "-c"])
+            .arg(routes)
+            .args(arguments)
+            .env("RUST_LOG", level)
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (say, said) = mpsc::sync_channel(1);
         let stderr = BufReader::new(child.stderr.take().unwrap());

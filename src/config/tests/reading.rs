@@ -384,3 +384,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn where_it_does_not_serve_secrets_and_tls_files_may_be_missing_and_nothing_else() {
+    let text = with(
+        "[destination.thrad]\npreset = \"thrad\"\nsecrets.api_key = \"${env:MISSING}\"\nca_file = \"/nowhere/ca.pem\"\n",
+    )
+    .replace("self_signed = true", "cert = \"/nowhere/tls.crt\", key = \"/nowhere/tls.key\"")
+    .replace(
+        "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4",
+        "${file:/nowhere/token}\"\n[merchant.globex]\ntoken_sha256 = \"${env:OTHER}",
+    );
+    let elsewhere = |text: &str| {
+        let path = "routes.toml".into();
+        Config::load_without_secrets(Source { path, text: text.to_owned(), environment: &environment, sets: &[] })
+    };
+    let config = elsewhere(&text).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(config.merchants.len(), 2);
+    assert_eq!(load(&text).map(|_| ()).unwrap_err().faults, 6);
+    let report =
+        elsewhere(&format!("{text}vars.tag_id = \"${{env:MISSING}}\"\nsecrets.api_ky = \"${{env:MISSING}}\"\n"));
+    let report = report.map(|_| ()).unwrap_err();
+    let messages: Vec<&str> = report.located().iter().map(|fault| fault.message.as_str()).collect();
+    assert_eq!(messages, ["the environment variable `MISSING` is not set", "unknown secret `api_ky`"]);
+}

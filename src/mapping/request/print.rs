@@ -17,7 +17,9 @@ impl Request {
 
     /// As a command for a POSIX shell.
     pub fn to_curl(&self) -> String {
-        let mut out = format!("curl -X {} {}", self.method, shell_quoted(&self.url));
+        // Without it, curl takes brackets and braces for a pattern of several URLs.
+        let literal = if self.url.contains(['[', ']', '{', '}']) { " --globoff" } else { "" };
+        let mut out = format!("curl{literal} -X {} {}", self.method, shell_quoted(&self.url));
         for (name, value) in self.header_texts() {
             out.push_str(&format!(" \\\n  -H {}", shell_quoted(&format!("{name}: {value}"))));
         }
