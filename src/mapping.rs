@@ -5,29 +5,35 @@
 //! slots of the schema (`program`, `predicate`, `ops`). All of it happens at load; a conversion only runs programs.
 //!
 //! ```text
+//! field   := expr [ "??" ( "null" | "''" ) ]     for want of a value, null or an empty text is sent
 //! expr    := pipe { "??" pipe } [ "!" ]          the first that is present; "!": required
 //! pipe    := primary { "|" filter }
-//! primary := path | literal | "concat(" expr {"," expr} ")" | "(" expr ")"
+//! primary := path | literal | function "(" expr {"," expr} ")" | "(" expr ")"
+//! function:= concat | sum | product | difference | each
 //! literal := 'text' | 12 | 3.5 | true | false | ['a', 'b'] | {key: 'value'}
 //! filter  := name [ "(" arg {"," arg} ")" ]      arg: a literal, vars.x or secrets.x
-//! cond    := adds  == != < <= > >= in  && || !  contains(text, part)  and a bare path (present and not false)
+//! cond    := adds  == != < <= > >= in  && || !  contains(text, part)  matches(text, 'pattern')
+//!            and a bare path (present and not false)
 //! ```
 //!
 //! What the grammar does not say:
 //!
 //! - A quote inside a text is written twice. A path enters free JSON by `custom.a`, `custom['any key']` and `custom.list[0]`.
 //! - **Absent is absent.** An empty text, `null`, `[]` and `{}` are no values: `??`, `default` and `!` pass over them, and they
-//!   never leave. A filter of what is absent is absent (but `default`), and so is `concat` with an absent part. An unset
-//!   optional var is absent; as an argument it leaves the filter without a value, as an optional argument it is as if not
-//!   written.
+//!   never leave, but where a field of the map ends with `?? null` or `?? ''`. A filter of what is absent is absent (but
+//!   `default`), and so is a function with an absent part. An unset optional var is absent; as an argument it leaves the
+//!   filter without a value, as an optional argument it is as if not written.
 //! - **Types are checked at load.** The alternatives of `??` look alike on the wire (text, number, true or false); numbers and
 //!   times go into text filters through `string` and the like, so nobody hashes a float by accident; what is hashed is not
 //!   hashed again.
 //! - `custom.*` and `body.*` are free JSON: their type shows when they are there. A scalar leaves as the JSON it is; into a
 //!   filter it goes if it fits (a text filter takes texts; a time filter takes texts of RFC 3339), else the field is
 //!   *unmappable*.
-//! - `items[].sku` is the list of all items' values. Filters work on each entry, `join` and `json` on the whole; as a field's
-//!   value it is a JSON array of the entries that are present.
+//! - `items[].sku` is the list of all items' values, and `each(expr)` that of `expr` over each item's `item.*`. Filters work on
+//!   each entry, `join`, `json`, `nth` and `total` on the whole; as a field's value it is a JSON array of the entries that are
+//!   present.
+//! - `sum`, `product` and `difference` are exact, and money where a part is money; more than 28 digits are *unmappable*.
+//! - Regular expressions are compiled at load and take time linear in the text they search.
 //! - Comparisons are by value (`1.50 == 1.5`, times by their instant) and never across kinds. In a `when`, what is absent
 //!   equals nothing, so `consent.tracking != false` holds without consent data. In a predicate over an answer nothing follows
 //!   from what is not there: every comparison with it is false, `!=` too. What cannot be computed counts as absent.
@@ -46,6 +52,7 @@ mod parser;
 mod types;
 mod value;
 mod agent;
+mod pattern;
 mod ops;
 mod filters;
 mod answer;
@@ -64,7 +71,7 @@ mod tests;
 
 pub use answer::Answer;
 pub use condition::{AnswerCondition, CAPTURE_CHARS_MAX, Capture, Condition};
-pub(crate) use expression::Expression;
+pub(crate) use expression::{Blank, Expression};
 pub use filters::{FilterDoc, filters};
 pub(crate) use interpolation::{Escape, Interpolation};
 pub use request::{

@@ -93,14 +93,23 @@ impl Money {
 
     /// The exact product; `None` when it has more than 28 significant digits or decimals.
     pub fn times(self, factor: Money) -> Option<Money> {
-        let mut mantissa = self.0.mantissa().checked_mul(factor.0.mantissa())?;
-        let mut scale = self.0.scale().checked_add(factor.0.scale())?;
-        while (scale > SCALE_MAX || mantissa.abs() >= MANTISSA_END) && scale > 0 && mantissa.checked_rem(10) == Some(0)
-        {
-            mantissa = mantissa.checked_div(10)?;
-            scale = scale.checked_sub(1)?;
-        }
-        exact(mantissa, scale)
+        let mantissa = self.0.mantissa().checked_mul(factor.0.mantissa())?;
+        fitted(mantissa, self.0.scale().checked_add(factor.0.scale())?)
+    }
+
+    /// The exact sum, with the decimals of the one that has more; `None` when it has more than 28 significant digits.
+    pub fn plus(self, other: Money) -> Option<Money> {
+        let sum = |one: Money, other: Money| {
+            let scale = one.0.scale().max(other.0.scale());
+            fitted(one.mantissa_at(scale)?.checked_add(other.mantissa_at(scale)?)?, scale)
+        };
+        sum(self, other).or_else(|| sum(self.without_zeros(), other.without_zeros()))
+    }
+
+    /// The same amount without zeros at the end of its decimals: `99.90` is `99.9`, and `100.00` is `100`.
+    #[must_use]
+    pub fn without_zeros(self) -> Money {
+        Money(self.0.normalize())
     }
 
     /// Exactly `scale` decimals, half away from zero; `None` when that has more than 28 digits.
@@ -128,6 +137,12 @@ impl Money {
         self.shifted(6)
     }
 
+    /// The digits with `scale` decimals, at least as many as there are.
+    fn mantissa_at(self, scale: u32) -> Option<i128> {
+        let shift = 10_i128.checked_pow(scale.checked_sub(self.0.scale())?)?;
+        self.0.mantissa().checked_mul(shift)
+    }
+
     /// The amount × 10^`places` as integer text, `None` unless it is whole.
     fn shifted(self, places: u32) -> Option<String> {
         let (mantissa, scale) = (self.0.mantissa(), self.0.scale());
@@ -151,6 +166,16 @@ const MANTISSA_END: i128 = 10_i128.pow(28);
 const _: () = assert!(MONEY_DIGITS_MAX == 28);
 /// Decimals that [`Decimal`] can keep.
 const SCALE_MAX: u32 = Decimal::MAX_SCALE;
+
+/// The exact amount, its last decimals given up where they are zeros and too many.
+fn fitted(mut mantissa: i128, mut scale: u32) -> Option<Money> {
+    let is_long = |mantissa: i128| mantissa.unsigned_abs() >= MANTISSA_END.unsigned_abs();
+    while (scale > SCALE_MAX || is_long(mantissa)) && scale > 0 && mantissa.checked_rem(10) == Some(0) {
+        mantissa = mantissa.checked_div(10)?;
+        scale = scale.checked_sub(1)?;
+    }
+    exact(mantissa, scale)
+}
 
 fn exact(mantissa: i128, scale: u32) -> Option<Money> {
     if mantissa.checked_abs()? >= MANTISSA_END {

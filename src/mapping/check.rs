@@ -2,6 +2,7 @@
 //! a faulty part is not blamed for it.
 
 mod calls;
+mod functions;
 mod names;
 mod predicates;
 
@@ -39,6 +40,8 @@ pub(super) struct Reads {
 
 pub(super) struct Checker<'c, 'f, 't> {
     names: Names<'c>,
+    /// Within `each(…)`, where there is an item.
+    is_in_each: bool,
     faults: &'f mut Faults<'t>,
     pub(super) reads: Reads,
 }
@@ -75,7 +78,7 @@ impl Checked {
 
 impl<'c, 'f, 't> Checker<'c, 'f, 't> {
     pub(super) fn new(names: Names<'c>, faults: &'f mut Faults<'t>) -> Self {
-        Checker { names, faults, reads: Reads::default() }
+        Checker { names, is_in_each: false, faults, reads: Reads::default() }
     }
 
     /// Checks a part that must be a value.
@@ -84,6 +87,8 @@ impl<'c, 'f, 't> Checker<'c, 'f, 't> {
             Kind::Path(segments) => self.path(segments, ast.at),
             Kind::Literal(literal) => self.literal(literal, ast.at),
             Kind::Concat(parts) => self.concat(parts, ast.at),
+            Kind::Arithmetic(operation, parts) => self.arithmetic(*operation, parts, ast.at),
+            Kind::Each(entry) => self.each(entry, ast.at),
             Kind::First(parts) => self.first(parts, ast.at),
             Kind::Pipe(input, calls) => {
                 let input = self.value(input);
@@ -91,7 +96,13 @@ impl<'c, 'f, 't> Checker<'c, 'f, 't> {
             }
             Kind::Required(inner) => self.value(inner),
             Kind::Unreadable => Checked::faulty(ast.at),
-            Kind::Contains(_) | Kind::Compare(..) | Kind::In(_) | Kind::Not(_) | Kind::And(_) | Kind::Or(_) => {
+            Kind::Contains(_)
+            | Kind::Matches(_)
+            | Kind::Compare(..)
+            | Kind::In(_)
+            | Kind::Not(_)
+            | Kind::And(_)
+            | Kind::Or(_) => {
                 let help = "conditions belong into `when`; to choose a value by another's, use `| lookup({…})`";
                 self.faults.report_with_help(ast.at, "this is a condition, and a value belongs here", help);
                 Checked::faulty(ast.at)
@@ -102,7 +113,13 @@ impl<'c, 'f, 't> Checker<'c, 'f, 't> {
     fn literal(&mut self, literal: &Literal, at: At) -> Checked {
         let mut checked = match literal {
             Literal::Scalar(Scalar::Text(text)) if text.is_empty() => {
-                self.faults.report(at, "an empty text is no value: it is never sent, and never equal to anything");
+                let message = "an empty text is no value: it is never equal to anything, and sent only by `?? ''`";
+                self.faults.report_with_help(at, message, self.blank_help());
+                return Checked::faulty(at);
+            }
+            Literal::Null => {
+                let message = "null is no value: it is never equal to anything, and sent only by `?? null`";
+                self.faults.report_with_help(at, message, self.blank_help());
                 return Checked::faulty(at);
             }
             Literal::List(entries) => self.list(entries, at),
@@ -114,6 +131,14 @@ impl<'c, 'f, 't> Checker<'c, 'f, 't> {
         };
         checked.literal = true;
         checked
+    }
+
+    /// What is meant by an empty text or null where it is nothing.
+    fn blank_help(&self) -> &'static str {
+        match self.names {
+            Names::Request(..) => "it stands last in a field of `map` or `query`, as in `a ?? null`, and nowhere else",
+            Names::When(_) | Names::Answer => "a bare path holds where it has a value: `a`; and `!a` where it has none",
+        }
     }
 
     /// The value and type of a literal; it may be the empty text.

@@ -1,12 +1,12 @@
 //! One value of a request: compiled once, evaluated per conversion.
 
 use super::check::{Checker, Names, Reads};
-use super::lexer::{At, Faults};
+use super::lexer::{At, Faults, Scalar};
 use super::parser::parse_value;
 use super::program::{Context, Node, Source};
 use super::scope::{Constants, Place, Scope, Secrets};
 use super::source::{Fault, Text};
-use super::syntax::{Ast, Kind};
+use super::syntax::{Ast, Kind, Literal};
 use super::types::{OutType, Ty};
 use super::value::{EvalError, Evaluated, Out, Val};
 use crate::conversion::Item;
@@ -17,16 +17,27 @@ pub(crate) struct Expression {
     node: Node,
     ty: Ty,
     required: bool,
+    blank: Option<Blank>,
     reads: Reads,
+}
+
+/// What is sent for a field that has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blank {
+    /// `?? null`
+    Null,
+    /// `?? ''`
+    EmptyText,
 }
 
 impl Expression {
     /// Parses and type-checks; every fault at once.
     pub(crate) fn compile(text: &Text, constants: &Constants, place: Place) -> Result<Expression, Vec<Fault>> {
         let mut faults = Faults::new(text);
-        let names = Names::Request(constants, place);
-        let compiled = compile_part(text, At { start: 0, end: text.value.len() }, names, &mut faults);
-        compiled.map(|(expression, _)| expression).ok_or_else(|| faults.into_list())
+        let mut ast = parse_value(text, 0..text.value.len(), &mut faults);
+        let blank = take_blank(&mut ast);
+        let compiled = check(&ast, Names::Request(constants, place), &mut faults);
+        compiled.map(|expression| Expression { blank, ..expression }).ok_or_else(|| faults.into_list())
     }
 
     /// What it looks like on the wire.
@@ -37,6 +48,11 @@ impl Expression {
     /// Whether it ends with `!`.
     pub(crate) fn is_required(&self) -> bool {
         self.required
+    }
+
+    /// What is sent where it has no value; without it, nothing is.
+    pub(crate) fn blank(&self) -> Option<Blank> {
+        self.blank
     }
 
     /// Whether it reads nothing of the conversion: constants, vars, secrets.
@@ -78,10 +94,30 @@ pub(super) fn compile_part(
     faults: &mut Faults<'_>,
 ) -> Option<(Expression, Ast)> {
     let ast = parse_value(text, at.into(), faults);
+    check(&ast, names, faults).map(|expression| (expression, ast))
+}
+
+fn check(ast: &Ast, names: Names<'_>, faults: &mut Faults<'_>) -> Option<Expression> {
     let mut checker = Checker::new(names, faults);
-    let checked = checker.value(&ast);
+    let checked = checker.value(ast);
     let reads = std::mem::take(&mut checker.reads);
     let ty = checked.ty.filter(|_| faults.is_empty())?;
     let required = matches!(ast.kind, Kind::Required(_));
-    Some((Expression { node: checked.node, ty, required, reads }, ast))
+    Some(Expression { node: checked.node, ty, required, blank: None, reads })
+}
+
+/// Takes a `?? null` or `?? ''` off the end: it is no alternative of the value, but what stands for none.
+fn take_blank(ast: &mut Ast) -> Option<Blank> {
+    let Kind::First(parts) = &mut ast.kind else { return None };
+    let Kind::Literal(literal) = &parts.last()?.kind else { return None };
+    let blank = match literal {
+        Literal::Null => Blank::Null,
+        Literal::Scalar(Scalar::Text(text)) if text.is_empty() => Blank::EmptyText,
+        Literal::Scalar(_) | Literal::List(_) | Literal::Map(_) => return None,
+    };
+    parts.pop();
+    if parts.len() == 1 {
+        *ast = parts.pop()?;
+    }
+    Some(blank)
 }

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use self::table::FILTERS;
 use super::ops::{Coding, Op, Word};
+use super::pattern::Pattern;
 use super::types::{Gives, Takes};
 use super::value::Val;
 use crate::conversion::{Money, nearest};
@@ -27,7 +27,7 @@ pub struct FilterDoc {
 
 /// Every filter of the language, in the order of the documentation.
 pub fn filters() -> impl Iterator<Item = FilterDoc> {
-    FILTERS.iter().map(|filter| FilterDoc { name: filter.name, signature: filter.signature(), doc: filter.doc })
+    table::filters().map(|filter| FilterDoc { name: filter.name, signature: filter.signature(), doc: filter.doc })
 }
 
 /// A row of the table.
@@ -61,6 +61,8 @@ pub(super) enum Argument {
     Scalar,
     Secret,
     Map,
+    /// A list of texts, none of them empty.
+    Words,
 }
 
 impl Argument {
@@ -74,6 +76,7 @@ impl Argument {
             Argument::Scalar => "a literal or vars.x".to_owned(),
             Argument::Secret => "a secret, as secrets.x: a key does not stand in a mapping".to_owned(),
             Argument::Map => "a map such as {purchase: 'Purchase'}".to_owned(),
+            Argument::Words => "a list of texts such as ['a', 'b']".to_owned(),
         }
     }
 }
@@ -99,11 +102,11 @@ pub(super) struct Mistake {
 
 impl Filter {
     pub(super) fn named(name: &str) -> Option<&'static Filter> {
-        FILTERS.iter().find(|filter| filter.name == name)
+        table::filters().find(|filter| filter.name == name)
     }
 
     pub(super) fn names() -> impl Iterator<Item = &'static str> {
-        FILTERS.iter().map(|filter| filter.name)
+        table::filters().map(|filter| filter.name)
     }
 
     pub(super) fn make(&self, args: &Args) -> Result<Op, Mistake> {
@@ -162,6 +165,28 @@ impl Args {
             Some(Arg::Value(Val::Int(count))) => u32::try_from(*count).ok(),
             _ => None,
         }
+    }
+
+    fn size(&self, index: usize) -> usize {
+        self.count(index).and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
+    }
+
+    fn character(&self, index: usize) -> Result<char, Mistake> {
+        let mut chars = self.plain(index).unwrap_or_default().chars();
+        match (chars.next(), chars.next()) {
+            (Some(only), None) => Ok(only),
+            _ => Err(mistake(index, "exactly one character stands here, such as '0'")),
+        }
+    }
+
+    fn pattern(&self, index: usize) -> Result<Pattern, Mistake> {
+        Pattern::parse(self.plain(index).unwrap_or_default()).map_err(|message| mistake(index, &message))
+    }
+
+    fn words(&self, index: usize) -> Box<[Box<str>]> {
+        let Some(Arg::Value(Val::List(entries))) = self.0.get(index) else { return Box::default() };
+        let words = entries.iter().flatten().cloned().filter_map(Val::into_scalar_text);
+        words.map(|word| word.into()).collect()
     }
 
     fn amount(&self, index: usize) -> Result<Money, Mistake> {

@@ -99,6 +99,7 @@ pub(super) enum Scalar {
 pub(super) enum Kind {
     Path(Vec<Segment>),
     Literal(Scalar),
+    Null,
     In,
     /// `|`
     Pipe,
@@ -130,6 +131,7 @@ impl fmt::Display for Kind {
             Kind::Literal(Scalar::Text(_)) => "a text",
             Kind::Literal(Scalar::Number(_)) => "a number",
             Kind::Literal(Scalar::Bool(_)) => "true or false",
+            Kind::Null => "`null`",
             Kind::In => "`in`",
             Kind::Pipe => "`|`",
             Kind::Else => "`??`",
@@ -299,6 +301,7 @@ impl<'a> Lexer<'a, '_, '_> {
         match name {
             "true" => return Kind::Literal(Scalar::Bool(true)),
             "false" => return Kind::Literal(Scalar::Bool(false)),
+            "null" => return Kind::Null,
             "in" => return Kind::In,
             _ => {}
         }

@@ -3,6 +3,10 @@
 //! Each is pure and total: a value that does not fit (free JSON of another type, an amount that is not exact) is an
 //! [`EvalError`] that names the reason and never the value.
 
+mod arithmetic;
+mod edit;
+mod list;
+
 use std::borrow::Cow;
 
 use base64::Engine as _;
@@ -13,10 +17,13 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
+pub(super) use self::arithmetic::compute;
+pub(super) use self::edit::{Edit, Side};
+pub(super) use self::list::{ENTRIES_MAX, Gaps, List};
 use super::agent;
 use super::scope::{MASK, Secret, Secrets};
 use super::value::{EvalError, Evaluated, Val};
-use crate::conversion::{Date, Json, Money, Timestamp};
+use crate::conversion::{Date, Money, Timestamp};
 
 /// A compiled filter.
 #[derive(Debug, Clone)]
@@ -36,7 +43,7 @@ pub(super) enum Op {
     /// Sorted by key.
     Lookup(Box<[(Box<str>, Val<'static>)]>),
     Hash(Algorithm, Coding),
-    Hmac(Word, Coding),
+    Hmac(Algorithm, Word, Coding),
     Hex,
     Base64,
     Text,
@@ -51,6 +58,8 @@ pub(super) enum Op {
     Micros,
     Negate,
     Mul(Money),
+    Add(Money),
+    StripZeros,
     /// With so many sub-second digits, or those that were given.
     Rfc3339(Option<usize>),
     Unix(Unit),
@@ -60,11 +69,12 @@ pub(super) enum Op {
         /// Whether the format asks for nothing that a date alone has not.
         civil: bool,
     },
-    Join(Word),
     Json,
     Browser,
     Os,
     UrlParam(Box<str>),
+    Edit(Edit),
+    List(List),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +141,7 @@ impl Op {
             Op::Default(_) => Ok(Some(input)),
             Op::Lookup(members) => lookup(input, members),
             Op::Hash(algorithm, coding) => Ok(Val::owned_text(hash(*algorithm, *coding, text(input)?.as_bytes()))),
-            Op::Hmac(key, coding) => hmac_sha256(key.show(secrets), *coding, &text(input)?),
+            Op::Hmac(algorithm, key, coding) => keyed(*algorithm, key.show(secrets), *coding, &text(input)?),
             Op::Hex => Ok(Val::owned_text(hex::encode(text(input)?.as_bytes()))),
             Op::Base64 => Ok(Val::owned_text(STANDARD.encode(text(input)?.as_bytes()))),
             Op::Text => scalar(input).map(|text| Some(Val::Text(text))),
@@ -147,14 +157,17 @@ impl Op {
             },
             Op::Negate => same_kind(&input, Some(amount(&input)?.negate())),
             Op::Mul(factor) => same_kind(&input, amount(&input)?.times(*factor)),
+            Op::Add(amount_added) => same_kind(&input, amount(&input)?.plus(*amount_added)),
+            Op::StripZeros => same_kind(&input, Some(amount(&input)?.without_zeros())),
             Op::Rfc3339(digits) => timestamp(input).map(|time| Val::owned_text(rfc3339(&time, *digits))),
             Op::Unix(unit) => timestamp(input).map(|time| Some(Val::Int(unix(&time, *unit)))),
             Op::Strftime { format, zone, .. } => strftime(input, format, zone),
-            Op::Join(separator) => join(&input, separator.show(secrets)),
             Op::Json => Ok(json(input)),
             Op::Browser => Ok(Val::text(agent::browser(&text(input)?))),
             Op::Os => Ok(Val::text(agent::operating_system(&text(input)?))),
             Op::UrlParam(name) => Ok(Val::owned_text(url_param(&text(input)?, name).unwrap_or_default())),
+            Op::Edit(edit) => edit.apply(text(input)?),
+            Op::List(list) => list.apply(input, secrets),
         }
     }
 }
@@ -266,12 +279,21 @@ fn hash(algorithm: Algorithm, coding: Coding, bytes: &[u8]) -> String {
     }
 }
 
-fn hmac_sha256<'a>(key: &str, coding: Coding, text: &str) -> Evaluated<'a> {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else {
-        return Err(EvalError::new("the key is of no use"));
+fn keyed<'a>(algorithm: Algorithm, key: &str, coding: Coding, text: &str) -> Evaluated<'a> {
+    let (key, text) = (key.as_bytes(), text.as_bytes());
+    let code = match algorithm {
+        Algorithm::Md5 => mac(Hmac::<Md5>::new_from_slice(key), text),
+        Algorithm::Sha1 => mac(Hmac::<Sha1>::new_from_slice(key), text),
+        Algorithm::Sha256 => mac(Hmac::<Sha256>::new_from_slice(key), text),
+        Algorithm::Sha512 => mac(Hmac::<Sha512>::new_from_slice(key), text),
     };
-    mac.update(text.as_bytes());
-    Ok(Val::owned_text(coding.encode(&mac.finalize().into_bytes())))
+    code.map(|code| Val::owned_text(coding.encode(&code))).ok_or_else(|| EvalError::new("the key is of no use"))
+}
+
+fn mac<M: Mac, E>(keyed: Result<M, E>, text: &[u8]) -> Option<Vec<u8>> {
+    let mut mac = keyed.ok()?;
+    mac.update(text);
+    Some(mac.finalize().into_bytes().to_vec())
 }
 
 impl Coding {
@@ -311,7 +333,7 @@ fn amount(value: &Val<'_>) -> Result<Money, EvalError> {
 }
 
 /// Money stays money; other numbers are numbers.
-fn same_kind<'a>(input: &Val<'a>, result: Option<Money>) -> Evaluated<'a> {
+fn same_kind<'a>(input: &Val<'_>, result: Option<Money>) -> Evaluated<'a> {
     let Some(result) = result else { return Err(EvalError::new("the result has more than 28 digits")) };
     let money = matches!(input, Val::Money(_));
     Ok(Some(if money { Val::Money(result) } else { Val::Number(Cow::Owned(result.to_string())) }))
@@ -384,31 +406,6 @@ fn strftime<'a>(input: Val<'a>, format: &str, zone: &TimeZone) -> Evaluated<'a> 
         None => jiff::fmt::strtime::format(format, &timestamp(input)?.instant().to_zoned(zone.clone())),
     };
     written.map(Val::owned_text).ok().ok_or_else(|| EvalError::new("the time cannot be written in this format"))
-}
-
-fn join<'a>(input: &Val<'_>, separator: &str) -> Evaluated<'a> {
-    let entries: Vec<Option<Val<'_>>> = if let Val::List(entries) = input {
-        entries.iter().map(|entry| entry.as_ref().map(Val::borrowed)).collect()
-    } else if let Val::Json(json) = input {
-        let Json::Array(entries) = &**json else {
-            return Err(EvalError::new("a list is needed here, and this is an object"));
-        };
-        entries.iter().map(Val::of_json).collect()
-    } else {
-        // A list of one is often written without its brackets.
-        vec![Some(input.borrowed())]
-    };
-    if entries.iter().all(Option::is_none) {
-        return Ok(None);
-    }
-    let mut out = String::new();
-    for (i, entry) in entries.into_iter().enumerate() {
-        let entry = entry.map(scalar).transpose()?.unwrap_or_default();
-        within(out.len().saturating_add(separator.len()).saturating_add(entry.len()))?;
-        out.push_str(if i == 0 { "" } else { separator });
-        out.push_str(&entry);
-    }
-    Ok(Val::owned_text(out))
 }
 
 fn json(input: Val<'_>) -> Option<Val<'_>> {

@@ -9,16 +9,19 @@
 //! comparison := first [ ("==" "!=" "<" "<=" ">" ">=" "in") first ]
 //! first      := pipe { "??" pipe }
 //! pipe       := primary { "|" name [ "(" [ first { "," first } ] ")" ] }
-//! primary    := path | literal | "concat(" or { "," or } ")" | "contains(" or "," or ")" | "(" or ")"
+//! primary    := path | literal | "null" | function "(" or { "," or } ")" | "(" or ")"
 //! ```
 //!
 //! Values and conditions share one grammar, so that a condition where a value should be is a fault that says so.
 
+mod functions;
+mod literals;
+
 use std::ops::Range;
 
-use super::lexer::{At, Faults, Kind as Sign, Scalar, Segment, Token, tokens};
+use super::lexer::{At, Faults, Kind as Sign, Segment, Token, tokens};
 use super::source::Text;
-use super::syntax::{Ast, Call, Comparison, Key, Kind, Literal};
+use super::syntax::{Ast, Call, Comparison, Kind, Literal};
 
 /// A lookup over every country of ISO 3166 takes about 4 KiB.
 const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
@@ -214,6 +217,10 @@ impl Parser<'_, '_> {
         if let Some(scalar) = self.eat_scalar() {
             return Ast { kind: Kind::Literal(Literal::Scalar(scalar)), at };
         }
+        if token.kind == Sign::Null {
+            self.advance();
+            return Ast { kind: Kind::Literal(Literal::Null), at };
+        }
         if token.kind == Sign::Open {
             return self.parenthesis();
         }
@@ -228,44 +235,6 @@ impl Parser<'_, '_> {
         Ast { kind: Kind::Unreadable, at }
     }
 
-    /// A path, or `concat(…)`, or `contains(…)`; it is next.
-    fn path(&mut self, segments: Vec<Segment>, at: At) -> Ast {
-        self.advance();
-        if self.peek().is_none_or(|token| token.kind != Sign::Open) {
-            return Ast { kind: Kind::Path(segments), at };
-        }
-        let name = match segments.as_slice() {
-            [Segment::Key(name)] => name.clone(),
-            _ => "".into(),
-        };
-        let (args, end) = self.arguments();
-        let whole = at.to(end);
-        let kind = match &*name {
-            "concat" if !args.is_empty() => Kind::Concat(args),
-            "concat" => {
-                self.faults.report(whole, "concat joins at least one part");
-                Kind::Unreadable
-            }
-            "contains" => match <[Ast; 2]>::try_from(args) {
-                Ok(sides) => Kind::Contains(Box::new(sides)),
-                Err(_) => {
-                    self.faults.report(whole, "contains takes two texts: contains(body, 'already exists')");
-                    Kind::Unreadable
-                }
-            },
-            _ => {
-                let help = "a filter follows its input: `x | name(…)`";
-                self.faults.report_with_help(
-                    at,
-                    "there is no such function: there are concat(…) and contains(…)",
-                    help,
-                );
-                Kind::Unreadable
-            }
-        };
-        Ast { kind, at: whole }
-    }
-
     /// The opening parenthesis is next.
     fn parenthesis(&mut self) -> Ast {
         let open = self.here();
@@ -274,89 +243,6 @@ impl Parser<'_, '_> {
         self.refuse_bang();
         let close = self.expect(&Sign::Close);
         Ast { kind: inner.kind, at: open.to(close) }
-    }
-
-    /// The opening bracket is next.
-    fn list(&mut self) -> Ast {
-        let open = self.here();
-        self.advance();
-        let mut entries = Vec::new();
-        let mut end = self.eat(&Sign::CloseList);
-        while end.is_none() {
-            let at = self.here();
-            if let Some(entry) = self.scalar() {
-                entries.push((entry, at));
-            }
-            if self.eat(&Sign::Comma).is_none() {
-                end = Some(self.expect(&Sign::CloseList));
-            }
-        }
-        Ast { kind: Kind::Literal(Literal::List(entries)), at: open.to(end.unwrap_or(open)) }
-    }
-
-    /// The opening brace is next.
-    fn map(&mut self) -> Ast {
-        let open = self.here();
-        self.advance();
-        let mut members: Vec<(Key, Scalar)> = Vec::new();
-        let mut end = self.eat(&Sign::CloseMap);
-        while end.is_none() {
-            if let Some((key, value)) = self.member() {
-                if members.iter().any(|(other, _)| other.name == key.name) {
-                    self.faults.report(key.at, "this key stands here twice");
-                }
-                members.push((key, value));
-            }
-            if self.eat(&Sign::Comma).is_none() {
-                end = Some(self.expect(&Sign::CloseMap));
-            }
-        }
-        Ast { kind: Kind::Literal(Literal::Map(members)), at: open.to(end.unwrap_or(open)) }
-    }
-
-    fn member(&mut self) -> Option<(Key, Scalar)> {
-        let at = self.here();
-        let name = match self.peek().map(|token| &token.kind) {
-            Some(Sign::Literal(Scalar::Text(name) | Scalar::Number(name))) => Some(name.clone()),
-            Some(Sign::Literal(Scalar::Bool(value))) => Some(value.to_string()),
-            Some(Sign::In) => Some("in".to_owned()),
-            Some(Sign::Path(segments)) => match segments.as_slice() {
-                [Segment::Key(name)] => Some(name.to_string()),
-                _ => None,
-            },
-            _ => None,
-        };
-        let Some(name) = name else {
-            self.faults.report(at, "a key is missing here: a name, a number or a quoted text");
-            self.skip();
-            return None;
-        };
-        self.advance();
-        if self.eat(&Sign::Colon).is_none() {
-            let here = self.here();
-            self.faults.report(here, "`:` and a value are missing after this key");
-            self.skip();
-            return None;
-        }
-        self.scalar().map(|value| (Key { name, at }, value))
-    }
-
-    /// A literal that is neither list nor map.
-    fn scalar(&mut self) -> Option<Scalar> {
-        let at = self.here();
-        let scalar = self.eat_scalar();
-        if scalar.is_none() {
-            self.faults.report(at, "a literal is missing here: 'text', 12, 3.5, true or false");
-            self.skip();
-        }
-        scalar
-    }
-
-    fn eat_scalar(&mut self) -> Option<Scalar> {
-        let Sign::Literal(scalar) = &self.peek()?.kind else { return None };
-        let scalar = scalar.clone();
-        self.advance();
-        Some(scalar)
     }
 
     fn nested(&mut self, read: fn(&mut Self) -> Ast) -> Ast {
@@ -394,7 +280,9 @@ impl Parser<'_, '_> {
     fn expect(&mut self, kind: &Sign) -> At {
         self.eat(kind).unwrap_or_else(|| {
             let at = self.here();
-            self.faults.report(at, format!("{kind} is missing here"));
+            if !self.refuse_word_for_sign() {
+                self.faults.report(at, format!("{kind} is missing here"));
+            }
             self.position = self.tokens.len();
             at
         })
@@ -402,6 +290,9 @@ impl Parser<'_, '_> {
 
     fn expect_end(&mut self) {
         let Some(token) = self.peek().cloned() else { return };
+        if self.refuse_word_for_sign() {
+            return;
+        }
         let kind = token.kind;
         let message = if kind == Sign::Bang {
             "`!` stands before what it negates".to_owned()
@@ -411,6 +302,21 @@ impl Parser<'_, '_> {
             format!("{kind} is not expected here: an operator (`|`, `??`) is missing, or it is one too many")
         };
         self.faults.report(token.at, message);
+    }
+
+    /// Whether a word stands here that other languages have for one of the signs; reports it.
+    fn refuse_word_for_sign(&mut self) -> bool {
+        let before = self.position.checked_sub(1).and_then(|before| self.tokens.get(before));
+        let next = self.peek().and_then(word_for_sign).filter(|(_, sign)| *sign != NOT);
+        let Some((at, sign)) = next.or_else(|| before.and_then(word_for_sign).filter(|(_, sign)| *sign == NOT)) else {
+            return false;
+        };
+        self.faults.report_with_help(
+            at,
+            "a word means nothing here: the signs are `&&`, `||`, `!`, `==`",
+            format!("write `{sign}`"),
+        );
+        true
     }
 
     fn refuse_bang(&mut self) {
@@ -427,6 +333,16 @@ impl Parser<'_, '_> {
             self.advance();
         }
     }
+}
+
+const NOT: &str = "!";
+
+/// The sign that is meant by a word.
+fn word_for_sign(token: &Token) -> Option<(At, &'static str)> {
+    let Sign::Path(segments) = &token.kind else { return None };
+    let [Segment::Key(word)] = segments.as_slice() else { return None };
+    let signs = [("and", "&&"), ("or", "||"), ("not", NOT), ("is", "=="), ("equals", "=="), ("else", "??")];
+    signs.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, sign)| (token.at, sign))
 }
 
 fn comparison_of(sign: &Sign) -> Option<Comparison> {

@@ -4,6 +4,7 @@
 
 use std::cmp::Ordering;
 
+use super::pattern::Pattern;
 use super::program::{Context, Node};
 use super::syntax::Comparison;
 use super::value::Val;
@@ -18,6 +19,8 @@ pub(super) enum Test {
     In(Box<[Node; 2]>),
     /// The first, a text or a list, has the second in it.
     Contains(Box<[Node; 2]>),
+    /// A text that the pattern is found in.
+    Matches(Node, Pattern),
     Not(Box<Test>),
     And(Box<[Test]>),
     Or(Box<[Test]>),
@@ -53,6 +56,9 @@ impl Test {
                     (Val::Text(whole), Val::Text(part)) => whole.contains(&**part),
                     _ => has(&whole, &part),
                 })
+            }
+            Test::Matches(node, pattern) => {
+                matches!(value(node, context), Some(Val::Text(text)) if pattern.is_in(&text))
             }
             Test::Not(test) => !test.holds(context),
             Test::And(tests) => tests.iter().all(|test| test.holds(context)),

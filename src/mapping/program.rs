@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::answer::Answer;
 use super::ops::{self, Op};
 use super::scope::{MASK, Scope, Secret, Secrets};
+use super::syntax::Arithmetic;
 use super::value::{Evaluated, Val};
 use crate::conversion::{Item, Json, Slot};
 
@@ -32,6 +33,9 @@ pub(super) enum Node {
     Body,
     BodyJson(Box<[Step]>),
     Concat(Box<[Node]>),
+    Arithmetic(Arithmetic, Box<[Node]>),
+    /// Its value of every item.
+    Each(Box<Node>),
     First(Box<[Node]>),
     Pipe(Box<Node>, Box<[Call]>),
 }
@@ -110,6 +114,13 @@ impl Node {
         if let Node::Concat(parts) = self {
             return concat(parts, context);
         }
+        if let Node::Arithmetic(operation, parts) = self {
+            let parts = parts.iter().map(|part| part.eval(context)).collect::<Result<Option<Vec<Val<'a>>>, _>>()?;
+            return parts.map_or(Ok(None), |parts| ops::compute(*operation, &parts));
+        }
+        if let Node::Each(entry) = self {
+            return each(entry, context);
+        }
         if let Node::First(parts) = self {
             return parts.iter().map(|part| part.eval(context)).find(|value| *value != Ok(None)).unwrap_or(Ok(None));
         }
@@ -149,7 +160,9 @@ impl Node {
             }
             Node::Body => Val::of_text(String::from_utf8_lossy(context.answer()?.body())),
             Node::BodyJson(steps) => walk(context.answer()?.json()?, steps, member_of_any_case).and_then(Val::of_json),
-            Node::Absent | Node::Concat(_) | Node::First(_) | Node::Pipe(..) => None,
+            Node::Absent | Node::Concat(_) | Node::Arithmetic(..) | Node::Each(_) | Node::First(_) | Node::Pipe(..) => {
+                None
+            }
         }
     }
 
@@ -215,6 +228,13 @@ impl MetaField {
             MetaField::ReceivedAt => Some(Val::Timestamp(Cow::Borrowed(&scope.meta.received_at))),
         }
     }
+}
+
+fn each<'a>(entry: &'a Node, context: &Context<'a>) -> Evaluated<'a> {
+    let Some(scope) = context.scope() else { return Ok(None) };
+    let of_item = |item| entry.eval(&Context { source: Source::Conversion(scope, Some(item)), ..*context });
+    let entries = scope.conversion.items().iter().map(of_item).collect::<Result<Vec<_>, _>>()?;
+    Ok(entries.iter().any(Option::is_some).then_some(Val::List(entries)))
 }
 
 fn concat<'a>(parts: &'a [Node], context: &Context<'a>) -> Evaluated<'a> {

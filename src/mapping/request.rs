@@ -5,7 +5,7 @@
 //! out once: a tree for JSON, a list of names and values for form and query. [`RequestTemplate::render`] is a pure
 //! function of the conversion: it writes the body straight into its buffer and takes back what turns out empty.
 //!
-//! Never: `null`, `""` or an empty container for a field without a value; a clock, an attempt number or randomness; a
+//! Never: `null`, `""` or an empty container for a field without a value, unless its line asks for one (`?? null`); a clock, an attempt number or randomness; a
 //! value in an error; a secret in `Debug`.
 
 mod field;
@@ -59,6 +59,8 @@ pub enum MapSource {
     Expr(Text),
     /// A list of inline tables, key and expression each: an entry stands only if all its parts are present.
     Entries(Vec<Vec<(Text, Text)>>),
+    /// A list of expressions: an array of those that have a value.
+    List(Vec<Text>),
 }
 
 /// How a request proves who sends it; every text is a template.

@@ -18,8 +18,14 @@ pub(super) enum Kind {
     Path(Vec<Segment>),
     Literal(Literal),
     Concat(Vec<Ast>),
+    /// `sum(a, b)` and the like.
+    Arithmetic(Arithmetic, Vec<Ast>),
+    /// `each(a)`: a list, `a` of every item.
+    Each(Box<Ast>),
     /// `contains(text, part)`, a condition.
     Contains(Box<[Ast; 2]>),
+    /// `matches(text, 'pattern')`, a condition.
+    Matches(Box<[Ast; 2]>),
     Pipe(Box<Ast>, Vec<Call>),
     /// `a ?? b`: the first that is present.
     First(Vec<Ast>),
@@ -38,6 +44,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Literal {
     Scalar(Scalar),
+    Null,
     List(Vec<(Scalar, At)>),
     Map(Vec<(Key, Scalar)>),
 }
@@ -68,6 +75,27 @@ pub(super) enum Comparison {
     GreaterOrEqual,
 }
 
+/// A function of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Sum,
+    Product,
+    Difference,
+}
+
+impl Arithmetic {
+    pub(super) const ALL: [Arithmetic; 3] = [Arithmetic::Sum, Arithmetic::Product, Arithmetic::Difference];
+
+    /// As it is written.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Arithmetic::Sum => "sum",
+            Arithmetic::Product => "product",
+            Arithmetic::Difference => "difference",
+        }
+    }
+}
+
 impl Comparison {
     /// Whether it asks for an order, not for sameness.
     pub(super) fn is_order(self) -> bool {
@@ -86,7 +114,14 @@ impl Kind {
             Kind::Compare(..) | Kind::In(_) => 4,
             Kind::First(_) => 5,
             Kind::Pipe(..) => 6,
-            Kind::Path(_) | Kind::Literal(_) | Kind::Concat(_) | Kind::Contains(_) | Kind::Unreadable => 7,
+            Kind::Path(_)
+            | Kind::Literal(_)
+            | Kind::Concat(_)
+            | Kind::Arithmetic(..)
+            | Kind::Each(_)
+            | Kind::Contains(_)
+            | Kind::Matches(_)
+            | Kind::Unreadable => 7,
         }
     }
 }
@@ -97,7 +132,10 @@ impl Display for Ast {
             Kind::Path(segments) => write_path(f, segments),
             Kind::Literal(literal) => literal.fmt(f),
             Kind::Concat(parts) => write_call(f, "concat", parts),
+            Kind::Arithmetic(operation, parts) => write_call(f, operation.name(), parts),
+            Kind::Each(entry) => write!(f, "each({entry})"),
             Kind::Contains(parts) => write_call(f, "contains", parts.as_slice()),
+            Kind::Matches(parts) => write_call(f, "matches", parts.as_slice()),
             Kind::Pipe(input, calls) => {
                 write_part(f, input, 7)?;
                 calls.iter().try_for_each(|call| write!(f, " | {call}"))
@@ -144,6 +182,7 @@ impl Display for Literal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Literal::Scalar(scalar) => scalar.fmt(f),
+            Literal::Null => f.write_str("null"),
             Literal::List(entries) => {
                 f.write_str("[")?;
                 for (i, (entry, _)) in entries.iter().enumerate() {

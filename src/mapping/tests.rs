@@ -1,7 +1,10 @@
 //! Claims about the language as a whole: text in, value out.
 
 mod amounts;
+mod capabilities;
 mod conditions;
+mod filters;
+mod functions;
 mod properties;
 mod total;
 
@@ -254,7 +257,7 @@ fn lookups_and_spellings() {
 
 #[test]
 fn lists_keep_their_places() {
-    check("items[].sku | join('|')", "'A|'");
+    check("items[].sku | join('|', 'keep')", "'A|'");
     check("items[].sku | default('none') | lower | join('|')", "'a|none'");
     check("items[].price | minor_units | string | join(',')", "'1000,500'");
     check("items[].name | join('|')", "-");
@@ -372,6 +375,10 @@ fn syntax_faults_stand_where_they_are() {
     refused("'x", "no closing quote");
     refused("", "an expression is missing here");
     refused("upper(order_id)", "a filter follows its input");
+    refused("summ(value, value)", "did you mean `sum`?");
+    refused("sum(value)", "sum takes at least two numbers: sum(a, b)");
+    refused("difference(value, value, value)", "difference takes two numbers: difference(a, b)");
+    refused("concat()", "concat takes at least one part: concat(a, b)");
     refused("007", "this is no number");
     refused(&format!("{}order_id{}", "(".repeat(100), ")".repeat(100)), "nested more than 32 deep");
     refused(&format!("'{}'", "x".repeat(20_000)), "an expression has at most 16384 bytes");
@@ -394,9 +401,8 @@ fn every_filter_is_listed_with_its_signature() {
     assert!(all.contains(&"text | truncate(n) → text".to_owned()), "{all:#?}");
     assert!(all.contains(&"a timestamp or a date | strftime(format[, zone]) → text".to_owned()), "{all:#?}");
     assert!(all.contains(&"money | minor_units → a whole number".to_owned()), "{all:#?}");
-    let promised = "trim lower upper digits e164 email_canonical truncate prefix suffix replace default lookup sha1 \
-        sha256 sha512 md5 hmac_sha256 hex base64 string int number bool decimal decimal_max minor_units micros negate mul \
-        rfc3339 unix unix_ms unix_us strftime join json ua_browser ua_os url_param";
+    let readme = include_str!("../../README.md");
+    let promised = readme.split_once("Filters: `").and_then(|(_, rest)| rest.split_once('`')).expect("the list").0;
     let names: Vec<&str> = filters().map(|filter| filter.name).collect();
     assert_eq!(names, promised.split_whitespace().collect::<Vec<_>>());
 }

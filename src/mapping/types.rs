@@ -162,6 +162,10 @@ pub(super) enum Takes {
     Scalar,
     /// A list as a whole.
     List,
+    /// A list of numbers as a whole.
+    Numbers,
+    /// Free JSON that is an object.
+    Object,
     /// Anything, a list as a whole too.
     Any,
 }
@@ -169,7 +173,7 @@ pub(super) enum Takes {
 impl Takes {
     /// Whether a list goes in whole; into the others its entries go one by one.
     pub(super) fn whole_lists(self) -> bool {
-        matches!(self, Takes::List | Takes::Any)
+        matches!(self, Takes::List | Takes::Numbers | Takes::Any)
     }
 
     pub(super) fn accepts(self, ty: Ty) -> bool {
@@ -179,6 +183,8 @@ impl Takes {
         match self {
             Takes::Scalar | Takes::Any => true,
             Takes::List => ty.list || ty.is_json(),
+            Takes::Numbers => ty.is_json() || (ty.list && (free || wire == OutType::Number)),
+            Takes::Object => ty.is_json(),
             // Free JSON has no currency.
             Takes::Money => base == Base::Money,
             Takes::Text => free || matches!(base, Base::Text | Base::Digest),
@@ -194,7 +200,7 @@ impl Takes {
 
     /// What would make `ty` fit.
     pub(super) fn remedy(self, ty: Ty) -> Option<&'static str> {
-        if self == Takes::List {
+        if matches!(self, Takes::List | Takes::Object) || (self == Takes::Numbers && !ty.list) {
             return None;
         }
         match (self, ty.base) {
@@ -209,7 +215,7 @@ impl Takes {
                 Some("put `| rfc3339`, `| strftime('%Y-%m-%d')` or `| string` before it")
             }
             (Takes::Text | Takes::Plain, Base::Date) => Some("put `| strftime('%Y%m%d')` or `| string` before it"),
-            (Takes::Number, Base::Text) => Some("put `| number` before it"),
+            (Takes::Number | Takes::Numbers, Base::Text) => Some("put `| number` before it"),
             (Takes::Money, _) => Some("only fields such as `value` are money, in the conversion's currency"),
             _ => None,
         }
@@ -230,6 +236,8 @@ impl Display for Takes {
             Takes::Case => "text, a whole number, true or false",
             Takes::Scalar => "one value",
             Takes::List => "a list",
+            Takes::Numbers => "a list of numbers",
+            Takes::Object => "an object",
             Takes::Any => "anything",
         })
     }
@@ -252,6 +260,10 @@ pub(super) enum Gives {
     Either,
     /// What the values of its map are.
     Entry,
+    Texts,
+    /// What the list's entries are.
+    Part,
+    Json,
 }
 
 impl Display for Gives {
@@ -265,6 +277,9 @@ impl Display for Gives {
             Gives::Argument => "one of its arguments",
             Gives::Either => "what came in, or its argument",
             Gives::Entry => "a value of the map",
+            Gives::Texts => "a list of texts",
+            Gives::Part => "an entry of the list",
+            Gives::Json => "an object",
         })
     }
 }

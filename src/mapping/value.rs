@@ -8,7 +8,8 @@ use rust_decimal::Decimal;
 
 use crate::conversion::{Date, Json, Money, Timestamp, Value};
 
-/// A value on its way into a request. Never an empty text, never JSON `null`, `""`, `[]` or `{}`: those are absent.
+/// A value on its way into a request. Never an empty text, never JSON `null`, `""`, `[]` or `{}`: those are absent. (Only
+/// where a field ends with `?? null` or `?? ''` is that what stands for its absence.)
 ///
 /// Of [`OutType::Json`](super::types::OutType::Json) a scalar comes as `Text`, `Number` or `Bool`, so that `Json` is
 /// always a filled array or object. Under `Secrets::Masked` what is computed from a secret is the text `***`, whatever its
@@ -54,7 +55,7 @@ pub(super) enum Val<'a> {
     Date(Cow<'a, Date>),
     /// An array or object; JSON scalars are the variants above.
     Json(Cow<'a, Json>),
-    /// One entry per item, the absent ones in their places.
+    /// The absent entries in their places.
     List(Vec<Option<Val<'a>>>),
 }
 

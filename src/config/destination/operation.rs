@@ -80,11 +80,14 @@ fn pairs(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<(Te
     entries.iter().filter_map(pair).collect()
 }
 
-/// Output fields: `target = "expression"`, or a list of inline tables of expressions.
+/// Output fields: `target = "expression"`, a list of expressions, or a list of inline tables of expressions.
 fn lines(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<MapLine> {
     let entries = keys.entries(key, faults);
     let line = |entry: &Entry| {
         let source = match &entry.node.value {
+            Value::List(list) if list.iter().any(|item| matches!(item.value, Value::Text { .. })) => {
+                MapSource::List(list.iter().filter_map(|item| part(&entry.key.value, item, faults)).collect())
+            }
             Value::List(list) => {
                 MapSource::Entries(list.iter().filter_map(|item| parts(&entry.key.value, item, faults)).collect())
             }
@@ -103,18 +106,23 @@ fn lines(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<Map
 
 fn parts(key: &str, node: &Node, faults: &mut Faults) -> Option<Vec<(Text, Text)>> {
     let Value::Table(table) = &node.value else {
-        wrong_with_help(
-            key,
-            "a list of inline tables",
-            node,
-            "`[{ id = \"customer.id\", name = \"'Guid'\" }]`",
-            faults,
-        );
+        wrong_with_help(key, "a list of expressions, or of inline tables", node, LISTS, faults);
         return None;
     };
     let part = |entry: &Entry| Some((entry.key.clone(), expression(&entry.key.value, &entry.node, faults)?));
     Some(table.entries.iter().filter_map(part).collect())
 }
+
+/// An entry of a list of expressions.
+fn part(key: &str, node: &Node, faults: &mut Faults) -> Option<Text> {
+    if let Value::Text { text, .. } = &node.value {
+        return Some(text.clone());
+    }
+    wrong_with_help(key, "a list of expressions alone, or of inline tables alone", node, LISTS, faults);
+    None
+}
+
+const LISTS: &str = "`[\"customer.id\", \"order_id\"]`, or `[{ id = \"customer.id\", name = \"'Guid'\" }]`";
 
 fn expression(key: &str, node: &Node, faults: &mut Faults) -> Option<Text> {
     if let Value::Text { text, .. } = &node.value {

@@ -305,6 +305,20 @@ map.event = "event_type"
 }
 
 #[test]
+fn a_list_in_the_map_holds_expressions_or_tables() {
+    let list = |list: &str| with(&format!("{PARTNER}map.ids = {list}\n"));
+    for right_list in ["[\"order_id\", \"customer.id ?? null\"]", "[{ id = \"order_id\" }]"] {
+        let config = right(&list(right_list));
+        assert!(config.destinations[0].operations[0].request.has_output("map.ids"), "{right_list}");
+    }
+    let mixed = faults(&list("[\"order_id\", { id = \"order_id\" }]"));
+    let said = "`ids` must be a list of expressions alone, or of inline tables alone, and this is a table";
+    assert_eq!(mixed, [format!("13:24 {said}")]);
+    assert_eq!(faults(&list("[]")), ["13:5 a list with nothing in it"]);
+    assert_eq!(faults(&list("[\"order_id\", \"ordr_id\"]")), ["13:25 there is no field `ordr_id`"]);
+}
+
+#[test]
 fn a_var_out_of_the_environment_is_read_as_its_type() {
     let dsp = |id: &str| {
         with(&format!(

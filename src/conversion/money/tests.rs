@@ -151,6 +151,36 @@ fn negating_changes_the_sign_and_nothing_else() {
     assert!(!money("0.00").negate().is_negative());
 }
 
+#[test]
+fn sums_are_exact_and_keep_the_decimals() {
+    #[track_caller]
+    fn check(a: &str, b: &str, expected: Option<&str>) {
+        assert_eq!(money(a).plus(money(b)).map(|money| money.to_string()).as_deref(), expected);
+        assert_eq!(money(b).plus(money(a)).map(|money| money.to_string()).as_deref(), expected);
+    }
+    check("10.00", "5", Some("15.00"));
+    check("0.1", "0.2", Some("0.3"));
+    check("99.90", "-99.90", Some("0.00"));
+    check("0", "0.0000000000000000000000000001", Some("0.0000000000000000000000000001"));
+    check("9999999999999999999999999999", "1", None);
+    check("999999999999999999999999999.9", "0.1", Some("1000000000000000000000000000"));
+    check("1000000000000000000000000000", "1.0000000000000000000000000", Some("1000000000000000000000000001"));
+    check("100000000000000000000000000", "0.1", Some("100000000000000000000000000.1"));
+    check("100000000000000000000000000", "0.01", None);
+}
+
+#[test]
+fn zeros_at_the_end_of_the_decimals_go() {
+    for (text, expected) in [("99.90", "99.9"), ("100.00", "100"), ("100", "100"), ("0.00", "0"), ("-0.50", "-0.5")] {
+        assert_eq!(money(text).without_zeros().to_string(), expected);
+    }
+}
+
+#[test]
+fn a_product_at_the_end_of_the_range_is_refused() {
+    assert_eq!(money("-9223372036854775808").times(money("18446744073709551616")), None);
+}
+
 proptest! {
     /// Any amount of up to 28 digits, far beyond 2⁵³ and at any scale.
     #[test]

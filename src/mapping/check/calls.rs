@@ -150,6 +150,7 @@ impl Checker<'_, '_, '_> {
             Argument::Count(_) => ty == Ty::of(Base::Int),
             Argument::Number => !ty.list && ty.is_number(),
             Argument::Scalar => !ty.list && !ty.is_json() && !secret,
+            Argument::Words => ty == Ty::list(Base::Text),
             Argument::Map => false,
         };
         if !right {
@@ -231,6 +232,10 @@ impl Checker<'_, '_, '_> {
             Gives::Number => Base::Number,
             Gives::SameNumber if input.base == Base::Money => Base::Money,
             Gives::SameNumber => Base::Number,
+            Gives::Texts if input.list => return self.nested_list(call),
+            Gives::Texts => return Some(Ty::list(Base::Text)),
+            Gives::Part => input.base,
+            Gives::Json => Base::Json,
             Gives::Entry => first?.base,
             Gives::Argument => {
                 let second = given.get(1).and_then(|given| given.ty)?;
@@ -246,6 +251,16 @@ impl Checker<'_, '_, '_> {
         };
         let list = input.list && !(filter.takes.whole_lists() && filter.gives != Gives::Either);
         Some(Ty { base, list })
+    }
+
+    fn nested_list(&mut self, call: &syntax::Call) -> Option<Ty> {
+        let message = format!("`{}` makes a list, and its input is a list already", call.name);
+        self.faults.report_with_help(
+            call.at,
+            message,
+            "`| nth(0)` before it takes one entry, `| join(',')` makes one text",
+        );
+        None
     }
 
     fn unlike(&mut self, call: &syntax::Call) -> Option<Ty> {

@@ -129,7 +129,7 @@ impl Checker<'_, '_, '_> {
             },
         };
         if node.is_of_item() && !each && !self.item_is_at_hand() {
-            let help = "`item.` stands in a field that loops over the items, as \"x[].y\" or \"X{i}\"; \
+            let help = "`item.` stands in a field that loops over the items, as \"x[].y\" or \"X{i}\", or in each(…); \
                         `items[].sku` is the list of all";
             self.faults.report_with_help(at, "there is no one item here", help);
             return Checked::faulty(at);
@@ -147,10 +147,10 @@ impl Checker<'_, '_, '_> {
         Checked { words, ..Checked::new(node, ty, at) }
     }
 
-    fn item_is_at_hand(&self) -> bool {
+    pub(super) fn item_is_at_hand(&self) -> bool {
         match self.names {
-            Names::Request(_, place) => place.has_item(),
-            Names::When(_) | Names::Answer => false,
+            Names::Request(_, place) => place.has_item() || self.is_in_each,
+            Names::When(_) | Names::Answer => self.is_in_each,
         }
     }
 

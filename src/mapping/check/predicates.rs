@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use super::{Checked, Checker, Names};
 use crate::conversion::{Date, Timestamp};
-use crate::mapping::lexer::At;
+use crate::mapping::lexer::{At, Scalar};
+use crate::mapping::pattern::Pattern;
 use crate::mapping::predicate::{Absent, Test};
 use crate::mapping::program::Node;
-use crate::mapping::syntax::{Ast, Comparison, Kind};
+use crate::mapping::syntax::{Ast, Comparison, Kind, Literal};
 use crate::mapping::types::{Base, OutType, Ty};
 use crate::mapping::value::Val;
 
@@ -21,8 +22,16 @@ impl Checker<'_, '_, '_> {
             Kind::Compare(comparison, sides) => self.compare(*comparison, sides, ast.at),
             Kind::In(sides) => self.is_in(sides, ast.at),
             Kind::Contains(sides) => self.contains(sides),
+            Kind::Matches(sides) => self.matches(sides),
             Kind::Required(inner) => self.test(inner),
-            Kind::Path(_) | Kind::Literal(_) | Kind::Concat(_) | Kind::Pipe(..) | Kind::First(_) | Kind::Unreadable => {
+            Kind::Path(_)
+            | Kind::Literal(_)
+            | Kind::Concat(_)
+            | Kind::Arithmetic(..)
+            | Kind::Each(_)
+            | Kind::Pipe(..)
+            | Kind::First(_)
+            | Kind::Unreadable => {
                 let checked = self.value(ast);
                 if checked.literal && checked.ty != Some(Ty::of(Base::Bool)) {
                     self.faults.report(ast.at, "a literal is no condition: compare it with something");
@@ -118,15 +127,36 @@ impl Checker<'_, '_, '_> {
     fn contains(&mut self, sides: &[Ast; 2]) -> Test {
         let [whole, part] = sides;
         let (whole, part) = (self.value(whole), self.value(part));
-        for side in [&whole, &part] {
-            let Some(ty) = side.ty else { continue };
-            if !ty.is_json() && ty.out() != OutType::Text {
-                let message = format!("contains looks for a text in a text, and this is {ty}");
-                let help = "`| string` makes text of it; of a list write 'x' in list";
-                self.faults.report_with_help(side.at, message, help);
+        self.check_searched("contains", &whole);
+        self.check_searched("contains", &part);
+        Test::Contains(Box::new([whole.node, part.node]))
+    }
+
+    fn matches(&mut self, sides: &[Ast; 2]) -> Test {
+        let [text, pattern] = sides;
+        let text = self.value(text);
+        self.check_searched("matches", &text);
+        let Kind::Literal(Literal::Scalar(Scalar::Text(pattern_text))) = &pattern.kind else {
+            let message = "the pattern of `matches` is a text, written out: it is compiled when the file is read";
+            self.faults.report_with_help(pattern.at, message, "as in matches(body, '^OK')");
+            return Test::Truth(text.node);
+        };
+        match Pattern::parse(pattern_text) {
+            Ok(pattern) => Test::Matches(text.node, pattern),
+            Err(message) => {
+                self.faults.report(pattern.at, message);
+                Test::Truth(text.node)
             }
         }
-        Test::Contains(Box::new([whole.node, part.node]))
+    }
+
+    fn check_searched(&mut self, name: &str, side: &Checked) {
+        let Some(ty) = side.ty else { return };
+        if !ty.is_json() && ty.out() != OutType::Text {
+            let message = format!("{name} takes texts, and this is {ty}");
+            let help = "`| string` makes text of it; of a list write 'x' in list";
+            self.faults.report_with_help(side.at, message, help);
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::super::{EvalError, Expression, Out, Scope, Secrets};
+use super::super::{Blank, EvalError, Expression, Out, Scope, Secrets};
 use super::omission::Rival;
 use super::{Over, Unmappable};
-use crate::conversion::Item;
+use crate::conversion::{Item, Json};
 
 /// One output of a request: where it stands, and what it is made of.
 #[derive(Debug, Clone)]
@@ -50,9 +50,13 @@ pub(super) struct Run<'a> {
 }
 
 impl Field {
-    /// The value, its length held to the limit; absent is `None`.
+    /// The value, its length held to the limit; absent is `None`, or what `?? null` or `?? ''` says. That is no value to
+    /// a rule.
     pub(super) fn value<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>) -> Result<Option<Out<'a>>, Unmappable> {
         let Some(value) = self.found(run.scope, run.secrets, at)? else {
+            if let Some(blank) = self.expression.blank().filter(|_| !self.makes_way(run.scope, run.secrets, at)) {
+                return Ok(Some(written(blank)));
+            }
             run.absent = run.absent.saturating_add(1);
             return Ok(None);
         };
@@ -71,7 +75,7 @@ impl Field {
         secrets: Secrets,
         at: Option<At<'a>>,
     ) -> Result<Option<Out<'a>>, Unmappable> {
-        if self.unless.iter().any(|rival| rival.stands(scope, secrets, at)) {
+        if self.makes_way(scope, secrets, at) {
             return Ok(None);
         }
         let value = self.expression.eval(scope, at.map(|at| at.item), secrets);
@@ -81,6 +85,10 @@ impl Field {
             (None, _) if self.expression.is_required() => Err(self.refuse("required, and absent", at)),
             (None, _) => Ok(None),
         }
+    }
+
+    fn makes_way(&self, scope: Scope<'_>, secrets: Secrets, at: Option<At<'_>>) -> bool {
+        self.unless.iter().any(|rival| rival.stands(scope, secrets, at))
     }
 
     /// Why this output cannot be made.
@@ -121,6 +129,13 @@ impl Field {
                 }
             }
         }
+    }
+}
+
+fn written(blank: Blank) -> Out<'static> {
+    match blank {
+        Blank::Null => Out::Json(Cow::Owned(Json::Null)),
+        Blank::EmptyText => Out::Text(Cow::Borrowed("")),
     }
 }
 

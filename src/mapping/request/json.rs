@@ -46,7 +46,7 @@ pub(super) struct Spread {
     pub(super) taken: Vec<Name>,
 }
 
-/// A list of inline tables: an entry stands only if all its parts are present.
+/// A list of inline tables, of which an entry stands only if all its parts are present; or of single values.
 #[derive(Debug, Clone)]
 pub(super) struct Entries {
     pub(super) column: Option<usize>,

@@ -1,8 +1,11 @@
 //! From the lines of a map to its plan: every target parsed, every expression compiled, every conflict found.
 
+mod lists;
+
 use std::collections::BTreeMap;
 
-use super::super::{Constants, Expression, Fault, OutType, Place, Text};
+use self::lists::{entry_list, part_list};
+use super::super::{Blank, Constants, Expression, Fault, OutType, Place, Text};
 use super::field::Field;
 use super::flat::{Escaping, Flat, Pair, Taken};
 use super::json::{Entries, Member, Node, Object, Spread, escaped};
@@ -23,7 +26,7 @@ pub(super) enum Output {
     Entries(Entries, EntryReads),
 }
 
-/// Whether a list of inline tables names `item.`
+/// Whether a list of tables or expressions names `item.`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryReads {
     Items,
@@ -77,17 +80,18 @@ fn json_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Ta
     let output = match &line.source {
         MapSource::Expr(text) => {
             let field = field(&line.target.value, text, constants, place)?;
-            if target.is_spread && field.expression.out_type() != OutType::Json {
-                let fault =
-                    text.fault(0..text.value.len(), "`*` spreads the members of a JSON object, and this is none");
+            if target.is_spread && (field.expression.out_type() != OutType::Json || field.expression.blank().is_some())
+            {
+                let fault = whole(text, "`*` spreads the members of a JSON object, and this is none");
                 return Err(vec![fault.with_help("name one under `custom`, or give the field a name")]);
             }
             Output::Field(Box::new(field))
         }
-        MapSource::Entries(_) if target.is_spread => {
-            return Err(vec![whole(&line.target, "`*` spreads a JSON object, not a list of tables")]);
+        MapSource::Entries(_) | MapSource::List(_) if target.is_spread => {
+            return Err(vec![whole(&line.target, "`*` spreads a JSON object, not a list")]);
         }
         MapSource::Entries(entries) => entry_list(&line.target, entries, constants, place)?,
+        MapSource::List(parts) => part_list(&line.target, parts, constants, place)?,
     };
     Ok(Line { text: &line.target, target, output, is_per_item: false })
 }
@@ -95,40 +99,6 @@ fn json_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Ta
 fn field(target: &str, text: &Text, constants: &Constants, place: Place) -> Result<Field, Vec<Fault>> {
     let expression = Expression::compile(text, constants, place)?;
     Ok(Field { target: target.into(), expression, limit: None, unless: Vec::new(), column: None })
-}
-
-fn entry_list(
-    target: &Text,
-    entries: &[Vec<(Text, Text)>],
-    constants: &Constants,
-    place: Place,
-) -> Result<Output, Vec<Fault>> {
-    if entries.is_empty() || entries.iter().any(Vec::is_empty) {
-        return Err(vec![whole(target, "a list of tables with nothing in it")]);
-    }
-    let (mut faults, mut nodes, mut reads) = (Vec::new(), Vec::new(), EntryReads::NoItems);
-    for entry in entries {
-        let mut lines = Vec::new();
-        for (key, text) in entry {
-            let name = format!("{}.{}", target.value, key.value);
-            let parsed = Target::parse(key).map_err(|fault| vec![fault]);
-            match parsed.and_then(|parsed| Ok((parsed, field(&name, text, constants, place)?))) {
-                Ok((target, field)) => {
-                    let is_per_item = place == Place::Item;
-                    lines.push(Line { text: key, target, output: Output::Field(Box::new(field)), is_per_item });
-                }
-                Err(found) => faults.extend(found),
-            }
-        }
-        if lines.iter().any(|line| line.output.reads_items()) {
-            reads = EntryReads::Items;
-        }
-        faults.extend(lines.iter().filter(|line| line.target.is_spread || is_unnumbered(line)).map(|line| {
-            whole(line.text, "a key of a list's table is a plain name").with_help("write `id`, `user.id` or `em[]`")
-        }));
-        nodes.push(json_node(lines, Within::Item, &mut faults));
-    }
-    if faults.is_empty() { Ok(Output::Entries(Entries { column: None, entries: nodes }, reads)) } else { Err(faults) }
 }
 
 /// Tells what is made for each item: everything below a first `[]` or `{i}` under which a line names `item.`
@@ -399,14 +369,22 @@ pub(super) fn flat_lines<'s>(
 
 fn flat_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, FlatTarget>, Vec<Fault>> {
     let target = FlatTarget::parse(&line.target).map_err(|fault| vec![fault])?;
-    let MapSource::Expr(text) = &line.source else {
-        let fault = whole(&line.target, "a form or a query has no list of tables");
-        return Err(vec![fault.with_help("it needs `body = \"json\"`")]);
+    let text = match &line.source {
+        MapSource::Expr(text) => text,
+        MapSource::Entries(_) | MapSource::List(_) => {
+            let fault = whole(&line.target, "a form or a query has no lists");
+            return Err(vec![
+                fault.with_help("write `body = \"json\"`, or one text: `items[].sku | join(',')`, `concat(a, b)`"),
+            ]);
+        }
     };
     let place = if target.is_for_items() { Place::Item } else { Place::Top };
     let field = field(&line.target.value, text, constants, place)?;
     let is_per_item = place == Place::Item && field.expression.reads_items();
     match (field.expression.out_type(), target.is_spread) {
+        (OutType::Json, true) if field.expression.blank().is_some() => {
+            return Err(vec![whole(text, "`*` spreads the members of a JSON object, and this is none")]);
+        }
         (OutType::Json, true) | (OutType::Text | OutType::Number | OutType::Bool, false) => {}
         (OutType::Json, false) => {
             let fault = whole(text, "JSON of any shape cannot stand in a form or a query");
@@ -415,6 +393,10 @@ fn flat_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Fl
         (OutType::Text | OutType::Number | OutType::Bool, true) => {
             return Err(vec![whole(text, "`*` spreads the members of a JSON object, and this is none")]);
         }
+    }
+    if field.expression.blank() == Some(Blank::Null) {
+        let fault = whole(text, "a form or a query has no null");
+        return Err(vec![fault.with_help("`?? ''` sends the name with nothing behind it")]);
     }
     if target.name.is_numbered() && !is_per_item {
         return Err(vec![numberless(&line.target)]);

@@ -68,7 +68,7 @@ fn field(name: &Text, compiler: &mut Compiler<'_, '_>) -> Option<usize> {
     if matches!(&*output.output, Output::Field(_)) && output.target != "*" && !output.target.ends_with(".*") {
         return Some(at);
     }
-    compiler.fault(name, "a list of tables or a spread is many outputs", "`omit_with` names single fields");
+    compiler.fault(name, "a list or a spread is many outputs", "`omit_with` names single fields");
     None
 }
 

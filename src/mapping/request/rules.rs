@@ -181,7 +181,7 @@ impl<'l> Compiler<'_, 'l> {
     fn limit(&mut self, name: &Text, limit: Limit) {
         let Some(output) = self.find(name) else { return };
         let Output::Field(field) = &mut *output.output else {
-            return self.fault(name, "a list of tables has no length in characters", "limit its parts by `truncate`");
+            return self.fault(name, "a list has no length in characters", "limit its parts by `truncate`");
         };
         field.limit = Some(limit);
         let (ty, is_required) = (field.expression.out_type(), field.expression.is_required());

@@ -14,7 +14,10 @@
 //! it, so constants alone make no element. A spread never gives a name that a line gives, even where that line has no
 //! value.
 
+use std::collections::BTreeSet;
+
 use super::super::{Fault, Text};
+use crate::conversion::ITEMS_MAX;
 
 /// How items are numbered in a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,19 +78,44 @@ impl Name {
         pieces_match(&self.pieces, other)
     }
 
-    /// Whether both names can be the same: exact unless both are numbered, where only equal names are told.
+    /// Whether both names can be the same, each for some item.
     pub(super) fn meets(&self, other: &Name) -> bool {
-        match (self.constant(), other.constant()) {
-            (_, Some(text)) => self.can_be(&text),
-            (Some(text), None) => other.can_be(&text),
-            (None, None) => self == other,
+        if self == other {
+            return true;
         }
+        let (Some((start, end)), Some((other_start, other_end))) = (self.ends(), other.ends()) else { return false };
+        let is_apart = !(start.starts_with(other_start) || other_start.starts_with(start))
+            || !(end.ends_with(other_end) || other_end.ends_with(end));
+        if is_apart {
+            return false;
+        }
+        let names: BTreeSet<String> = self.all().collect();
+        other.all().any(|name| names.contains(&name))
     }
 
-    fn constant(&self) -> Option<String> {
-        let mut whole = String::new();
-        self.write(1, |text| whole.push_str(text));
-        (!self.is_numbered()).then_some(whole)
+    /// The texts that it begins and ends with.
+    fn ends(&self) -> Option<(&str, &str)> {
+        Some((self.pieces.first()?.text(), self.pieces.last()?.text()))
+    }
+
+    /// The name for each item that there can be.
+    fn all(&self) -> impl Iterator<Item = String> {
+        let count = if self.is_numbered() { ITEMS_MAX } else { 1 };
+        (1..=count).map(|number| {
+            let mut whole = String::new();
+            self.write(number, |text| whole.push_str(text));
+            whole
+        })
+    }
+}
+
+impl Piece {
+    /// Nothing of a number.
+    fn text(&self) -> &str {
+        match self {
+            Piece::Text(text) => text,
+            Piece::Number(_) => "",
+        }
     }
 }
 

@@ -178,12 +178,17 @@ fn texts(file: &mut String, values: &[&str]) -> Vec<Text> {
     values.iter().map(|value| text(file, value)).collect()
 }
 
-/// A source that begins with `@` is a list of tables: `@id => customer.guid; name => 'Guid' / id => …`.
+/// A source that begins with `@` is a list of tables: `@id => customer.guid; name => 'Guid' / id => …`; without arrows it is a
+/// list of expressions: `@customer.id / order_id`.
 fn line(file: &mut String, target: &str, source: &str) -> MapLine {
     let target = text(file, target);
     let Some(entries) = source.strip_prefix('@') else {
         return MapLine { target, source: MapSource::Expr(text(file, source)) };
     };
+    if !entries.is_empty() && !entries.contains(" => ") {
+        let parts = entries.split(" / ").map(|part| text(file, part)).collect();
+        return MapLine { target, source: MapSource::List(parts) };
+    }
     let part = |file: &mut String, part: &str| {
         let (key, source) = part.split_once(" => ").expect("key => expression");
         (text(file, key.trim()), text(file, source.trim()))

@@ -36,6 +36,14 @@ fn conditions_over_a_conversion() {
     holds("vars.unset == 'x'", false);
     holds("custom.s | unix > 1", false);
     holds("true", true);
+    holds("matches(page.url, '^https://[a-z.]+/thanks')", true);
+    holds("matches(order_id, '^[0-9]+$')", false);
+    holds("!matches(reason, '.')", true);
+    holds("matches(custom.s, '(?i)^text$')", true);
+    holds("matches(custom.n, '1')", false);
+    holds("20 in each(product(item.price, item.quantity))", true);
+    holds("(each(product(item.price, item.quantity)) | total) == 25", true);
+    holds("sum(value, 0.10) == 100", true);
 }
 
 #[test]
@@ -58,6 +66,19 @@ fn faults_of_conditions() {
     refused("kind in 'refund'", "after `in` comes a list");
     refused("'x'", "a literal is no condition");
     refused("items[].sku == 'x'", "write 'x' in items[].sku");
+    refused("matches(order_id, 'a(')", "'a(': no regular expression: unclosed group");
+    refused("matches(order_id, reason)", "the pattern of `matches` is a text, written out");
+    refused("matches(value, '1')", "value: matches takes texts, and this is money");
+    refused("contains(value, '1')", "value: contains takes texts, and this is money");
+    refused("matches(order_id)", "matches takes a text and a pattern: matches(body, '^OK')");
+    refused("test and order.gift", "and: a word means nothing here: the signs are `&&`, `||`, `!`, `==` (write `&&`)");
+    refused("test OR order.gift", "write `||`");
+    refused("(test or order.gift) && test", "write `||`");
+    refused("not test", "not: a word means nothing here");
+    refused("test && not order.gift", "write `!`");
+    refused("kind is 'refund'", "write `==`");
+    refused("reason == null", "null is no value");
+    refused("reason != null", "and `!a` where it has none");
     refused("status == 200", "text is never equal to a whole number");
 }
 
@@ -110,6 +131,9 @@ fn captures_show_what_the_answer_has() {
     assert_eq!(take("header.x-request-id", "").as_deref(), Some("r-1"));
     assert_eq!(take("status", "").as_deref(), Some("200"));
     assert_eq!(take("body.id", "not JSON"), None);
+    assert_eq!(take("body | extract('id=([0-9]+)')", "OK id=42;").as_deref(), Some("42"));
+    assert_eq!(take("body | extract('<Id>(.*?)</Id>')", "<R><Id>A-1</Id></R>").as_deref(), Some("A-1"));
+    assert_eq!(take("body.id ?? (body | extract('id=([0-9]+)'))", "ERR").as_deref(), None);
     assert_eq!(take("body", &"ä".repeat(5000)).map(|text| text.chars().count()), Some(CAPTURE_CHARS_MAX));
 }
 

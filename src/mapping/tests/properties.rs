@@ -1,12 +1,15 @@
 //! What holds of any text, any conversion and any well-typed expression.
 
+mod words;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use self::words::{AGENTS, WORDS};
 use super::*;
 use crate::mapping::lexer::{At, Faults, Scalar, Segment};
 use crate::mapping::parser::{parse_condition, parse_value};
-use crate::mapping::syntax::{Ast, Call, Comparison, Key, Kind, Literal};
+use crate::mapping::syntax::{Arithmetic, Ast, Call, Comparison, Key, Kind, Literal};
 
 fn ast(kind: Kind) -> Ast {
     Ast { kind, at: At::default() }
@@ -23,6 +26,7 @@ fn scalar() -> impl Strategy<Value = Scalar> {
 fn literal() -> impl Strategy<Value = Literal> {
     prop_oneof![
         4 => scalar().prop_map(Literal::Scalar),
+        1 => Just(Literal::Null),
         1 => vec(scalar(), 0..3).prop_map(|entries| Literal::List(entries.into_iter().map(|e| (e, At::default())).collect())),
         1 => prop::collection::btree_map("[ -~]{0,4}", scalar(), 0..3).prop_map(|members| {
             let key = |name| Key { name, at: At::default() };
@@ -61,6 +65,12 @@ fn chain(parts: Vec<Ast>, sort: u8) -> Kind {
     }
 }
 
+/// A difference has two parts.
+fn arithmetic_kind(operation: Arithmetic, mut parts: Vec<Ast>) -> Kind {
+    parts.truncate(if operation == Arithmetic::Difference { 2 } else { parts.len() });
+    Kind::Arithmetic(operation, parts)
+}
+
 fn pipe(mut input: Ast, mut more: Vec<Call>) -> Kind {
     if let Kind::Pipe(_, calls) = &mut input.kind {
         calls.append(&mut more);
@@ -86,9 +96,13 @@ fn tree() -> impl Strategy<Value = Ast> {
             Just(Comparison::Greater),
             Just(Comparison::GreaterOrEqual),
         ];
+        let arithmetic = prop::sample::select(Arithmetic::ALL.to_vec());
         let pair = (inner.clone(), inner.clone()).prop_map(|(a, b)| Box::new([a, b]));
         prop_oneof![
             vec(inner.clone(), 1..4).prop_map(Kind::Concat),
+            (arithmetic, vec(inner.clone(), 2..4)).prop_map(|(operation, parts)| arithmetic_kind(operation, parts)),
+            inner.clone().prop_map(|entry| Kind::Each(Box::new(entry))),
+            pair.clone().prop_map(Kind::Matches),
             pair.clone().prop_map(Kind::Contains),
             (inner.clone(), vec(call, 1..3)).prop_map(|(input, calls)| pipe(input, calls)),
             (vec(inner.clone(), 2..4), 0_u8..3).prop_map(|(parts, sort)| chain(parts, sort)),
@@ -161,12 +175,22 @@ const STEPS: &[(&str, &[Sort], Sort)] = {
         ("prefix(secrets.token)", &[Text], Text),
         ("suffix('x')", &[Text, Digest], Text),
         ("replace('a', 'aaaaaaaaaaaaaaaa')", &[Text], Text),
+        ("replace_re('(.)(\\w)?', '$2$1$1$1$1$1$1$1$1$1$1$1$1$1$1')", &[Text, Json], Text),
+        ("extract('[^a](.*)')", &[Text, Digest], Text),
+        ("alphanumeric", &[Text], Text),
+        ("truncate_bytes(5)", &[Text, Json], Text),
+        ("substring(1, 3)", &[Text, Digest], Text),
+        ("pad_left(9, 'é')", &[Text], Text),
+        ("pad_right(2, ' ')", &[Text], Text),
+        ("url_encode", &[Text], Text),
+        ("cookie('a')", &[Text, Json], Text),
         ("default('none')", &[Text], Text),
         ("lookup({a: 1, 'true': 2})", &[Text, Bool, Json], Number),
         ("sha1", &[Text], Digest),
         ("sha256('base64')", &[Text, Json], Digest),
         ("md5", &[Text], Digest),
         ("hmac_sha256(secrets.token)", &[Text], Digest),
+        ("hmac_sha512(secrets.token, 'base64')", &[Text], Digest),
         ("hex", &[Text], Text),
         ("base64", &[Text], Text),
         ("string", &[Text, Digest, Money, Number, Bool, Time, Date, Json], Text),
@@ -180,6 +204,11 @@ const STEPS: &[(&str, &[Sort], Sort)] = {
         ("negate", &[Money], Money),
         ("mul(12345678901.5)", &[Money], Money),
         ("mul(-3)", &[Number, Json], Number),
+        ("add(0.01)", &[Money], Money),
+        ("sub(1)", &[Number, Json], Number),
+        ("strip_zeros", &[Money], Money),
+        ("pick(['k'])", &[Json], Json),
+        ("without(['f1'])", &[Json], Json),
         ("rfc3339", &[Time, Json], Text),
         ("rfc3339(3)", &[Time], Text),
         ("unix_us", &[Time, Json], Number),
@@ -210,6 +239,14 @@ const LEAVES: &[(&str, Sort)] = &[
     ("customer.birthday", Sort::Date),
     ("custom.f0", Sort::Json),
     ("(custom.f1[1] ?? custom.f2.k ?? custom)", Sort::Json),
+    ("(custom.f1 | nth(1))", Sort::Json),
+    ("(order_id | split('a') | nth(1))", Sort::Text),
+    ("(items[].sku | join('|', 'keep'))", Sort::Text),
+    ("(items[].price | total)", Sort::Money),
+    ("(each(product(item.price, item.quantity, 1.5)) | total)", Sort::Money),
+    ("(each(concat(item.sku, 'a')) | nth(0))", Sort::Text),
+    ("difference(value, 0.001)", Sort::Money),
+    ("sum(custom.f0, 1)", Sort::Number),
 ];
 
 /// An expression that is right by its construction.
@@ -295,92 +332,6 @@ proptest! {
         }
     }
 }
-
-const WORDS: &[&str] = &[
-    "order_id",
-    "value",
-    "custom.a",
-    "items[].sku",
-    "body.a[0]",
-    "status",
-    "header.x",
-    "vars.goal",
-    "secrets.token",
-    "'x'",
-    "''",
-    "'",
-    "12",
-    "-1.5",
-    "true",
-    "in",
-    "|",
-    "||",
-    "&&",
-    "??",
-    "!",
-    "(",
-    ")",
-    "[",
-    "]",
-    "{",
-    "}",
-    ",",
-    ":",
-    "==",
-    "<=",
-    "concat(",
-    "contains(",
-    "lower",
-    "sha256",
-    "lookup({a: 'b'})",
-    "default(1)",
-    "strftime('%Y')",
-    "body",
-    ".",
-    "[",
-];
-
-const AGENTS: &[&str] = &[
-    "Mozilla/5.0 ",
-    "(",
-    ")",
-    ";",
-    "Windows NT 10.0",
-    "Windows ",
-    "Phone",
-    "Macintosh; Intel Mac OS X ",
-    "like Mac OS X",
-    "iPhone;",
-    "CPU iPhone OS 17_",
-    "Android ",
-    "Chrome/",
-    "Safari/",
-    "Version/",
-    "Firefox/",
-    "FxiOS/",
-    "Edge/",
-    "OPR/",
-    "Opera",
-    "MSIE ",
-    "Trident/7.0; rv:",
-    "DoCoMo/",
-    "KDDI-",
-    "SoftBank/",
-    "WILLCOM;",
-    "BlackBerry",
-    "PlayStation Vita ",
-    "Nintendo",
-    "FreeBSD ",
-    "CrOS ",
-    "Googlebot",
-    "bot",
-    "é",
-    "1.0",
-    "(compatible; ",
-    "UP.Browser/",
-    "Sleipnir/",
-    "rss",
-];
 
 /// What leaves is of the promised type, and never empty.
 fn check_out(expression: &Expression, value: Result<Option<Out<'_>>, EvalError>) -> Result<(), TestCaseError> {

@@ -35,11 +35,28 @@ fn a_name_that_an_item_could_have() {
     let lines = [("ItemSku{i}", "item.sku"), ("ItemSku1", "order_id")];
     json(&lines, "ItemSku1: `ItemSku1` and `ItemSku{i}` can be the same name for one of the items");
     form(&lines, "ItemSku1: `ItemSku1` and `ItemSku{i}` can be the same name for one of the items");
-    assert!(Written::new(Encoding::Form).map(&[("ItemSku{i}", "item.sku"), ("ItemSku", "order_id")]).compile().is_ok());
+    for literal in ["ItemSku", "ItemSku0", "ItemSku01", "ItemSku501", "ItemSku1x"] {
+        let written = Written::new(Encoding::Form).map(&[("ItemSku{i}", "item.sku"), (literal, "order_id")]);
+        assert!(written.compile().is_ok(), "{literal}");
+    }
     form(
         &[("Sku{i2}", "item.sku"), ("Sku", "order_id")],
         "Sku: `Sku` and `Sku{i2}` can be the same name for one of the items",
     );
+    let both = |one: &str, other: &str, is_right: bool| {
+        for encoding in [Encoding::Json, Encoding::Form, Encoding::None] {
+            let compiled = Written::new(encoding).map(&[(one, "item.sku"), (other, "item.name")]).compile();
+            assert_eq!(compiled.is_ok(), is_right, "{one} {other}");
+        }
+    };
+    both("I{i}", "I1{i}", false);
+    both("A{i}B", "A{i}{i0}B", false);
+    both("Sku{i}", "Sku{i2}", false);
+    both("I{i}_1", "I{i}_{i}", false);
+    both("I{i}_1", "I{i}_11", true);
+    both("I{i}_{i}", "I{i}_x", true);
+    both("I{i}", "I9999{i}", true);
+    both("I{i}A", "J{i}A", true);
 }
 
 #[test]
@@ -87,11 +104,17 @@ fn a_target_that_cannot_be_read() {
 #[test]
 fn an_output_that_the_encoding_cannot_hold() {
     form(&[("a", "custom.a")], "custom.a: JSON of any shape cannot stand in a form or a query");
-    form(&[("a", "@b => order_id")], "a: a form or a query has no list of tables");
+    form(&[("a", "@b => order_id")], "a: a form or a query has no lists");
     form(&[("*", "order_id")], "order_id: `*` spreads the members of a JSON object, and this is none");
     json(&[("*", "order_id")], "order_id: `*` spreads the members of a JSON object, and this is none");
-    json(&[("*", "@b => order_id")], "*: `*` spreads a JSON object, not a list of tables");
-    json(&[("a", "@")], "a: a list of tables with nothing in it");
+    json(&[("*", "@b => order_id")], "*: `*` spreads a JSON object, not a list");
+    json(&[("*", "@order_id / value")], "*: `*` spreads a JSON object, not a list");
+    json(&[("a", "@nonsense / value")], "nonsense: there is no field `nonsense`");
+    form(&[("a", "@order_id / value")], "a: a form or a query has no lists");
+    form(&[("a", "order_id ?? null")], "order_id ?? null: a form or a query has no null");
+    json(&[("*", "custom ?? null")], "custom ?? null: `*` spreads the members of a JSON object, and this is none");
+    form(&[("*", "custom ?? ''")], "custom ?? '': `*` spreads the members of a JSON object, and this is none");
+    json(&[("a", "@")], "a: a list with nothing in it");
     json(&[("a", "@* => custom.a")], "*: a key of a list's table is a plain name");
     json(&[("a", "@b{i} => order_id")], "b{i}: a key of a list's table is a plain name");
     json(&[("a", "@b => order_id; b => value")], "b: `b` is set twice");
@@ -225,7 +248,7 @@ fn rules_over_fields_that_nobody_sets() {
     assert_eq!(written().max_length("N", 3, Over::Truncate).faults(), "N: a number that is cut is another number");
     assert_eq!(written().max_length("ClickId", 0, Over::Reject).faults(), "ClickId: a limit of 0 characters");
     let list = Written::new(Encoding::Json).map(&[("ids", "@a => order_id")]).max_length("ids", 3, Over::Reject);
-    assert_eq!(list.faults(), "ids: a list of tables has no length in characters");
+    assert_eq!(list.faults(), "ids: a list has no length in characters");
 }
 
 #[test]

@@ -128,6 +128,6 @@ fn rules_that_go_in_a_circle_or_can_never_hold_are_faults() {
     let many = Written::new(Encoding::Json)
         .map(&[("ids", "@id => customer.id"), ("a", "order_id"), ("*", "custom.free")])
         .omit_with("a", &["ids", "*"]);
-    let single = "a list of tables or a spread is many outputs";
+    let single = "a list or a spread is many outputs";
     assert_eq!(many.faults(), format!("ids: {single}\n*: {single}"));
 }

@@ -7,8 +7,8 @@ use super::*;
 /// Targets and expressions from a small stock, so that many of them go together, and any text, so that many do not.
 fn targets() -> impl Strategy<Value = String> {
     let stock = [
-        "a", "a.b", "b.c", "x[]", "x[].y", "x[].z", "n{i}", "m{i}.k", "d[0].a", "d[1]", "*", "c.*", "e{i0}", r"q\.r",
-        "[].a", "[0]",
+        "a", "a.b", "b.c", "n1{i}", "x[]", "x[].y", "x[].z", "n{i}", "m{i}.k", "d[0].a", "d[1]", "*", "c.*", "e{i0}",
+        r"q\.r", "[].a", "[0]",
     ];
     prop_oneof![4 => prop::sample::select(stock.to_vec()).prop_map(str::to_owned), 1 => ".{0,12}", 1 => r"[ab\[\]{}i.*0\\]{0,8}"]
 }
@@ -30,6 +30,10 @@ fn sources() -> impl Strategy<Value = String> {
         "vars.unset",
         "@id => customer.id; n => 'x' / id => order_id",
         "items[].sku | join('|')",
+        "each(concat(item.sku, '-', order_id)) | join('|', 'keep')",
+        "order_id ?? null",
+        "item.sku ?? ''",
+        "@order_id / item.sku / custom.o ?? null",
     ];
     prop::sample::select(stock.to_vec()).prop_map(str::to_owned)
 }
