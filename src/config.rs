@@ -16,6 +16,7 @@ mod report;
 mod keys;
 mod server;
 mod merchant;
+mod range;
 mod preset;
 mod fields;
 mod rendering;

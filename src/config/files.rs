@@ -17,6 +17,7 @@ struct File {
     text: String,
     hidden: Vec<Range<usize>>,
     resolved: Vec<Resolved>,
+    once: Vec<Range<usize>>,
 }
 
 /// What a `${…}` became, and where the string stands that holds it.
@@ -34,7 +35,7 @@ impl Files {
             return FileId(u16::try_from(id).unwrap_or(u16::MAX));
         }
         let id = FileId(u16::try_from(self.files.len()).unwrap_or(u16::MAX));
-        self.files.push(File { name, text, hidden: Vec::new(), resolved: Vec::new() });
+        self.files.push(File { name, text, hidden: Vec::new(), resolved: Vec::new(), once: Vec::new() });
         id
     }
 
@@ -108,6 +109,19 @@ impl Files {
             let (marker, value) = (marker.to_owned(), value.to_owned());
             file.resolved.push(Resolved { string: span.range.clone(), marker, value });
         }
+    }
+
+    /// What stands in `span` was read many times over: of the faults at one place in it the first is said.
+    pub(super) fn say_once(&mut self, span: &Span) {
+        if let Some(file) = self.file_mut(span.file) {
+            file.once.push(span.range.clone());
+        }
+    }
+
+    /// Whether only the first of the faults at `span` is said.
+    pub(super) fn is_said_once(&self, span: &Span) -> bool {
+        let within = |range: &Range<usize>| range.start <= span.range.start && span.range.end <= range.end;
+        self.file(span.file).is_some_and(|file| file.once.iter().any(within))
     }
 
     /// A message about `span`, with what `${…}` stood for replaced by the `${…}` itself.

@@ -2,6 +2,7 @@
 
 use super::files::Files;
 use super::keys::{Keys, constant, did_you_mean, list, listed, texts};
+use super::range;
 use super::report::Faults;
 use super::tree::{Builder, Entry, Node, Table, Value};
 use crate::mapping::{FileId, Text, Var, VarType};
@@ -79,15 +80,18 @@ impl Preset {
     }
 }
 
-/// Brings a destination into one shape: `operation.conversion` is its own level, and output fields are flat.
-pub(super) fn prepare(table: &mut Table, files: &Files, faults: &mut Faults) {
+/// Brings a destination into one shape: `operation.conversion` is its own level, output fields are flat, and ranges are
+/// written out.
+pub(super) fn prepare(table: &mut Table, files: &mut Files, faults: &mut Faults) {
     if let Some(conversion) = table.table_mut("operation").and_then(|operations| operations.remove("conversion")) {
         hoist(table, conversion, faults);
     }
     flatten(table, files);
+    range::expand(table, files, faults);
     for operation in table.table_mut("operation").map(|table| table.entries.as_mut_slice()).unwrap_or_default() {
         if let Value::Table(table) = &mut operation.node.value {
             flatten(table, files);
+            range::expand(table, files, faults);
         }
     }
 }

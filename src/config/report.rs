@@ -36,8 +36,13 @@ pub struct Located {
 impl Report {
     /// Sorts the faults by place, drops repeats, and renders them.
     pub(super) fn new(mut faults: Vec<Fault>, files: &Files) -> Report {
-        faults.sort_by(|a, b| order(&a.span).cmp(&order(&b.span)).then_with(|| a.message.cmp(&b.message)));
-        faults.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+        // Of what is said once, the shortest is of the range's first number.
+        let chars = |fault: &Fault| if files.is_said_once(&fault.span) { fault.message.len() } else { 0 };
+        faults.sort_by(|a, b| {
+            let by_length = || chars(a).cmp(&chars(b));
+            order(&a.span).cmp(&order(&b.span)).then_with(by_length).then_with(|| a.message.cmp(&b.message))
+        });
+        faults.dedup_by(|a, b| a.span == b.span && (a.message == b.message || files.is_said_once(&a.span)));
         for fault in &mut faults {
             fault.message = files.without_resolved(&fault.span, &fault.message);
             fault.help = fault.help.take().map(|help| files.without_resolved(&fault.span, &help));

@@ -2,6 +2,7 @@
 
 mod decisions;
 mod any;
+mod range;
 mod reading;
 mod presets;
 
