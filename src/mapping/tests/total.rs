@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::mapping::filters::{Argument, Filter};
-use crate::mapping::types::{Base, Gives, Takes, Ty};
+use crate::mapping::types::{Base, Gives, Ty};
 
 /// An expression beside what is known of it while it is built.
 #[derive(Debug, Clone)]
@@ -57,7 +57,8 @@ fn step() -> impl Strategy<Value = Step> {
 impl Step {
     fn after(&self, built: &Built) -> Built {
         let fits = |filter: &&Filter| {
-            self.wild || (filter.takes.accepts(built.ty) && (!built.ty.list || filter.takes != Takes::Plain))
+            let lists = built.ty.list && filter.gives == Gives::Texts;
+            self.wild || (filter.takes.accepts(built.ty) && !lists)
         };
         let fitting: Vec<&Filter> = Filter::names().filter_map(Filter::named).filter(fits).collect();
         let filter = fitting[self.pick.index(fitting.len())];
@@ -77,6 +78,9 @@ fn stock(name: &str, takes: Argument, input: Ty, number: u32) -> Vec<String> {
     match takes {
         Argument::Plain if name.contains("hex") => all(&["'hex'", "'base64'"]),
         Argument::Plain if name == "zone" => all(&["'Europe/Berlin'", "vars.zone", "vars.unset"]),
+        Argument::Plain if name.contains("keep") => all(&["'keep'"]),
+        Argument::Plain if name == "c" => all(&["'0'", "'ß'"]),
+        Argument::Plain if name == "pattern" => all(&["'[0-9]+'", "'^(.)(.)'", "'a|(?i)É'"]),
         Argument::Plain if name == "format" => all(&["'%Y-%m-%d'", "'%j %A %e'", "'%d.%m.%y'"]),
         Argument::Plain => all(&["'a'", "'ttclid'", "vars.account"]),
         Argument::Text => all(&["'a'", "'ß€'", "'|'", "vars.account", "secrets.token", "vars.unset"]),
@@ -88,6 +92,7 @@ fn stock(name: &str, takes: Argument, input: Ty, number: u32) -> Vec<String> {
             OutType::Text | OutType::Json => all(&["'x'", "vars.account", "''"]),
         },
         Argument::Secret => all(&["secrets.token", "secrets.unset"]),
+        Argument::Words => all(&["['a', 'f0']", "['impact']"]),
         Argument::Map => all(&["{a: 'b', approved: 'c', EUR: 'd'}", "{'1': 1.5, true: 2}"]),
     }
 }
@@ -104,6 +109,9 @@ fn given(filter: &Filter, input: Ty) -> Ty {
         Gives::SameNumber if input.base == Base::Money => Base::Money,
         Gives::SameNumber => Base::Number,
         Gives::Either => return input,
+        Gives::Texts => return Ty::list(Base::Text),
+        Gives::Part => return Ty::of(input.base),
+        Gives::Json => Base::Json,
     };
     Ty { base, list }
 }
@@ -127,12 +135,26 @@ fn expression(place: Place, flat: bool) -> impl Strategy<Value = String> {
         Some(_) => format!("{} ?? {}", shape(&first), shape(&second)),
         None => format!("{} ?? {}", one(first), one(second)),
     };
+    let arithmetic = move |(first, second, name): (Built, Built, &str)| match (first.ty.out(), second.ty.out()) {
+        (OutType::Number, OutType::Number) => format!("{name}({}, {})", first.text, second.text),
+        _ => either((first, second)),
+    };
     prop_oneof![
         4 => pipe(place).prop_map(move |built| shape(&built)),
         1 => pipe(place).prop_map(move |built| format!("{} !", shape(&built))),
         1 => (pipe(place), pipe(place)).prop_map(either),
+        1 => (pipe(place), pipe(place), select(ARITHMETIC)).prop_map(arithmetic),
+        1 => pipe(Place::Item).prop_map(move |built| each(place, built)),
         1 => (pipe(place), pipe(place)).prop_map(move |(first, last)| format!("concat({}, '-', {})", one(first), one(last))),
     ]
+}
+
+/// `each` where it may stand, which is outside the items.
+fn each(place: Place, built: Built) -> String {
+    match place {
+        Place::Top => format!("each({}) | json", built.text),
+        Place::Item => format!("({} | json)", built.text),
+    }
 }
 
 /// Lines of a map with names of their own; fields of the request and of its items.
@@ -266,6 +288,8 @@ fn what_cannot_be_sent_is_not_shown_as_if_it_could() {
     assert_eq!(sent(Secrets::Masked), sent(Secrets::Revealed));
     assert!(sent(Secrets::Masked).is_err());
 }
+
+const ARITHMETIC: &[&str] = &["sum", "product", "difference"];
 
 /// What is no row of the schema.
 const OTHERS: &[(&str, Base)] = &[
