@@ -27,6 +27,9 @@ mod destination;
 mod load;
 mod find;
 mod schema;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod laws;
 
 #[cfg(test)]
 mod tests;

@@ -64,6 +64,9 @@ mod expression;
 mod interpolation;
 mod condition;
 mod request;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod laws;
 #[cfg(test)]
 mod tests;
 

@@ -21,6 +21,7 @@ mod destinations;
 mod disk;
 mod fan_out;
 mod goldens;
+mod mapping;
 mod presets;
 mod refunds;
 mod reload;

@@ -33,7 +33,7 @@ pub(super) fn load(source: Source<'_>, mut faults: Faults) -> Result<Config, Rep
     }
 }
 
-fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -> Option<Config> {
+pub(super) fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -> Option<Config> {
     let Source { path, text, environment, sets } = source;
     let folder = path.parent().map(PathBuf::from).unwrap_or_default();
     let interpolation = Interpolation { environment, folder: folder.clone() };

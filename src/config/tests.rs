@@ -1,6 +1,7 @@
 //! Tests of reading, faults and decisions.
 
 mod decisions;
+mod any;
 mod operations;
 mod range;
 mod reading;

@@ -235,6 +235,10 @@ impl RequestTemplate {
     /// # Errors
     /// When a required field is absent, a rule is broken, or a value cannot stand where it should.
     pub fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Request, Unmappable> {
+        if secrets == Secrets::Masked {
+            // A mask fits where the credential may not: what cannot be sent is not shown as if it were.
+            self.render(scope, Secrets::Revealed)?;
+        }
         let (Some(url), None) = (&self.url, &self.lacks) else {
             let field = self.lacks.clone().unwrap_or_default();
             return Err(Unmappable { field, reason: "not set in the configuration".to_owned() });

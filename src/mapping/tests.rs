@@ -1,17 +1,24 @@
 //! Claims about the language as a whole: text in, value out.
 
+mod amounts;
 mod capabilities;
 mod conditions;
 mod filters;
 mod functions;
 mod knowledge;
 mod properties;
+mod total;
+
+#[path = "../../tests/support/decimal.rs"]
+mod decimal;
+#[path = "../../tests/support/generate.rs"]
+mod generate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::conversion::{Conversion, ConversionId, Meta};
+use crate::conversion::{Conversion, ConversionId, Kind, Meta, SCHEMA};
 
 fn text(value: &str) -> Text {
     Text { value: value.to_owned(), span: Span { file: FileId(0), range: 0..value.len() }, verbatim: true }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 pub(crate) mod process;
+pub(crate) mod recorder;
 
 /// The merchant's token in every test.
 pub(crate) const TOKEN: &str = "test-token";

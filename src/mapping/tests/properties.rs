@@ -285,13 +285,13 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_compiler_panic(source in "\\PC{0,60}") {
-        compile_all(&source);
+        laws::any_text(&source);
     }
 
     #[test]
     fn no_mixture_of_the_languages_words_makes_it_panic(words in vec(prop::sample::select(WORDS), 0..14)) {
-        compile_all(&words.join(" "));
-        compile_all(&words.concat());
+        laws::any_text(&words.join(" "));
+        laws::any_text(&words.concat());
     }
 
     #[test]
@@ -331,21 +331,6 @@ proptest! {
             capture.take(&answer);
         }
     }
-}
-
-fn compile_all(source: &str) {
-    let text = text(source);
-    let faults = |faults: Result<(), Vec<Fault>>| {
-        for fault in faults.err().unwrap_or_default() {
-            let range = fault.span.range;
-            assert!(range.start <= range.end && range.end <= source.len(), "{source}: {range:?}");
-            assert!(source.is_char_boundary(range.start) && source.is_char_boundary(range.end), "{source}: {range:?}");
-        }
-    };
-    faults(Expression::compile(&text, &constants(), Place::Item).map(drop));
-    faults(Condition::compile(&text, &constants()).map(drop));
-    faults(AnswerCondition::compile(&text).map(drop));
-    faults(Interpolation::compile(&text, &constants(), Escape::UrlPath).map(drop));
 }
 
 /// What leaves is of the promised type, and never empty.

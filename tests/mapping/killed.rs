@@ -1,0 +1,55 @@
+//! A relay that is killed between two attempts repeats itself to the byte.
+
+use std::fs;
+
+use http::Method;
+
+use crate::support::process::Process;
+use crate::support::recorder::Recorder;
+use crate::support::{Http, TOKEN, eventually};
+
+/// All that a conversion may carry.
+const FULL: &str = include_str!("../presets/full.json");
+const ROUTES: &str = include_str!("../support/routes.toml");
+const DESTINATIONS: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_carries_the_same_bytes_also_after_sigkill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut routes = ROUTES
+        .replace("@folder@", &folder.path().join("queue").display().to_string())
+        .replace("@token_sha256@", &hex::encode(<sha2::Sha256 as sha2::Digest>::digest(TOKEN)));
+    for credential in ["thrad_api_key", "impact_account_sid", "impact_auth_token", "scaleo_api_key", "dsp_token"] {
+        routes = routes.replace(&format!("@{credential}@"), "credential-1");
+    }
+    let mut recorders = Vec::new();
+    for name in DESTINATIONS {
+        let recorder = Recorder::unwilling().await;
+        routes = routes.replace(&format!("@{name}@"), &recorder.origin);
+        recorders.push((name, recorder));
+    }
+    let file = folder.path().join("routes.toml");
+    fs::write(&file, routes).unwrap();
+
+    let relay = Process::serve(&file);
+    let url = format!("{}/v1/conversions", relay.origin);
+    let headers = [("content-type", "application/json"), ("idempotency-key", "key/1%2F")];
+    let answer = Http::new().call(Method::POST, &url, &headers, FULL).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let attempted = async || recorders.iter().all(|(_, recorder)| !recorder.requests().is_empty()).then_some(());
+    eventually("an attempt at each", attempted).await;
+    relay.kill();
+
+    recorders.iter().for_each(|(_, recorder)| recorder.relent());
+    let relay = Process::serve(&file);
+    let taken = async || recorders.iter().all(|(_, recorder)| recorder.has_taken()).then_some(());
+    eventually("taken by each", taken).await;
+    for (name, recorder) in &recorders {
+        let requests = recorder.requests();
+        assert!(requests.len() > 1, "{name} saw no repeat");
+        for request in &requests {
+            assert_eq!(*request, requests[0], "{name}");
+        }
+    }
+    assert_eq!(relay.terminate(), Some(0));
+}
