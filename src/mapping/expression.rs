@@ -9,7 +9,7 @@ use super::source::{Fault, Text};
 use super::syntax::{Ast, Kind};
 use super::types::{OutType, Ty};
 use super::value::{EvalError, Evaluated, Out, Val};
-use crate::conversion::Item;
+use crate::conversion::{Item, Rows};
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
@@ -52,6 +52,11 @@ impl Expression {
     /// The unset var or secret (`vars.goal_id`) for want of which it never has a value.
     pub(crate) fn lacks(&self) -> Option<&str> {
         if matches!(self.node, Node::Absent) { self.reads.unset.as_deref() } else { None }
+    }
+
+    /// Rows of the conversion and the item of which one must have a value for this to have one.
+    pub(crate) fn needs(&self) -> Rows {
+        self.node.needs()
     }
 
     /// Its value; `None` when it is absent, required or not.

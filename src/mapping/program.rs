@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::ops::{self, Op};
 use super::scope::{MASK, Scope, Secret, Secrets};
 use super::value::{Evaluated, Val};
-use crate::conversion::{Item, Json, Slot};
+use crate::conversion::{Item, Json, Rows, Slot};
 
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -164,6 +164,28 @@ impl Node {
             return Node::Absent;
         }
         Node::Pipe(Box::new(self), Box::new([call]))
+    }
+
+    /// Rows of which one must have a value for this to have one; every row where that is not known.
+    pub(super) fn needs(&self) -> Rows {
+        let makes_something_of_nothing = |call: &Call| matches!(call.op, Op::Default(_));
+        if let Node::Field(slot) | Node::ItemField(slot) = self {
+            Rows::of(*slot)
+        } else if let Node::ClickId(_) = self {
+            Rows::at("click_ids.*")
+        } else if let Node::Custom(_) = self {
+            Rows::at("custom")
+        } else if let Node::ItemCustom(_) = self {
+            Rows::at("items[].custom")
+        } else if let Node::First(parts) = self {
+            parts.iter().map(Node::needs).fold(Rows::NONE, Rows::and)
+        } else if let Node::Pipe(input, calls) = self
+            && !calls.iter().any(makes_something_of_nothing)
+        {
+            input.needs()
+        } else {
+            Rows::ALL
+        }
     }
 
     /// A field of one item.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::{EvalError, Expression, Out, Scope, Secrets};
 use super::omission::Rival;
 use super::{Over, Unmappable};
-use crate::conversion::Item;
+use crate::conversion::{Item, Rows};
 
 /// One output of a request: where it stands, and what it is made of.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub(super) struct Field {
     /// The target as written.
     pub(super) target: Box<str>,
     pub(super) expression: Expression,
+    /// Where none of these rows has a value it is absent, and nobody need look why.
+    pub(super) needs: Rows,
     pub(super) limit: Option<Limit>,
     /// It is left out where one of these stands.
     pub(super) unless: Vec<Arc<Rival>>,
@@ -71,7 +73,8 @@ impl Field {
         secrets: Secrets,
         at: Option<At<'a>>,
     ) -> Result<Option<Out<'a>>, Unmappable> {
-        if self.unless.iter().any(|rival| rival.stands(scope, secrets, at)) {
+        let rows = at.map_or(Rows::NONE, |at| at.item.rows()).and(scope.conversion.rows());
+        if !self.needs.meets(rows) || self.unless.iter().any(|rival| rival.stands(scope, secrets, at)) {
             return Ok(None);
         }
         let value = self.expression.eval(scope, at.map(|at| at.item), secrets);

@@ -8,6 +8,7 @@ use super::flat::{Escaping, Flat, Pair, Taken};
 use super::json::{Entries, Member, Node, Object, Spread, escaped};
 use super::target::{FlatTarget, Name, Step, Target};
 use super::{MapLine, MapSource, flat};
+use crate::conversion::Rows;
 
 /// A line of a map, read and compiled.
 pub(super) struct Line<'s, T> {
@@ -94,7 +95,8 @@ fn json_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Ta
 
 fn field(target: &str, text: &Text, constants: &Constants, place: Place) -> Result<Field, Vec<Fault>> {
     let expression = Expression::compile(text, constants, place)?;
-    Ok(Field { target: target.into(), expression, limit: None, unless: Vec::new(), column: None })
+    let needs = if expression.is_required() { Rows::ALL } else { expression.needs() };
+    Ok(Field { target: target.into(), expression, needs, limit: None, unless: Vec::new(), column: None })
 }
 
 fn entry_list(
