@@ -29,8 +29,8 @@ mod time;
 mod values;
 
 pub use identity::{ConversionId, DestinationName, Meta};
-pub use json::{DEPTH_MAX, Json, JsonError, write_text};
-pub use money::{Money, MoneyError};
+pub use json::{DEPTH_MAX, Json, JsonError, needs_no_escape, write_text};
+pub use money::{Money, MoneyError, MoneyText};
 pub(crate) use nearest::nearest;
 pub use paths::{Resolved, resolve};
 pub use problem::{PROBLEMS_MAX, Problem};

@@ -128,6 +128,10 @@ impl<'c> Case<'c> {
         let mut group = criterion.benchmark_group(self.name);
         group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
         group.bench_function("parse", |bencher| bencher.iter(|| parsed(black_box(self.body))));
+        for (name, operation) in FIVE.iter().zip(&self.operations) {
+            let scope = Scope { conversion: &self.conversion, meta: &self.meta };
+            group.bench_function(*name, |bencher| bencher.iter(|| operation.request.render(scope, Secrets::Revealed)));
+        }
         group.bench_function("five", |bencher| bencher.iter(|| self.requests()));
         group.bench_function("parse+five", |bencher| bencher.iter(|| self.parse_and_map()));
         group.bench_function("floor", |bencher| bencher.iter(|| floor::parse_and_write(black_box(self.body), bodies)));

@@ -9,7 +9,7 @@ use super::source::{Fault, Text};
 use super::syntax::{Ast, Kind};
 use super::types::{OutType, Ty};
 use super::value::{EvalError, Evaluated, Out, Val};
-use crate::conversion::{Item, Rows};
+use crate::conversion::{Item, Rows, Value};
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub(crate) struct Expression {
     ty: Ty,
     required: bool,
     reads: Reads,
+    /// Nothing is computed for it.
+    stored: bool,
 }
 
 impl Expression {
@@ -59,6 +61,11 @@ impl Expression {
         self.node.needs()
     }
 
+    /// The value of the conversion or the item that stands as it is, and is there.
+    pub(crate) fn stored<'a>(&self, scope: Scope<'a>, item: Option<&'a Item>) -> Option<&'a Value> {
+        if self.stored { self.node.stored(scope, item) } else { None }
+    }
+
     /// Its value; `None` when it is absent, required or not.
     pub(crate) fn eval<'a>(
         &'a self,
@@ -88,5 +95,6 @@ pub(super) fn compile_part(
     let reads = std::mem::take(&mut checker.reads);
     let ty = checked.ty.filter(|_| faults.is_empty())?;
     let required = matches!(ast.kind, Kind::Required(_));
-    Some((Expression { node: checked.node, ty, required, reads }, ast))
+    let stored = checked.node.is_stored();
+    Some((Expression { node: checked.node, ty, required, reads, stored }, ast))
 }

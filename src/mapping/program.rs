@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::ops::{self, Op};
 use super::scope::{MASK, Scope, Secret, Secrets};
 use super::value::{Evaluated, Val};
-use crate::conversion::{Item, Json, Rows, Slot};
+use crate::conversion::{Item, Json, Rows, Slot, Value};
 
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -111,7 +111,7 @@ impl Node {
             return concat(parts, context);
         }
         if let Node::First(parts) = self {
-            return parts.iter().map(|part| part.eval(context)).find(|value| *value != Ok(None)).unwrap_or(Ok(None));
+            return first(parts, context);
         }
         Ok(self.read(context))
     }
@@ -131,16 +131,7 @@ impl Node {
                 walk(context.scope()?.conversion.custom()?, steps, Json::member).and_then(Val::of_json)
             }
             Node::ItemCustom(steps) => walk(context.item()?.custom()?, steps, Json::member).and_then(Val::of_json),
-            Node::Items(entry) => {
-                let scope = context.scope()?;
-                let entries: Vec<Option<Val<'a>>> = scope
-                    .conversion
-                    .items()
-                    .iter()
-                    .map(|item| entry.read(&Context { source: Source::Conversion(scope, Some(item)), ..*context }))
-                    .collect();
-                entries.iter().any(Option::is_some).then_some(Val::List(entries))
-            }
+            Node::Items(entry) => of_items(entry, context),
             Node::Meta(field) => field.read(context.scope()?),
             Node::Status => Some(Val::Int(i64::from(context.answer()?.status().as_u16()))),
             Node::Header(name) => {
@@ -185,6 +176,28 @@ impl Node {
             input.needs()
         } else {
             Rows::ALL
+        }
+    }
+
+    /// Whether it is a field, or the first of several that is there: nothing is computed for it.
+    pub(super) fn is_stored(&self) -> bool {
+        if let Node::First(parts) = self {
+            parts.iter().all(Node::is_stored)
+        } else {
+            matches!(self, Node::Field(_) | Node::ItemField(_))
+        }
+    }
+
+    /// What [`Node::is_stored`] stands for.
+    pub(super) fn stored<'a>(&self, scope: Scope<'a>, item: Option<&'a Item>) -> Option<&'a Value> {
+        if let Node::Field(slot) = self {
+            scope.conversion.value(*slot)
+        } else if let Node::ItemField(slot) = self {
+            item?.value(*slot)
+        } else if let Node::First(parts) = self {
+            parts.iter().find_map(|part| part.stored(scope, item))
+        } else {
+            None
         }
     }
 
@@ -237,6 +250,24 @@ impl MetaField {
             MetaField::ReceivedAt => Some(Val::Timestamp(Cow::Borrowed(&scope.meta.received_at))),
         }
     }
+}
+
+/// A leaf's value of every item.
+fn of_items<'a>(entry: &'a Node, context: &Context<'a>) -> Option<Val<'a>> {
+    let scope = context.scope()?;
+    let of_item = |item| entry.read(&Context { source: Source::Conversion(scope, Some(item)), ..*context });
+    let entries: Vec<Option<Val<'a>>> = scope.conversion.items().iter().map(of_item).collect();
+    entries.iter().any(Option::is_some).then_some(Val::List(entries))
+}
+
+/// The first that is present.
+fn first<'a>(parts: &'a [Node], context: &Context<'a>) -> Evaluated<'a> {
+    for part in parts {
+        if let Some(value) = part.eval(context)? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
 }
 
 fn concat<'a>(parts: &'a [Node], context: &Context<'a>) -> Evaluated<'a> {

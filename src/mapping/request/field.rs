@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::{EvalError, Expression, Out, Scope, Secrets};
 use super::omission::Rival;
 use super::{Over, Unmappable};
-use crate::conversion::{Item, Rows};
+use crate::conversion::{Item, Rows, Value};
 
 /// One output of a request: where it stands, and what it is made of.
 #[derive(Debug, Clone)]
@@ -58,12 +58,37 @@ impl Field {
             run.absent = run.absent.saturating_add(1);
             return Ok(None);
         };
+        self.note(run, at);
+        Ok(Some(value))
+    }
+
+    /// The value where it is one of the conversion's own, within the limit: most are, and nothing is computed or moved for
+    /// them. `None` says nothing: [`Field::value`] knows.
+    pub(super) fn stored<'a>(&self, run: &mut Run<'a>, at: Option<At<'a>>) -> Option<Out<'a>> {
+        let value = self.expression.stored(run.scope, at.map(|at| at.item))?;
+        if let (Some(limit), Value::Text(text)) = (self.limit, value)
+            && text.len() > limit.chars_max
+        {
+            return None;
+        }
+        if self.makes_way(run.scope, run.secrets, at) {
+            return None;
+        }
+        let value = Out::stored(value)?;
+        self.note(run, at);
+        Some(value)
+    }
+
+    fn makes_way(&self, scope: Scope<'_>, secrets: Secrets, at: Option<At<'_>>) -> bool {
+        self.unless.iter().any(|rival| rival.stands(scope, secrets, at))
+    }
+
+    fn note(&self, run: &mut Run<'_>, at: Option<At<'_>>) {
         let number = at.map_or(0, |at| at.number);
         run.seen.note(number, self.column);
         if self.expression.reads_items() {
             run.seen.note(number, Some(Seen::ANYTHING));
         }
-        Ok(Some(value))
     }
 
     /// The same, and nothing is noted of it.
@@ -74,7 +99,7 @@ impl Field {
         at: Option<At<'a>>,
     ) -> Result<Option<Out<'a>>, Unmappable> {
         let rows = at.map_or(Rows::NONE, |at| at.item.rows()).and(scope.conversion.rows());
-        if !self.needs.meets(rows) || self.unless.iter().any(|rival| rival.stands(scope, secrets, at)) {
+        if !self.needs.meets(rows) || self.makes_way(scope, secrets, at) {
             return Ok(None);
         }
         let value = self.expression.eval(scope, at.map(|at| at.item), secrets);
@@ -113,7 +138,9 @@ impl Field {
                 (Some(_), Over::Omit | Over::Reject) => too_long(),
             },
             Out::Number(token) if token.len() > limit.chars_max => too_long(),
-            Out::Bool(_) | Out::Number(_) => Ok(Some(value)),
+            Out::Amount(amount) if amount.text().as_str().len() > limit.chars_max => too_long(),
+            Out::Int(int) if int.to_string().len() > limit.chars_max => too_long(),
+            Out::Bool(_) | Out::Number(_) | Out::Amount(_) | Out::Int(_) => Ok(Some(value)),
             Out::Json(json) => {
                 let mut written = Vec::new();
                 json.write(&mut written);

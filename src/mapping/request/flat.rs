@@ -94,13 +94,14 @@ impl Pair {
         escaping: Escaping,
         out: &mut Parameters,
     ) -> Result<(), Unmappable> {
-        let Some(value) = self.field.value(run, at)? else { return Ok(()) };
         let number = at.map_or(1, |at| at.number);
+        if let Some(value) = self.field.stored(run, at) {
+            self.push(number, &value, escaping, out);
+            return Ok(());
+        }
+        let Some(value) = self.field.value(run, at)? else { return Ok(()) };
         let Some(taken) = &self.spread else {
-            out.begin();
-            self.name.write(number, |text| out.text.push_str(text));
-            out.text.push('=');
-            append_value(&value, escaping, &mut out.text);
+            self.push(number, &value, escaping, out);
             return Ok(());
         };
         for (member, value) in members(&value, &self.field, at)? {
@@ -115,6 +116,15 @@ impl Pair {
             }
         }
         Ok(())
+    }
+}
+
+impl Pair {
+    fn push(&self, number: usize, value: &Out<'_>, escaping: Escaping, out: &mut Parameters) {
+        out.begin();
+        self.name.write(number, |text| out.text.push_str(text));
+        out.text.push('=');
+        append_value(value, escaping, &mut out.text);
     }
 }
 
@@ -152,6 +162,9 @@ impl Parameters {
 fn append_value(value: &Out<'_>, escaping: Escaping, out: &mut String) {
     match value {
         Out::Text(text) | Out::Number(text) => escaping.append(text, out),
+        // A sign, digits and a point stand for themselves.
+        Out::Amount(amount) => out.push_str(amount.text().as_str()),
+        Out::Int(int) => escaping.append(&int.to_string(), out),
         Out::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Out::Json(json) => append_json(json, escaping, out),
     }
