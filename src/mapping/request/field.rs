@@ -35,11 +35,15 @@ pub(super) struct Limit {
 pub(super) struct At<'a> {
     pub(super) item: &'a Item,
     pub(super) number: usize,
+    /// What the conversion or the item has.
+    pub(super) rows: Rows,
 }
 
 /// The conversion's items, numbered.
 pub(super) fn items<'a>(scope: Scope<'a>) -> impl Iterator<Item = At<'a>> {
-    (1..).zip(scope.conversion.items()).map(|(number, item)| At { item, number })
+    let of_conversion = scope.conversion.rows();
+    let at = move |(number, item): (usize, &'a Item)| At { item, number, rows: of_conversion.and(item.rows()) };
+    (1..).zip(scope.conversion.items()).map(at)
 }
 
 /// One rendering in progress.
@@ -49,6 +53,23 @@ pub(super) struct Run<'a> {
     pub(super) seen: Seen,
     /// Outputs that had no value so far.
     pub(super) absent: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Whether what needs one of these rows can have a value; counted as absent if not.
+    #[inline]
+    pub(super) fn has_one_of(&mut self, needs: Rows, at: Option<At<'a>>) -> bool {
+        let is_there = needs.meets(rows(self.scope, at));
+        if !is_there {
+            self.absent = self.absent.saturating_add(1);
+        }
+        is_there
+    }
+}
+
+/// What the conversion, or it and the item, has.
+fn rows(scope: Scope<'_>, at: Option<At<'_>>) -> Rows {
+    at.map_or_else(|| scope.conversion.rows(), |at| at.rows)
 }
 
 impl Field {
@@ -66,12 +87,8 @@ impl Field {
     /// them. `None` says nothing: [`Field::value`] knows.
     pub(super) fn stored<'a>(&self, run: &mut Run<'a>, at: Option<At<'a>>) -> Option<Out<'a>> {
         let value = self.expression.stored(run.scope, at.map(|at| at.item))?;
-        if let (Some(limit), Value::Text(text)) = (self.limit, value)
-            && text.len() > limit.chars_max
-        {
-            return None;
-        }
-        if self.makes_way(run.scope, run.secrets, at) {
+        let is_within = |limit: Limit| matches!(value, Value::Text(text) if text.len() <= limit.chars_max);
+        if !self.limit.is_none_or(is_within) || self.makes_way(run.scope, run.secrets, at) {
             return None;
         }
         let value = Out::stored(value)?;
@@ -98,8 +115,7 @@ impl Field {
         secrets: Secrets,
         at: Option<At<'a>>,
     ) -> Result<Option<Out<'a>>, Unmappable> {
-        let rows = at.map_or(Rows::NONE, |at| at.item.rows()).and(scope.conversion.rows());
-        if !self.needs.meets(rows) || self.makes_way(scope, secrets, at) {
+        if !self.needs.meets(rows(scope, at)) || self.makes_way(scope, secrets, at) {
             return Ok(None);
         }
         let value = self.expression.eval(scope, at.map(|at| at.item), secrets);

@@ -11,7 +11,7 @@ use super::Unmappable;
 use super::field::{At, Field, Run, items};
 use super::json::members;
 use super::target::Name;
-use crate::conversion::Json;
+use crate::conversion::{Json, Rows};
 
 /// How names and values are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub(super) enum Step {
 pub(super) struct Pair {
     /// Escaped already.
     pub(super) name: Name,
+    /// Those of the field, beside each other in a list of many pairs of which few stand.
+    pub(super) needs: Rows,
     pub(super) field: Box<Field>,
     pub(super) spread: Option<Taken>,
 }
@@ -74,10 +76,15 @@ impl Flat {
     pub(super) fn write<'a>(&'a self, run: &mut Run<'a>, out: &mut Parameters) -> Result<(), Unmappable> {
         for step in &self.steps {
             match step {
-                Step::Once(pair) => pair.write(run, None, self.escaping, out)?,
+                Step::Once(pair) => {
+                    if pair.needs.meets(run.scope.conversion.rows()) {
+                        pair.write(run, None, self.escaping, out)?;
+                    }
+                }
                 Step::PerItem(pairs) => {
                     for at in items(run.scope) {
-                        pairs.iter().try_for_each(|pair| pair.write(run, Some(at), self.escaping, out))?;
+                        let may_stand = pairs.iter().filter(|pair| pair.needs.meets(at.rows));
+                        may_stand.map(|pair| pair.write(run, Some(at), self.escaping, out)).collect::<Result<(), _>>()?;
                     }
                 }
             }

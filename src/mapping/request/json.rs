@@ -8,12 +8,13 @@ use super::super::Out;
 use super::Unmappable;
 use super::field::{At, Field, Run, items};
 use super::target::Name;
-use crate::conversion::{Json, needs_no_escape};
+use crate::conversion::{Json, Rows, needs_no_escape};
 
 /// A place in the body.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
-    Leaf(Box<Field>),
+    /// What the field needs, and the field.
+    Leaf(Rows, Box<Field>),
     Object(Object),
     /// Elements by index; what is absent is left out.
     Elements(Vec<Node>),
@@ -84,7 +85,7 @@ impl Node {
     /// Appends the node's value; of [`Wrote::Nothing`] nothing is left in `out`.
     fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
         match self {
-            Node::Leaf(field) => write_field(field, run, at, out),
+            Node::Leaf(_, field) => write_field(field, run, at, out),
             Node::Object(object) => object.write(run, at, out),
             Node::Elements(nodes) => {
                 let mut list = List::open(b"[", out);
@@ -111,6 +112,7 @@ impl Object {
         let mut list = List::open(b"{", out);
         for member in &self.members {
             match member {
+                Member::Named(_, Node::Leaf(needs, _)) if !run.has_one_of(*needs, at) => {}
                 Member::Named(name, node) => list.add(|out| {
                     out.extend_from_slice(name.as_bytes());
                     node.write(run, at, out)
@@ -263,7 +265,7 @@ fn write_wrapped<'a>(
     out: &mut Vec<u8>,
 ) -> Result<Wrote, Unmappable> {
     let mut list = List::open(b"[", out);
-    let Node::Leaf(field) = node else {
+    let Node::Leaf(_, field) = node else {
         list.add(|out| node.write(run, at, out))?;
         return Ok(list.close(b"]"));
     };

@@ -259,7 +259,7 @@ impl<'s> Draft<'s> {
     fn settle(self, within: Within, faults: &mut Vec<Fault>) -> Node {
         match self.shape {
             Shape::Leaf(line) => match line.output {
-                Output::Field(field) => Node::Leaf(field),
+                Output::Field(field) => Node::Leaf(field.needs, field),
                 Output::Entries(entries, _) => Node::Entries(entries),
             },
             Shape::Object(parts) => Node::Object(settle_object(parts, within, faults)),
@@ -276,7 +276,7 @@ impl<'s> Draft<'s> {
             }
             Shape::Each(inner) => match inner.settle(within, faults) {
                 Node::Entries(entries) => Node::Entries(entries),
-                node @ (Node::Leaf(_) | Node::Object(_) | Node::Elements(_) | Node::Items(_) | Node::Wrapped(_)) => {
+                node @ (Node::Leaf(..) | Node::Object(_) | Node::Elements(_) | Node::Items(_) | Node::Wrapped(_)) => {
                     Node::Wrapped(Box::new(node))
                 }
             },
@@ -432,7 +432,8 @@ pub(super) fn flat_plan(lines: Vec<Line<'_, FlatTarget>>, escaping: Escaping, el
     for line in lines {
         let Output::Field(field) = line.output else { continue };
         let spread = line.target.is_spread.then(|| Taken { prefix: line.target.name.clone(), names: names.clone() });
-        let pair = Pair { name: line.target.name.encoded(|text| escaping.of(text)), field, spread };
+        let (name, needs) = (line.target.name.encoded(|text| escaping.of(text)), field.needs);
+        let pair = Pair { name, needs, field, spread };
         match (line.is_per_item, steps.last_mut()) {
             (true, Some(flat::Step::PerItem(run))) => run.push(pair),
             (true, _) => steps.push(flat::Step::PerItem(vec![pair])),
