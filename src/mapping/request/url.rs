@@ -14,6 +14,8 @@ pub(super) struct UrlPlan {
     /// Of `base`: where the path begins.
     origin_bytes: usize,
     rest: Interpolation,
+    /// The whole of it, and the same masked, where nothing in it depends on the conversion.
+    fixed: Option<[Box<str>; 2]>,
     /// What comes before a parameter that is added.
     pub(super) next: Separator,
     /// Parameters that the URL itself names.
@@ -31,7 +33,9 @@ impl UrlPlan {
             (None, own) => own,
             (Some(Ok(origin)), Ok(Compiled::Url(own))) => {
                 let path = own.base.get(own.origin_bytes..).unwrap_or_default();
-                Ok(Compiled::Url(UrlPlan { base: format!("{origin}{path}"), origin_bytes: origin.len(), ..own }))
+                let base = format!("{origin}{path}");
+                let fixed = fixed(&base, &own.rest);
+                Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), fixed, ..own }))
             }
             (Some(Ok(_)), own) => own,
             (Some(Err(fault)), own) => Err(own.err().into_iter().flatten().chain([fault]).collect()),
@@ -60,11 +64,16 @@ impl UrlPlan {
         if let Some(name) = rest.lacks() {
             return Ok(Compiled::Lacks(name.to_owned()));
         }
-        let (next, query_names) = (separator(&tail), query_names(&tail));
-        Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), rest, next, query_names }))
+        let (next, query_names, fixed) = (separator(&tail), query_names(&tail), fixed(&base, &rest));
+        Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), rest, fixed, next, query_names }))
     }
 
     pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<String, Unmappable> {
+        match (&self.fixed, secrets) {
+            (Some([revealed, _]), Secrets::Revealed) => return Ok(revealed.to_string()),
+            (Some([_, masked]), Secrets::Masked) => return Ok(masked.to_string()),
+            (None, _) => {}
+        }
         let refuse = |reason: &str| Unmappable { field: "url".to_owned(), reason: reason.to_owned() };
         let rest = self.rest.eval(scope, secrets).map_err(|error| refuse(&error.to_string()))?;
         let rest = rest.ok_or_else(|| refuse("a part of it is absent"))?;
@@ -74,6 +83,12 @@ impl UrlPlan {
         check_rest(&self.base, &rest).map_err(refuse)?;
         Ok(url)
     }
+}
+
+/// The whole URL revealed and masked, unless a conversion has a part in it. It was checked when it was compiled.
+fn fixed(base: &str, rest: &Interpolation) -> Option<[Box<str>; 2]> {
+    let whole = |secrets| Some(format!("{base}{}", rest.constant(secrets)?.ok()??).into_boxed_str());
+    Some([whole(Secrets::Revealed)?, whole(Secrets::Masked)?])
 }
 
 /// A URL, or the name of the unset var or secret for want of which there is none.
