@@ -67,6 +67,7 @@ impl Expression {
     }
 
     /// Its value; `None` when it is absent, required or not.
+    #[inline(always)]
     pub(crate) fn eval<'a>(
         &'a self,
         scope: Scope<'a>,

@@ -104,8 +104,7 @@ impl<'a> Context<'a> {
 impl Node {
     pub(super) fn eval<'a>(&'a self, context: &Context<'a>) -> Evaluated<'a> {
         if let Node::Pipe(input, calls) = self {
-            let input = input.eval(context)?;
-            return calls.iter().try_fold(input, |value, call| call.run(value, context));
+            return piped(input, calls, context);
         }
         if let Node::Concat(parts) = self {
             return concat(parts, context);
@@ -250,6 +249,15 @@ impl MetaField {
             MetaField::ReceivedAt => Some(Val::Timestamp(Cow::Borrowed(&scope.meta.received_at))),
         }
     }
+}
+
+/// What the filters make of the input.
+fn piped<'a>(input: &'a Node, calls: &'a [Call], context: &Context<'a>) -> Evaluated<'a> {
+    let mut value = input.eval(context)?;
+    for call in calls {
+        value = call.run(value, context)?;
+    }
+    Ok(value)
 }
 
 /// A leaf's value of every item.

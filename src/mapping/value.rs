@@ -146,6 +146,7 @@ impl<'a> Val<'a> {
     }
 
     /// What it looks like on the wire.
+    #[inline(always)]
     pub(super) fn into_out(self) -> Option<Out<'a>> {
         Some(match self {
             Val::Text(text) => Out::Text(text),

@@ -74,6 +74,7 @@ fn rows(scope: Scope<'_>, at: Option<At<'_>>) -> Rows {
 
 impl Field {
     /// The value, its length held to the limit; absent is `None`.
+    #[inline(always)]
     pub(super) fn value<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>) -> Result<Option<Out<'a>>, Unmappable> {
         let Some(value) = self.found(run.scope, run.secrets, at)? else {
             run.absent = run.absent.saturating_add(1);
@@ -109,6 +110,7 @@ impl Field {
     }
 
     /// The same, and nothing is noted of it.
+    #[inline(always)]
     pub(super) fn found<'a>(
         &'a self,
         scope: Scope<'a>,
