@@ -29,13 +29,13 @@ mod time;
 mod values;
 
 pub use identity::{ConversionId, DestinationName, Meta};
-pub use json::{DEPTH_MAX, Json, JsonError, write_text};
-pub use money::{Money, MoneyError};
+pub use json::{DEPTH_MAX, Json, JsonError, needs_no_escape, write_text};
+pub use money::{Money, MoneyError, MoneyText};
 pub(crate) use nearest::nearest;
 pub use paths::{Resolved, resolve};
 pub use problem::{PROBLEMS_MAX, Problem};
 pub use publish::{json_schema, markdown_table};
-pub use schema::{Field, ITEMS_MAX, Kind, Privacy, SCHEMA, Slot, Type};
+pub use schema::{Field, ITEMS_MAX, Kind, Privacy, Rows, SCHEMA, Slot, Type};
 pub use time::{Date, TimeError, Timestamp};
 
 use std::fmt;
@@ -135,6 +135,9 @@ impl Conversion {
         values.put_absent(rules::KIND, || Value::Text(kind.as_str().into()));
         values.put_absent(rules::EVENT_TYPE, || Value::Text(EVENT_TYPE_DEFAULT.into()));
         values.put_absent(rules::TEST, || Value::Bool(false));
+        if !rest.click_ids.is_empty() {
+            values.fill(rules::CLICK_IDS);
+        }
         Ok(Conversion { values, click_ids: rest.click_ids, items: rest.items, kind, time, event_id_given })
     }
 
@@ -142,6 +145,11 @@ impl Conversion {
     /// (`kind`, `event_type`, `test`, `event_id`) are always present.
     pub fn value(&self, slot: Slot) -> Option<&Value> {
         self.values.at(usize::from(slot.0))
+    }
+
+    /// Rows at the top level and in groups that have a value; that of the click ids when there is any.
+    pub fn rows(&self) -> Rows {
+        self.values.filled()
     }
 
     /// The click id of one network.
@@ -224,6 +232,11 @@ impl Item {
     /// Field of the item; `None` when absent, and for a slot of the conversion.
     pub fn value(&self, slot: Slot) -> Option<&Value> {
         self.values.at(usize::from(slot.0).checked_sub(ROWS_TOP)?)
+    }
+
+    /// Rows of the item that have a value.
+    pub fn rows(&self) -> Rows {
+        self.values.filled().after(ROWS_TOP)
     }
 
     /// The free data of the line.

@@ -121,8 +121,7 @@ impl fmt::Display for JsonError {
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    let special = rest.iter().fold(false, |found, byte| found | (*byte < b' ') | (*byte == b'"') | (*byte == b'\\'));
-    if !special {
+    if needs_no_escape(text) {
         out.extend_from_slice(rest);
         out.push(b'"');
         return;
@@ -142,6 +141,11 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Whether a JSON string holds the text as it is. Looks at every byte, several at a time, as nearly every text needs none.
+pub fn needs_no_escape(text: &str) -> bool {
+    !text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
 }
 
 /// Reads a whole document, and nothing after it.

@@ -13,6 +13,14 @@ use super::schema::MONEY_DIGITS_MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Money(Decimal);
 
+/// The text of an amount, on the stack.
+#[derive(Debug)]
+pub struct MoneyText {
+    /// Filled from the end.
+    bytes: [u8; CHARS_MAX],
+    start: usize,
+}
+
 /// Why a text is no amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
@@ -78,6 +86,26 @@ impl Money {
     /// The amount as a decimal, with its scale.
     pub fn decimal(self) -> Decimal {
         self.0
+    }
+
+    /// As it was written.
+    pub fn text(self) -> MoneyText {
+        let (mut rest, decimals) = (self.0.mantissa().unsigned_abs(), self.0.scale());
+        let mut text = MoneyText { bytes: [0; CHARS_MAX], start: CHARS_MAX };
+        for _ in 0..decimals {
+            text.prepend(last_digit(&mut rest));
+        }
+        if decimals > 0 {
+            text.prepend(b'.');
+        }
+        text.prepend(last_digit(&mut rest));
+        while rest > 0 {
+            text.prepend(last_digit(&mut rest));
+        }
+        if self.is_negative() {
+            text.prepend(b'-');
+        }
+        text
     }
 
     /// Below zero.
@@ -155,11 +183,45 @@ impl Money {
     }
 }
 
-impl fmt::Display for Money {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+impl MoneyText {
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        self.bytes.get(self.start..).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
+    }
+
+    fn prepend(&mut self, byte: u8) {
+        self.start = self.start.saturating_sub(1);
+        if let Some(place) = self.bytes.get_mut(self.start) {
+            *place = byte;
+        }
     }
 }
+
+impl From<i64> for Money {
+    fn from(whole: i64) -> Money {
+        Money(Decimal::from(whole))
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text().as_str())
+    }
+}
+
+/// Takes the last digit off, and answers its character.
+fn last_digit(rest: &mut u128) -> u8 {
+    // Nearly every amount fits 64 bits, whose division is much the faster.
+    let (left, digit) = match u64::try_from(*rest) {
+        Ok(rest) => (u128::from(rest / 10), u8::try_from(rest % 10)),
+        Err(_) => (*rest / 10, u8::try_from(*rest % 10)),
+    };
+    *rest = left;
+    b'0'.saturating_add(digit.unwrap_or(0))
+}
+
+/// A sign, a zero and a point before 28 decimals.
+const CHARS_MAX: usize = 31;
 
 /// 10²⁸: the first mantissa with more than [`MONEY_DIGITS_MAX`] digits.
 const MANTISSA_END: i128 = 10_i128.pow(28);

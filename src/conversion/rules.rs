@@ -14,6 +14,7 @@ pub(super) const VALUE: usize = place("value");
 pub(super) const CURRENCY: usize = place("currency");
 pub(super) const TEST: usize = place("test");
 pub(super) const ORDER_ID: usize = place("order_id");
+pub(super) const CLICK_IDS: usize = place("click_ids.*");
 pub(super) const TRACKING: usize = place("consent.tracking");
 const CUSTOMER_ID: usize = place("customer.id");
 const PROFILE_ID: usize = place("customer.profile_id");

@@ -106,6 +106,10 @@ pub enum Privacy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub(super) u16);
 
+/// A set of rows of [`SCHEMA`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows(u128);
+
 impl Kind {
     /// The type that an expression over such a field has.
     pub const fn ty(self) -> Type {
@@ -144,6 +148,45 @@ impl Slot {
     /// Every row of an item's field, in table order.
     pub fn of_items() -> impl Iterator<Item = Slot> {
         (ROWS_TOP..SCHEMA.len()).filter_map(|row| u16::try_from(row).ok()).map(Slot)
+    }
+}
+
+impl Rows {
+    /// Every row.
+    pub const ALL: Rows = Rows(u128::MAX);
+    /// No row.
+    pub const NONE: Rows = Rows(0);
+
+    /// That row alone.
+    pub fn of(slot: Slot) -> Rows {
+        Rows::NONE.with_row(usize::from(slot.0))
+    }
+
+    /// The row of this path alone.
+    pub fn at(path: &str) -> Rows {
+        Slot::of(path).map_or(Rows::NONE, Rows::of)
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub fn and(self, other: Rows) -> Rows {
+        Rows(self.0 | other.0)
+    }
+
+    /// Whether a row is in both.
+    pub fn meets(self, other: Rows) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    #[must_use]
+    pub(super) fn with_row(self, row: usize) -> Rows {
+        Rows(self.0 | Rows(1).after(row).0)
+    }
+
+    /// The same with so many rows before them.
+    #[must_use]
+    pub(super) fn after(self, rows: usize) -> Rows {
+        Rows(u32::try_from(rows).ok().and_then(|rows| self.0.checked_shl(rows)).unwrap_or(0))
     }
 }
 
@@ -271,6 +314,7 @@ pub(super) const ITEM_PREFIX: &str = "items[].";
 pub(super) const ROWS_TOP: usize = rows_top();
 /// Rows of `items[]`.
 pub(super) const ROWS_ITEM: usize = SCHEMA.len() - ROWS_TOP;
+const _: () = assert!(SCHEMA.len() <= 128, "a row is a bit of `Rows`");
 
 const fn row(path: &'static str, kind: Kind, class: Privacy, doc: &'static str) -> Field {
     Field { path, kind, required: false, class, doc }

@@ -1,6 +1,7 @@
 //! The values of a conversion or an item, by place: a byte for each row of the schema, and room only for what is there.
 
 use super::Value;
+use super::schema::Rows;
 
 /// Values of `ROWS` places.
 #[derive(Clone, PartialEq)]
@@ -8,6 +9,8 @@ pub(super) struct Values<const ROWS: usize> {
     /// [`ABSENT`], [`REFUSED`], or the number in `stored`, from 1.
     numbers: [u8; ROWS],
     stored: Vec<Value>,
+    /// Places that hold something.
+    filled: Rows,
 }
 
 const ABSENT: u8 = 0;
@@ -20,7 +23,18 @@ const ROWS_MAX: usize = 254;
 impl<const ROWS: usize> Values<ROWS> {
     pub(super) fn new() -> Self {
         const { assert!(ROWS <= ROWS_MAX, "a place's number is one byte") };
-        Values { numbers: [ABSENT; ROWS], stored: Vec::with_capacity(ROWS.saturating_mul(FILLED_OF_TEN) / 10) }
+        let stored = Vec::with_capacity(ROWS.saturating_mul(FILLED_OF_TEN) / 10);
+        Values { numbers: [ABSENT; ROWS], stored, filled: Rows::NONE }
+    }
+
+    /// Places that hold something.
+    pub(super) fn filled(&self) -> Rows {
+        self.filled
+    }
+
+    /// Notes that a place is filled whose values are kept elsewhere.
+    pub(super) fn fill(&mut self, place: usize) {
+        self.filled = self.filled.with_row(place);
     }
 
     /// The value at that place.
@@ -34,6 +48,7 @@ impl<const ROWS: usize> Values<ROWS> {
         if let Some(number) = self.numbers.get_mut(place) {
             self.stored.push(value);
             *number = u8::try_from(self.stored.len()).unwrap_or(REFUSED);
+            self.fill(place);
         }
     }
 

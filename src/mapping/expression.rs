@@ -9,7 +9,7 @@ use super::source::{Fault, Text};
 use super::syntax::{Ast, Kind, Literal};
 use super::types::{OutType, Ty};
 use super::value::{EvalError, Evaluated, Out, Val};
-use crate::conversion::Item;
+use crate::conversion::{Item, Rows, Value};
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub(crate) struct Expression {
     required: bool,
     blank: Option<Blank>,
     reads: Reads,
+    /// Nothing is computed for it.
+    stored: bool,
 }
 
 /// What is sent for a field that has no value.
@@ -80,7 +82,18 @@ impl Expression {
         if matches!(self.node, Node::Absent) { self.reads.unset.as_deref() } else { None }
     }
 
+    /// Rows of the conversion and the item of which one must have a value for this to have one.
+    pub(crate) fn needs(&self) -> Rows {
+        self.node.needs()
+    }
+
+    /// The value of the conversion or the item that stands as it is, and is there.
+    pub(crate) fn stored<'a>(&self, scope: Scope<'a>, item: Option<&'a Item>) -> Option<&'a Value> {
+        if self.stored { self.node.stored(scope, item) } else { None }
+    }
+
     /// Its value; `None` when it is absent, required or not.
+    #[inline(always)]
     pub(crate) fn eval<'a>(
         &'a self,
         scope: Scope<'a>,
@@ -113,7 +126,8 @@ fn check(ast: &Ast, names: Names<'_>, faults: &mut Faults<'_>) -> Option<Express
     let reads = std::mem::take(&mut checker.reads);
     let ty = checked.ty.filter(|_| faults.is_empty())?;
     let required = matches!(ast.kind, Kind::Required(_));
-    Some(Expression { node: checked.node, ty, required, blank: None, reads })
+    let stored = checked.node.is_stored();
+    Some(Expression { node: checked.node, ty, required, blank: None, reads, stored })
 }
 
 /// Takes a `?? null` or `?? ''` off the end: it is no alternative of the value, but what stands for none.

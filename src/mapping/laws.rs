@@ -68,6 +68,7 @@ fn typed(known: OutType, found: &Result<Option<Out<'_>>, EvalError>) {
             matches!(Json::parse(number.as_bytes()), Ok(Json::Number(_)))
                 && matches!(known, OutType::Number | OutType::Json)
         }
+        Out::Amount(_) | Out::Int(_) => matches!(known, OutType::Number | OutType::Json),
         Out::Bool(_) => matches!(known, OutType::Bool | OutType::Json),
         Out::Json(json) => match &**json {
             Json::Array(entries) => known == OutType::Json && !entries.is_empty(),

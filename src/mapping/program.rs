@@ -11,7 +11,7 @@ use super::ops::{self, Op};
 use super::scope::{MASK, Scope, Secret, Secrets};
 use super::syntax::Arithmetic;
 use super::value::{Evaluated, Val};
-use crate::conversion::{Item, Json, Slot};
+use crate::conversion::{Item, Json, Rows, Slot, Value};
 
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -120,8 +120,7 @@ impl<'a> Context<'a> {
 impl Node {
     pub(super) fn eval<'a>(&'a self, context: &Context<'a>) -> Evaluated<'a> {
         if let Node::Pipe(input, calls) = self {
-            let input = input.eval(context)?;
-            return calls.iter().try_fold(input, |value, call| call.run(value, context));
+            return piped(input, calls, context);
         }
         if let Node::Concat(parts) = self {
             return concat(parts, context);
@@ -134,7 +133,7 @@ impl Node {
             return each(entry, context);
         }
         if let Node::First(parts) = self {
-            return parts.iter().map(|part| part.eval(context)).find(|value| *value != Ok(None)).unwrap_or(Ok(None));
+            return first(parts, context);
         }
         Ok(self.read(context))
     }
@@ -154,16 +153,7 @@ impl Node {
                 walk(context.scope()?.conversion.custom()?, steps, Json::member).and_then(Val::of_json)
             }
             Node::ItemCustom(steps) => walk(context.item()?.custom()?, steps, Json::member).and_then(Val::of_json),
-            Node::Items(entry) => {
-                let scope = context.scope()?;
-                let entries: Vec<Option<Val<'a>>> = scope
-                    .conversion
-                    .items()
-                    .iter()
-                    .map(|item| entry.read(&Context { source: Source::Conversion(scope, Some(item)), ..*context }))
-                    .collect();
-                entries.iter().any(Option::is_some).then_some(Val::List(entries))
-            }
+            Node::Items(entry) => of_items(entry, context),
             Node::Meta(field) => field.read(context.scope()?),
             Node::Status => Some(Val::Int(i64::from(context.answer()?.status().as_u16()))),
             Node::Header(name) => {
@@ -191,6 +181,50 @@ impl Node {
             return Node::Absent;
         }
         Node::Pipe(Box::new(self), Box::new([call]))
+    }
+
+    /// Rows of which one must have a value for this to have one; every row where that is not known.
+    pub(super) fn needs(&self) -> Rows {
+        let makes_something_of_nothing = |call: &Call| matches!(call.op, Op::Default(_));
+        if let Node::Field(slot) | Node::ItemField(slot) = self {
+            Rows::of(*slot)
+        } else if let Node::ClickId(_) = self {
+            Rows::at("click_ids.*")
+        } else if let Node::Custom(_) = self {
+            Rows::at("custom")
+        } else if let Node::ItemCustom(_) = self {
+            Rows::at("items[].custom")
+        } else if let Node::First(parts) = self {
+            parts.iter().map(Node::needs).fold(Rows::NONE, Rows::and)
+        } else if let Node::Pipe(input, calls) = self
+            && !calls.iter().any(makes_something_of_nothing)
+        {
+            input.needs()
+        } else {
+            Rows::ALL
+        }
+    }
+
+    /// Whether it is a field, or the first of several that is there: nothing is computed for it.
+    pub(super) fn is_stored(&self) -> bool {
+        if let Node::First(parts) = self {
+            parts.iter().all(Node::is_stored)
+        } else {
+            matches!(self, Node::Field(_) | Node::ItemField(_))
+        }
+    }
+
+    /// What [`Node::is_stored`] stands for.
+    pub(super) fn stored<'a>(&self, scope: Scope<'a>, item: Option<&'a Item>) -> Option<&'a Value> {
+        if let Node::Field(slot) = self {
+            scope.conversion.value(*slot)
+        } else if let Node::ItemField(slot) = self {
+            item?.value(*slot)
+        } else if let Node::First(parts) = self {
+            parts.iter().find_map(|part| part.stored(scope, item))
+        } else {
+            None
+        }
     }
 
     /// A field of one item.
@@ -249,6 +283,33 @@ fn each<'a>(entry: &'a Node, context: &Context<'a>) -> Evaluated<'a> {
     let of_item = |item| entry.eval(&Context { source: Source::Conversion(scope, Some(item)), ..*context });
     let entries = scope.conversion.items().iter().map(of_item).collect::<Result<Vec<_>, _>>()?;
     Ok(entries.iter().any(Option::is_some).then_some(Val::List(entries)))
+}
+
+/// What the filters make of the input.
+fn piped<'a>(input: &'a Node, calls: &'a [Call], context: &Context<'a>) -> Evaluated<'a> {
+    let mut value = input.eval(context)?;
+    for call in calls {
+        value = call.run(value, context)?;
+    }
+    Ok(value)
+}
+
+/// A leaf's value of every item.
+fn of_items<'a>(entry: &'a Node, context: &Context<'a>) -> Option<Val<'a>> {
+    let scope = context.scope()?;
+    let of_item = |item| entry.read(&Context { source: Source::Conversion(scope, Some(item)), ..*context });
+    let entries: Vec<Option<Val<'a>>> = scope.conversion.items().iter().map(of_item).collect();
+    entries.iter().any(Option::is_some).then_some(Val::List(entries))
+}
+
+/// The first that is present.
+fn first<'a>(parts: &'a [Node], context: &Context<'a>) -> Evaluated<'a> {
+    for part in parts {
+        if let Some(value) = part.eval(context)? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
 }
 
 fn concat<'a>(parts: &'a [Node], context: &Context<'a>) -> Evaluated<'a> {

@@ -70,6 +70,8 @@ fn shown(value: Result<Option<Out<'_>>, EvalError>) -> String {
         Ok(None) => "-".to_owned(),
         Ok(Some(Out::Text(text))) => format!("'{text}'"),
         Ok(Some(Out::Number(number))) => number.into_owned(),
+        Ok(Some(Out::Amount(amount))) => amount.to_string(),
+        Ok(Some(Out::Int(int))) => int.to_string(),
         Ok(Some(Out::Bool(value))) => value.to_string(),
         Ok(Some(Out::Json(json))) => {
             let mut bytes = Vec::new();

@@ -15,15 +15,35 @@ use crate::conversion::{Date, Json, Money, Timestamp, Value};
 /// always a filled array or object. Under `Secrets::Masked` what is computed from a secret is the text `***`, whatever its
 /// type.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(C)]
 pub(crate) enum Out<'a> {
     /// A text.
     Text(Cow<'a, str>),
     /// A JSON number token.
     Number(Cow<'a, str>),
+    /// An exact decimal.
+    Amount(Money),
+    /// A whole number.
+    Int(i64),
     /// A truth value.
     Bool(bool),
     /// A filled array or object.
     Json(Cow<'a, Json>),
+}
+
+impl<'a> Out<'a> {
+    /// A value of the conversion as it stands; free JSON stands nowhere as it is, for it may be empty.
+    pub(crate) fn stored(value: &'a Value) -> Option<Out<'a>> {
+        match value {
+            Value::Text(text) => Some(Out::Text(Cow::Borrowed(text))),
+            Value::Money(amount) => Some(Out::Amount(*amount)),
+            Value::Int(int) => Some(Out::Int(*int)),
+            Value::Bool(value) => Some(Out::Bool(*value)),
+            Value::Timestamp(time) => Some(Out::Text(Cow::Borrowed(time.as_str()))),
+            Value::Date(date) => Some(Out::Text(Cow::Borrowed(date.as_str()))),
+            Value::Json(_) => None,
+        }
+    }
 }
 
 /// A value that is there and cannot be converted: the reason, without the value.
@@ -44,6 +64,7 @@ pub(super) type Evaluated<'a> = Result<Option<Val<'a>>, EvalError>;
 
 /// A value while it is computed.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(C)]
 pub(super) enum Val<'a> {
     Text(Cow<'a, str>),
     Money(Money),
@@ -126,11 +147,12 @@ impl<'a> Val<'a> {
     }
 
     /// What it looks like on the wire.
+    #[inline(always)]
     pub(super) fn into_out(self) -> Option<Out<'a>> {
         Some(match self {
             Val::Text(text) => Out::Text(text),
-            Val::Money(money) => Out::Number(Cow::Owned(money.to_string())),
-            Val::Int(int) => Out::Number(Cow::Owned(int.to_string())),
+            Val::Money(money) => Out::Amount(money),
+            Val::Int(int) => Out::Int(int),
             Val::Number(number) => Out::Number(number),
             Val::Bool(value) => Out::Bool(value),
             Val::Timestamp(timestamp) => Out::Text(timestamp_text(timestamp)),
@@ -150,6 +172,8 @@ impl<'a> Val<'a> {
         self.into_out().map(|out| match out {
             Out::Text(text) => Json::Text(text.into()),
             Out::Number(number) => Json::Number(number.into()),
+            Out::Amount(amount) => Json::Number(amount.text().as_str().into()),
+            Out::Int(int) => Json::Number(int.to_string().into()),
             Out::Bool(value) => Json::Bool(value),
             Out::Json(json) => json.into_owned(),
         })
@@ -182,7 +206,7 @@ impl<'a> Val<'a> {
     pub(super) fn amount(&self) -> Option<Money> {
         match self {
             Val::Money(money) => Some(*money),
-            Val::Int(int) => Money::parse(&int.to_string()).ok(),
+            Val::Int(int) => Some(Money::from(*int)),
             Val::Number(number) => Money::parse(number).ok(),
             Val::Text(_) | Val::Bool(_) | Val::Timestamp(_) | Val::Date(_) | Val::Json(_) | Val::List(_) => None,
         }

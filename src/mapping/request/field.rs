@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::{Blank, EvalError, Expression, MASK, Out, Scope, Secrets};
 use super::omission::Rival;
 use super::{Over, Unmappable};
-use crate::conversion::{Item, Json};
+use crate::conversion::{Item, Json, Rows, Value};
 
 /// One output of a request: where it stands, and what it is made of.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub(super) struct Field {
     /// The target as written.
     pub(super) target: Box<str>,
     pub(super) expression: Expression,
+    /// Where none of these rows has a value it is absent, and nobody need look why.
+    pub(super) needs: Rows,
     pub(super) limit: Option<Limit>,
     /// The only values that the destination takes, and what becomes of another one.
     pub(super) among: Option<(Box<[Box<str>]>, Over)>,
@@ -35,11 +37,15 @@ pub(super) struct Limit {
 pub(super) struct At<'a> {
     pub(super) item: &'a Item,
     pub(super) number: usize,
+    /// What the conversion or the item has.
+    pub(super) rows: Rows,
 }
 
 /// The conversion's items, numbered.
 pub(super) fn items<'a>(scope: Scope<'a>) -> impl Iterator<Item = At<'a>> {
-    (1..).zip(scope.conversion.items()).map(|(number, item)| At { item, number })
+    let of_conversion = scope.conversion.rows();
+    let at = move |(number, item): (usize, &'a Item)| At { item, number, rows: of_conversion.and(item.rows()) };
+    (1..).zip(scope.conversion.items()).map(at)
 }
 
 /// One rendering in progress.
@@ -51,9 +57,27 @@ pub(super) struct Run<'a> {
     pub(super) absent: usize,
 }
 
+impl<'a> Run<'a> {
+    /// Whether what needs one of these rows can have a value; counted as absent if not.
+    #[inline]
+    pub(super) fn has_one_of(&mut self, needs: Rows, at: Option<At<'a>>) -> bool {
+        let is_there = needs.meets(rows(self.scope, at));
+        if !is_there {
+            self.absent = self.absent.saturating_add(1);
+        }
+        is_there
+    }
+}
+
+/// What the conversion, or it and the item, has.
+fn rows(scope: Scope<'_>, at: Option<At<'_>>) -> Rows {
+    at.map_or_else(|| scope.conversion.rows(), |at| at.rows)
+}
+
 impl Field {
     /// The value, its length held to the limit; absent is `None`, or what `?? null` or `?? ''` says. That is no value to
     /// a rule.
+    #[inline(always)]
     pub(super) fn value<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>) -> Result<Option<Out<'a>>, Unmappable> {
         let Some(value) = self.found(run.scope, run.secrets, at)? else {
             if let Some(blank) = self.expression.blank().filter(|_| !self.makes_way(run.scope, run.secrets, at)) {
@@ -62,22 +86,47 @@ impl Field {
             run.absent = run.absent.saturating_add(1);
             return Ok(None);
         };
+        self.note(run, at);
+        Ok(Some(value))
+    }
+
+    /// The value where it is one of the conversion's own, within the limit: most are, and nothing is computed or moved for
+    /// them. `None` says nothing: [`Field::value`] knows.
+    pub(super) fn stored<'a>(&self, run: &mut Run<'a>, at: Option<At<'a>>) -> Option<Out<'a>> {
+        if self.among.is_some() {
+            return None;
+        }
+        let value = self.expression.stored(run.scope, at.map(|at| at.item))?;
+        let is_within = |limit: Limit| matches!(value, Value::Text(text) if text.len() <= limit.chars_max);
+        if !self.limit.is_none_or(is_within) || self.makes_way(run.scope, run.secrets, at) {
+            return None;
+        }
+        let value = Out::stored(value)?;
+        self.note(run, at);
+        Some(value)
+    }
+
+    fn makes_way(&self, scope: Scope<'_>, secrets: Secrets, at: Option<At<'_>>) -> bool {
+        self.unless.iter().any(|rival| rival.stands(scope, secrets, at))
+    }
+
+    fn note(&self, run: &mut Run<'_>, at: Option<At<'_>>) {
         let number = at.map_or(0, |at| at.number);
         run.seen.note(number, self.column);
         if self.expression.reads_items() {
             run.seen.note(number, Some(Seen::ANYTHING));
         }
-        Ok(Some(value))
     }
 
     /// The same, and nothing is noted of it.
+    #[inline(always)]
     pub(super) fn found<'a>(
         &'a self,
         scope: Scope<'a>,
         secrets: Secrets,
         at: Option<At<'a>>,
     ) -> Result<Option<Out<'a>>, Unmappable> {
-        if self.makes_way(scope, secrets, at) {
+        if !self.needs.meets(rows(scope, at)) || self.makes_way(scope, secrets, at) {
             return Ok(None);
         }
         let value = self.expression.eval(scope, at.map(|at| at.item), secrets);
@@ -92,10 +141,6 @@ impl Field {
             (None, _) if self.expression.is_required() => Err(self.refuse("required, and absent", at)),
             (None, _) => Ok(None),
         }
-    }
-
-    fn makes_way(&self, scope: Scope<'_>, secrets: Secrets, at: Option<At<'_>>) -> bool {
-        self.unless.iter().any(|rival| rival.stands(scope, secrets, at))
     }
 
     /// Why this output cannot be made.
@@ -120,10 +165,11 @@ impl Field {
         at: Option<At<'_>>,
     ) -> Result<Option<Out<'a>>, Unmappable> {
         let shown = match &value {
-            Out::Text(text) | Out::Number(text) => &**text,
-            Out::Bool(true) => "true",
-            Out::Bool(false) => "false",
-            Out::Json(_) => "",
+            Out::Text(text) | Out::Number(text) => Cow::Borrowed(&**text),
+            Out::Amount(amount) => Cow::Owned(amount.text().as_str().to_owned()),
+            Out::Int(int) => Cow::Owned(int.to_string()),
+            Out::Bool(holds) => Cow::Borrowed(if *holds { "true" } else { "false" }),
+            Out::Json(_) => Cow::Borrowed(""),
         };
         match over {
             // What was never written out is not looked at.
@@ -147,7 +193,9 @@ impl Field {
                 (Some(_), Over::Omit | Over::Reject) => too_long(),
             },
             Out::Number(token) if token.len() > limit.chars_max => too_long(),
-            Out::Bool(_) | Out::Number(_) => Ok(Some(value)),
+            Out::Amount(amount) if amount.text().as_str().len() > limit.chars_max => too_long(),
+            Out::Int(int) if int.to_string().len() > limit.chars_max => too_long(),
+            Out::Bool(_) | Out::Number(_) | Out::Amount(_) | Out::Int(_) => Ok(Some(value)),
             Out::Json(json) => {
                 let mut written = Vec::new();
                 json.write(&mut written);

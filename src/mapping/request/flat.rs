@@ -11,7 +11,7 @@ use super::Unmappable;
 use super::field::{At, Field, Run, items};
 use super::json::members;
 use super::target::Name;
-use crate::conversion::Json;
+use crate::conversion::{Json, Rows};
 
 /// How names and values are escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub(super) enum Step {
 pub(super) struct Pair {
     /// Escaped already.
     pub(super) name: Name,
+    /// Those of the field, beside each other in a list of many pairs of which few stand.
+    pub(super) needs: Rows,
     pub(super) field: Box<Field>,
     pub(super) spread: Option<Taken>,
 }
@@ -74,10 +76,17 @@ impl Flat {
     pub(super) fn write<'a>(&'a self, run: &mut Run<'a>, out: &mut Parameters) -> Result<(), Unmappable> {
         for step in &self.steps {
             match step {
-                Step::Once(pair) => pair.write(run, None, self.escaping, out)?,
+                Step::Once(pair) => {
+                    if pair.needs.meets(run.scope.conversion.rows()) {
+                        pair.write(run, None, self.escaping, out)?;
+                    }
+                }
                 Step::PerItem(pairs) => {
                     for at in items(run.scope) {
-                        pairs.iter().try_for_each(|pair| pair.write(run, Some(at), self.escaping, out))?;
+                        let may_stand = pairs.iter().filter(|pair| pair.needs.meets(at.rows));
+                        may_stand
+                            .map(|pair| pair.write(run, Some(at), self.escaping, out))
+                            .collect::<Result<(), _>>()?;
                     }
                 }
             }
@@ -94,13 +103,14 @@ impl Pair {
         escaping: Escaping,
         out: &mut Parameters,
     ) -> Result<(), Unmappable> {
-        let Some(value) = self.field.value(run, at)? else { return Ok(()) };
         let number = at.map_or(1, |at| at.number);
+        if let Some(value) = self.field.stored(run, at) {
+            self.push(number, &value, escaping, out);
+            return Ok(());
+        }
+        let Some(value) = self.field.value(run, at)? else { return Ok(()) };
         let Some(taken) = &self.spread else {
-            out.begin();
-            self.name.write(number, |text| out.text.push_str(text));
-            out.text.push('=');
-            append_value(&value, escaping, &mut out.text);
+            self.push(number, &value, escaping, out);
             return Ok(());
         };
         for (member, value) in members(&value, &self.field, at)? {
@@ -115,6 +125,15 @@ impl Pair {
             }
         }
         Ok(())
+    }
+}
+
+impl Pair {
+    fn push(&self, number: usize, value: &Out<'_>, escaping: Escaping, out: &mut Parameters) {
+        out.begin();
+        self.name.write(number, |text| out.text.push_str(text));
+        out.text.push('=');
+        append_value(value, escaping, &mut out.text);
     }
 }
 
@@ -152,6 +171,9 @@ impl Parameters {
 fn append_value(value: &Out<'_>, escaping: Escaping, out: &mut String) {
     match value {
         Out::Text(text) | Out::Number(text) => escaping.append(text, out),
+        // A sign, digits and a point stand for themselves.
+        Out::Amount(amount) => out.push_str(amount.text().as_str()),
+        Out::Int(int) => escaping.append(&int.to_string(), out),
         Out::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Out::Json(json) => append_json(json, escaping, out),
     }

@@ -2,16 +2,19 @@
 //!
 //! What turns out to be empty is taken back by shortening the buffer, so nothing is built but the body itself.
 
+use std::io::Write as _;
+
 use super::super::Out;
 use super::Unmappable;
 use super::field::{At, Field, Run, items};
 use super::target::Name;
-use crate::conversion::Json;
+use crate::conversion::{Json, Rows, needs_no_escape};
 
 /// A place in the body.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
-    Leaf(Box<Field>),
+    /// What the field needs, and the field.
+    Leaf(Rows, Box<Field>),
     Object(Object),
     /// Elements by index; what is absent is left out.
     Elements(Vec<Node>),
@@ -82,10 +85,7 @@ impl Node {
     /// Appends the node's value; of [`Wrote::Nothing`] nothing is left in `out`.
     fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
         match self {
-            Node::Leaf(field) => match field.value(run, at)? {
-                Some(value) => write_value(&value, field, out).map(|()| Wrote::by(field)),
-                None => Ok(Wrote::Nothing),
-            },
+            Node::Leaf(_, field) => write_field(field, run, at, out),
             Node::Object(object) => object.write(run, at, out),
             Node::Elements(nodes) => {
                 let mut list = List::open(b"[", out);
@@ -112,6 +112,7 @@ impl Object {
         let mut list = List::open(b"{", out);
         for member in &self.members {
             match member {
+                Member::Named(_, Node::Leaf(needs, _)) if !run.has_one_of(*needs, at) => {}
                 Member::Named(name, node) => list.add(|out| {
                     out.extend_from_slice(name.as_bytes());
                     node.write(run, at, out)
@@ -264,7 +265,7 @@ fn write_wrapped<'a>(
     out: &mut Vec<u8>,
 ) -> Result<Wrote, Unmappable> {
     let mut list = List::open(b"[", out);
-    let Node::Leaf(field) = node else {
+    let Node::Leaf(_, field) = node else {
         list.add(|out| node.write(run, at, out))?;
         return Ok(list.close(b"]"));
     };
@@ -292,14 +293,32 @@ fn elements<'j>(value: &'j Out<'_>) -> Option<&'j [Json]> {
             Json::Array(elements) => Some(elements),
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Object(_) => None,
         },
-        Out::Text(_) | Out::Number(_) | Out::Bool(_) => None,
+        Out::Text(_) | Out::Number(_) | Out::Amount(_) | Out::Int(_) | Out::Bool(_) => None,
     }
+}
+
+fn write_field<'a>(
+    field: &'a Field,
+    run: &mut Run<'a>,
+    at: Option<At<'a>>,
+    out: &mut Vec<u8>,
+) -> Result<Wrote, Unmappable> {
+    if let Some(value) = field.stored(run, at) {
+        write_value(&value, field, out)?;
+    } else if let Some(value) = field.value(run, at)? {
+        write_value(&value, field, out)?;
+    } else {
+        return Ok(Wrote::Nothing);
+    }
+    Ok(Wrote::by(field))
 }
 
 fn write_value(value: &Out<'_>, field: &Field, out: &mut Vec<u8>) -> Result<(), Unmappable> {
     match value {
         Out::Text(text) => write_text(text, field, out)?,
         Out::Number(token) => out.extend_from_slice(token.as_bytes()),
+        Out::Amount(amount) => out.extend_from_slice(amount.text().as_str().as_bytes()),
+        Out::Int(int) => return write!(out, "{int}").map_err(|error| field.refuse(&error.to_string(), None)),
         Out::Bool(true) => out.extend_from_slice(b"true"),
         Out::Bool(false) => out.extend_from_slice(b"false"),
         Out::Json(json) => json.write(out),
@@ -308,6 +327,12 @@ fn write_value(value: &Out<'_>, field: &Field, out: &mut Vec<u8>) -> Result<(), 
 }
 
 fn write_text(text: &str, field: &Field, out: &mut Vec<u8>) -> Result<(), Unmappable> {
+    if needs_no_escape(text) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return Ok(());
+    }
     serde_json::to_writer(out, text).map_err(|error| field.refuse(&error.to_string(), None))
 }
 

@@ -11,6 +11,7 @@ use super::flat::{Escaping, Flat, Pair, Taken};
 use super::json::{Entries, Member, Node, Object, Spread, escaped};
 use super::target::{FlatTarget, Name, Step, Target};
 use super::{MapLine, MapSource, flat};
+use crate::conversion::Rows;
 
 /// A line of a map, read and compiled.
 pub(super) struct Line<'s, T> {
@@ -106,7 +107,10 @@ fn json_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Ta
 
 fn field(target: &str, text: &Text, constants: &Constants, place: Place) -> Result<Field, Vec<Fault>> {
     let expression = Expression::compile(text, constants, place)?;
-    Ok(Field { target: target.into(), expression, limit: None, among: None, unless: Vec::new(), column: None })
+    let is_asked = expression.is_required() || expression.blank().is_some();
+    let needs = if is_asked { Rows::ALL } else { expression.needs() };
+    let target = target.into();
+    Ok(Field { target, expression, needs, limit: None, among: None, unless: Vec::new(), column: None })
 }
 
 /// Tells what is made for each item: everything below a first `[]` or `{i}` under which a line names `item.`
@@ -235,7 +239,7 @@ impl<'s> Draft<'s> {
     fn settle(self, within: Within, faults: &mut Vec<Fault>) -> Node {
         match self.shape {
             Shape::Leaf(line) => match line.output {
-                Output::Field(field) => Node::Leaf(field),
+                Output::Field(field) => Node::Leaf(field.needs, field),
                 Output::Entries(entries, _) => Node::Entries(entries),
             },
             Shape::Object(parts) => Node::Object(settle_object(parts, within, faults)),
@@ -252,7 +256,7 @@ impl<'s> Draft<'s> {
             }
             Shape::Each(inner) => match inner.settle(within, faults) {
                 Node::Entries(entries) => Node::Entries(entries),
-                node @ (Node::Leaf(_) | Node::Object(_) | Node::Elements(_) | Node::Items(_) | Node::Wrapped(_)) => {
+                node @ (Node::Leaf(..) | Node::Object(_) | Node::Elements(_) | Node::Items(_) | Node::Wrapped(_)) => {
                     Node::Wrapped(Box::new(node))
                 }
             },
@@ -422,7 +426,8 @@ pub(super) fn flat_plan(lines: Vec<Line<'_, FlatTarget>>, escaping: Escaping, el
     for line in lines {
         let Output::Field(field) = line.output else { continue };
         let spread = line.target.is_spread.then(|| Taken { prefix: line.target.name.clone(), names: names.clone() });
-        let pair = Pair { name: line.target.name.encoded(|text| escaping.of(text)), field, spread };
+        let (name, needs) = (line.target.name.encoded(|text| escaping.of(text)), field.needs);
+        let pair = Pair { name, needs, field, spread };
         match (line.is_per_item, steps.last_mut()) {
             (true, Some(flat::Step::PerItem(run))) => run.push(pair),
             (true, _) => steps.push(flat::Step::PerItem(vec![pair])),

@@ -1,5 +1,6 @@
 //! The URL: its origin fixed when the configuration is loaded, the rest a template.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::super::{Constants, Escape, Fault, Interpolation, MASK, Scope, Secrets, Text};
@@ -14,6 +15,8 @@ pub(super) struct UrlPlan {
     /// Of `base`: where the path begins.
     origin_bytes: usize,
     rest: Interpolation,
+    /// The whole of it, where nothing in it depends on the conversion.
+    fixed: Option<Fixed>,
     /// What comes before a parameter that is added.
     pub(super) next: Separator,
     /// Parameters that the URL itself names.
@@ -31,7 +34,9 @@ impl UrlPlan {
             (None, own) => own,
             (Some(Ok(origin)), Ok(Compiled::Url(own))) => {
                 let path = own.base.get(own.origin_bytes..).unwrap_or_default();
-                Ok(Compiled::Url(UrlPlan { base: format!("{origin}{path}"), origin_bytes: origin.len(), ..own }))
+                let base = format!("{origin}{path}");
+                let fixed = Fixed::of(&base, &own.rest);
+                Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), fixed, ..own }))
             }
             (Some(Ok(_)), own) => own,
             (Some(Err(fault)), own) => Err(own.err().into_iter().flatten().chain([fault]).collect()),
@@ -60,17 +65,19 @@ impl UrlPlan {
         if let Some(name) = rest.lacks() {
             return Ok(Compiled::Lacks(name.to_owned()));
         }
-        let (next, query_names) = (separator(&tail), query_names(&tail));
-        Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), rest, next, query_names }))
+        let (next, query_names, fixed) = (separator(&tail), query_names(&tail), Fixed::of(&base, &rest));
+        Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), rest, fixed, next, query_names }))
     }
 
     /// The whole URL when no conversion speaks in it.
     pub(super) fn fixed(&self, secrets: Secrets) -> Option<String> {
-        let rest = self.rest.constant(secrets)?.ok()??;
-        Some(format!("{}{rest}", self.base))
+        self.fixed.as_ref().map(|fixed| fixed.text(secrets).to_owned())
     }
 
     pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<String, Unmappable> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(fixed.text(secrets).to_owned());
+        }
         let refuse = |reason: &str| Unmappable { field: "url".to_owned(), reason: reason.to_owned() };
         let rest = self.rest.eval(scope, secrets).map_err(|error| refuse(&error.to_string()))?;
         let rest = rest.ok_or_else(|| refuse("a part of it is absent"))?;
@@ -79,6 +86,34 @@ impl UrlPlan {
         url.push_str(&rest);
         check_rest(&self.base, &rest).map_err(refuse)?;
         Ok(url)
+    }
+}
+
+/// A whole URL, which was checked when it was compiled. Shows itself masked.
+#[derive(Clone)]
+struct Fixed {
+    revealed: Box<str>,
+    masked: Box<str>,
+}
+
+impl Fixed {
+    /// None where a conversion has a part in it.
+    fn of(base: &str, rest: &Interpolation) -> Option<Fixed> {
+        let whole = |secrets| Some(format!("{base}{}", rest.constant(secrets)?.ok()??).into_boxed_str());
+        Some(Fixed { revealed: whole(Secrets::Revealed)?, masked: whole(Secrets::Masked)? })
+    }
+
+    fn text(&self, secrets: Secrets) -> &str {
+        match secrets {
+            Secrets::Revealed => &self.revealed,
+            Secrets::Masked => &self.masked,
+        }
+    }
+}
+
+impl fmt::Debug for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked)
     }
 }
 

@@ -23,6 +23,8 @@ fn filter(call: &str) -> Expression {
 fn left(found: Result<Option<Out<'_>>, EvalError>) -> Option<String> {
     match found {
         Ok(Some(Out::Text(text) | Out::Number(text))) => Some(text.into_owned()),
+        Ok(Some(Out::Amount(amount))) => Some(amount.text().as_str().to_owned()),
+        Ok(Some(Out::Int(int))) => Some(int.to_string()),
         Ok(Some(Out::Bool(_) | Out::Json(_)) | None) => panic!("this is no amount"),
         Err(_unmappable) => None,
     }

@@ -346,6 +346,12 @@ fn check_out(expression: &Expression, value: Result<Option<Out<'_>>, EvalError>)
             prop_assert!(serde_json::from_str::<serde_json::Number>(number).is_ok(), "{}", number);
             prop_assert!(matches!(known, OutType::Number | OutType::Json));
         }
+        Out::Amount(amount) => {
+            let text = amount.to_string();
+            prop_assert!(serde_json::from_str::<serde_json::Number>(&text).is_ok(), "{}", text);
+            prop_assert!(matches!(known, OutType::Number | OutType::Json));
+        }
+        Out::Int(_) => prop_assert!(matches!(known, OutType::Number | OutType::Json)),
         Out::Bool(_) => prop_assert!(matches!(known, OutType::Bool | OutType::Json)),
         Out::Json(json) => {
             prop_assert_eq!(known, OutType::Json);

@@ -19,7 +19,7 @@ pub(super) fn part_list(
                 if field.expression.reads_items() {
                     reads = EntryReads::Items;
                 }
-                nodes.push(Node::Leaf(Box::new(field)));
+                nodes.push(Node::Leaf(field.needs, Box::new(field)));
             }
             Err(found) => faults.extend(found),
         }
