@@ -12,7 +12,6 @@ use crate::mapping::{Scope, Secrets};
 
 /// Loads a text, its relative `${file:…}` from `folder`: every fault lies in the text that it is about, the report shows
 /// nothing that a `${…}` stood for, and what loads decides on a full conversion, and renders it, the same twice.
-#[expect(clippy::missing_panics_doc, reason = "a broken law is what it looks for")]
 pub fn any_text(text: &str, folder: &Path) {
     let source = || Source {
         path: folder.join("routes.toml"),

@@ -34,13 +34,18 @@ pub(super) fn kind(values: &Values<ROWS_TOP>) -> Option<EventKind> {
 pub(super) fn check(values: &Values<ROWS_TOP>, items: &[Item], problems: &mut Problems) {
     let kind = kind(values);
     let mut first_amount = None;
-    amounts(values, items, |path, negative| {
-        if negative && matches!(kind, Some(EventKind::Conversion | EventKind::Adjustment)) {
-            problems.push(path, "must not be negative: only a refund may be");
-        }
-        first_amount.get_or_insert_with(|| path.pointer());
-    });
-    if let (Some(amount), false) = (first_amount, values.named(CURRENCY)) {
+    let has_currency = values.named(CURRENCY);
+    let matters = |value: &Value| matches!(value, Value::Money(amount) if !has_currency || amount.is_negative());
+    // Hardly ever: then nobody need know where an amount stands.
+    if values.stored().iter().chain(items.iter().flat_map(|item| item.values.stored())).any(matters) {
+        amounts(values, items, |path, negative| {
+            if negative && matches!(kind, Some(EventKind::Conversion | EventKind::Adjustment)) {
+                problems.push(path, "must not be negative: only a refund may be");
+            }
+            first_amount.get_or_insert_with(|| path.pointer());
+        });
+    }
+    if let (Some(amount), false) = (first_amount, has_currency) {
         problems.push(&Path::ROOT.member("currency"), format!("is required, because there is an amount at {amount}"));
     }
     let later = matches!(kind, Some(EventKind::Refund | EventKind::Adjustment));

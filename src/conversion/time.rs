@@ -87,11 +87,40 @@ impl Timestamp {
 
     /// UTC with `Z`, with the sub-second digits as given.
     pub fn to_utc(&self) -> String {
-        let civil = Offset::UTC.to_datetime(self.instant);
+        let mut text = self.utc_seconds();
         let tail = self.text.get(SECONDS_END..).unwrap_or_default();
-        let fraction = tail.trim_end_matches(['Z', 'z']);
-        let fraction = fraction.find(['+', '-']).and_then(|at| fraction.get(..at)).unwrap_or(fraction);
-        format!("{}{fraction}Z", civil.strftime("%Y-%m-%dT%H:%M:%S"))
+        text.push_str(tail.split(['Z', 'z', '+', '-']).next().unwrap_or_default());
+        text.push('Z');
+        text
+    }
+
+    /// UTC with `Z` and so many sub-second digits, at most nine; those beyond are cut.
+    pub fn to_utc_with(&self, digits: usize) -> String {
+        let mut text = self.utc_seconds();
+        let nanos = self.instant.subsec_nanosecond().unsigned_abs();
+        text.push_str(if digits == 0 { "" } else { "." });
+        for unit in NANOS_OF_DIGIT.into_iter().take(digits) {
+            push_digit(&mut text, nanos.checked_div(unit).unwrap_or(0));
+        }
+        text.push('Z');
+        text
+    }
+
+    /// `2026-05-26T12:34:56`, in UTC.
+    fn utc_seconds(&self) -> String {
+        let civil = Offset::UTC.to_datetime(self.instant);
+        let year = u32::from(civil.year().unsigned_abs());
+        let [month, day] = [civil.month(), civil.day()].map(|number| u32::from(number.unsigned_abs()));
+        let [hour, minute, second] =
+            [civil.hour(), civil.minute(), civil.second()].map(|number| u32::from(number.unsigned_abs()));
+        let mut text = String::with_capacity(UTC_BYTES_MAX);
+        let pairs = [(year / 100, ""), (year, "-"), (month, "-"), (day, "T"), (hour, ":"), (minute, ":"), (second, "")];
+        for (number, after) in pairs {
+            push_digit(&mut text, number / 10);
+            push_digit(&mut text, number);
+            text.push_str(after);
+        }
+        text
     }
 }
 
@@ -123,6 +152,15 @@ impl Date {
 
 /// Length of `2026-05-26T12:34:56`.
 const SECONDS_END: usize = 19;
+/// Length of `2026-05-26T12:34:56.123456789Z`.
+const UTC_BYTES_MAX: usize = 30;
+/// What each sub-second digit counts.
+const NANOS_OF_DIGIT: [u32; 9] = [100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+
+/// Appends the last digit.
+fn push_digit(text: &mut String, number: u32) {
+    text.push(char::from_digit(number % 10, 10).unwrap_or('0'));
+}
 
 /// Sub-seconds in nanoseconds and the offset, of what follows the seconds.
 fn split_tail(tail: &[u8]) -> Result<(i32, Offset), TimeError> {
@@ -188,6 +226,19 @@ mod tests {
         check("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z");
         check("1969-12-31T23:00:00-01:00", "1970-01-01T00:00:00Z");
         check("9999-12-30T00:00:00Z", "9999-12-30T00:00:00Z");
+    }
+
+    #[test]
+    fn sub_second_digits_are_as_many_as_asked_for() {
+        #[track_caller]
+        fn check(text: &str, digits: usize, expected: &str) {
+            assert_eq!(Timestamp::parse(text).unwrap().to_utc_with(digits), expected);
+        }
+        check("2026-05-26T12:34:56.250+02:00", 3, "2026-05-26T10:34:56.250Z");
+        check("2026-05-26T12:34:56.2509Z", 3, "2026-05-26T12:34:56.250Z");
+        check("2026-05-26T12:34:56Z", 3, "2026-05-26T12:34:56.000Z");
+        check("2026-05-26T12:34:56.9Z", 0, "2026-05-26T12:34:56Z");
+        check("2026-05-26T12:34:56.123456789Z", 9, "2026-05-26T12:34:56.123456789Z");
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl<const ROWS: usize> Values<ROWS> {
         self.numbers.get(place).is_some_and(|number| *number != ABSENT)
     }
 
+    /// The values, as they came.
+    pub(super) fn stored(&self) -> &[Value] {
+        &self.stored
+    }
+
     /// Places and values, in the order of the schema.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Value)> {
         let stored = |number: u8| self.stored.get(usize::from(number).checked_sub(1)?);

@@ -13,7 +13,6 @@ use crate::conversion::{Conversion, ConversionId, Json, Meta};
 
 /// Compiles a text as whatever it may be: every fault lies in it; what compiles prints and parses to the same, and is the
 /// same twice over a conversion with nothing in it and over a full one.
-#[expect(clippy::missing_panics_doc, reason = "a broken law is what it looks for")]
 pub fn any_text(source: &str) {
     let text = text(source);
     let constants = constants();

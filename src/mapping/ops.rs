@@ -131,7 +131,7 @@ impl Op {
             Op::Trim => Ok(trimmed(text(input)?)),
             Op::Lower => Ok(recased(text(input)?, |c| c.is_ascii_lowercase(), str::to_lowercase)),
             Op::Upper => Ok(recased(text(input)?, |c| c.is_ascii_uppercase(), str::to_uppercase)),
-            Op::Digits => Ok(Val::owned_text(text(input)?.chars().filter(char::is_ascii_digit).collect())),
+            Op::Digits => Ok(Val::owned_text(digits(&text(input)?))),
             Op::E164 => e164(&text(input)?).map(Val::owned_text),
             Op::EmailCanonical => Ok(Val::owned_text(email_canonical(&text(input)?))),
             Op::Truncate(chars) => Ok(truncated(text(input)?, *chars)),
@@ -159,7 +159,12 @@ impl Op {
             Op::Mul(factor) => same_kind(&input, amount(&input)?.times(*factor)),
             Op::Add(amount_added) => same_kind(&input, amount(&input)?.plus(*amount_added)),
             Op::StripZeros => same_kind(&input, Some(amount(&input)?.without_zeros())),
-            Op::Rfc3339(digits) => timestamp(input).map(|time| Val::owned_text(rfc3339(&time, *digits))),
+            Op::Rfc3339(digits) => timestamp(input).map(|time| {
+                Val::owned_text(match digits {
+                    None => time.to_utc(),
+                    Some(digits) => time.to_utc_with(*digits),
+                })
+            }),
             Op::Unix(unit) => timestamp(input).map(|time| Some(Val::Int(unix(&time, *unit)))),
             Op::Strftime { format, zone, .. } => strftime(input, format, zone),
             Op::Json => Ok(json(input)),
@@ -237,6 +242,12 @@ fn replaced<'a>(text: Cow<'a, str>, part: &str, by: &str) -> Evaluated<'a> {
     Ok(Val::owned_text(text.replace(part, by)))
 }
 
+fn digits(text: &str) -> String {
+    let mut digits = String::with_capacity(text.len());
+    digits.extend(text.bytes().filter(u8::is_ascii_digit).map(char::from));
+    digits
+}
+
 /// ITU-T E.164: at most 15 digits, the first of a country code is not 0.
 fn e164(phone: &str) -> Result<String, EvalError> {
     let refused = || EvalError::new("no international phone number: `+`, a country code, 7 to 15 digits in all");
@@ -299,7 +310,12 @@ fn mac<M: Mac, E>(keyed: Result<M, E>, text: &[u8]) -> Option<Vec<u8>> {
 impl Coding {
     fn encode(self, bytes: &[u8]) -> String {
         match self {
-            Coding::Hex => hex::encode(bytes),
+            Coding::Hex => {
+                // `hex::encode` goes through characters one by one.
+                let mut digits = vec![0; bytes.len().saturating_mul(2)];
+                let encoded = hex::encode_to_slice(bytes, &mut digits).ok();
+                encoded.and_then(|()| String::from_utf8(digits).ok()).unwrap_or_default()
+            }
             Coding::Base64 => STANDARD.encode(bytes),
         }
     }
@@ -371,17 +387,6 @@ fn timestamp(value: Val<'_>) -> Result<Cow<'_, Timestamp>, EvalError> {
     }
     let parsed = if let Val::Text(text) = value { Timestamp::parse(&text).ok() } else { None };
     parsed.map(Cow::Owned).ok_or_else(|| EvalError::new("a time of RFC 3339 with an offset is needed here"))
-}
-
-fn rfc3339(timestamp: &Timestamp, digits: Option<usize>) -> String {
-    let Some(digits) = digits else { return timestamp.to_utc() };
-    let written = timestamp.instant().to_string();
-    let whole = written.split(['.', 'Z']).next().unwrap_or(&written);
-    if digits == 0 {
-        return format!("{whole}Z");
-    }
-    let nanos = format!("{:09}", timestamp.instant().subsec_nanosecond().unsigned_abs());
-    format!("{whole}.{}Z", nanos.get(..digits).unwrap_or(&nanos))
 }
 
 fn unix(timestamp: &Timestamp, unit: Unit) -> i64 {

@@ -9,16 +9,16 @@ use capi_relay::mapping::{Scope, Secret, Secrets};
 pub(crate) fn any_bytes(bytes: &[u8], config: &Config) {
     let json = Json::parse(bytes);
     if let Ok(json) = &json {
-        let again = Json::parse(&written(json)).expect("what is written is JSON");
+        let again = Json::parse(&written(json)).unwrap();
         assert_eq!(again, *json, "written and read");
         let canonical = json.canonical();
-        let again = Json::parse(&canonical).expect("the canonical form is JSON");
+        let again = Json::parse(&canonical).unwrap();
         assert_eq!(again.canonical(), canonical, "the canonical form of itself");
     }
     match Conversion::parse(bytes, "generated") {
         Ok(conversion) => {
-            let text = written(&json.expect("a conversion is JSON"));
-            let again = Conversion::parse(&text, "generated").expect("the same conversion");
+            let text = written(&json.unwrap());
+            let again = Conversion::parse(&text, "generated").unwrap();
             assert!(conversion == again && conversion.content_digest() == again.content_digest());
             sent(&conversion, &again, &String::from_utf8_lossy(&text), config);
         }
@@ -49,7 +49,7 @@ fn sent(conversion: &Conversion, again: &Conversion, text: &str, config: &Config
         assert!(request.url.parse::<http::Uri>().is_ok(), "{}: {}", destination.name, request.url);
         let json = request.body.first() == Some(&b'{');
         assert!(!json || Json::parse(&request.body).is_ok(), "{}: no JSON", destination.name);
-        let masked = operation.request.render(scope, Secrets::Masked).expect("masked as well").to_http();
+        let masked = operation.request.render(scope, Secrets::Masked).unwrap().to_http();
         // A merchant may send what happens to be the credential; it is then no secret of ours.
         let shown = |secret: &&Secret| masked.contains(secret.reveal()) && !text.contains(secret.reveal());
         assert!(destination.secrets.iter().find(shown).is_none(), "{}: a credential is shown", destination.name);

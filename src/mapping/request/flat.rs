@@ -83,10 +83,8 @@ impl Flat {
                 }
                 Step::PerItem(pairs) => {
                     for at in items(run.scope) {
-                        let may_stand = pairs.iter().filter(|pair| pair.needs.meets(at.rows));
-                        may_stand
-                            .map(|pair| pair.write(run, Some(at), self.escaping, out))
-                            .collect::<Result<(), _>>()?;
+                        let mut may_stand = pairs.iter().filter(|pair| pair.needs.meets(at.rows));
+                        may_stand.try_for_each(|pair| pair.write(run, Some(at), self.escaping, out))?;
                     }
                 }
             }

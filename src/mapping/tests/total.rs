@@ -144,13 +144,13 @@ fn expression(place: Place, flat: bool) -> impl Strategy<Value = String> {
         1 => pipe(place).prop_map(move |built| format!("{} !", shape(&built))),
         1 => (pipe(place), pipe(place)).prop_map(either),
         1 => (pipe(place), pipe(place), select(ARITHMETIC)).prop_map(arithmetic),
-        1 => pipe(Place::Item).prop_map(move |built| each(place, built)),
+        1 => pipe(Place::Item).prop_map(move |built| each(place, &built)),
         1 => (pipe(place), pipe(place)).prop_map(move |(first, last)| format!("concat({}, '-', {})", one(first), one(last))),
     ]
 }
 
 /// `each` where it may stand, which is outside the items.
-fn each(place: Place, built: Built) -> String {
+fn each(place: Place, built: &Built) -> String {
     match place {
         Place::Top | Place::Signature => format!("each({}) | json", built.text),
         Place::Item => format!("({} | json)", built.text),
