@@ -388,7 +388,7 @@ impl Destination {
         if let (Some(expected), Some(currency)) = (self.expect_currency.as_deref(), conversion.currency())
             && expected != currency
         {
-            return Decision::Skipped(format!("currency is {currency}, and expect_currency is {expected}"));
+            return none_applies(kind, format!("currency is {currency}, and expect_currency is {expected}"));
         }
         let mut unmet = Vec::new();
         for operation in supporting {

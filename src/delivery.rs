@@ -144,7 +144,9 @@ impl Pools {
         let pools =
             config.destinations.iter().map(|destination| inner.build(destination, None)).collect::<Result<_, _>>()?;
         inner.replace(pools);
-        Ok(Pools(Arc::new(inner)))
+        let pools = Pools(Arc::new(inner));
+        pools.all().iter().for_each(|pool| pool.show());
+        Ok(pools)
     }
 
     /// Goes over to another configuration. A destination that is the same in both goes on as it was, with its limiter and
@@ -154,18 +156,19 @@ impl Pools {
     /// # Errors
     /// When a `ca_file` holds no usable certificate; nothing has changed then.
     pub fn reload(&self, config: &Arc<Config>) -> Result<(), ClientError> {
-        let before = self.all();
+        // Held to the end, so that what a person orders meanwhile is ordered of the new pools.
+        let mut pools = self.0.pools.write().unwrap_or_else(PoisonError::into_inner);
         let mut after = Vec::with_capacity(config.destinations.len());
         for destination in &config.destinations {
-            let old = before.iter().find(|pool| pool.destination.name == destination.name);
+            let old = pools.iter().find(|pool| pool.destination.name == destination.name);
             let same = old.filter(|pool| pool.destination.fingerprint == destination.fingerprint);
             after.push(match same {
                 Some(pool) => Arc::clone(pool),
                 None => self.0.build(destination, old)?,
             });
         }
-        for old in before {
-            if after.iter().any(|pool| Arc::ptr_eq(pool, &old)) {
+        for old in pools.iter() {
+            if after.iter().any(|pool| Arc::ptr_eq(pool, old)) {
                 continue;
             }
             old.retired.cancel();
@@ -175,7 +178,8 @@ impl Pools {
             }
         }
         after.iter().for_each(|pool| pool.show());
-        self.0.replace(after);
+        *pools = after;
+        drop(pools);
         self.0.changed.notify_one();
         Ok(())
     }

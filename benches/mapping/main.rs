@@ -79,6 +79,9 @@ fn config(encoding: &str) -> Result<Config, Failed> {
     Config::load(source).map_err(|report| report.to_string().into())
 }
 
+/// What is measured, by name.
+type Part<'a> = (&'a str, Box<dyn Fn() + 'a>);
+
 /// One conversion, and the five operations that it goes through.
 struct Case<'c> {
     name: &'static str,
@@ -140,7 +143,7 @@ impl<'c> Case<'c> {
 
     /// Every part in turn: the medians, and what each allocates.
     fn compared(&self, bodies: &Bodies<'_>) -> String {
-        let mut parts: Vec<(&str, Box<dyn Fn() + '_>)> = vec![
+        let mut parts: Vec<Part<'_>> = vec![
             ("parse", Box::new(|| drop(black_box(parsed(black_box(self.body)))))),
             ("five", Box::new(|| drop(black_box(self.requests())))),
         ];

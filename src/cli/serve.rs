@@ -10,7 +10,7 @@ use crate::config::{Config, LogFormat, Transport};
 use crate::queue::Clock;
 
 use super::relay::Relay;
-use super::reload::{Asked, Reloader};
+use super::reload::{Asked, Reloader, Watch};
 use super::signals::{Signal, Signals};
 use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output, settings, test};
 
@@ -23,6 +23,9 @@ pub(super) struct ServeArgs {
 
 /// `capi-relay serve`.
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8 {
+    // Seen before it is read: a change that comes while the queue opens is none that was read.
+    let reloader = Reloader::new(configuration, args);
+    let watch = reloader.watch();
     let (config, goldens) = match proven(configuration, args) {
         Ok(proven) => proven,
         Err(report) => {
@@ -42,7 +45,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
             return NO;
         }
     };
-    let code = runtime.block_on(serve(config, &Reloader::new(configuration, args)));
+    let code = runtime.block_on(serve(config, &reloader, watch));
     // A look-up of a name cannot be called off; nothing waits for it any more.
     runtime.shutdown_background();
     code
@@ -58,7 +61,7 @@ pub(super) fn proven(configuration: &ConfigurationArgs, args: &ServeArgs) -> Res
     Ok((config, goldens))
 }
 
-async fn serve(config: Config, reloader: &Reloader<'_>) -> u8 {
+async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch) -> u8 {
     let transport = match config.server.transport {
         Transport::Plain => "plain HTTP",
         Transport::Files { .. } | Transport::SelfSigned => "TLS",
@@ -79,7 +82,7 @@ async fn serve(config: Config, reloader: &Reloader<'_>) -> u8 {
         }
     };
     info!(public = %relay.public(), admin = %relay.admin(), transport, destinations, "serving");
-    let code = run(&mut relay, &mut signals, reloader).await;
+    let code = run(&mut relay, &mut signals, reloader, watch).await;
     let stopped = tokio::select! {
         stopped = relay.stop() => stopped,
         signal = signals.ended() => return cut_short(signal),
@@ -97,10 +100,9 @@ async fn serve(config: Config, reloader: &Reloader<'_>) -> u8 {
 }
 
 /// Serves, and reloads when asked to, until something ends it; the exit code.
-async fn run(relay: &mut Relay, signals: &mut Signals, reloader: &Reloader<'_>) -> u8 {
+async fn run(relay: &mut Relay, signals: &mut Signals, reloader: &Reloader<'_>, mut watch: Watch) -> u8 {
     let queue = relay.queue().clone();
     let mut wishes = relay.wishes();
-    let mut watch = reloader.watch();
     loop {
         let asked = tokio::select! {
             signal = signals.next() => match signal {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use self::operation::Written as WrittenOperation;
 use super::files::Files;
 use super::golden::goldens;
-use super::keys::{At, Keys, text};
+use super::keys::{At, Keys, did_you_mean, text};
 use super::preset::{Needs, Preset, prepare};
 use super::report::Faults;
 use super::tree::{Entry, Node, Table, Value};
@@ -136,10 +136,21 @@ fn operations<'t>(keys: &mut Keys<'t>, faults: &mut Faults) -> Vec<Named<'t>> {
         let rate = own_rate(&mut keys, faults);
         let written = WrittenOperation::read(&mut keys, faults);
         keys.finish("an operation", faults);
-        let named = || KINDS.iter().find(|(word, _)| *word == entry.key.value).map(|(_, kind)| *kind);
-        operations.push(Named { key: &entry.key, kind: kind.or_else(named), rate, written });
+        let named = KINDS.iter().find(|(word, _)| *word == entry.key.value).map(|(_, kind)| *kind);
+        if kind.or(named).is_none() {
+            misspelt(&entry.key, faults);
+        }
+        operations.push(Named { key: &entry.key, kind: kind.or(named), rate, written });
     }
     operations
+}
+
+/// An operation of another name takes every kind; one that is nearly called after a kind was meant for that.
+fn misspelt(name: &Text, faults: &mut Faults) {
+    if let Some(help) = did_you_mean(&name.value, KINDS.iter().map(|(word, _)| *word)) {
+        let message = format!("`{}` is no kind of conversion, and would take them all", name.value);
+        faults.with_help(name.span.clone(), message, format!("{help} For another name write `kind` as well"));
+    }
 }
 
 /// Connections and their timeouts are the destination's: an operation can only have a rate of its own.

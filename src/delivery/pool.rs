@@ -10,7 +10,7 @@ use super::board::Board;
 use super::client::{Client, SetupError};
 use super::excerpt::Mask;
 use super::limiter::Limiter;
-use super::metrics::{Instruments, gauge};
+use super::metrics::Instruments;
 use super::token::Tokens;
 use crate::config::Destination;
 use crate::queue::{Clock, Hold, HoldKind, Queue};
@@ -48,10 +48,9 @@ impl Pool {
             }
             None => Limiter::new(rate, now),
         };
-        instruments.show(Activity::Active);
-        instruments.concurrency.set(gauge(destination.limits.concurrency.get()));
         let mask = Mask::new(&destination.secrets);
-        let (tokens, retired) = (Tokens::new(&destination.operations), CancellationToken::new());
+        let (tokens, retired) =
+            (Tokens::new(&destination.operations, before.map(|before| &before.tokens)), CancellationToken::new());
         Ok(Pool {
             destination: Arc::clone(destination),
             client,

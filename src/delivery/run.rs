@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{self, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Activity;
@@ -55,7 +55,7 @@ impl Pool {
                 self.instruments.limiter_wait.inc_by(asked.elapsed().as_secs_f64());
             }
         }
-        self.drain(desk, drain).await;
+        self.drain(desk, &shutdown, drain).await;
     }
 
     /// Waits as the step says; a delivery when it says so and there is one.
@@ -159,13 +159,23 @@ impl Pool {
         }
     }
 
-    async fn drain(&self, mut desk: Desk, drain: Duration) {
+    /// The time runs from the shutdown on: a pool that is only retired lets its attempts end in theirs.
+    async fn drain(&self, mut desk: Desk, shutdown: &CancellationToken, drain: Duration) {
         let finish = async {
             while let Some(ended) = desk.attempts.join_next_with_id().await {
                 self.ended(&mut desk, ended);
             }
         };
-        if timeout(drain, finish).await.is_err() {
+        let cut_off = async {
+            shutdown.cancelled().await;
+            sleep(drain).await;
+        };
+        let in_time = tokio::select! {
+            biased;
+            () = finish => true,
+            () = cut_off => false,
+        };
+        if !in_time {
             let (destination, attempts) = (&self.destination.name, desk.attempts.len());
             tracing::warn!(%destination, attempts, "attempts did not end in time and are cut off");
             desk.stop.cancel();

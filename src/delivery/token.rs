@@ -78,9 +78,11 @@ enum Seat {
 }
 
 impl Tokens {
-    /// A cache for each grant, without a token yet.
-    pub(super) fn new(operations: &[Operation]) -> Tokens {
-        let mut caches: Vec<Arc<TokenCache>> = Vec::new();
+    /// A cache for each grant: the one of `before` where the grant is the same, so that a refresh token that the platform has
+    /// replaced meanwhile is not lost; or one without a token yet.
+    pub(super) fn new(operations: &[Operation], before: Option<&Tokens>) -> Tokens {
+        let kept = before.into_iter().flat_map(|before| before.by_operation.iter().flatten().cloned());
+        let mut caches: Vec<Arc<TokenCache>> = kept.collect();
         let by_operation = operations.iter().map(|operation| {
             let grant = operation.request.oauth()?;
             let known = caches.iter().find(|cache| *cache.grant == **grant).cloned();

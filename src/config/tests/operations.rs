@@ -92,3 +92,13 @@ fn a_call_without_a_currency_wants_one_to_be_said() {
     let any = without.replace("vars.goal_id", "expect_currency = \"any\"\nvars.goal_id");
     assert_eq!(right(&any).destination("scaleo").unwrap().expect_currency, None);
 }
+
+#[test]
+fn an_operation_that_is_nearly_called_after_a_kind_is_a_fault() {
+    let operation =
+        "[destination.partner.operation.adjustmnt]\nurl = \"https://px.example.com/a\"\nmap.order = \"order_id\"\n";
+    let text = with(&format!("{PARTNER}{operation}"));
+    let found = faults(&text);
+    assert!(found[0].ends_with("`adjustmnt` is no kind of conversion, and would take them all"), "{found:?}");
+    right(&text.replace("map.order", "kind = \"adjustment\"\nmap.order"));
+}

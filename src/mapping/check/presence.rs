@@ -90,13 +90,14 @@ fn is_kept(input: &Node, before: &[Call], op: &Op) -> bool {
         Kind::Digest { .. } | Kind::Int | Kind::Money | Kind::Bool | Kind::Timestamp | Kind::Date => true,
         Kind::Text { .. } | Kind::Lines { .. } | Kind::TextMap | Kind::Json => false,
     };
-    matches!(op, Op::Trim) && only_case && blankless
+    matches!(op, Op::Trim | Op::EmailCanonical) && only_case && blankless
 }
 
 /// The name of a filter that gives nothing of some values.
 fn lossy(op: &Op) -> Option<&'static str> {
     match op {
         Op::Trim => Some("trim"),
+        Op::EmailCanonical => Some("email_canonical"),
         Op::Digits => Some("digits"),
         Op::Truncate(0) => Some("truncate"),
         Op::Replace(..) => Some("replace"),
@@ -111,7 +112,6 @@ fn lossy(op: &Op) -> Option<&'static str> {
         | Op::Lower
         | Op::Upper
         | Op::E164
-        | Op::EmailCanonical
         | Op::Truncate(_)
         | Op::Prefix(_)
         | Op::Suffix(_)

@@ -238,7 +238,7 @@ impl<'p> Proof<'p> {
         let alone = |group: &Vec<Text>| matches!(group.as_slice(), [only] if only.value == target);
         let with_items = rules.required_with.iter().filter(|(key, _)| key.value == "items");
         rules.require_any.iter().chain(&rules.exactly_one).any(alone)
-            || with_items.flat_map(|(_, fields)| fields).any(|field| field.value == target)
+            || (is_of_items(target) && with_items.flat_map(|(_, fields)| fields).any(|field| field.value == target))
     }
 
     /// What is required of every item is so only where something of items is sent.
@@ -265,6 +265,11 @@ impl<'p> Proof<'p> {
     fn fault(&mut self, text: &Text, message: impl Into<String>, help: impl Into<String>) {
         self.faults.push(text.fault(0..text.value.len(), message).with_help(help));
     }
+}
+
+/// Whether a target is made for each item.
+fn is_of_items(target: &str) -> bool {
+    target.contains("[]") || target.contains("{i")
 }
 
 /// Whether a target stands below an output that is an object or an array.
