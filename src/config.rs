@@ -34,6 +34,7 @@ pub mod laws;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -203,7 +204,7 @@ pub struct Operation {
     pub kind: Option<EventKind>,
     /// When it applies; `None`: always.
     pub when: Option<Condition>,
-    /// What is said, beside `when` itself, where that does not hold.
+    /// What is said, beside the part of `when` that fails, where that does not hold.
     pub otherwise: Option<String>,
     /// What is sent.
     pub request: RequestTemplate,
@@ -392,9 +393,10 @@ impl Destination {
         }
         let mut unmet = Vec::new();
         for operation in supporting {
-            match &operation.when {
-                Some(when) if !when.holds(scope) => unmet.push(operation.unmet(when)),
-                Some(_) | None => return operation.chosen(),
+            match operation.unmet(scope) {
+                Some(reason) if unmet.contains(&reason) => {}
+                Some(reason) => unmet.push(reason),
+                None => return operation.chosen(),
             }
         }
         none_applies(kind, format!("does not apply: {}", unmet.join("; ")))
@@ -414,11 +416,13 @@ impl Operation {
         self.kind.is_none_or(|own| own == kind)
     }
 
-    fn unmet(&self, when: &Condition) -> String {
-        match &self.otherwise {
-            None => when.source().to_owned(),
-            Some(words) => format!("{words} ({})", when.source()),
-        }
+    /// Why it does not apply; `None`: it does.
+    fn unmet(&self, scope: Scope<'_>) -> Option<Cow<'_, str>> {
+        let reason = self.when.as_ref()?.unmet(scope)?;
+        Some(match &self.otherwise {
+            None => Cow::Borrowed(reason),
+            Some(words) => Cow::Owned(format!("{words} ({reason})")),
+        })
     }
 
     fn chosen(&self) -> Decision<'_> {
