@@ -55,7 +55,7 @@ pub use message::MessageError;
 pub use preset::presets;
 pub use rendering::{Outcome, Rendering, Sample, SampleError};
 use report::Faults;
-pub use report::{Located, Report};
+pub use report::{Located, Report, Severity};
 pub use schema::routes_schema;
 
 /// The checked configuration: after loading nothing about it can fail.
@@ -69,6 +69,8 @@ pub struct Config {
     pub merchants: Vec<Arc<Merchant>>,
     /// In the order of the file.
     pub destinations: Vec<Arc<Destination>>,
+    /// What is taken as it is, and probably not meant; no faults.
+    pub warnings: Report,
 }
 
 /// `[server]`.
@@ -204,6 +206,8 @@ pub struct Operation {
     pub kind: Option<EventKind>,
     /// When it applies; `None`: always.
     pub when: Option<Condition>,
+    /// What must hold besides; `None`: nothing.
+    pub only_when: Option<Condition>,
     /// What is said, beside the part of `when` that fails, where that does not hold.
     pub otherwise: Option<String>,
     /// What is sent.
@@ -417,12 +421,13 @@ impl Operation {
     }
 
     /// Why it does not apply; `None`: it does.
-    fn unmet(&self, scope: Scope<'_>) -> Option<Cow<'_, str>> {
-        let reason = self.when.as_ref()?.unmet(scope)?;
-        Some(match &self.otherwise {
-            None => Cow::Borrowed(reason),
-            Some(words) => Cow::Owned(format!("{words} ({reason})")),
-        })
+    fn unmet<'a>(&'a self, scope: Scope<'_>) -> Option<Cow<'a, str>> {
+        let unmet = |condition: &'a Option<Condition>| condition.as_ref().and_then(|condition| condition.unmet(scope));
+        match (unmet(&self.when), &self.otherwise) {
+            (Some(reason), None) => Some(Cow::Borrowed(reason)),
+            (Some(reason), Some(words)) => Some(Cow::Owned(format!("{words} ({reason})"))),
+            (None, _) => unmet(&self.only_when).map(Cow::Borrowed),
+        }
     }
 
     fn chosen(&self) -> Decision<'_> {
@@ -447,7 +452,7 @@ pub struct Summary<'a>(&'a Config);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { server, queue, merchants, destinations } = self.0;
+        let Config { server, queue, merchants, destinations, warnings: _ } = self.0;
         let transport = match server.transport {
             Transport::Plain => "plain HTTP",
             Transport::Files { .. } => "TLS",

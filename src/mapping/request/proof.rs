@@ -160,7 +160,9 @@ impl<'p> Proof<'p> {
         };
         match &self.source.given.applies {
             // A preset is read after what is laid over it.
-            Applies::When(when, _) if when.span.file < text.span.file && when.span.file < line.target.span.file => {
+            Applies::When(Some(when), _)
+                if when.span.file < text.span.file && when.span.file < line.target.span.file =>
+            {
                 let message = format!("this `when` no longer asks for what `{target}` requires: {why}");
                 let help = format!("ask for it here too, or give the field another source: `map.{target} = \"…\"`");
                 self.fault(when, message, help);
