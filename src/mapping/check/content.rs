@@ -90,7 +90,7 @@ fn filtered(words: Option<Vec<Val<'static>>>, op: &Op) -> Option<Vec<Val<'static
 }
 
 /// What a filter makes of a word; nothing where it gives nothing, or ends the request.
-fn applied(op: &Op, word: Val<'static>) -> Option<Val<'static>> {
+pub(super) fn applied(op: &Op, word: Val<'static>) -> Option<Val<'static>> {
     op.apply(word, Secrets::Masked, None).ok().flatten().map(Val::into_owned)
 }
 
@@ -152,17 +152,26 @@ fn after(chars: usize, op: &Op) -> usize {
 const RFC3339_CHARS: usize = 20;
 
 impl Algorithm {
-    fn chars(self, coding: Coding) -> usize {
-        let bytes: usize = match self {
+    fn bytes(self) -> usize {
+        match self {
             Algorithm::Md5 => 16,
             Algorithm::Sha1 => 20,
             Algorithm::Sha256 => 32,
             Algorithm::Sha512 => 64,
-        };
-        match coding {
-            Coding::Hex => bytes.saturating_mul(2),
-            Coding::Base64 => bytes.div_ceil(3).saturating_mul(4),
         }
+    }
+
+    /// Of its digests.
+    pub(in crate::mapping) fn chars(self, coding: Coding) -> usize {
+        match coding {
+            Coding::Hex => self.bytes().saturating_mul(2),
+            Coding::Base64 => self.bytes().div_ceil(3).saturating_mul(4),
+        }
+    }
+
+    /// Of its digests in base64, the padding left out.
+    pub(in crate::mapping) fn base64_signs(self) -> usize {
+        self.bytes().saturating_mul(4).div_ceil(3)
     }
 }
 

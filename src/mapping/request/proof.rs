@@ -65,7 +65,7 @@ impl<'p> Proof<'p> {
     }
 
     fn output(&mut self, output: &'p OutputSource) {
-        if output.required && output.over == Over::Omit && (output.chars_max.is_some() || !output.values.is_empty()) {
+        if output.required && output.over == Over::Omit && output.can_be_broken() {
             let help = "write `over = \"reject\"` or `\"truncate\"`, or take `required` away";
             self.fault(&output.target, "a required field cannot be left out", help);
         }

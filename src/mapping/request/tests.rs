@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod digests;
 mod faults;
 mod head;
 mod omission;

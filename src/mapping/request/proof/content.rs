@@ -3,7 +3,9 @@
 use super::Proof;
 use crate::conversion::nearest;
 use crate::mapping::check::content::{self, Hashed, Origin};
+use crate::mapping::check::digest::{self, Form};
 use crate::mapping::check::facts::Known;
+use crate::mapping::request::digest::Digests;
 use crate::mapping::request::outputs::{OutputKind, OutputSource, Pii};
 use crate::mapping::types::{Base, Ty};
 use crate::mapping::{Expression, OutType, Text};
@@ -135,12 +137,37 @@ fn length(output: &OutputSource, expression: &Expression, words: &[String]) -> O
 
 fn personal(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
     let origins = content::origins(expression.node());
-    origins.iter().find_map(|origin| match &output.pii {
+    let wrong = origins.iter().find_map(|origin| match &output.pii {
         Pii::Unsaid => None,
         Pii::Forbidden => forbidden(origin),
         Pii::Plain => plain(origin),
         Pii::Hashed(algorithms) => hashed(origin, algorithms),
+    });
+    match &output.pii {
+        Pii::Hashed(algorithms) => wrong.or_else(|| unlike_a_digest(expression, algorithms)),
+        Pii::Unsaid | Pii::Forbidden | Pii::Plain => wrong,
+    }
+}
+
+/// What leaves a hashed field in another form than a hash has.
+fn unlike_a_digest(expression: &Expression, algorithms: &[String]) -> Option<Wrong> {
+    let forms = digest::forms(expression.node());
+    let digests = Digests::new(algorithms, &forms);
+    forms.iter().find_map(|form| match form {
+        Form::Altered => {
+            let message = format!("is {}, and what follows the hash makes something else of it", wanted(algorithms));
+            Some((message, "change the text before it is hashed: `customer.id | lower | sha256`".to_owned()))
+        }
+        Form::Word(word) if !digests.has(word) => {
+            let message = format!("is {}, and `{word}` is no digest", wanted(algorithms));
+            Some((message, format!("a digest is written as {}, or made by a filter", digests.wanted())))
+        }
+        Form::Word(_) | Form::Digest { .. } | Form::Unseen => None,
     })
+}
+
+fn wanted(algorithms: &[String]) -> String {
+    if algorithms.is_empty() { "hashed".to_owned() } else { format!("hashed ({})", algorithms.join(" or ")) }
 }
 
 fn forbidden(origin: &Origin) -> Option<Wrong> {
@@ -157,8 +184,7 @@ fn plain(origin: &Origin) -> Option<Wrong> {
 }
 
 fn hashed(origin: &Origin, algorithms: &[String]) -> Option<Wrong> {
-    let wanted =
-        if algorithms.is_empty() { "hashed".to_owned() } else { format!("hashed ({})", algorithms.join(" or ")) };
+    let wanted = wanted(algorithms);
     let filter = algorithms.first().map_or("sha256", String::as_str);
     match origin.hashed {
         None if origin.free => None,

@@ -5,7 +5,7 @@ use super::*;
 use crate::conversion::EventKind;
 
 impl Written {
-    fn output(mut self, target: &str, shape: impl FnOnce(&mut OutputSource)) -> Written {
+    pub(super) fn output(mut self, target: &str, shape: impl FnOnce(&mut OutputSource)) -> Written {
         let mut output = OutputSource {
             target: text(&mut self.file, target),
             kind: OutputKind::Any,
@@ -23,11 +23,11 @@ impl Written {
         self
     }
 
-    fn required(self, target: &str) -> Written {
+    pub(super) fn required(self, target: &str) -> Written {
         self.output(target, |output| output.required = true)
     }
 
-    fn when(mut self, when: &str) -> Written {
+    pub(super) fn when(mut self, when: &str) -> Written {
         let text = text(&mut self.file, when);
         let condition = Condition::compile(&text, &constants()).expect("a condition");
         self.source.given.applies = Applies::When(Some(text), condition);
@@ -42,7 +42,7 @@ impl Written {
 
     /// The one fault, or `-`.
     #[track_caller]
-    fn fault(&self) -> String {
+    pub(super) fn fault(&self) -> String {
         if self.compile().is_ok() { "-".to_owned() } else { self.faults() }
     }
 }
