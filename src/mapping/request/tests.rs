@@ -5,6 +5,7 @@ mod body;
 mod digests;
 mod faults;
 mod head;
+mod members;
 mod omission;
 mod proof;
 mod properties;
