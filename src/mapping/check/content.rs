@@ -4,7 +4,7 @@
 use super::facts::{Facts, Known, Leaf};
 use super::presence;
 use crate::conversion::{Kind, Privacy, Slot};
-use crate::mapping::ops::{Algorithm, Coding, Op};
+use crate::mapping::ops::{Algorithm, Coding, List, Op};
 use crate::mapping::program::{Call, Node};
 use crate::mapping::scope::Secrets;
 use crate::mapping::value::Val;
@@ -207,7 +207,47 @@ fn decimals_after(most: Option<u32>, op: &Op) -> Option<u32> {
     if matches!(op, Op::Int | Op::MinorUnits | Op::Micros | Op::Unix(_)) {
         return Some(0);
     }
-    most.filter(|_| matches!(op, Op::Negate | Op::Text | Op::Number))
+    if let Op::Default(value) = op {
+        return Some(most?.max(value.decimal()?.scale()));
+    }
+    most.filter(|_| matches!(op, Op::Negate | Op::StripZeros | Op::Text | Op::Number))
+}
+
+/// Whether it is an amount of money, as a number or as its text, that may have decimals.
+pub(super) fn is_fractional_amount(node: &Node) -> bool {
+    is_amount(node) && decimals_max(node) != Some(0)
+}
+
+fn is_amount(node: &Node) -> bool {
+    match node {
+        Node::Field(slot) | Node::ItemField(slot) => slot.field().kind == Kind::Money,
+        Node::Items(entry) | Node::Each(entry) => is_amount(entry),
+        Node::First(parts) | Node::Arithmetic(_, parts) => parts.iter().any(is_amount),
+        Node::Pipe(input, calls) => {
+            calls.iter().fold(is_amount(input), |amount, call| amount && stays_amount(&call.op))
+        }
+        Node::Absent
+        | Node::Const(_)
+        | Node::Secret(_)
+        | Node::ClickId(_)
+        | Node::Custom(_)
+        | Node::ItemCustom(_)
+        | Node::Concat(_)
+        | Node::Meta(_)
+        | Node::Status
+        | Node::Header(_)
+        | Node::Body
+        | Node::BodyJson(_)
+        | Node::Finished(_) => false,
+    }
+}
+
+fn stays_amount(op: &Op) -> bool {
+    let is_number =
+        matches!(op, Op::Decimal(_) | Op::DecimalMax(_) | Op::StripZeros | Op::Negate | Op::Mul(_) | Op::Add(_));
+    let is_kept =
+        matches!(op, Op::Text | Op::Trim | Op::Number | Op::Default(_) | Op::List(List::Nth(_) | List::Total));
+    is_number || is_kept
 }
 
 /// A field of the conversion that stands in a value, or is hashed into it.

@@ -18,7 +18,7 @@ impl Proof<'_> {
         let words = content::words(expression.node(), known);
         let some_words = content::some_words(expression.node(), known);
         let wrong = self
-            .ty(output, expression.ty(), words.as_deref())
+            .ty(output, expression, words.as_deref())
             .or_else(|| decimals(output, expression))
             .or_else(|| word(output, &some_words))
             .or_else(|| length(output, expression, &some_words))
@@ -36,7 +36,8 @@ impl Proof<'_> {
         }
     }
 
-    fn ty(&self, output: &OutputSource, ty: Ty, words: Option<&[String]>) -> Option<Wrong> {
+    fn ty(&self, output: &OutputSource, expression: &Expression, words: Option<&[String]>) -> Option<Wrong> {
+        let ty = expression.ty();
         let of_elements = output.target.value.ends_with("[]");
         // Around a scalar `[]` makes an array, and an array stands there as it is.
         let ty = if of_elements && ty.list { Ty::of(ty.base) } else { ty };
@@ -48,7 +49,11 @@ impl Proof<'_> {
             OutputKind::Text => ty.out() == OutType::Text || (self.is_flat() && !ty.list),
             OutputKind::Number => ty.is_number() || (self.is_flat() && all(&is_number)),
             OutputKind::Int => {
-                ty == Ty::of(Base::Int) || (self.is_flat() && all(&is_int)) || (ty.is_number() && all(&is_int))
+                let is_whole = ty.is_number() && content::decimals_max(expression.node()) == Some(0);
+                ty == Ty::of(Base::Int)
+                    || is_whole
+                    || (self.is_flat() && all(&is_int))
+                    || (ty.is_number() && all(&is_int))
             }
             OutputKind::Bool => {
                 ty.out() == OutType::Bool
@@ -78,9 +83,10 @@ fn remedy(kind: OutputKind, ty: Ty) -> &'static str {
         (OutputKind::Text, Base::Bool) => "`| bool('yes', 'no')`, or `| string`",
         (OutputKind::Text, _) => "`| string` makes text of it",
         (OutputKind::Int, Base::Money) => {
-            "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| int` takes what has no decimals"
+            "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| decimal(0)` rounds"
         }
         (OutputKind::Int, Base::Timestamp) => "`| unix`, `| unix_ms` or `| unix_us`",
+        (OutputKind::Int, Base::Number) => "`| decimal(0)` rounds; `| int` takes what has no decimals",
         (OutputKind::Int, _) => "`| int`",
         (OutputKind::Number, Base::Timestamp) => "`| unix` or `| unix_ms`",
         (OutputKind::Number, _) => "`| number`",

@@ -167,6 +167,16 @@ fn types_fit() {
     use OutputKind::{Any, Array, Bool, Int, Number, Object, Text};
     check_kind(Json, Int, "value", "a whole number, and this is money");
     check_kind(Json, Int, "value | minor_units", "-");
+    check_kind(Json, Int, "value | micros", "-");
+    check_kind(Json, Int, "value | decimal(0)", "-");
+    check_kind(Json, Int, "value | decimal(1)", "a whole number, and this is money");
+    check_kind(Json, Int, "custom.a | number", "a whole number, and this is a number");
+    let money = Written::new(Json).map(&[("x", "value")]).output("x", |output| output.kind = Int).compile();
+    let help = money.unwrap_err().remove(0).help.unwrap_or_default();
+    assert_eq!(
+        help,
+        "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| decimal(0)` rounds"
+    );
     check_kind(Json, Int, "vars.advertiser", "-");
     check_kind(Json, Int, "'12'", "a whole number, and this is text");
     check_kind(Form, Int, "'12'", "-");
