@@ -12,7 +12,7 @@ use tracing::{error, info};
 use crate::admin::Wish;
 
 use super::relay::Relay;
-use super::serve::{ServeArgs, proven};
+use super::serve::{ServeArgs, log_warnings, proven};
 use super::{ConfigurationArgs, output, settings};
 
 /// Reads what `serve` was started with, again.
@@ -45,8 +45,11 @@ impl<'a> Reloader<'a> {
     /// Reads, proves, goes over; says what came of it to the log, the metrics and who asked.
     pub(super) fn reload(&self, relay: &mut Relay, asked: Asked) {
         let Asked { cause, wish } = asked;
-        let outcome = tokio::task::block_in_place(|| proven(self.configuration, self.args))
-            .and_then(|(config, _goldens)| relay.reload(config).map_err(|error| output::chain(&error)));
+        let proven = tokio::task::block_in_place(|| proven(self.configuration, self.args));
+        let outcome = proven.and_then(|(config, _goldens)| {
+            log_warnings(&config);
+            relay.reload(config).map_err(|error| output::chain(&error))
+        });
         relay.reloads().record(&outcome);
         match &outcome {
             Ok(version) => info!(cause, version, "configuration reloaded"),

@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Wish;
-use crate::config::{Config, LogFormat, Transport};
+use crate::config::{Config, Located, LogFormat, Transport};
 use crate::queue::Clock;
 
 use super::relay::Relay;
@@ -34,6 +34,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
         }
     };
     log_to_stderr(config.server.log);
+    log_warnings(&config);
     match goldens {
         Some(goldens) => info!(goldens, "goldens proven"),
         None => warn!("goldens are not proven"),
@@ -59,6 +60,14 @@ pub(super) fn proven(configuration: &ConfigurationArgs, args: &ServeArgs) -> Res
         false => Some(test::gate(&config).map_err(|report| report + " (`--no-goldens` serves all the same)")?),
     };
     Ok((config, goldens))
+}
+
+/// Says what is in force and probably not meant.
+pub(super) fn log_warnings(config: &Config) {
+    for Located { file, line, column, message, help, .. } in config.warnings.located() {
+        let place = format!("{file}:{line}:{column}");
+        warn!(place, warning = message, help, "the configuration is probably not what was meant");
+    }
 }
 
 async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch) -> u8 {

@@ -9,6 +9,7 @@
 //! value in an error; a secret in `Debug`.
 
 mod auth;
+mod digest;
 mod field;
 mod flat;
 mod headers;
@@ -112,8 +113,8 @@ pub enum Applies {
     /// All of its kind.
     #[default]
     Always,
-    /// Those of which this holds.
-    When(Text, Condition),
+    /// Those of which this holds; the text is that of `when`, where there is one.
+    When(Option<Text>, Condition),
     /// Its condition is at fault, so that nothing can be said of what it lets pass.
     Unknown,
 }

@@ -1,5 +1,7 @@
 //! `outputs`: what the vendor's contract says of each field that an operation sends.
 
+use super::Named;
+use super::operation::Written;
 use crate::config::keys::{Keys, choice, did_you_mean, listed, texts, wrong, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Value};
@@ -8,6 +10,17 @@ use crate::mapping::{OutputKind, OutputSource, Over, Pii, Text};
 /// Reads `outputs` from the request keys of an operation.
 pub(super) fn read(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<OutputSource> {
     keys.entries("outputs", faults).iter().filter_map(|entry| output(entry, faults)).collect()
+}
+
+/// Warns of an operation without outputs beside one that has them: its map is not proven, and looks as if it were.
+pub(super) fn hold_all(conversion: &Written<'_>, named: &[Named<'_>], faults: &mut Faults) {
+    let all = || [("conversion", conversion)].into_iter().chain(named.iter().map(Named::with_name));
+    let Some((proven, _)) = all().find(|(_, written)| !written.rules.outputs.is_empty()) else { return };
+    for (name, written) in all().filter(|(_, written)| written.rules.outputs.is_empty() && written.has_lines()) {
+        let message = format!("operation `{name}` has no `outputs`, so its map is not proven as that of `{proven}` is");
+        let help = "an operation's `outputs` are its own: say there too what the contract says of each field";
+        faults.warn(written.span.clone(), message, help);
+    }
 }
 
 fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
@@ -19,13 +32,12 @@ fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
     let mut keys = Keys::new(table, entry.key.span.clone());
     let chars_max = keys.size("max_length", faults).map(std::num::NonZeroUsize::get);
     let values = keys.texts("values", faults).unwrap_or_default();
+    let pii = keys.entry("pii").map_or(Pii::Unsaid, |entry| pii(entry, faults));
     let over = keys.entry("over").map(|entry| &entry.key.span);
-    if let (Some(over), None, true) = (over, chars_max, values.is_empty()) {
-        faults.with_help(
-            over.clone(),
-            "`over` without `max_length` or `values`",
-            "`{ max_length = 64, over = \"omit\" }`",
-        );
+    let holds = chars_max.is_some() || !values.is_empty() || matches!(pii, Pii::Hashed(_));
+    if let (Some(over), false) = (over, holds) {
+        let message = "`over` without `max_length`, `values` or a `pii` that is hashed";
+        faults.with_help(over.clone(), message, "`{ max_length = 64, over = \"omit\" }`");
     }
     let required = keys.flag("required", faults);
     let unmapped = keys.text("unmapped", faults);
@@ -42,7 +54,7 @@ fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
         values: values.into_iter().map(|text| text.value).collect(),
         over: keys.choice("over", &OVERS, faults).unwrap_or(Over::Reject),
         decimals_max: keys.digits("scale", faults),
-        pii: keys.entry("pii").map_or(Pii::Unsaid, |entry| pii(entry, faults)),
+        pii,
         unmapped: unmapped.map(|text| text.value),
         doc: keys.text("doc", faults).map(|text| text.value),
     };

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::{Blank, EvalError, Expression, MASK, Out, Scope, Secrets};
+use super::digest::Digests;
 use super::omission::Rival;
 use super::{Over, Unmappable};
 use crate::conversion::{Item, Json, Rows, Value};
@@ -18,11 +19,18 @@ pub(super) struct Field {
     pub(super) needs: Rows,
     pub(super) limit: Option<Limit>,
     /// The only values that the destination takes, and what becomes of another one.
-    pub(super) among: Option<(Box<[Box<str>]>, Over)>,
+    pub(super) among: Option<Box<(Among, Over)>>,
     /// It is left out where one of these stands.
     pub(super) unless: Vec<Arc<Rival>>,
     /// Its column in [`Seen`], when a rule names it.
     pub(super) column: Option<usize>,
+}
+
+/// The values that a destination takes.
+#[derive(Debug, Clone)]
+pub(super) enum Among {
+    Words(Box<[Box<str>]>),
+    Digests(Digests),
 }
 
 /// The longest text that the destination takes, in characters.
@@ -134,8 +142,8 @@ impl Field {
         }
         let value = self.expression.eval(scope, at.map(|at| at.item), secrets);
         let value = value.map_err(|error| self.unmappable(&error, at))?;
-        let value = match (value, &self.among) {
-            (Some(value), Some((values, over))) => self.known(value, values, *over, at)?,
+        let value = match (value, self.among.as_deref()) {
+            (Some(value), Some((among, over))) => self.known(value, among, *over, at)?,
             (value, _) => value,
         };
         match (value, self.limit) {
@@ -163,22 +171,20 @@ impl Field {
     fn known<'a>(
         &self,
         value: Out<'a>,
-        values: &[Box<str>],
+        among: &Among,
         over: Over,
         at: Option<At<'_>>,
     ) -> Result<Option<Out<'a>>, Unmappable> {
-        let shown = match &value {
-            Out::Text(text) | Out::Number(text) => Cow::Borrowed(&**text),
-            Out::Amount(amount) => Cow::Owned(amount.text().as_str().to_owned()),
-            Out::Int(int) => Cow::Owned(int.to_string()),
-            Out::Bool(holds) => Cow::Borrowed(if *holds { "true" } else { "false" }),
-            Out::Json(_) => Cow::Borrowed(""),
-        };
-        match over {
-            // What was never written out is not looked at.
-            _ if shown == MASK || values.iter().any(|known| **known == *shown) => Ok(Some(value)),
-            Over::Omit => Ok(None),
-            Over::Truncate | Over::Reject => Err(self.refuse("none of the values that the contract names", at)),
+        match (among, over) {
+            (Among::Words(words), _) if is_one_of(&value, words) => Ok(Some(value)),
+            (Among::Digests(digests), _) if digests.are(&value) => Ok(Some(value)),
+            (Among::Words(_) | Among::Digests(_), Over::Omit) => Ok(None),
+            (Among::Words(_), Over::Truncate | Over::Reject) => {
+                Err(self.refuse("none of the values that the contract names", at))
+            }
+            (Among::Digests(digests), Over::Truncate | Over::Reject) => {
+                Err(self.refuse(&format!("not a digest, and the contract takes {}", digests.wanted()), at))
+            }
         }
     }
 
@@ -210,6 +216,18 @@ impl Field {
             }
         }
     }
+}
+
+fn is_one_of(value: &Out<'_>, words: &[Box<str>]) -> bool {
+    let shown = match value {
+        Out::Text(text) | Out::Number(text) => Cow::Borrowed(&**text),
+        Out::Amount(amount) => Cow::Owned(amount.text().as_str().to_owned()),
+        Out::Int(int) => Cow::Owned(int.to_string()),
+        Out::Bool(holds) => Cow::Borrowed(if *holds { "true" } else { "false" }),
+        Out::Json(_) => Cow::Borrowed(""),
+    };
+    // What was never written out is not looked at.
+    shown == MASK || words.iter().any(|known| **known == *shown)
 }
 
 fn written(blank: Blank) -> Out<'static> {

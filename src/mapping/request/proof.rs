@@ -6,6 +6,7 @@
 //! to the limits that hold each request.
 
 mod content;
+mod members;
 
 use super::super::check::facts::Known;
 use super::super::check::presence::{self, Gap};
@@ -21,8 +22,8 @@ use crate::conversion::nearest;
 /// Every fault of the map as a whole; what is wrong with a line by itself is said elsewhere.
 pub(super) fn prove(source: &RequestSource, constants: &Constants, outputs: &[Nameable<'_>]) -> Vec<Fault> {
     let known = match &source.given.applies {
-        Applies::Always => Some(Known::of(source.given.kind, None)),
-        Applies::When(_, condition) => Some(Known::of(source.given.kind, Some(condition.test()))),
+        Applies::Always => Some(Known::of(source.given.kind, std::iter::empty())),
+        Applies::When(_, condition) => Some(Known::of(source.given.kind, condition.tests())),
         Applies::Unknown => None,
     };
     let mut proof = Proof { source, constants, outputs, known, faults: Vec::new() };
@@ -65,7 +66,7 @@ impl<'p> Proof<'p> {
     }
 
     fn output(&mut self, output: &'p OutputSource) {
-        if output.required && output.over == Over::Omit && (output.chars_max.is_some() || !output.values.is_empty()) {
+        if output.required && output.over == Over::Omit && output.can_be_broken() {
             let help = "write `over = \"reject\"` or `\"truncate\"`, or take `required` away";
             self.fault(&output.target, "a required field cannot be left out", help);
         }
@@ -90,12 +91,12 @@ impl<'p> Proof<'p> {
             for (text, expression) in parts {
                 self.content(output, &expression, text);
             }
-        } else if output.required
-            && output.unmapped.is_none()
-            && !self.is_set_below(output)
-            && self.sends_such(&output.target.value)
-        {
-            self.missing(output);
+        } else if output.required && output.unmapped.is_none() && self.sends_such(&output.target.value) {
+            if self.is_set_below(output) {
+                self.members(output);
+            } else {
+                self.missing(output);
+            }
         }
     }
 
@@ -160,7 +161,9 @@ impl<'p> Proof<'p> {
         };
         match &self.source.given.applies {
             // A preset is read after what is laid over it.
-            Applies::When(when, _) if when.span.file < text.span.file && when.span.file < line.target.span.file => {
+            Applies::When(Some(when), _)
+                if when.span.file < text.span.file && when.span.file < line.target.span.file =>
+            {
                 let message = format!("this `when` no longer asks for what `{target}` requires: {why}");
                 let help = format!("ask for it here too, or give the field another source: `map.{target} = \"…\"`");
                 self.fault(when, message, help);
