@@ -258,7 +258,9 @@ impl RequestTemplate {
         }
         let mut headers = Vec::with_capacity(self.headers.len());
         for header in &self.headers {
-            headers.extend(header.render(scope, secrets)?.map(|value| (header.name.clone(), value)));
+            if let Some(value) = header.render(scope, secrets)? {
+                headers.push((header.name.clone(), value));
+            }
         }
         if let Some(signature) = &self.signature {
             headers.extend(signature.sign(&self.method, &mut url, &body, scope, secrets)?);
@@ -403,6 +405,15 @@ pub struct Request {
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Empty when there is none.
     pub body: Bytes,
+}
+
+/// An [`Unmappable`] on its way up through the writers: results of a word, for hardly ever is there one.
+type Refusal = Box<Unmappable>;
+
+impl From<Refusal> for Unmappable {
+    fn from(refusal: Refusal) -> Unmappable {
+        *refusal
+    }
 }
 
 /// Why no request can be made of this conversion: the output field and what it lacks, never a value.

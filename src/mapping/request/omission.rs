@@ -20,8 +20,7 @@ pub(super) struct Rival {
 impl Rival {
     /// Whether it stands beside an output of `at`: in the same item; beside one of the request, in any item.
     pub(super) fn stands(&self, scope: Scope<'_>, secrets: Secrets, at: Option<At<'_>>) -> bool {
-        // One that cannot be made ends the whole request where it is written.
-        let stands = |at: Option<At<'_>>| !matches!(self.field.found(scope, secrets, at), Ok(None));
+        let stands = |at: Option<At<'_>>| self.field.stands(scope, secrets, at);
         match (self.is_per_item, at) {
             (false, _) => stands(None),
             (true, Some(at)) => stands(Some(at)),
