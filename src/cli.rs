@@ -8,6 +8,7 @@ mod dead;
 mod demo;
 mod diff;
 mod output;
+mod refusal;
 mod relay;
 mod reload;
 mod render;
@@ -20,6 +21,7 @@ mod signals;
 mod status;
 mod test;
 mod token;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

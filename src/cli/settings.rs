@@ -1,5 +1,6 @@
 //! The configuration as the command line names it: the one place that reads the process's environment.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,12 +16,12 @@ pub(super) enum Failure {
     Wrong(Report),
 }
 
-impl Failure {
-    /// All of it, ready to print.
-    fn whole(self) -> String {
+/// All of it, ready to print.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Unread(message) => message,
-            Failure::Wrong(report) => report.to_string(),
+            Failure::Unread(message) => f.write_str(message),
+            Failure::Wrong(report) => write!(f, "{report}"),
         }
     }
 }
@@ -32,7 +33,7 @@ pub(super) fn load(args: &ConfigurationArgs) -> Result<Config, String> {
 
 /// Likewise, for a command that sends nothing.
 pub(super) fn load_to_read(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
-    load_or_report(args, reading).map_err(Failure::whole)
+    load_or_report(args, reading).map_err(|failure| failure.to_string())
 }
 
 /// Likewise, with every fault in parts.
@@ -42,7 +43,12 @@ pub(super) fn load_or_report(args: &ConfigurationArgs, reading: &ReadingArgs) ->
 
 /// Likewise, of this file.
 pub(super) fn read(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
-    parse(path, args, reading).map_err(Failure::whole)
+    parse(path, args, reading).map_err(|failure| failure.to_string())
+}
+
+/// Likewise, as it serves.
+pub(super) fn read_to_serve(path: &Path, args: &ConfigurationArgs) -> Result<Config, Failure> {
+    parse(path, args, &ReadingArgs { no_secrets: false })
 }
 
 fn parse(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, Failure> {
