@@ -49,15 +49,18 @@ impl<'a> Reloader<'a> {
     /// The one way to a configuration that serves: read, checked, and its goldens proven; and a watch over what was read.
     pub(super) fn proven(&self) -> (Result<Proven, Refusal>, Watch) {
         let looked = Looked::default();
-        looked.at(&self.path);
-        let proven =
-            settings::read_to_serve(&self.path, self.configuration).map_err(Refusal::Read).and_then(|config| {
-                let goldens = match self.args.no_goldens {
-                    true => None,
-                    false => Some(test::gate(&config).map_err(Refusal::Goldens)?),
-                };
-                Ok((config, goldens))
-            });
+        let config = settings::read_to_serve(&self.path, self.configuration, &|path| looked.at(path));
+        let proven = config.map_err(Refusal::Read).and_then(|config| {
+            let goldens = match self.args.no_goldens {
+                true => None,
+                false => Some(test::gate(&config).map_err(|failed| {
+                    // Mended in its own file, a golden lets the routes file through.
+                    test::files(&config).for_each(|path| looked.at(path));
+                    Refusal::Goldens(failed)
+                })?),
+            };
+            Ok((config, goldens))
+        });
         (proven, Watch::over(looked))
     }
 

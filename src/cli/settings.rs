@@ -46,17 +46,25 @@ pub(super) fn read(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs)
     parse(path, args, reading).map_err(|failure| failure.to_string())
 }
 
-/// Likewise, as it serves.
-pub(super) fn read_to_serve(path: &Path, args: &ConfigurationArgs) -> Result<Config, Failure> {
-    parse(path, args, &ReadingArgs { no_secrets: false })
+/// Likewise, as it serves; `reading` is told of each file before it is read.
+pub(super) fn read_to_serve(path: &Path, args: &ConfigurationArgs, reading: &dyn Fn(&Path)) -> Result<Config, Failure> {
+    reading(path);
+    parse_by(path, args, |source| Config::load_telling(source, reading))
 }
 
 fn parse(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, Failure> {
+    parse_by(path, args, if reading.no_secrets { Config::load_without_secrets } else { Config::load })
+}
+
+fn parse_by(
+    path: &Path,
+    args: &ConfigurationArgs,
+    load: impl FnOnce(Source<'_>) -> Result<Config, Report>,
+) -> Result<Config, Failure> {
     let text = config::read(path).map_err(|error| Failure::Unread(output::chain(&error)))?;
     let sets = args.set.iter().map(|set| assignment(set)).collect::<Result<Vec<_>, _>>().map_err(Failure::Unread)?;
     let source = Source { path: path.to_owned(), text, environment: &environment, sets: &sets };
-    let config = if reading.no_secrets { Config::load_without_secrets(source) } else { Config::load(source) };
-    config.map_err(Failure::Wrong)
+    load(source).map_err(Failure::Wrong)
 }
 
 /// Which file is read.

@@ -129,6 +129,12 @@ impl FailedGolden {
     }
 }
 
+/// Every file that a golden is made of.
+pub(super) fn files(config: &Config) -> impl Iterator<Item = &Path> {
+    let goldens = config.destinations.iter().flat_map(|destination| &destination.goldens);
+    goldens.flat_map(|golden| [Some(golden.conversion.as_path()), request(golden)]).flatten()
+}
+
 /// Every golden of these destinations.
 fn prove_all<'c>(config: &'c Config, destinations: impl IntoIterator<Item = &'c Arc<Destination>>) -> Vec<Case<'c>> {
     let cases = destinations.into_iter().flat_map(|one| one.goldens.iter().map(|golden| (&**one, golden)));
@@ -174,7 +180,11 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn file_of<'c>(case: &Case<'c>) -> Option<&'c Path> {
-    match &case.golden.expected {
+    request(case.golden)
+}
+
+fn request(golden: &Golden) -> Option<&Path> {
+    match &golden.expected {
         Expected::Request(path) => Some(path),
         Expected::Nothing { .. } => None,
     }

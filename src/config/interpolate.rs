@@ -2,12 +2,9 @@
 //!
 //! Reads the environment that it was given and files, nothing else; what it read never reaches a report.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
-
 use sha2::{Digest, Sha256};
 
+use super::disk::Disk;
 use super::files::{Files, inner_span};
 use super::report::Faults;
 use crate::mapping::{Span, Text};
@@ -15,8 +12,7 @@ use crate::mapping::{Span, Text};
 /// Resolves the strings of one configuration.
 pub(super) struct Interpolation<'a> {
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
-    /// The folder of routes.toml.
-    pub(super) folder: PathBuf,
+    pub(super) disk: &'a Disk<'a>,
 }
 
 impl Interpolation<'_> {
@@ -80,7 +76,10 @@ impl Interpolation<'_> {
                     format!("set it where the relay starts: {name}=…"),
                 )),
             },
-            Some(("file", path)) => read_limited(&self.folder.join(path))
+            Some(("file", path)) => self
+                .disk
+                .read(&self.disk.folder.join(path), FILE_BYTES_MAX)
+                .and_then(text_of)
                 .map_err(|reason| (format!("the file `{path}` cannot be read: {reason}"), FILE_HELP.to_owned())),
             _ => Err((format!("`{marker}` names no source"), ESCAPE_HELP.to_owned())),
         }
@@ -97,15 +96,8 @@ fn stand_in(marker: &str) -> String {
     hex::encode(Sha256::digest(marker))
 }
 
-/// A small text file, with one newline at its end cut.
-fn read_limited(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| reason(&error))?;
-    let mut bytes = Vec::new();
-    let limit = FILE_BYTES_MAX.saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
-        return Err(format!("it is larger than {FILE_BYTES_MAX} bytes"));
-    }
+/// A small text, with one newline at its end cut.
+fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     let mut text = String::from_utf8(bytes).map_err(|_not_text| "it is not UTF-8 text".to_owned())?;
     if text.ends_with('\n') {
         text.pop();
@@ -114,15 +106,6 @@ fn read_limited(path: &Path) -> Result<String, String> {
         }
     }
     Ok(text)
-}
-
-/// The reason in words that are the same on every system.
-fn reason(error: &std::io::Error) -> String {
-    let kind = error.kind();
-    if kind == ErrorKind::NotFound {
-        return "it does not exist".to_owned();
-    }
-    kind.to_string()
 }
 
 const ESCAPE_HELP: &str = "write `${env:NAME}` or `${file:PATH}`; `$${` stands for `${` itself";

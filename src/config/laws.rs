@@ -20,7 +20,7 @@ pub fn any_text(text: &str, folder: &Path) {
         sets: &[],
     };
     let (mut files, mut faults) = (Files::default(), Faults::default());
-    let config = read(source(), &mut files, &mut faults);
+    let config = read(source(), &|_| (), &mut files, &mut faults);
     let faults = faults.into_list();
     for fault in &faults {
         let (within, range) = (files.text(fault.span.file), fault.span.range.clone());

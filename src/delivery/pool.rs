@@ -39,7 +39,7 @@ impl Pool {
         clock: Clock,
         instruments: Instruments,
     ) -> Result<Pool, SetupError> {
-        let client = Client::new(&destination.limits, destination.ca_file.as_deref())?;
+        let client = Client::new(&destination.limits, destination.ca_file.as_ref())?;
         let (board, rate, now) = (Board::new(clock.unix_ms()), destination.limits.rate, Instant::now());
         let limiter = match before {
             Some(before) => {

@@ -355,6 +355,31 @@ fn reports_are_bounded_sorted_and_without_repeats() {
 }
 
 #[test]
+fn what_stands_in_a_ca_file_is_part_of_what_a_destination_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca_file, token) = (folder.path().join("ca.pem"), folder.path().join("token"));
+    std::fs::write(&token, "one").unwrap();
+    let text = with(&format!("{PARTNER}ca_file = \"ca.pem\"\nsecrets.token = \"${{file:token}}\"\n"));
+    let told = std::cell::RefCell::new(Vec::new());
+    let load = || {
+        told.borrow_mut().clear();
+        let path = folder.path().join("routes.toml");
+        let source = Source { path, text: text.clone(), environment: &environment, sets: &[] };
+        Config::load_telling(source, &|path| told.borrow_mut().push(path.to_owned()))
+    };
+    let fault = load().map(|_| ()).unwrap_err();
+    assert_eq!(fault.located()[0].message, "`ca_file` cannot be read: it does not exist");
+    assert_eq!(*told.borrow(), [token.clone(), ca_file.clone()], "also of what is missing");
+    let fingerprint = || load().unwrap_or_else(|report| panic!("{report}")).destinations[0].fingerprint;
+    std::fs::write(&ca_file, "one").unwrap();
+    let one = fingerprint();
+    assert_eq!(*told.borrow(), [token, ca_file.clone()]);
+    assert_eq!(fingerprint(), one);
+    std::fs::write(&ca_file, "two").unwrap();
+    assert_ne!(fingerprint(), one);
+}
+
+#[test]
 fn nesting_has_a_limit() {
     for deep in [
         format!("a{} = 1", ".a".repeat(200_000)),
