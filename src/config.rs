@@ -387,6 +387,15 @@ impl Merchant {
 }
 
 impl Destination {
+    /// Whether both call the same host and port with at least one of their operations.
+    pub fn shares_origin_with(&self, other: &Destination) -> bool {
+        let origins = |destination: &'_ Destination| -> BTreeSet<String> {
+            let origins = destination.operations.iter().filter_map(|operation| operation.request.origin());
+            origins.map(str::to_owned).collect()
+        };
+        !origins(self).is_disjoint(&origins(other))
+    }
+
     /// Pure: the same conversion gets the same decision until the configuration changes.
     pub fn decide(&self, scope: Scope<'_>) -> Decision<'_> {
         let conversion = scope.conversion;

@@ -269,6 +269,11 @@ impl RequestTemplate {
         Ok(Request { method: self.method.clone(), url: url.text, headers, body })
     }
 
+    /// Scheme, host and port of its calls; `None` when `lacks` says why there are none.
+    pub fn origin(&self) -> Option<&str> {
+        self.url.as_ref().map(UrlPlan::origin)
+    }
+
     /// How the access token that goes with each request is come by; a rendering holds a placeholder for it.
     pub fn oauth(&self) -> Option<&Arc<OAuth>> {
         self.oauth.as_ref()

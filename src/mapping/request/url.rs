@@ -69,6 +69,11 @@ impl UrlPlan {
         Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), rest, fixed, next, query_names }))
     }
 
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> &str {
+        self.base.get(..self.origin_bytes).unwrap_or_default()
+    }
+
     /// The whole URL when no conversion speaks in it.
     pub(super) fn fixed(&self, secrets: Secrets) -> Option<String> {
         self.fixed.as_ref().map(|fixed| fixed.text(secrets).to_owned())
