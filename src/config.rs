@@ -35,6 +35,7 @@ pub mod laws;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -55,7 +56,7 @@ pub use message::MessageError;
 pub use preset::presets;
 pub use rendering::{Outcome, Rendering, Sample, SampleError};
 use report::Faults;
-pub use report::{Located, Report};
+pub use report::{Located, Report, Severity};
 pub use schema::routes_schema;
 
 /// The checked configuration: after loading nothing about it can fail.
@@ -69,6 +70,8 @@ pub struct Config {
     pub merchants: Vec<Arc<Merchant>>,
     /// In the order of the file.
     pub destinations: Vec<Arc<Destination>>,
+    /// What is taken as it is, and probably not meant; no faults.
+    pub warnings: Report,
 }
 
 /// `[server]`.
@@ -213,7 +216,9 @@ pub struct Operation {
     pub kind: Option<EventKind>,
     /// When it applies; `None`: always.
     pub when: Option<Condition>,
-    /// What is said, beside `when` itself, where that does not hold.
+    /// What must hold besides; `None`: nothing.
+    pub only_when: Option<Condition>,
+    /// What is said, beside the part of `when` that fails, where that does not hold.
     pub otherwise: Option<String>,
     /// What is sent.
     pub request: RequestTemplate,
@@ -417,9 +422,10 @@ impl Destination {
         }
         let mut unmet = Vec::new();
         for operation in supporting {
-            match &operation.when {
-                Some(when) if !when.holds(scope) => unmet.push(operation.unmet(when)),
-                Some(_) | None => return operation.chosen(),
+            match operation.unmet(scope) {
+                Some(reason) if unmet.contains(&reason) => {}
+                Some(reason) => unmet.push(reason),
+                None => return operation.chosen(),
             }
         }
         none_applies(kind, format!("does not apply: {}", unmet.join("; ")))
@@ -439,10 +445,13 @@ impl Operation {
         self.kind.is_none_or(|own| own == kind)
     }
 
-    fn unmet(&self, when: &Condition) -> String {
-        match &self.otherwise {
-            None => when.source().to_owned(),
-            Some(words) => format!("{words} ({})", when.source()),
+    /// Why it does not apply; `None`: it does.
+    fn unmet<'a>(&'a self, scope: Scope<'_>) -> Option<Cow<'a, str>> {
+        let unmet = |condition: &'a Option<Condition>| condition.as_ref().and_then(|condition| condition.unmet(scope));
+        match (unmet(&self.when), &self.otherwise) {
+            (Some(reason), None) => Some(Cow::Borrowed(reason)),
+            (Some(reason), Some(words)) => Some(Cow::Owned(format!("{words} ({reason})"))),
+            (None, _) => unmet(&self.only_when).map(Cow::Borrowed),
         }
     }
 
@@ -468,7 +477,7 @@ pub struct Summary<'a>(&'a Config);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { server, queue, merchants, destinations } = self.0;
+        let Config { server, queue, merchants, destinations, warnings: _ } = self.0;
         let transport = match server.transport {
             Transport::Plain => "plain HTTP",
             Transport::Files { .. } => "TLS",

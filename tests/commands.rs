@@ -43,6 +43,28 @@ fn check_prints_its_faults_as_one_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_probably_not_meant_is_said_and_hinders_nothing() {
+    let (sandbox, _folder, routes) = started().await;
+    let wide = ["--set", "destination.thrad.when=click_ids.thrad"];
+    let dropped = "this takes the place of the preset's `when`, and drops `value`, `currency`, `status != 'rejected'`";
+    let path = routes.to_str().unwrap();
+    let (code, summary, warning) = run(&[&["check", "--config", path][..], &wide].concat());
+    assert_eq!(code, Some(0), "{warning}");
+    assert!(summary.contains("destination thrad"), "{summary}");
+    assert!(warning.contains(&format!("warning: {dropped}")), "{warning}");
+    assert!(warning.contains("help: `only_when = \"…\"` narrows") && warning.ends_with("1 warning\n"), "{warning}");
+    let (code, document, error) = run(&[&["check", "--json", "--config", path][..], &wide].concat());
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["ok"], true);
+    let [warning] = document["faults"].as_array().unwrap().as_slice() else { panic!("{document}") };
+    assert_eq!((&warning["severity"], &warning["message"]), (&"warning".into(), &dropped.into()));
+    let log = Process::serve_with(&routes, &wide).terminate_with_log();
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains(dropped)), "{log}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
     let (sandbox, folder, routes) = started().await;
     let refuse = Behaviour::Answer { status: 404, headers: Vec::new(), body: "Click not found".into(), times: None };

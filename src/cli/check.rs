@@ -9,7 +9,7 @@ use crate::config::{Config, Located};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Prints one JSON document: `ok`, and every fault with file, line, column, end, message, help and severity
+    /// Prints one JSON document: `ok`, and every fault and warning with file, line, column, end, message, help and severity
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -21,7 +21,12 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8
     let code = if checked.is_ok() { DONE } else { NO };
     match checked {
         checked if args.json => output::line(&format!("{:#}", document(&checked))),
-        Ok(config) => output::line(&config.summary()),
+        Ok(config) => {
+            if !config.warnings.is_empty() {
+                output::error(&config.warnings);
+            }
+            output::line(&config.summary());
+        }
         Err(Failure::Unread(message)) => output::error(&message),
         Err(Failure::Wrong(report)) => output::error(&report),
     }
@@ -31,7 +36,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8
 /// The members and their order of meaning are kept; new ones may come.
 fn document(checked: &Result<Config, Failure>) -> Value {
     let faults: Vec<Value> = match checked {
-        Ok(_) => Vec::new(),
+        Ok(config) => config.warnings.located().iter().map(fault).collect(),
         Err(Failure::Unread(message)) => {
             let nowhere = Value::Null;
             vec![json!({
@@ -47,7 +52,7 @@ fn document(checked: &Result<Config, Failure>) -> Value {
 fn fault(fault: &Located) -> Value {
     let (end_line, end_column) = fault.end;
     json!({
-        "severity": "error", "file": fault.file, "line": fault.line, "column": fault.column,
+        "severity": fault.severity.as_str(), "file": fault.file, "line": fault.line, "column": fault.column,
         "end": { "line": end_line, "column": end_column }, "message": fault.message, "help": fault.help,
     })
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use tracing::error;
+use tracing::{error, warn};
 
 use super::output;
 use super::relay::ReloadError;
 use super::settings::Failure;
 use super::test::Failed;
+use crate::config::{Config, Severity};
 
 /// Why a configuration does not come into force. `Display` is the whole report.
 pub(super) enum Refusal {
@@ -25,8 +26,8 @@ impl Refusal {
         let reason = match self {
             Refusal::Read(Failure::Unread(reason)) => reason.clone(),
             Refusal::Read(Failure::Wrong(report)) => {
-                let faults = report.located();
-                for fault in faults.iter().take(EVENTS_MAX) {
+                let faults = report.located().iter().filter(|fault| fault.severity == Severity::Error);
+                for fault in faults.take(EVENTS_MAX) {
                     let help = fault.help.as_deref().map(output::one_line);
                     error!(
                         file = fault.file,
@@ -37,7 +38,7 @@ impl Refusal {
                         "fault in the configuration"
                     );
                 }
-                summary(&counted(faults.len(), "fault"), faults.len())
+                summary(&counted(report.faults, "fault"), report.faults)
             }
             Refusal::Goldens(failed) => {
                 let places = failed.places();
@@ -49,6 +50,21 @@ impl Refusal {
             Refusal::Relay(error) => output::chain(error),
         };
         error!(cause, reason, "the new configuration is refused, the one before stays in force");
+    }
+}
+
+/// Says what is taken, and probably not meant: an event for each.
+pub(super) fn log_warnings(config: &Config) {
+    for warning in config.warnings.located().iter().take(EVENTS_MAX) {
+        let help = warning.help.as_deref().map(output::one_line);
+        warn!(
+            file = warning.file,
+            line = warning.line,
+            column = warning.column,
+            warning = output::one_line(&warning.message),
+            help,
+            "the configuration is probably not what was meant"
+        );
     }
 }
 
@@ -79,7 +95,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::config::{Config, Source};
+    use crate::config::Source;
 
     const ROUTES: &str = "[server]\nlisten = \"127.0.0.1:8443\"\ntls = { self_signed = true }\n[queue]\npath = \"q\"\n\
                           [merchant.acme]\ntoken_sha256 = \"00\"\n[destination.dsp]\npreset = \"dsp\"\n\

@@ -8,7 +8,7 @@ use tracing::info;
 use crate::admin::Wish;
 use crate::config::Config;
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, log_warnings};
 use super::relay::Relay;
 use super::serve::ServeArgs;
 use super::watch::{Looked, Watch};
@@ -69,7 +69,10 @@ impl<'a> Reloader<'a> {
         let Asked { cause, wish } = asked;
         let (proven, now) = tokio::task::block_in_place(|| self.proven());
         *watch = now;
-        let outcome = proven.and_then(|(config, _goldens)| relay.reload(config).map_err(Refusal::Relay));
+        let outcome = proven.and_then(|(config, _goldens)| {
+            log_warnings(&config);
+            relay.reload(config).map_err(Refusal::Relay)
+        });
         match &outcome {
             Ok(version) => info!(cause, version, "configuration reloaded"),
             Err(refusal) => refusal.log(&cause),

@@ -9,6 +9,7 @@ use crate::admin::Wish;
 use crate::config::{Config, LogFormat, Transport};
 use crate::queue::Clock;
 
+use super::refusal::log_warnings;
 use super::relay::Relay;
 use super::reload::{Asked, Reloader};
 use super::signals::{Signal, Signals};
@@ -36,6 +37,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
         }
     };
     log_to_stderr(config.server.log);
+    log_warnings(&config);
     match goldens {
         Some(goldens) => info!(goldens, "goldens proven"),
         None => warn!("goldens are not proven"),

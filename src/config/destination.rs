@@ -2,6 +2,7 @@
 
 mod auth;
 mod build;
+mod conditions;
 mod deduplication;
 mod operation;
 mod outputs;
@@ -61,6 +62,12 @@ struct Named<'t> {
     kind: Option<EventKind>,
     rate: Option<Rate>,
     written: WrittenOperation<'t>,
+}
+
+impl<'t> Named<'t> {
+    fn with_name(&self) -> (&'t str, &WrittenOperation<'t>) {
+        (self.key.value.as_str(), &self.written)
+    }
 }
 
 /// `retry`, each with its place where it was given.

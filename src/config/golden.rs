@@ -333,12 +333,12 @@ map.order = "order_id !"
             lead,
             Outcome::Skipped,
             Some("currency"),
-            "expected skipped: currency, got skipped: does not apply: value",
+            "expected skipped: currency, got skipped: does not apply: value is absent",
         );
-        check(lead, Outcome::Withheld, None, "expected withheld, got skipped: does not apply: value");
+        check(lead, Outcome::Withheld, None, "expected withheld, got skipped: does not apply: value is absent");
         check(anonymous, Outcome::Unmappable, Some("order"), "");
         check(SALE, Outcome::Skipped, None, "expected skipped, and a request is sent");
-        request(lead, Some(FILE), "expected a request, and nothing is sent: skipped: does not apply: value");
+        request(lead, Some(FILE), "expected a request, and nothing is sent: skipped: does not apply: value is absent");
     }
 
     #[test]

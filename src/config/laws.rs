@@ -21,8 +21,7 @@ pub fn any_text(text: &str, folder: &Path) {
     };
     let (mut files, mut faults) = (Files::default(), Faults::default());
     let config = read(source(), &|_| (), &mut files, &mut faults);
-    let faults = faults.into_list();
-    for fault in &faults {
+    for fault in faults.iter() {
         let (within, range) = (files.text(fault.span.file), fault.span.range.clone());
         assert!(within.get(range.clone()).is_some(), "{range:?}, {}: no part of {within:?}", fault.message);
     }
@@ -34,6 +33,7 @@ pub fn any_text(text: &str, folder: &Path) {
         }
         Ok(config) => {
             assert!(faults.is_empty());
+            assert!(!config.warnings.to_string().contains(PLANTED), "a warning shows what a `${{…}}` stood for");
             assert!(!config.summary().to_string().is_empty());
             rendered(&config);
         }

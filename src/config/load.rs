@@ -29,9 +29,10 @@ pub struct Source<'a> {
 pub(super) fn load(source: Source<'_>, mut faults: Faults, reading: &dyn Fn(&Path)) -> Result<Config, Report> {
     let mut files = Files::default();
     let config = read(source, reading, &mut files, &mut faults);
+    let report = Report::new(faults, &files);
     match config {
-        Some(config) if faults.is_empty() => Ok(config),
-        Some(_) | None => Err(Report::new(faults.into_list(), &files)),
+        Some(config) if report.faults == 0 => Ok(Config { warnings: report, ..config }),
+        Some(_) | None => Err(report),
     }
 }
 
@@ -65,7 +66,7 @@ pub(super) fn read(
         built.extend(build(source.read(&disk, &merchant_names, faults), window, faults).map(Arc::new));
     }
     keys.finish("the configuration", faults);
-    Some(Config { server: server?, queue: queue?, merchants, destinations: built })
+    Some(Config { server: server?, queue: queue?, merchants, destinations: built, warnings: Report::default() })
 }
 
 /// The named tables of a section that must not be empty.

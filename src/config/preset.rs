@@ -24,8 +24,19 @@ pub(super) struct Needs {
     pub(super) one_of: Vec<Vec<String>>,
     /// What the destination takes away of the preset: operation and output.
     pub(super) removed: Vec<(String, Text)>,
+    /// Where the destination puts a condition of its own in the place of the preset's.
+    pub(super) replaced: Vec<Replaced>,
     /// Only the merchant can know the currency, which must be said: with what.
     pub(super) expect_currency: Option<String>,
+}
+
+/// A `when` of a preset, and what the destination wrote over it.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    pub(super) operation: String,
+    pub(super) own: Text,
+    /// Empty: it was taken away.
+    pub(super) by: Text,
 }
 
 #[derive(Debug)]
@@ -78,14 +89,16 @@ impl Preset {
 
     /// The preset's keys with the destination's laid over them, key by key; `X = ""` takes a key away.
     pub(super) fn under(mut self, mut over: Table, preset: &str, faults: &mut Faults) -> (Table, Needs) {
+        self.needs.replaced.extend(replaced("conversion", &self.table, &over));
         let gone = take_away(&mut self.table, &mut over, preset, faults);
         self.needs.removed.extend(gone.into_iter().map(|target| ("conversion".to_owned(), target)));
         if let Some(operations) = over.table_mut("operation") {
             for operation in &mut operations.entries {
                 let base = self.table.table_mut("operation").and_then(|table| table.table_mut(&operation.key.value));
                 if let (Some(base), Value::Table(over)) = (base, &mut operation.node.value) {
-                    let gone = take_away(base, over, preset, faults);
                     let name = &operation.key.value;
+                    self.needs.replaced.extend(replaced(name, base, over));
+                    let gone = take_away(base, over, preset, faults);
                     self.needs.removed.extend(gone.into_iter().map(|target| (name.clone(), target)));
                 }
             }
@@ -93,6 +106,21 @@ impl Preset {
         self.table.lay(over);
         (self.table, self.needs)
     }
+}
+
+/// What an operation of a destination puts in the place of the preset's `when`.
+fn replaced(operation: &str, base: &Table, over: &Table) -> Option<Replaced> {
+    let when = |table: &Table| match &table.entry("when")?.node.value {
+        Value::Text { text, .. } => Some(text.clone()),
+        Value::Unresolved
+        | Value::Integer(_)
+        | Value::Float
+        | Value::Bool(_)
+        | Value::Datetime
+        | Value::List(_)
+        | Value::Table(_) => None,
+    };
+    Some(Replaced { operation: operation.to_owned(), own: when(base)?, by: when(over)? })
 }
 
 /// Brings a destination into one shape: `operation.conversion` is its own level, output fields are flat, and ranges are
@@ -246,6 +274,7 @@ fn needs(file: FileId, text: &'static str, entry: Option<&Entry>, faults: &mut F
         secrets: Vec::new(),
         one_of: Vec::new(),
         removed: Vec::new(),
+        replaced: Vec::new(),
         expect_currency: None,
     };
     let Some(mut keys) = entry.and_then(|entry| Keys::of(entry, faults)) else { return needs };

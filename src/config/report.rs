@@ -9,18 +9,40 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use super::files::Files;
 use crate::mapping::{Fault, FileId, Span};
 
-/// Every fault of a configuration, rendered as rustc does: file, line, column, underline, help. `Display` is the whole text.
-#[derive(Debug)]
+/// Every fault of a configuration, and every warning, rendered as rustc does: file, line, column, underline, help. `Display`
+/// is the whole text.
+#[derive(Debug, Default)]
 pub struct Report {
-    /// How many faults there are.
+    /// How many faults there are; warnings are none.
     pub faults: usize,
     located: Vec<Located>,
     rendered: String,
 }
 
-/// One fault in parts, for answers that are not text.
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// It is taken, and probably not what was meant.
+    Warning,
+}
+
+impl Severity {
+    /// As answers spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+/// One fault or warning in parts, for answers that are not text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
+    /// Which of the two it is.
+    pub severity: Severity,
     /// As it is named in the report: a path, `preset thrad`, `--set destination.thrad.origin`.
     pub file: String,
     /// From 1.
@@ -36,28 +58,51 @@ pub struct Located {
 }
 
 impl Report {
-    /// Sorts the faults by place, drops repeats, and renders them.
-    pub(super) fn new(mut faults: Vec<Fault>, files: &Files) -> Report {
-        // Of what is said once, the shortest is of the range's first number.
-        let chars = |fault: &Fault| if files.is_said_once(&fault.span) { fault.message.len() } else { 0 };
-        faults.sort_by(|a, b| {
-            let by_length = || chars(a).cmp(&chars(b));
-            order(&a.span).cmp(&order(&b.span)).then_with(by_length).then_with(|| a.message.cmp(&b.message))
-        });
-        faults.dedup_by(|a, b| a.span == b.span && (a.message == b.message || files.is_said_once(&a.span)));
-        for fault in &mut faults {
-            fault.message = files.without_resolved(&fault.span, &fault.message);
-            fault.help = fault.help.take().map(|help| files.without_resolved(&fault.span, &help));
+    /// Sorts the faults by place, drops repeats, and renders them; the warnings come after them.
+    pub(super) fn new(faults: Faults, files: &Files) -> Report {
+        let (errors, warnings) = (settled(faults.list, files), settled(faults.warnings, files));
+        let mut located: Vec<Located> = errors.iter().map(|fault| locate(Severity::Error, fault, files)).collect();
+        located.extend(warnings.iter().map(|fault| locate(Severity::Warning, fault, files)));
+        let rendered = [render(Severity::Error, &errors, files), render(Severity::Warning, &warnings, files)].concat();
+        let mut counts = Vec::new();
+        match errors.len() {
+            0 => {}
+            1 => counts.push("1 fault in the configuration".to_owned()),
+            count => counts.push(format!("{count} faults in the configuration")),
         }
-        let located: Vec<Located> = faults.iter().map(|fault| locate(fault, files)).collect();
-        let rendered = render(&faults, files);
-        Report { faults: located.len(), located, rendered }
+        match warnings.len() {
+            0 => {}
+            1 => counts.push("1 warning".to_owned()),
+            count => counts.push(format!("{count} warnings")),
+        }
+        Report { faults: errors.len(), located, rendered: rendered + &counts.join(", ") }
     }
 
-    /// The faults in parts, sorted by place.
+    /// The faults in parts, sorted by place, and after them the warnings.
     pub fn located(&self) -> &[Located] {
         &self.located
     }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.located.is_empty()
+    }
+}
+
+/// Sorted by place, without repeats, and without what must not be shown.
+fn settled(mut faults: Vec<Fault>, files: &Files) -> Vec<Fault> {
+    // Of what is said once, the shortest is of the range's first number.
+    let chars = |fault: &Fault| if files.is_said_once(&fault.span) { fault.message.len() } else { 0 };
+    faults.sort_by(|a, b| {
+        let by_length = || chars(a).cmp(&chars(b));
+        order(&a.span).cmp(&order(&b.span)).then_with(by_length).then_with(|| a.message.cmp(&b.message))
+    });
+    faults.dedup_by(|a, b| a.span == b.span && (a.message == b.message || files.is_said_once(&a.span)));
+    for fault in &mut faults {
+        fault.message = files.without_resolved(&fault.span, &fault.message);
+        fault.help = fault.help.take().map(|help| files.without_resolved(&fault.span, &help));
+    }
+    faults
 }
 
 impl fmt::Display for Report {
@@ -72,6 +117,8 @@ impl std::error::Error for Report {}
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     list: Vec<Fault>,
+    /// What is right, and probably not meant.
+    warnings: Vec<Fault>,
     /// What only the serving machine has is no fault where it is missing: see [`Faults::elsewhere`].
     elsewhere: bool,
 }
@@ -79,7 +126,7 @@ pub(super) struct Faults {
 impl Faults {
     /// Of a configuration that is read where it does not serve: its secrets and its TLS files may be missing.
     pub(super) fn elsewhere() -> Faults {
-        Faults { list: Vec::new(), elsewhere: true }
+        Faults { elsewhere: true, ..Faults::default() }
     }
 
     /// Whether what only the serving machine has may be missing.
@@ -95,6 +142,11 @@ impl Faults {
     /// Something is wrong; `help` says what would be right.
     pub(super) fn with_help(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.list.push(Fault { span, message: message.into(), help: Some(help.into()) });
+    }
+
+    /// Something is probably not meant, and hinders nothing; `help` says what would be better.
+    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.warnings.push(Fault { span, message: message.into(), help: Some(help.into()) });
     }
 
     /// Takes over faults found elsewhere.
@@ -116,8 +168,20 @@ impl Faults {
         self.list.is_empty()
     }
 
-    pub(super) fn into_list(self) -> Vec<Fault> {
-        self.list
+    /// Takes the faults out; the warnings stay.
+    pub(super) fn take_list(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.list)
+    }
+
+    /// All that was found, warnings too.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.list.iter().chain(&self.warnings)
+    }
+
+    /// Takes over the warnings found elsewhere.
+    pub(super) fn extend_warnings(&mut self, other: Faults) {
+        self.warnings.extend(other.warnings);
     }
 }
 
@@ -125,10 +189,11 @@ fn order(span: &Span) -> (FileId, usize, usize) {
     (span.file, span.range.start, span.range.end)
 }
 
-fn locate(fault: &Fault, files: &Files) -> Located {
+fn locate(severity: Severity, fault: &Fault, files: &Files) -> Located {
     let text = files.text(fault.span.file);
     let (line, column) = position(text, fault.span.range.start);
     Located {
+        severity,
         file: files.name(fault.span.file).to_owned(),
         line,
         column,
@@ -164,7 +229,11 @@ impl Place {
     }
 }
 
-fn render(faults: &[Fault], files: &Files) -> String {
+fn render(severity: Severity, faults: &[Fault], files: &Files) -> String {
+    let level = match severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
     let renderer = Renderer::plain();
     let mut text = String::new();
     let mut shown: Option<(FileId, String)> = None;
@@ -179,7 +248,7 @@ fn render(faults: &[Fault], files: &Files) -> String {
             .path(files.name(file))
             .line_start(place.line)
             .annotation(AnnotationKind::Primary.span(place.within.clone()));
-        let mut group = Group::with_title(Level::ERROR.primary_title(fault.message.as_str())).element(snippet);
+        let mut group = Group::with_title(level.clone().primary_title(fault.message.as_str())).element(snippet);
         if let Some(help) = &fault.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
@@ -190,10 +259,6 @@ fn render(faults: &[Fault], files: &Files) -> String {
     if rest > 0 {
         text.push_str(&format!("… and {rest} more\n\n"));
     }
-    text.push_str(&match faults.len() {
-        1 => "1 fault in the configuration".to_owned(),
-        count => format!("{count} faults in the configuration"),
-    });
     text
 }
 

@@ -1,5 +1,7 @@
 //! `when`, predicates over answers, and captures.
 
+mod reason;
+
 use super::answer::Answer;
 use super::check::{Checker, Names, Reads};
 use super::expression::{Expression, compile_part};
@@ -9,12 +11,21 @@ use super::predicate::Test;
 use super::program::{Context, Source};
 use super::scope::{Constants, Scope, Secrets};
 use super::source::{Fault, Text};
+use super::syntax::{Ast, Kind};
 
-/// A compiled `when`.
+/// A compiled `when`: all of its terms hold.
 #[derive(Debug, Clone)]
 pub struct Condition {
+    terms: Vec<Term>,
+}
+
+/// A part of a condition that is joined to the others by `&&`.
+#[derive(Debug, Clone)]
+struct Term {
     test: Test,
-    source: Box<str>,
+    text: Box<str>,
+    /// What is said where it does not hold.
+    unmet: Box<str>,
 }
 
 impl Condition {
@@ -23,23 +34,45 @@ impl Condition {
     /// # Errors
     /// Every fault at once.
     pub fn compile(text: &Text, constants: &Constants) -> Result<Condition, Vec<Fault>> {
-        let (test, _) = compile(text, Names::When(constants))?;
-        Ok(Condition { test, source: text.value.split_whitespace().collect::<Vec<_>>().join(" ").into() })
+        let mut faults = Faults::new(text);
+        let ast = parse_condition(text, &mut faults);
+        let mut checker = Checker::new(Names::When(constants), &mut faults);
+        let mut term = |ast: &Ast| {
+            let test = checker.test(ast);
+            let unmet = reason::unmet(ast, &test).into();
+            Term { test, text: ast.to_string().into(), unmet }
+        };
+        let terms = if let Kind::And(parts) = &ast.kind { parts.iter().map(term).collect() } else { vec![term(&ast)] };
+        if faults.is_empty() { Ok(Condition { terms }) } else { Err(faults.into_list()) }
     }
 
-    /// Whether it holds of this conversion. What is absent or cannot be computed equals nothing.
+    /// Both hold.
+    #[must_use]
+    pub fn and(mut self, other: Condition) -> Condition {
+        self.terms.extend(other.terms);
+        self
+    }
+
+    /// Why it does not hold of this conversion: the first term that fails, in words that name no value of the conversion;
+    /// `None`: it holds. What is absent or cannot be computed equals nothing.
+    pub fn unmet(&self, scope: Scope<'_>) -> Option<&str> {
+        let context = Context { source: Source::Conversion(scope, None), secrets: Secrets::Masked };
+        self.terms.iter().find(|term| !term.test.holds(&context)).map(|term| &*term.unmet)
+    }
+
+    /// Whether it holds of this conversion.
     pub fn holds(&self, scope: Scope<'_>) -> bool {
-        self.test.holds(&Context { source: Source::Conversion(scope, None), secrets: Secrets::Masked })
+        self.unmet(scope).is_none()
     }
 
     /// What is compiled of it, for what it says of the conversions that it lets pass.
-    pub(super) fn test(&self) -> &Test {
-        &self.test
+    pub(super) fn tests(&self) -> impl Iterator<Item = &Test> {
+        self.terms.iter().map(|term| &term.test)
     }
 
-    /// The source text, in one line (shown as the reason of a skip).
-    pub fn source(&self) -> &str {
-        &self.source
+    /// Its terms, each spelt in the one way in which two that say the same are alike.
+    pub fn terms(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().map(|term| &*term.text)
     }
 }
 

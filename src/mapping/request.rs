@@ -112,8 +112,8 @@ pub enum Applies {
     /// All of its kind.
     #[default]
     Always,
-    /// Those of which this holds.
-    When(Text, Condition),
+    /// Those of which this holds; the text is that of `when`, where there is one.
+    When(Option<Text>, Condition),
     /// Its condition is at fault, so that nothing can be said of what it lets pass.
     Unknown,
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::auth::auth;
+use super::conditions::conditions;
 use super::operation::{Written as WrittenOperation, WrittenJudge};
 use super::vars::{given, is_empty, typed};
-use super::{Named, Written, deduplication};
+use super::{Named, Written, deduplication, outputs};
 use crate::config::files::is_credential;
 use crate::config::keys::{choice, listed};
-use crate::config::preset::Needs;
+use crate::config::preset::{Needs, Replaced};
 use crate::config::report::Faults;
 use crate::config::tree::Entry;
 use crate::config::{
@@ -18,8 +19,8 @@ use crate::config::{
 };
 use crate::conversion::{EventKind, nearest};
 use crate::mapping::{
-    AnswerCondition, Applies, Capture, Condition, Constants, Encoding, Fault, Given, RequestSource, RequestTemplate,
-    Secret, Span, Text, Var, VarType,
+    AnswerCondition, Capture, Constants, Encoding, Fault, Given, RequestSource, RequestTemplate, Secret, Span, Text,
+    Var, VarType,
 };
 
 /// Compiles a destination; every fault of it at once.
@@ -43,6 +44,7 @@ pub(in crate::config) fn build(
         constants: &constants,
         complete,
         removed: written.needs.map_or(&[], |needs| needs.removed.as_slice()),
+        replaced: written.needs.map_or(&[], |needs| needs.replaced.as_slice()),
     };
     let operations = operations(&shared, written.conversion, written.operations, &mut compiling);
     if compiling.is_empty() && complete {
@@ -50,7 +52,8 @@ pub(in crate::config) fn build(
     }
     // What a preset cannot make of a var that is missing is no fault of the preset.
     let preset_file = written.needs.map(|needs| needs.file);
-    let mut found = compiling.into_list();
+    let mut found = compiling.take_list();
+    faults.extend_warnings(compiling);
     found.retain_mut(|fault| match written.needs.and_then(|needs| cause(fault, needs, written.vars)) {
         None => complete || Some(fault.span.file) != preset_file,
         Some(var) if faults.are_at(&var.node.span) => false,
@@ -93,6 +96,8 @@ struct Shared<'t> {
     complete: bool,
     /// Operation and output of the preset that the destination takes away.
     removed: &'t [(String, Text)],
+    /// Conditions of the preset in whose place the destination puts its own.
+    replaced: &'t [Replaced],
 }
 
 /// The var whose value breaks something in a preset: the fault is shown where the value was given.
@@ -231,6 +236,7 @@ fn operations(
     faults: &mut Faults,
 ) -> Vec<Operation> {
     let mut operations = Vec::new();
+    outputs::hold_all(&conversion, &named, faults);
     if conversion.is_given() || named.is_empty() {
         let about = About { name: "conversion", kind: Some(EventKind::Conversion), rate: None };
         operations.extend(operation(about, shared, conversion, faults));
@@ -256,13 +262,7 @@ fn operation(
     faults: &mut Faults,
 ) -> Option<Operation> {
     let About { name, kind, rate } = about;
-    let text = written.when.take();
-    let when = text.as_ref().and_then(|text| faults.take(Condition::compile(text, shared.constants)));
-    let applies = match (text, &when) {
-        (None, _) => Applies::Always,
-        (Some(text), Some(condition)) => Applies::When(text, condition.clone()),
-        (Some(_), None) => Applies::Unknown,
-    };
+    let (conditions, applies) = conditions(name, &mut written, shared.replaced, shared.constants, faults);
     let judge = judge(&written.judge, shared, faults);
     let (otherwise, own_slot) = (written.otherwise.take(), written.idempotency.take());
     let (on_ambiguous, on_unmappable) = (written.on_ambiguous, written.on_unmappable);
@@ -278,7 +278,8 @@ fn operation(
     Some(Operation {
         name: name.to_owned(),
         kind,
-        when,
+        when: conditions.when,
+        only_when: conditions.only_when,
         otherwise: otherwise.map(|text| text.value),
         idempotency: slot.map(|slot| slot.value.clone()),
         on_ambiguous: on_ambiguous.unwrap_or(fallback),

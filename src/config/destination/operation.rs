@@ -14,6 +14,7 @@ pub(super) struct Written<'t> {
     /// Where it begins: faults about what it lacks point here.
     pub(super) span: Span,
     pub(super) when: Option<Text>,
+    pub(super) only_when: Option<Text>,
     pub(super) otherwise: Option<Text>,
     pub(super) method: Option<Text>,
     pub(super) url: Option<Text>,
@@ -49,6 +50,7 @@ impl<'t> Written<'t> {
         Written {
             span: keys.span().clone(),
             when: keys.text("when", faults),
+            only_when: keys.text("only_when", faults),
             otherwise: keys.text("otherwise", faults),
             method: keys.text("method", faults),
             url: keys.text("url", faults),
@@ -88,6 +90,11 @@ impl<'t> Written<'t> {
         let is_constant = |part: &str| part.starts_with("vars.") || part.starts_with("secrets.");
         let names = |text: &Text| text.value.split('{').skip(1).any(|part| !is_constant(part.trim_start()));
         self.has_lines || self.url.iter().chain(self.headers.iter().map(|(_, value)| value)).any(names)
+    }
+
+    /// Whether it sends fields.
+    pub(super) fn has_lines(&self) -> bool {
+        self.has_lines
     }
 
     /// Whether any of it was given: a destination may consist of named operations only.

@@ -1,5 +1,7 @@
 //! `outputs`: what the vendor's contract says of each field that an operation sends.
 
+use super::Named;
+use super::operation::Written;
 use crate::config::keys::{Keys, choice, did_you_mean, listed, texts, wrong, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Value};
@@ -8,6 +10,17 @@ use crate::mapping::{OutputKind, OutputSource, Over, Pii, Text};
 /// Reads `outputs` from the request keys of an operation.
 pub(super) fn read(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<OutputSource> {
     keys.entries("outputs", faults).iter().filter_map(|entry| output(entry, faults)).collect()
+}
+
+/// Warns of an operation without outputs beside one that has them: its map is not proven, and looks as if it were.
+pub(super) fn hold_all(conversion: &Written<'_>, named: &[Named<'_>], faults: &mut Faults) {
+    let all = || [("conversion", conversion)].into_iter().chain(named.iter().map(Named::with_name));
+    let Some((proven, _)) = all().find(|(_, written)| !written.rules.outputs.is_empty()) else { return };
+    for (name, written) in all().filter(|(_, written)| written.rules.outputs.is_empty() && written.has_lines()) {
+        let message = format!("operation `{name}` has no `outputs`, so its map is not proven as that of `{proven}` is");
+        let help = "an operation's `outputs` are its own: say there too what the contract says of each field";
+        faults.warn(written.span.clone(), message, help);
+    }
 }
 
 fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {

@@ -110,8 +110,9 @@ pub(super) const MERCHANT: &[Key] = &[
 /// The keys of one request, with those of a destination.
 macro_rules! request_keys {
     ($($own:expr),* $(,)?) => { &[
-        key("when", CONDITION, "Which conversions it is for."),
-        key("otherwise", Text, "What is said, beside `when` itself, where that does not hold."),
+        key("when", CONDITION, "Which conversions it is for; takes the place of the preset's."),
+        key("only_when", CONDITION, "What must hold besides `when`: narrows a preset and keeps its guards."),
+        key("otherwise", Text, "What is said, beside the part of `when` that fails, where that does not hold."),
         key("method", Words(&["GET", "POST", "PUT", "PATCH", "DELETE"]), "The HTTP method; default `POST`, without a body `GET`."),
         key("url", Text, "Absolute; `{expr}` is interpolated, up to the path from vars alone."),
         key("headers", TEXTS, "Header fields; `{expr}` is interpolated."),

@@ -98,9 +98,21 @@ when = "event_type in ['signup', 'page_view']""#;
     check(
         several,
         r#", "event_type": "other""#,
-        "skipped: does not apply: event_type == 'purchase_completed'; event_type == 'lead_created'; \
-         event_type in ['signup', 'page_view']",
+        "skipped: does not apply: event_type == 'purchase_completed' does not hold; event_type == 'lead_created' does not \
+         hold; event_type in ['signup', 'page_view'] does not hold",
     );
+}
+
+#[test]
+fn of_a_condition_the_part_that_failed_is_told() {
+    let when = "when = \"event_type == 'purchase_completed' && click_ids.partner && (session.id || customer.id)\"";
+    let lead = r#", "event_type": "lead_created""#;
+    check(when, lead, "skipped: does not apply: event_type == 'purchase_completed' does not hold");
+    check(when, "", "skipped: does not apply: click_ids.partner is absent");
+    let clicked = r#", "click_ids": {"partner": "c"}"#;
+    let nobody = "skipped: does not apply: none of session.id, customer.id is present";
+    check(when, clicked, nobody);
+    check(when, &format!(r#"{clicked}, "customer": {{"id": "7"}}"#), "send conversion");
 }
 
 #[test]
@@ -109,9 +121,9 @@ fn a_refund_that_no_operation_takes_is_unsupported_in_words() {
                   when = \"!value\"";
     let part = format!(r#"{REFUND}, "value": 5, "currency": "EUR""#);
     check(refund, REFUND, "send refund");
-    check(refund, &part, "unsupported: does not apply: !value");
+    check(refund, &part, "unsupported: does not apply: value is present");
     let worded = format!("{refund}\notherwise = \"a part cannot be refunded\"");
-    check(&worded, &part, "unsupported: does not apply: a part cannot be refunded (!value)");
+    check(&worded, &part, "unsupported: does not apply: a part cannot be refunded (value is present)");
     check(&worded, "", "send conversion");
 }
 

@@ -131,9 +131,9 @@ impl Known {
         Known { alternatives: vec![Facts::default()] }
     }
 
-    /// What holds of conversions of a kind that a condition lets pass.
-    pub(in crate::mapping) fn of(kind: Option<EventKind>, when: Option<&Test>) -> Known {
-        let when = when.map_or_else(Known::nothing, |test| follows(test, true));
+    /// What holds of conversions of a kind of which all these tests hold.
+    pub(in crate::mapping) fn of<'t>(kind: Option<EventKind>, tests: impl Iterator<Item = &'t Test>) -> Known {
+        let when = Known::all(tests.map(|test| follows(test, true)));
         when.and(&kind.map_or_else(Known::nothing, of_kind))
     }
 

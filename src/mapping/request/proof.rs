@@ -21,8 +21,8 @@ use crate::conversion::nearest;
 /// Every fault of the map as a whole; what is wrong with a line by itself is said elsewhere.
 pub(super) fn prove(source: &RequestSource, constants: &Constants, outputs: &[Nameable<'_>]) -> Vec<Fault> {
     let known = match &source.given.applies {
-        Applies::Always => Some(Known::of(source.given.kind, None)),
-        Applies::When(_, condition) => Some(Known::of(source.given.kind, Some(condition.test()))),
+        Applies::Always => Some(Known::of(source.given.kind, std::iter::empty())),
+        Applies::When(_, condition) => Some(Known::of(source.given.kind, condition.tests())),
         Applies::Unknown => None,
     };
     let mut proof = Proof { source, constants, outputs, known, faults: Vec::new() };
@@ -160,7 +160,9 @@ impl<'p> Proof<'p> {
         };
         match &self.source.given.applies {
             // A preset is read after what is laid over it.
-            Applies::When(when, _) if when.span.file < text.span.file && when.span.file < line.target.span.file => {
+            Applies::When(Some(when), _)
+                if when.span.file < text.span.file && when.span.file < line.target.span.file =>
+            {
                 let message = format!("this `when` no longer asks for what `{target}` requires: {why}");
                 let help = format!("ask for it here too, or give the field another source: `map.{target} = \"…\"`");
                 self.fault(when, message, help);

@@ -47,6 +47,34 @@ fn conditions_over_a_conversion() {
 }
 
 #[test]
+fn a_condition_that_fails_says_which_part_of_it_and_no_value() {
+    #[track_caller]
+    fn check(condition: &str, expected: Option<&str>) {
+        let compiled =
+            Condition::compile(&text(condition), &constants()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        assert_eq!(with_scope(PURCHASE, |scope| compiled.unmet(scope).map(str::to_owned)).as_deref(), expected);
+    }
+    check("value && event_type == 'purchase_completed'", None);
+    check("value && click_ids.nobody && reason", Some("click_ids.nobody is absent"));
+    check("value && (time && (order_id && reason))", Some("reason is absent"));
+    check("value&&event_type=='lead_created'", Some("event_type == 'lead_created' does not hold"));
+    check("test", Some("test is absent or false"));
+    check("custom.nothing", Some("custom.nothing is absent or false"));
+    check("vars.unset", Some("vars.unset is not set"));
+    check("!order_id", Some("order_id is present"));
+    check("!order.gift", Some("order.gift is true"));
+    check("!(order_id || reason)", Some("!(order_id || reason) does not hold"));
+    check(
+        "reason || click_ids.nobody || custom.nothing",
+        Some("none of reason, click_ids.nobody, custom.nothing is present"),
+    );
+    check("reason || test", Some("(reason || test) does not hold"));
+    check("reason || status == 'hold'", Some("(reason || status == 'hold') does not hold"));
+    check("(reason ?? notes.public)", Some("reason ?? notes.public does not hold"));
+    check("value > 1000 && value", Some("value > 1000 does not hold"));
+}
+
+#[test]
 fn faults_of_conditions() {
     let refused = |source: &str, message: &str| {
         let faults = Condition::compile(&text(source), &constants()).expect_err("it is refused");

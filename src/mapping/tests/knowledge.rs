@@ -17,7 +17,7 @@ fn compiled(source: &str) -> Expression {
 fn known(when: &str) -> Known {
     let when = (!when.is_empty())
         .then(|| Condition::compile(&text(when), &constants()).unwrap_or_else(|faults| panic!("{when}: {faults:#?}")));
-    Known::of(None, when.as_ref().map(Condition::test))
+    Known::of(None, when.iter().flat_map(Condition::tests))
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_value_is_there_if_the_schema_the_condition_or_the_expression_sees_to_it() {
 
 #[test]
 fn a_kind_says_what_its_conversions_have() {
-    let adjustment = Known::of(Some(crate::conversion::EventKind::Adjustment), None);
+    let adjustment = Known::of(Some(crate::conversion::EventKind::Adjustment), std::iter::empty());
     let gap = |source: &str| presence::gap(compiled(source).node(), &adjustment);
     assert_eq!(gap("value | decimal(2)"), None);
     assert_eq!(gap("currency"), None);
@@ -154,7 +154,7 @@ proptest! {
         };
         prop_assume!(Conversion::parse(json.as_bytes(), "generated").is_ok());
         let condition = Condition::compile(&text(&when), &constants()).unwrap();
-        let (expression, known) = (compiled(&source), Known::of(None, Some(condition.test())));
+        let (expression, known) = (compiled(&source), Known::of(None, condition.tests()));
         with_scope(&json, |scope| {
             if !condition.holds(scope) {
                 return Ok(());

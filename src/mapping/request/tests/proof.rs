@@ -30,7 +30,7 @@ impl Written {
     fn when(mut self, when: &str) -> Written {
         let text = text(&mut self.file, when);
         let condition = Condition::compile(&text, &constants()).expect("a condition");
-        self.source.given.applies = Applies::When(text, condition);
+        self.source.given.applies = Applies::When(Some(text), condition);
         self
     }
 

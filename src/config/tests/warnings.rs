@@ -1,0 +1,137 @@
+//! What is taken as it is, and probably not meant; and how a preset is narrowed without a warning.
+
+use super::*;
+use crate::conversion::{Conversion, ConversionId, Meta};
+
+/// The warnings of a right configuration, as `line:column message`.
+#[track_caller]
+fn warnings(text: &str) -> Vec<String> {
+    let config = right(text);
+    assert!(config.warnings.located().iter().all(|warning| warning.severity == Severity::Warning));
+    let said = |warning: &Located| format!("{}:{} {}", warning.line, warning.column, warning.message);
+    config.warnings.located().iter().map(said).collect()
+}
+
+const IMPACT: &str = r#"[destination.impact]
+preset = "impact"
+vars.account_sid = "IRsid"
+vars.campaign_id = 1000
+vars.event_type_id = 12345
+vars.action_tracker_id = 7
+secrets.auth_token = "impact-token"
+"#;
+
+const SCALEO: &str = r#"[destination.scaleo]
+preset = "scaleo"
+expect_currency = "any"
+vars.domain = "example.scaletrk.com"
+secrets.api_key = "scaleo-key"
+secrets.security_token = "scaleo-token"
+"#;
+
+#[test]
+fn a_preset_as_it_is_warns_of_nothing() {
+    let six = presets::ALL.split("[destination.meta]").next().unwrap_or_default();
+    for name in ["thrad", "impact", "scaleo", "trackdesk", "trackdesk-get", "dsp"] {
+        assert!(six.contains(&format!("preset = \"{name}\"")), "{name}");
+    }
+    assert_eq!(warnings(&with(six)), [""; 0]);
+    assert_eq!(warnings(&with(&format!("{IMPACT}{SCALEO}"))), [""; 0]);
+}
+
+#[test]
+fn a_condition_that_drops_a_presets_guards_says_which() {
+    let check = |keys: &str, expected: &[&str]| {
+        assert_eq!(warnings(&with(&format!("{SCALEO}{keys}"))), expected, "{keys}");
+    };
+    let dropped = |what: &str| format!("this takes the place of the preset's `when`, and drops {what}");
+    check("when = \"click_ids.scaleo\"\n", &[&format!("16:9 {}", dropped("`event_type == vars.event_type`"))]);
+    let both = dropped("`event_type == vars.event_type`, `click_ids.scaleo`");
+    check("when = \"status == 'approved'\"\nmap.click_id = \"order_id !\"\n", &[&format!("16:9 {both}")]);
+    check("when = \"\"\n", &[&format!("16:9 {both}")]);
+    check(
+        "operation.conversion.when = \"click_ids.scaleo && value\"\n",
+        &[&format!("16:30 {}", dropped("`event_type == vars.event_type`"))],
+    );
+    // However it is spelt and wherever it stands, a guard that is kept is kept.
+    check("when = \"value > 5 && (click_ids.scaleo && event_type==vars.event_type)\"\n", &[]);
+    check(
+        "operation.refund.when = \"order_id\"\n",
+        &[&format!(
+            "16:26 {}",
+            dropped(
+                "`event_type == vars.event_type`, `custom.scaleo.transaction_id || click_ids.scaleo`, `!value`, \
+             `!order.subtotal`, `!each(item.sku ?? 'item')`"
+            )
+        )],
+    );
+}
+
+#[test]
+fn only_when_narrows_a_preset_and_keeps_its_guards() {
+    let text = with(&format!("{SCALEO}only_when = \"value > 5\"\noperation.refund.only_when = \"reason\"\n"));
+    assert_eq!(warnings(&text), [""; 0]);
+    let config = right(&text);
+    let decided = |more: &str| {
+        let text = format!(r#"{{"time": "2026-05-26T12:00:00Z", "order_id": "o", "currency": "EUR"{more}}}"#);
+        let conversion = Conversion::parse(text.as_bytes(), "g").unwrap();
+        let meta = Meta::new(ConversionId::new(1, [7; 10]), Arc::from("acme"), None, &conversion);
+        match config.destinations[0].decide(Scope { conversion: &conversion, meta: &meta }) {
+            Decision::Send(operation) => format!("send {}", operation.name),
+            Decision::Skipped(why) | Decision::Withheld(why) | Decision::Unsupported(why) => why,
+        }
+    };
+    let click = r#", "click_ids": {"scaleo": "c"}"#;
+    assert_eq!(decided(&format!(r#"{click}, "value": 6"#)), "send conversion");
+    assert_eq!(decided(&format!(r#"{click}, "value": 4"#)), "does not apply: value > 5 does not hold");
+    assert_eq!(decided(r#", "value": 6"#), "does not apply: click_ids.scaleo is absent");
+    let view = decided(&format!(r#"{click}, "value": 6, "event_type": "page_view""#));
+    assert_eq!(view, "does not apply: event_type == vars.event_type does not hold");
+    let refund = format!(r#"{click}, "kind": "refund""#);
+    assert_eq!(decided(&format!(r#"{refund}, "reason": "r""#)), "send refund");
+    // What the preset says where its own condition fails is no word on another one.
+    assert_eq!(decided(&refund), "does not apply: reason is absent");
+}
+
+#[test]
+fn what_only_when_asks_for_is_there_for_the_proof() {
+    let partner = format!("{PARTNER}map.order = \"order_id\"\noutputs.event = {{}}\noutputs.order.required = true\n");
+    let absent = "`order` is required by the contract, and `order_id` may be absent";
+    assert_eq!(faults(&with(&partner)), [format!("13:14 {absent}")]);
+    assert_eq!(warnings(&with(&format!("{partner}only_when = \"order_id\"\n"))), [""; 0]);
+    assert_eq!(warnings(&with(&format!("{partner}when = \"value\"\nonly_when = \"order_id\"\n"))), [""; 0]);
+    assert_eq!(
+        faults(&with(&format!("{partner}only_when = \"order_idd\"\n"))),
+        ["16:14 there is no field `order_idd`"]
+    );
+}
+
+#[test]
+fn an_operation_beside_a_proven_one_that_is_not_proven_itself_is_told() {
+    let refund = "[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmap.id = \"order_id\"\n";
+    let proven = format!("{PARTNER}outputs.event = {{}}\n");
+    assert_eq!(
+        warnings(&with(&format!("{proven}{refund}"))),
+        ["14:32 operation `refund` has no `outputs`, so its map is not proven as that of `conversion` is"]
+    );
+    assert_eq!(warnings(&with(&format!("{proven}{refund}outputs.id = {{}}\n"))), [""; 0]);
+    assert_eq!(warnings(&with(&format!("{PARTNER}{refund}"))), [""; 0]);
+    assert_eq!(
+        warnings(&with(&format!("{PARTNER}{refund}outputs.id = {{}}\n"))),
+        ["10:14 operation `conversion` has no `outputs`, so its map is not proven as that of `refund` is"]
+    );
+    // A call that sends no field has nothing to prove.
+    let bare = "[destination.partner.operation.refund]\nurl = \"https://px.example.com/r/{order_id}\"\n";
+    assert_eq!(warnings(&with(&format!("{proven}{bare}"))), [""; 0]);
+}
+
+#[test]
+fn warnings_stand_behind_the_faults_in_a_report() {
+    let report = load(&with(&format!("{SCALEO}when = \"click_ids.scaleo\"\nmap.amount = \"valeu\"\n"))).unwrap_err();
+    assert_eq!(report.faults, 1);
+    let severities: Vec<Severity> = report.located().iter().map(|fault| fault.severity).collect();
+    assert_eq!(severities, [Severity::Error, Severity::Warning]);
+    let text = report.to_string();
+    assert!(text.contains("warning: this takes the place of the preset's `when`"), "{text}");
+    assert!(text.ends_with("1 fault in the configuration, 1 warning"), "{text}");
+}

@@ -1,0 +1,74 @@
+//! Why a conversion is not a destination's, in words for the person who asks where it went. They come from the condition's
+//! own text and are made when it is compiled, so no value of a conversion can stand in them.
+
+use crate::conversion::Kind as FieldKind;
+use crate::mapping::predicate::Test;
+use crate::mapping::program::Node;
+use crate::mapping::syntax::{Ast, Kind};
+
+/// What is said of a term that does not hold.
+pub(super) fn unmet(term: &Ast, test: &Test) -> String {
+    match (&term.kind, test) {
+        (Kind::Path(_), Test::Truth(node)) => format!("{term} {}", failing(node)),
+        (Kind::Not(inner), Test::Not(test)) => match (&inner.kind, &**test) {
+            (Kind::Path(_), Test::Truth(node)) if can_be(node) == CanBe::TrueOrFalse => format!("{inner} is true"),
+            (Kind::Path(_), Test::Truth(_)) => format!("{inner} is present"),
+            _ => format!("{term} does not hold"),
+        },
+        (Kind::Or(parts), Test::Or(tests)) if parts.iter().zip(tests).all(is_presence) => {
+            let names: Vec<String> = parts.iter().map(Ast::to_string).collect();
+            format!("none of {} is present", names.join(", "))
+        }
+        (Kind::Or(_), _) => format!("({term}) does not hold"),
+        _ => format!("{term} does not hold"),
+    }
+}
+
+/// What a path that fails as a condition is.
+fn failing(node: &Node) -> &'static str {
+    match (node, can_be(node)) {
+        (Node::Absent, _) => "is not set",
+        (Node::Const(_), _) => "is false",
+        (_, CanBe::TrueOrFalse | CanBe::Anything) => "is absent or false",
+        (_, CanBe::NeverFalse) => "is absent",
+    }
+}
+
+/// Whether a term asks for a value, and for nothing but that it is there.
+fn is_presence((part, test): (&Ast, &Test)) -> bool {
+    let Test::Truth(node) = test else { return false };
+    matches!(part.kind, Kind::Path(_)) && can_be(node) != CanBe::TrueOrFalse
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CanBe {
+    TrueOrFalse,
+    NeverFalse,
+    /// Free data, of which any may be false.
+    Anything,
+}
+
+fn can_be(node: &Node) -> CanBe {
+    match node {
+        Node::Field(slot) | Node::ItemField(slot) if slot.field().kind == FieldKind::Bool => CanBe::TrueOrFalse,
+        Node::Custom(_) | Node::ItemCustom(_) => CanBe::Anything,
+        Node::Const(_)
+        | Node::Field(_)
+        | Node::ItemField(_)
+        | Node::Absent
+        | Node::Secret(_)
+        | Node::ClickId(_)
+        | Node::Items(_)
+        | Node::Each(_)
+        | Node::Arithmetic(..)
+        | Node::Meta(_)
+        | Node::Status
+        | Node::Header(_)
+        | Node::Body
+        | Node::BodyJson(_)
+        | Node::Finished(_)
+        | Node::Concat(_)
+        | Node::First(_)
+        | Node::Pipe(..) => CanBe::NeverFalse,
+    }
+}
