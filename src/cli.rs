@@ -63,7 +63,8 @@ struct ConfigurationArgs {
 /// How a command that sends nothing reads the configuration.
 #[derive(Debug, Args)]
 struct ReadingArgs {
-    /// Stands in for secrets, token digests and TLS files that are missing: for CI, where what is shown is masked anyway
+    /// Stands in for secrets, token digests and TLS files that are missing: for CI, where what is shown is masked anyway.
+    /// Vars are part of what is sent: they must be set, or have defaults (`${env:NAME:-default}`)
     #[arg(long)]
     no_secrets: bool,
 }
