@@ -27,8 +27,6 @@ impl Disk<'_> {
 }
 
 fn reason(error: &Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "it does not exist".to_owned(),
-        kind => kind.to_string(),
-    }
+    let kind = error.kind();
+    if kind == ErrorKind::NotFound { "it does not exist".to_owned() } else { kind.to_string() }
 }
