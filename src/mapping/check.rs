@@ -3,6 +3,7 @@
 
 mod calls;
 pub(super) mod content;
+pub(super) mod digest;
 pub(super) mod facts;
 mod functions;
 mod names;

@@ -9,6 +9,7 @@
 //! value in an error; a secret in `Debug`.
 
 mod auth;
+mod digest;
 mod field;
 mod flat;
 mod headers;

@@ -217,9 +217,11 @@ fn money_stays_exact() {
     check("value | minor_units", "9990");
     check("value | negate | minor_units | string", "'-9990'");
     check("value | micros", "99900000");
-    check("value | mul(100) | int", "9990");
+    check("value | mul(100) | decimal(0) | int", "9990");
+    check("value | decimal(0)", "100");
+    check("value | decimal_max(0) | negate | default(1) | int", "-100");
     check("value | mul(0.1)", "9.990");
-    check("value | int", "! no whole number of at most 18 digits");
+    check("custom.n | int", "! no whole number of at most 18 digits");
     check("value | mul(0.0001) | minor_units", "! the amount has a part below the currency's smallest unit");
     check("(value ?? 0) | minor_units", "9990");
     check("custom.amount | number", "7.10");
@@ -328,6 +330,12 @@ fn faults_say_what_would_be_right() {
     refused("time | lower", "`| rfc3339`");
     refused("order_id | minor_units", "`minor_units` takes money, and this is text");
     refused("custom.n | minor_units", "`minor_units` takes money, and this is free JSON");
+    refused("value | int", "`int` takes what has no decimals, and an amount may have some (`| minor_units` counts");
+    refused("(order.subtotal ?? value) | mul(100) | int", "`int` takes what has no decimals");
+    refused("value | string | int", "`int` takes what has no decimals");
+    refused("value | decimal(0) | mul(0.5) | int", "`int` takes what has no decimals");
+    refused("each(item.price | int)", "`int` takes what has no decimals");
+    refused("sum(value, 1) | int", "`int` takes what has no decimals");
     refused("customer.email_sha256 | sha256", "never hash twice");
     refused("customer.email | sha256 | lower | sha1", "never hash twice");
     refused("(customer.email_sha256 ?? customer.email) | sha256", "never hash twice");

@@ -32,13 +32,12 @@ fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
     let mut keys = Keys::new(table, entry.key.span.clone());
     let chars_max = keys.size("max_length", faults).map(std::num::NonZeroUsize::get);
     let values = keys.texts("values", faults).unwrap_or_default();
+    let pii = keys.entry("pii").map_or(Pii::Unsaid, |entry| pii(entry, faults));
     let over = keys.entry("over").map(|entry| &entry.key.span);
-    if let (Some(over), None, true) = (over, chars_max, values.is_empty()) {
-        faults.with_help(
-            over.clone(),
-            "`over` without `max_length` or `values`",
-            "`{ max_length = 64, over = \"omit\" }`",
-        );
+    let holds = chars_max.is_some() || !values.is_empty() || matches!(pii, Pii::Hashed(_));
+    if let (Some(over), false) = (over, holds) {
+        let message = "`over` without `max_length`, `values` or a `pii` that is hashed";
+        faults.with_help(over.clone(), message, "`{ max_length = 64, over = \"omit\" }`");
     }
     let required = keys.flag("required", faults);
     let unmapped = keys.text("unmapped", faults);
@@ -55,7 +54,7 @@ fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
         values: values.into_iter().map(|text| text.value).collect(),
         over: keys.choice("over", &OVERS, faults).unwrap_or(Over::Reject),
         decimals_max: keys.digits("scale", faults),
-        pii: keys.entry("pii").map_or(Pii::Unsaid, |entry| pii(entry, faults)),
+        pii,
         unmapped: unmapped.map(|text| text.value),
         doc: keys.text("doc", faults).map(|text| text.value),
     };

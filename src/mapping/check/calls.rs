@@ -1,6 +1,6 @@
 //! Filters: their names, inputs and arguments.
 
-use super::{Checked, Checker};
+use super::{Checked, Checker, content};
 use crate::conversion::nearest;
 use crate::mapping::filters::{Arg, Args, Argument, Filter, did_you_mean};
 use crate::mapping::lexer::{At, Scalar};
@@ -61,6 +61,13 @@ impl Checker<'_, '_, '_> {
         };
         if matches!(&op, Op::Strftime { civil: false, .. }) && input.ty.is_some_and(|ty| ty.base == Base::Date) {
             self.faults.report(call.at, "a date has no time of day: this format cannot write it");
+            return Checked::faulty(at);
+        }
+        if matches!(op, Op::Int) && content::is_fractional_amount(&input.node) {
+            let message = "`int` takes what has no decimals, and an amount may have some";
+            let help =
+                "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| decimal(0)` rounds";
+            self.faults.report_with_help(call.at, message, help);
             return Checked::faulty(at);
         }
         let call = Call { op, whole_lists: filter.takes.whole_lists() && filter.gives != Gives::Either, secret };

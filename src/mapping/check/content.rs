@@ -4,7 +4,7 @@
 use super::facts::{Facts, Known, Leaf};
 use super::presence;
 use crate::conversion::{Kind, Privacy, Slot};
-use crate::mapping::ops::{Algorithm, Coding, Op};
+use crate::mapping::ops::{Algorithm, Coding, List, Op};
 use crate::mapping::program::{Call, Node};
 use crate::mapping::scope::Secrets;
 use crate::mapping::value::Val;
@@ -90,7 +90,7 @@ fn filtered(words: Option<Vec<Val<'static>>>, op: &Op) -> Option<Vec<Val<'static
 }
 
 /// What a filter makes of a word; nothing where it gives nothing, or ends the request.
-fn applied(op: &Op, word: Val<'static>) -> Option<Val<'static>> {
+pub(super) fn applied(op: &Op, word: Val<'static>) -> Option<Val<'static>> {
     op.apply(word, Secrets::Masked, None).ok().flatten().map(Val::into_owned)
 }
 
@@ -152,17 +152,26 @@ fn after(chars: usize, op: &Op) -> usize {
 const RFC3339_CHARS: usize = 20;
 
 impl Algorithm {
-    fn chars(self, coding: Coding) -> usize {
-        let bytes: usize = match self {
+    fn bytes(self) -> usize {
+        match self {
             Algorithm::Md5 => 16,
             Algorithm::Sha1 => 20,
             Algorithm::Sha256 => 32,
             Algorithm::Sha512 => 64,
-        };
-        match coding {
-            Coding::Hex => bytes.saturating_mul(2),
-            Coding::Base64 => bytes.div_ceil(3).saturating_mul(4),
         }
+    }
+
+    /// Of its digests.
+    pub(in crate::mapping) fn chars(self, coding: Coding) -> usize {
+        match coding {
+            Coding::Hex => self.bytes().saturating_mul(2),
+            Coding::Base64 => self.bytes().div_ceil(3).saturating_mul(4),
+        }
+    }
+
+    /// Of its digests in base64, the padding left out.
+    pub(in crate::mapping) fn base64_signs(self) -> usize {
+        self.bytes().saturating_mul(4).div_ceil(3)
     }
 }
 
@@ -198,7 +207,47 @@ fn decimals_after(most: Option<u32>, op: &Op) -> Option<u32> {
     if matches!(op, Op::Int | Op::MinorUnits | Op::Micros | Op::Unix(_)) {
         return Some(0);
     }
-    most.filter(|_| matches!(op, Op::Negate | Op::Text | Op::Number))
+    if let Op::Default(value) = op {
+        return Some(most?.max(value.decimal()?.scale()));
+    }
+    most.filter(|_| matches!(op, Op::Negate | Op::StripZeros | Op::Text | Op::Number))
+}
+
+/// Whether it is an amount of money, as a number or as its text, that may have decimals.
+pub(super) fn is_fractional_amount(node: &Node) -> bool {
+    is_amount(node) && decimals_max(node) != Some(0)
+}
+
+fn is_amount(node: &Node) -> bool {
+    match node {
+        Node::Field(slot) | Node::ItemField(slot) => slot.field().kind == Kind::Money,
+        Node::Items(entry) | Node::Each(entry) => is_amount(entry),
+        Node::First(parts) | Node::Arithmetic(_, parts) => parts.iter().any(is_amount),
+        Node::Pipe(input, calls) => {
+            calls.iter().fold(is_amount(input), |amount, call| amount && stays_amount(&call.op))
+        }
+        Node::Absent
+        | Node::Const(_)
+        | Node::Secret(_)
+        | Node::ClickId(_)
+        | Node::Custom(_)
+        | Node::ItemCustom(_)
+        | Node::Concat(_)
+        | Node::Meta(_)
+        | Node::Status
+        | Node::Header(_)
+        | Node::Body
+        | Node::BodyJson(_)
+        | Node::Finished(_) => false,
+    }
+}
+
+fn stays_amount(op: &Op) -> bool {
+    let is_number =
+        matches!(op, Op::Decimal(_) | Op::DecimalMax(_) | Op::StripZeros | Op::Negate | Op::Mul(_) | Op::Add(_));
+    let is_kept =
+        matches!(op, Op::Text | Op::Trim | Op::Number | Op::Default(_) | Op::List(List::Nth(_) | List::Total));
+    is_number || is_kept
 }
 
 /// A field of the conversion that stands in a value, or is hashed into it.

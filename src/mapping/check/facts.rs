@@ -27,6 +27,8 @@ pub(in crate::mapping) enum Leaf {
 #[derive(Debug, Clone, Default)]
 pub(in crate::mapping) struct Facts {
     present: Vec<Leaf>,
+    /// What some item has together, for each time that it is asked of the items.
+    of_items: Vec<Vec<Leaf>>,
     /// The only words that a value can be, where it is there.
     words: Vec<(Leaf, Vec<Box<str>>)>,
     /// Words that a value is not.
@@ -116,9 +118,19 @@ impl Facts {
         Some(words)
     }
 
+    /// What is known of the item that is known to be there, for each one that is.
+    pub(super) fn of_some_item(&self) -> impl Iterator<Item = Facts> {
+        self.of_items.iter().map(|leaves| {
+            let mut facts = self.clone();
+            facts.present.extend(leaves.iter().cloned());
+            facts
+        })
+    }
+
     fn and(&self, other: &Facts) -> Facts {
         let mut both = self.clone();
         both.present.extend(other.present.iter().cloned());
+        both.of_items.extend(other.of_items.iter().cloned());
         both.words.extend(other.words.iter().cloned());
         both.other_than.extend(other.other_than.iter().cloned());
         both
@@ -227,6 +239,10 @@ fn present(node: &Node) -> Known {
     }
     if let Node::Concat(parts) = node {
         return Known::all(parts.iter().map(present));
+    }
+    if let Node::Items(entry) | Node::Each(entry) = node {
+        let of_item = |facts: Facts| Facts { of_items: vec![facts.present], ..Facts::default() };
+        return Known { alternatives: present(entry).alternatives.into_iter().map(of_item).collect() };
     }
     if let Node::First(parts) = node { Known::any(parts.iter().map(present)) } else { Known::nothing() }
 }

@@ -34,6 +34,17 @@ pub(in crate::mapping) fn one_stands(groups: &[Vec<&Node>], known: &Known) -> bo
     known.alternatives().iter().all(stands)
 }
 
+/// Whether in each alternative one of some groups stands as a whole, or one of some values of an item does for some item;
+/// `None`: of every item it does.
+pub(in crate::mapping) fn something_stands(groups: &[Vec<&Node>], of_items: &[Option<&Node>], known: &Known) -> bool {
+    let of_item = |facts: &Facts| of_items.iter().any(|node| node.is_none_or(|node| gap_in(node, facts).is_none()));
+    let stands = |facts: &Facts| {
+        groups.iter().any(|parts| parts.iter().all(|part| gap_in(part, facts).is_none()))
+            || facts.of_some_item().any(|facts| of_item(&facts))
+    };
+    known.alternatives().iter().all(stands)
+}
+
 pub(super) fn gap_in(node: &Node, facts: &Facts) -> Option<Gap> {
     if let Some(leaf) = Leaf::of(node) {
         return (!facts.has(&leaf)).then(|| Gap::Field(leaf.to_string()));

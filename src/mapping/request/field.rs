@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::{Blank, EvalError, Expression, MASK, Out, Scope, Secrets};
+use super::digest::Digests;
 use super::omission::Rival;
 use super::{Over, Unmappable};
 use crate::conversion::{Item, Json, Rows, Value};
@@ -18,11 +19,18 @@ pub(super) struct Field {
     pub(super) needs: Rows,
     pub(super) limit: Option<Limit>,
     /// The only values that the destination takes, and what becomes of another one.
-    pub(super) among: Option<(Box<[Box<str>]>, Over)>,
+    pub(super) among: Option<Box<(Among, Over)>>,
     /// It is left out where one of these stands.
     pub(super) unless: Vec<Arc<Rival>>,
     /// Its column in [`Seen`], when a rule names it.
     pub(super) column: Option<usize>,
+}
+
+/// The values that a destination takes.
+#[derive(Debug, Clone)]
+pub(super) enum Among {
+    Words(Box<[Box<str>]>),
+    Digests(Digests),
 }
 
 /// The longest text that the destination takes, in characters.
@@ -70,7 +78,7 @@ impl<'a> Run<'a> {
 }
 
 /// What the conversion, or it and the item, has.
-fn rows(scope: Scope<'_>, at: Option<At<'_>>) -> Rows {
+pub(super) fn rows(scope: Scope<'_>, at: Option<At<'_>>) -> Rows {
     at.map_or_else(|| scope.conversion.rows(), |at| at.rows)
 }
 
@@ -93,10 +101,10 @@ impl Field {
     /// The value where it is one of the conversion's own, within the limit: most are, and nothing is computed or moved for
     /// them. `None` says nothing: [`Field::value`] knows.
     pub(super) fn stored<'a>(&self, run: &mut Run<'a>, at: Option<At<'a>>) -> Option<Out<'a>> {
+        let value = self.expression.stored(run.scope, at.map(|at| at.item))?;
         if self.among.is_some() {
             return None;
         }
-        let value = self.expression.stored(run.scope, at.map(|at| at.item))?;
         let is_within = |limit: Limit| matches!(value, Value::Text(text) if text.len() <= limit.chars_max);
         if !self.limit.is_none_or(is_within) || self.makes_way(run.scope, run.secrets, at) {
             return None;
@@ -111,6 +119,9 @@ impl Field {
     }
 
     fn note(&self, run: &mut Run<'_>, at: Option<At<'_>>) {
+        if run.seen.cells.is_empty() {
+            return;
+        }
         let number = at.map_or(0, |at| at.number);
         run.seen.note(number, self.column);
         if self.expression.reads_items() {
@@ -131,8 +142,8 @@ impl Field {
         }
         let value = self.expression.eval(scope, at.map(|at| at.item), secrets);
         let value = value.map_err(|error| self.unmappable(&error, at))?;
-        let value = match (value, &self.among) {
-            (Some(value), Some((values, over))) => self.known(value, values, *over, at)?,
+        let value = match (value, self.among.as_deref()) {
+            (Some(value), Some((among, over))) => self.known(value, among, *over, at)?,
             (value, _) => value,
         };
         match (value, self.limit) {
@@ -160,22 +171,20 @@ impl Field {
     fn known<'a>(
         &self,
         value: Out<'a>,
-        values: &[Box<str>],
+        among: &Among,
         over: Over,
         at: Option<At<'_>>,
     ) -> Result<Option<Out<'a>>, Unmappable> {
-        let shown = match &value {
-            Out::Text(text) | Out::Number(text) => Cow::Borrowed(&**text),
-            Out::Amount(amount) => Cow::Owned(amount.text().as_str().to_owned()),
-            Out::Int(int) => Cow::Owned(int.to_string()),
-            Out::Bool(holds) => Cow::Borrowed(if *holds { "true" } else { "false" }),
-            Out::Json(_) => Cow::Borrowed(""),
-        };
-        match over {
-            // What was never written out is not looked at.
-            _ if shown == MASK || values.iter().any(|known| **known == *shown) => Ok(Some(value)),
-            Over::Omit => Ok(None),
-            Over::Truncate | Over::Reject => Err(self.refuse("none of the values that the contract names", at)),
+        match (among, over) {
+            (Among::Words(words), _) if is_one_of(&value, words) => Ok(Some(value)),
+            (Among::Digests(digests), _) if digests.are(&value) => Ok(Some(value)),
+            (Among::Words(_) | Among::Digests(_), Over::Omit) => Ok(None),
+            (Among::Words(_), Over::Truncate | Over::Reject) => {
+                Err(self.refuse("none of the values that the contract names", at))
+            }
+            (Among::Digests(digests), Over::Truncate | Over::Reject) => {
+                Err(self.refuse(&format!("not a digest, and the contract takes {}", digests.wanted()), at))
+            }
         }
     }
 
@@ -207,6 +216,18 @@ impl Field {
             }
         }
     }
+}
+
+fn is_one_of(value: &Out<'_>, words: &[Box<str>]) -> bool {
+    let shown = match value {
+        Out::Text(text) | Out::Number(text) => Cow::Borrowed(&**text),
+        Out::Amount(amount) => Cow::Owned(amount.text().as_str().to_owned()),
+        Out::Int(int) => Cow::Owned(int.to_string()),
+        Out::Bool(holds) => Cow::Borrowed(if *holds { "true" } else { "false" }),
+        Out::Json(_) => Cow::Borrowed(""),
+    };
+    // What was never written out is not looked at.
+    shown == MASK || words.iter().any(|known| **known == *shown)
 }
 
 fn written(blank: Blank) -> Out<'static> {
@@ -241,7 +262,11 @@ impl Seen {
 
     /// `columns` includes [`Seen::ANYTHING`]; 0 when there are no rules.
     pub(super) fn new(columns: usize, items: usize) -> Seen {
-        Seen { columns, cells: vec![false; columns.saturating_mul(items.saturating_add(1))] }
+        let count = columns.saturating_mul(items.saturating_add(1));
+        // Zeroed memory (`vec![false; count]`) would come from the system's slow path.
+        let mut cells = Vec::with_capacity(count);
+        cells.resize(count, false);
+        Seen { columns, cells }
     }
 
     /// Row 0 is the request; items count from 1.

@@ -107,6 +107,28 @@ impl Node {
     }
 }
 
+impl Node {
+    fn each_field(&mut self, visit: &mut impl FnMut(&mut Field)) {
+        match self {
+            Node::Leaf(_, field) => visit(field),
+            Node::Object(object) => object.members.iter_mut().for_each(|member| member.each_field(visit)),
+            Node::Elements(nodes) => nodes.iter_mut().for_each(|node| node.each_field(visit)),
+            Node::Items(node) | Node::Wrapped(node) => node.each_field(visit),
+            Node::Entries(entries) => entries.each_field(visit),
+        }
+    }
+}
+
+impl Member {
+    fn each_field(&mut self, visit: &mut impl FnMut(&mut Field)) {
+        match self {
+            Member::Named(_, node) | Member::Numbered(_, node) => node.each_field(visit),
+            Member::PerItem(members) => members.iter_mut().for_each(|(_, node)| node.each_field(visit)),
+            Member::Spread(spread) => visit(&mut spread.field),
+        }
+    }
+}
+
 impl Object {
     fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
         let mut list = List::open(b"{", out);
@@ -149,6 +171,11 @@ impl Spread {
 }
 
 impl Entries {
+    /// Every field of it.
+    pub(super) fn each_field(&mut self, visit: &mut impl FnMut(&mut Field)) {
+        self.entries.iter_mut().for_each(|entry| entry.each_field(visit));
+    }
+
     fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
         let mut list = List::open(b"[", out);
         for entry in &self.entries {

@@ -2,8 +2,10 @@
 //! and where that cannot be proven (how long a text is, which word it is) held for each request.
 
 use super::super::Text;
+use super::super::check::digest::{Form, forms};
 use super::Over;
-use super::field::Limit;
+use super::digest::Digests;
+use super::field::{Among, Field, Limit};
 use super::lines::Output;
 use super::rules::Compiler;
 
@@ -19,7 +21,7 @@ pub struct OutputSource {
     pub chars_max: Option<usize>,
     /// The only values that are taken; empty: any.
     pub values: Vec<String>,
-    /// What becomes of a value that is too long, or none of `values`.
+    /// What becomes of a value that is too long, none of `values`, or not the digest that `pii` asks for.
     pub over: Over,
     /// The most decimals of a number.
     pub decimals_max: Option<u32>,
@@ -86,13 +88,46 @@ impl OutputKind {
 /// Gives every field that the map sets the limits of its output.
 pub(super) fn limit(outputs: &[OutputSource], compiler: &mut Compiler<'_, '_>) {
     for output in outputs {
-        let at = compiler.outputs.iter().position(|nameable| nameable.target == output.target.value);
-        let Some(nameable) = at.and_then(|at| compiler.outputs.get_mut(at)) else { continue };
-        if let Output::Field(field) = &mut *nameable.output {
-            field.limit = output.chars_max.map(|chars_max| Limit { chars_max, over: output.over });
-            if !output.values.is_empty() {
-                field.among = Some((output.values.iter().map(|value| value.as_str().into()).collect(), output.over));
+        let target = output.target.value.as_str();
+        // `ids[].name`: the parts `name` of every entry of `ids`.
+        let part = target.split_once("[].").map(|(list, key)| (list, format!("{list}.{key}")));
+        for nameable in compiler.outputs.iter_mut() {
+            match (&mut *nameable.output, &part) {
+                (Output::Field(field), _) if nameable.target == target => output.hold(field),
+                (Output::Entries(entries, _), _) if nameable.target == target => {
+                    entries.each_field(&mut |field| field.among = output.digests(field));
+                }
+                (Output::Entries(entries, _), Some((list, name))) if nameable.target == *list => {
+                    entries.each_field(&mut |field| {
+                        if *field.target == **name {
+                            output.hold(field);
+                        }
+                    });
+                }
+                (Output::Field(_) | Output::Entries(..), _) => {}
             }
         }
+    }
+}
+
+impl OutputSource {
+    /// Whether a conversion can have a value that it does not take.
+    pub(super) fn can_be_broken(&self) -> bool {
+        self.chars_max.is_some() || !self.values.is_empty() || matches!(self.pii, Pii::Hashed(_))
+    }
+
+    /// Gives a field what is held for each request.
+    fn hold(&self, field: &mut Field) {
+        field.limit = self.chars_max.map(|chars_max| Limit { chars_max, over: self.over });
+        let words = || Among::Words(self.values.iter().map(|value| value.as_str().into()).collect());
+        field.among = if self.values.is_empty() { self.digests(field) } else { Some(Box::new((words(), self.over))) };
+    }
+
+    /// What it takes where a digest is asked for and only a conversion shows whether it gets one.
+    fn digests(&self, field: &Field) -> Option<Box<(Among, Over)>> {
+        let Pii::Hashed(algorithms) = &self.pii else { return None };
+        let forms = forms(field.expression.node());
+        let digests = || Among::Digests(Digests::new(algorithms, &forms));
+        forms.contains(&Form::Unseen).then(|| Box::new((digests(), self.over)))
     }
 }

@@ -6,6 +6,7 @@
 //! to the limits that hold each request.
 
 mod content;
+mod members;
 
 use super::super::check::facts::Known;
 use super::super::check::presence::{self, Gap};
@@ -65,7 +66,7 @@ impl<'p> Proof<'p> {
     }
 
     fn output(&mut self, output: &'p OutputSource) {
-        if output.required && output.over == Over::Omit && (output.chars_max.is_some() || !output.values.is_empty()) {
+        if output.required && output.over == Over::Omit && output.can_be_broken() {
             let help = "write `over = \"reject\"` or `\"truncate\"`, or take `required` away";
             self.fault(&output.target, "a required field cannot be left out", help);
         }
@@ -90,12 +91,12 @@ impl<'p> Proof<'p> {
             for (text, expression) in parts {
                 self.content(output, &expression, text);
             }
-        } else if output.required
-            && output.unmapped.is_none()
-            && !self.is_set_below(output)
-            && self.sends_such(&output.target.value)
-        {
-            self.missing(output);
+        } else if output.required && output.unmapped.is_none() && self.sends_such(&output.target.value) {
+            if self.is_set_below(output) {
+                self.members(output);
+            } else {
+                self.missing(output);
+            }
         }
     }
 

@@ -2,8 +2,10 @@
 
 mod auth;
 mod body;
+mod digests;
 mod faults;
 mod head;
+mod members;
 mod omission;
 mod proof;
 mod properties;

@@ -34,7 +34,7 @@ fn each_item_gives_an_entry() {
     check("each(item.name)", "-");
     check("each(item.sku ?? 'none') | nth(1)", "'none'");
     check("each(item.custom.x) | json", "-");
-    check("each(item.price | int)", "[10,5]");
+    check("each(item.price | decimal(0) | int)", "[10,5]");
     check("each(item.price | sub(7) | minor_units | string | prefix('x')) | nth(1)", "'x-200'");
     check(
         "each(item.price | mul(0.001) | minor_units) | total",

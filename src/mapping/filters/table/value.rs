@@ -42,7 +42,7 @@ pub(super) static VALUE: &[Filter] = &[
         takes: Takes::Numeral,
         params: &[],
         gives: Gives::Int,
-        doc: "as a whole number; unmappable when it is none (`12.00` is 12)",
+        doc: "as a whole number; unmappable when it is none (`12.00` is 12), so an amount goes through `decimal(0)` first",
         make: |_| Ok(Op::Int),
     },
     Filter {

@@ -3,7 +3,9 @@
 use super::Proof;
 use crate::conversion::nearest;
 use crate::mapping::check::content::{self, Hashed, Origin};
+use crate::mapping::check::digest::{self, Form};
 use crate::mapping::check::facts::Known;
+use crate::mapping::request::digest::Digests;
 use crate::mapping::request::outputs::{OutputKind, OutputSource, Pii};
 use crate::mapping::types::{Base, Ty};
 use crate::mapping::{Expression, OutType, Text};
@@ -16,7 +18,7 @@ impl Proof<'_> {
         let words = content::words(expression.node(), known);
         let some_words = content::some_words(expression.node(), known);
         let wrong = self
-            .ty(output, expression.ty(), words.as_deref())
+            .ty(output, expression, words.as_deref())
             .or_else(|| decimals(output, expression))
             .or_else(|| word(output, &some_words))
             .or_else(|| length(output, expression, &some_words))
@@ -34,7 +36,8 @@ impl Proof<'_> {
         }
     }
 
-    fn ty(&self, output: &OutputSource, ty: Ty, words: Option<&[String]>) -> Option<Wrong> {
+    fn ty(&self, output: &OutputSource, expression: &Expression, words: Option<&[String]>) -> Option<Wrong> {
+        let ty = expression.ty();
         let of_elements = output.target.value.ends_with("[]");
         // Around a scalar `[]` makes an array, and an array stands there as it is.
         let ty = if of_elements && ty.list { Ty::of(ty.base) } else { ty };
@@ -46,7 +49,11 @@ impl Proof<'_> {
             OutputKind::Text => ty.out() == OutType::Text || (self.is_flat() && !ty.list),
             OutputKind::Number => ty.is_number() || (self.is_flat() && all(&is_number)),
             OutputKind::Int => {
-                ty == Ty::of(Base::Int) || (self.is_flat() && all(&is_int)) || (ty.is_number() && all(&is_int))
+                let is_whole = ty.is_number() && content::decimals_max(expression.node()) == Some(0);
+                ty == Ty::of(Base::Int)
+                    || is_whole
+                    || (self.is_flat() && all(&is_int))
+                    || (ty.is_number() && all(&is_int))
             }
             OutputKind::Bool => {
                 ty.out() == OutType::Bool
@@ -76,9 +83,10 @@ fn remedy(kind: OutputKind, ty: Ty) -> &'static str {
         (OutputKind::Text, Base::Bool) => "`| bool('yes', 'no')`, or `| string`",
         (OutputKind::Text, _) => "`| string` makes text of it",
         (OutputKind::Int, Base::Money) => {
-            "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| int` takes what has no decimals"
+            "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| decimal(0)` rounds"
         }
         (OutputKind::Int, Base::Timestamp) => "`| unix`, `| unix_ms` or `| unix_us`",
+        (OutputKind::Int, Base::Number) => "`| decimal(0)` rounds; `| int` takes what has no decimals",
         (OutputKind::Int, _) => "`| int`",
         (OutputKind::Number, Base::Timestamp) => "`| unix` or `| unix_ms`",
         (OutputKind::Number, _) => "`| number`",
@@ -135,12 +143,37 @@ fn length(output: &OutputSource, expression: &Expression, words: &[String]) -> O
 
 fn personal(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
     let origins = content::origins(expression.node());
-    origins.iter().find_map(|origin| match &output.pii {
+    let wrong = origins.iter().find_map(|origin| match &output.pii {
         Pii::Unsaid => None,
         Pii::Forbidden => forbidden(origin),
         Pii::Plain => plain(origin),
         Pii::Hashed(algorithms) => hashed(origin, algorithms),
+    });
+    match &output.pii {
+        Pii::Hashed(algorithms) => wrong.or_else(|| unlike_a_digest(expression, algorithms)),
+        Pii::Unsaid | Pii::Forbidden | Pii::Plain => wrong,
+    }
+}
+
+/// What leaves a hashed field in another form than a hash has.
+fn unlike_a_digest(expression: &Expression, algorithms: &[String]) -> Option<Wrong> {
+    let forms = digest::forms(expression.node());
+    let digests = Digests::new(algorithms, &forms);
+    forms.iter().find_map(|form| match form {
+        Form::Altered => {
+            let message = format!("is {}, and what follows the hash makes something else of it", wanted(algorithms));
+            Some((message, "change the text before it is hashed: `customer.id | lower | sha256`".to_owned()))
+        }
+        Form::Word(word) if !digests.has(word) => {
+            let message = format!("is {}, and `{word}` is no digest", wanted(algorithms));
+            Some((message, format!("a digest is written as {}, or made by a filter", digests.wanted())))
+        }
+        Form::Word(_) | Form::Digest { .. } | Form::Unseen => None,
     })
+}
+
+fn wanted(algorithms: &[String]) -> String {
+    if algorithms.is_empty() { "hashed".to_owned() } else { format!("hashed ({})", algorithms.join(" or ")) }
 }
 
 fn forbidden(origin: &Origin) -> Option<Wrong> {
@@ -157,8 +190,7 @@ fn plain(origin: &Origin) -> Option<Wrong> {
 }
 
 fn hashed(origin: &Origin, algorithms: &[String]) -> Option<Wrong> {
-    let wanted =
-        if algorithms.is_empty() { "hashed".to_owned() } else { format!("hashed ({})", algorithms.join(" or ")) };
+    let wanted = wanted(algorithms);
     let filter = algorithms.first().map_or("sha256", String::as_str);
     match origin.hashed {
         None if origin.free => None,

@@ -5,7 +5,7 @@ use super::*;
 use crate::conversion::EventKind;
 
 impl Written {
-    fn output(mut self, target: &str, shape: impl FnOnce(&mut OutputSource)) -> Written {
+    pub(super) fn output(mut self, target: &str, shape: impl FnOnce(&mut OutputSource)) -> Written {
         let mut output = OutputSource {
             target: text(&mut self.file, target),
             kind: OutputKind::Any,
@@ -23,11 +23,11 @@ impl Written {
         self
     }
 
-    fn required(self, target: &str) -> Written {
+    pub(super) fn required(self, target: &str) -> Written {
         self.output(target, |output| output.required = true)
     }
 
-    fn when(mut self, when: &str) -> Written {
+    pub(super) fn when(mut self, when: &str) -> Written {
         let text = text(&mut self.file, when);
         let condition = Condition::compile(&text, &constants()).expect("a condition");
         self.source.given.applies = Applies::When(Some(text), condition);
@@ -42,7 +42,7 @@ impl Written {
 
     /// The one fault, or `-`.
     #[track_caller]
-    fn fault(&self) -> String {
+    pub(super) fn fault(&self) -> String {
         if self.compile().is_ok() { "-".to_owned() } else { self.faults() }
     }
 }
@@ -167,6 +167,16 @@ fn types_fit() {
     use OutputKind::{Any, Array, Bool, Int, Number, Object, Text};
     check_kind(Json, Int, "value", "a whole number, and this is money");
     check_kind(Json, Int, "value | minor_units", "-");
+    check_kind(Json, Int, "value | micros", "-");
+    check_kind(Json, Int, "value | decimal(0)", "-");
+    check_kind(Json, Int, "value | decimal(1)", "a whole number, and this is money");
+    check_kind(Json, Int, "custom.a | number", "a whole number, and this is a number");
+    let money = Written::new(Json).map(&[("x", "value")]).output("x", |output| output.kind = Int).compile();
+    let help = money.unwrap_err().remove(0).help.unwrap_or_default();
+    assert_eq!(
+        help,
+        "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| decimal(0)` rounds"
+    );
     check_kind(Json, Int, "vars.advertiser", "-");
     check_kind(Json, Int, "'12'", "a whole number, and this is text");
     check_kind(Form, Int, "'12'", "-");

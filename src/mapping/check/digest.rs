@@ -1,0 +1,128 @@
+//! What is known of a value that should be a digest: whether it leaves as the hash made it, was changed afterwards, or
+//! shows only when it is there.
+
+use super::content;
+use crate::conversion::Kind;
+use crate::mapping::ops::{Coding, Edit, List, Op};
+use crate::mapping::program::Node;
+use crate::mapping::value::Val;
+
+/// One of the things that a value can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::mapping) enum Form {
+    /// As a hash makes it, or the schema holds it to.
+    Digest { chars: usize, coding: Coding },
+    /// A digest once, and something else now.
+    Altered,
+    /// This word, written out.
+    Word(String),
+    /// Whatever the conversion has.
+    Unseen,
+}
+
+/// Everything that it can be.
+pub(in crate::mapping) fn forms(node: &Node) -> Vec<Form> {
+    match node {
+        Node::Absent => Vec::new(),
+        Node::Field(slot) | Node::ItemField(slot) => match slot.field().kind {
+            Kind::Digest { chars } => vec![Form::Digest { chars, coding: Coding::Hex }],
+            Kind::Text { .. }
+            | Kind::Lines { .. }
+            | Kind::Enum(_)
+            | Kind::Currency
+            | Kind::Country
+            | Kind::Email
+            | Kind::Ip
+            | Kind::Url
+            | Kind::Uuid
+            | Kind::Int
+            | Kind::Money
+            | Kind::Bool
+            | Kind::Timestamp
+            | Kind::Date
+            | Kind::TextMap
+            | Kind::Json => vec![Form::Unseen],
+        },
+        Node::Const(value) => vec![word(value)],
+        Node::First(parts) => parts.iter().flat_map(forms).collect(),
+        Node::Items(entry) | Node::Each(entry) => forms(entry),
+        Node::Concat(parts) => {
+            let hashed = |form: Form| matches!(form, Form::Digest { .. } | Form::Altered);
+            vec![if parts.iter().flat_map(forms).any(hashed) { Form::Altered } else { Form::Unseen }]
+        }
+        Node::Pipe(input, calls) => calls.iter().fold(forms(input), |forms, call| after(forms, &call.op)),
+        Node::Secret(_)
+        | Node::ClickId(_)
+        | Node::Custom(_)
+        | Node::ItemCustom(_)
+        | Node::Arithmetic(..)
+        | Node::Meta(_)
+        | Node::Status
+        | Node::Header(_)
+        | Node::Body
+        | Node::BodyJson(_)
+        | Node::Finished(_) => vec![Form::Unseen],
+    }
+}
+
+/// How the hashes in it are written; hex where it has none.
+pub(in crate::mapping) fn codings(forms: &[Form]) -> Vec<Coding> {
+    let mut codings = Vec::new();
+    for form in forms {
+        if let Form::Digest { coding, .. } = form
+            && !codings.contains(coding)
+        {
+            codings.push(*coding);
+        }
+    }
+    if codings.is_empty() { vec![Coding::Hex] } else { codings }
+}
+
+fn word(value: &Val<'static>) -> Form {
+    value.borrowed().into_scalar_text().map_or(Form::Unseen, |text| Form::Word(text.into_owned()))
+}
+
+fn after(mut forms: Vec<Form>, op: &Op) -> Vec<Form> {
+    match op {
+        Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) => {
+            vec![Form::Digest { chars: algorithm.chars(*coding), coding: *coding }]
+        }
+        Op::Lookup(members) => members.iter().map(|(_, value)| word(value)).collect(),
+        Op::Spell(both) => both.iter().map(word).filter(|form| *form != Form::Word(String::new())).collect(),
+        Op::Default(value) => {
+            forms.push(word(value));
+            forms
+        }
+        op => forms.into_iter().map(|form| changed(form, op)).collect(),
+    }
+}
+
+fn changed(form: Form, op: &Op) -> Form {
+    match form {
+        Form::Digest { chars, coding } if alters(op, chars, coding) => Form::Altered,
+        Form::Word(text) => {
+            let made = content::applied(op, Val::Text(text.into()));
+            made.and_then(Val::into_scalar_text).map_or(Form::Unseen, |text| Form::Word(text.into_owned()))
+        }
+        Form::Digest { .. } | Form::Altered | Form::Unseen => form,
+    }
+}
+
+/// Whether a filter makes something else of a digest. In base64 its signs and its padding may be exchanged for those of
+/// another alphabet.
+fn alters(op: &Op, chars: usize, coding: Coding) -> bool {
+    let is_hex = coding == Coding::Hex;
+    if let Op::Truncate(most) | Op::Edit(Edit::TruncateBytes(most)) = op {
+        return *most < chars;
+    }
+    if let Op::Edit(Edit::Pad(_, least, _)) = op {
+        return *least > chars;
+    }
+    if matches!(op, Op::Lower | Op::Edit(Edit::Alphanumeric)) {
+        return !is_hex;
+    }
+    if matches!(op, Op::Replace(..) | Op::Edit(Edit::ReplaceAll(..))) {
+        return is_hex;
+    }
+    !matches!(op, Op::Text | Op::Trim | Op::Edit(Edit::UrlEncode) | Op::List(List::Nth(_)))
+}
