@@ -200,10 +200,12 @@ impl Node {
     }
 }
 
-/// Whether a string, with its quotes, is one `${…}`, or a template or expression that names a secret.
+/// Whether a string, with its quotes, is one `${…}` without a default of its own, or a template or expression that names a
+/// secret.
 fn is_reference(written: &str) -> bool {
     let inner = written.trim_matches(['"', '\'']);
     let whole = inner.starts_with("${") && inner.ends_with('}') && inner.matches('}').count() == 1;
+    let whole = whole && (!inner.contains(":-") || inner.ends_with(":-}"));
     whole || inner.contains("secrets.")
 }
 

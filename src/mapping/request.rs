@@ -27,6 +27,7 @@ mod target;
 mod tests;
 mod url;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -270,6 +271,19 @@ impl RequestTemplate {
             return Err(Unmappable { field: "url".to_owned(), reason });
         }
         Ok(Request { method: self.method.clone(), url: url.text, headers, body })
+    }
+
+    /// Scheme, host and port of its calls; `None` when `lacks` says why there are none.
+    pub fn origin(&self) -> Option<&str> {
+        self.url.as_ref().map(UrlPlan::origin)
+    }
+
+    /// The same request to the platform itself: without an `origin` that points it at a stand-in.
+    pub fn unmoved(&self) -> Cow<'_, RequestTemplate> {
+        match self.url.as_ref().and_then(UrlPlan::unmoved) {
+            None => Cow::Borrowed(self),
+            Some(url) => Cow::Owned(RequestTemplate { url: Some(url.clone()), ..self.clone() }),
+        }
     }
 
     /// How the access token that goes with each request is come by; a rendering holds a placeholder for it.
