@@ -426,3 +426,27 @@ fn where_it_does_not_serve_secrets_and_tls_files_may_be_missing_and_nothing_else
     let messages: Vec<&str> = report.located().iter().map(|fault| fault.message.as_str()).collect();
     assert_eq!(messages, ["the environment variable `MISSING` is not set", "unknown secret `api_ky`"]);
 }
+
+#[test]
+fn what_is_said_of_a_field_may_hold_what_is_said_of_the_fields_below_it() {
+    let declared = r#"[destination.partner]
+url = "https://px.example.com/events"
+[destination.partner.map]
+"data[0].user.name" = "customer.id"
+"data[0].user.type" = "event_type"
+"data[0].items[].id" = "item.sku"
+[destination.partner.outputs."data[0]".user]
+type = { type = "text", values = ["guest"] }
+nam = { type = "text" }
+[destination.partner.outputs."data[0]".items]
+type = "array"
+"#;
+    assert_eq!(faults(&with(declared)), ["13:2 the contract knows no field `data[0].user.name`"]);
+    right(&with(&declared.replace("nam =", "name =")));
+    assert_eq!(
+        faults(&with(&declared.replace("nam =", "\"name\" = { type = \"int\" }\nother ="))),
+        ["13:24 `data[0].user.name` is a whole number, and this is text"]
+    );
+    let said_twice = format!("{declared}[destination.partner.outputs]\n\"data[0].user.nam\" = {{}}\n");
+    assert_eq!(faults(&with(&said_twice))[1], "22:2 `data[0].user.nam` is declared twice");
+}
