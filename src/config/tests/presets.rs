@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::preset::Preset;
-use crate::config::tree::Table;
+use crate::config::tree::{Entry, Table, Value};
 
 /// Every preset, set.
 pub(super) const ALL: &str = r#"
@@ -90,30 +90,41 @@ fn every_preset_loads() {
     assert_eq!(names, presets().iter().map(|(name, _)| *name).collect::<Vec<_>>());
 }
 
-/// The five that the relay was made for; the others may say of their fields what they like.
-const FIVE: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];
-
 #[test]
 fn a_preset_says_of_every_field_of_the_document_where_it_comes_from_or_why_not() {
-    fn check(name: &str, operation: &Table) {
-        let entries = |key| operation.table(key).map(|table| table.entries.as_slice()).unwrap_or_default();
-        let set: Vec<&str> = entries("map").iter().map(|line| line.key.value.as_str()).collect();
-        let five = FIVE.iter().any(|five| name.starts_with(five));
-        assert!(!(five && entries("outputs").is_empty()), "{name} says nothing of its fields");
-        for output in entries("outputs") {
-            let (target, said) = (output.key.value.as_str(), output.node.value.as_table().unwrap());
-            let below = |line: &&str| line.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'));
-            let part = target.split_once("[].").is_some_and(|(list, _)| set.contains(&list));
-            let is_set = set.contains(&target) || set.iter().any(below) || part;
-            assert_ne!(is_set, said.entry("unmapped").is_some(), "{name}: {target}");
-            assert!(said.entry("doc").is_some(), "{name}: {target}");
-        }
-    }
     for (name, _) in presets() {
         let preset = Preset::built_in(name).unwrap();
-        check(name, &preset.table);
+        declares_every_field(name, &preset.table);
         for operation in preset.table.table("operation").map(|table| table.entries.as_slice()).unwrap_or_default() {
-            check(&format!("{name}: {}", operation.key.value), operation.node.value.as_table().unwrap());
+            let place = format!("{name}: {}", operation.key.value);
+            declares_every_field(&place, operation.node.value.as_table().unwrap());
         }
+    }
+}
+
+/// Of one operation: each field that it sends is declared with its type and its meaning, and each one that is declared is
+/// sent, or says why not.
+#[track_caller]
+fn declares_every_field(place: &str, operation: &Table) {
+    let entries = |key| operation.table(key).map(|table| table.entries.as_slice()).unwrap_or_default();
+    let lines: Vec<&Entry> = entries("map").iter().chain(entries("query")).collect();
+    let mut set: Vec<String> = lines.iter().map(|line| line.key.value.clone()).collect();
+    for line in &lines {
+        let Value::List(entries) = &line.node.value else { continue };
+        let parts = entries.iter().filter_map(|entry| entry.value.as_table()).flat_map(|parts| &parts.entries);
+        set.extend(parts.map(|part| format!("{}[].{}", line.key.value, part.key.value)));
+    }
+    let declared: Vec<&str> = entries("outputs").iter().map(|output| output.key.value.as_str()).collect();
+    assert!(!declared.is_empty(), "{place} says nothing of its fields");
+    for field in &set {
+        assert!(declared.contains(&field.as_str()), "{place} sends {field} and says nothing of it");
+    }
+    for output in entries("outputs") {
+        let (target, said) = (output.key.value.as_str(), output.node.value.as_table().unwrap());
+        let below = |line: &String| line.strip_prefix(target).is_some_and(|rest| rest.starts_with(['.', '[']));
+        let is_set = set.iter().any(|line| line == target || below(line));
+        assert_ne!(is_set, said.entry("unmapped").is_some(), "{place}: {target}");
+        assert!(said.entry("doc").is_some(), "{place}: {target}");
+        assert!(said.entry("type").is_some() || target == "*", "{place}: {target}");
     }
 }

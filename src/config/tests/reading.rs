@@ -450,3 +450,21 @@ type = "array"
     let said_twice = format!("{declared}[destination.partner.outputs]\n\"data[0].user.nam\" = {{}}\n");
     assert_eq!(faults(&with(&said_twice))[1], "22:2 `data[0].user.nam` is declared twice");
 }
+
+#[test]
+fn a_destination_changes_what_a_preset_says_of_a_field_below_another() {
+    let meta = r#"[destination.meta]
+preset = "meta"
+vars.pixel_id = "1"
+secrets.access_token = "${env:TOKEN}"
+map."data[0].custom_data.content_type" = "'vehicle'"
+"#;
+    let refused = faults(&with(meta));
+    let taken = "`data[0].custom_data.content_type` is one of `product`, `product_group`, and this can be `vehicle`";
+    assert!(refused[0].ends_with(taken), "{refused:?}");
+    for place in ["\"data[0]\".custom_data.content_type", "\"data[0].custom_data.content_type\""] {
+        right(&with(&format!("{meta}outputs.{place}.values = [\"vehicle\"]\n")));
+    }
+    let unknown = meta.replace("custom_data.content_type", "user_data.em_sha256");
+    assert!(faults(&with(&unknown))[0].ends_with("the contract knows no field `data[0].user_data.em_sha256`"));
+}
