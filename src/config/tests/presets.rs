@@ -128,3 +128,95 @@ fn declares_every_field(place: &str, operation: &Table) {
         assert!(said.entry("type").is_some() || target == "*", "{place}: {target}");
     }
 }
+
+/// A declaration that nothing can break says nothing: each line is given what its field does not take.
+#[test]
+fn what_presets_declare_is_held_against_every_line_of_their_maps() {
+    for said in [Said::Hashed, Said::Words, Said::Numbers, Said::Required, Said::Length] {
+        let mut refused = 0;
+        for (name, _) in presets() {
+            let preset = Preset::built_in(name).unwrap();
+            let section = format!("[destination.{name}]");
+            let own = ALL.split_once(&section).unwrap().1.split("[destination.").next().unwrap_or_default();
+            let others = preset.table.table("operation").map(|table| table.entries.as_slice()).unwrap_or_default();
+            let others =
+                others.iter().map(|it| (format!("operation.{}.", it.key.value), it.node.value.as_table().unwrap()));
+            for (place, operation) in others.chain([(String::new(), &preset.table)]) {
+                let wrong = said.broken(operation);
+                let lines = wrong.iter().map(|(target, line)| format!("{place}map.\"{target}\" = {line}\n"));
+                let text = with(&format!("{section}{own}{}", lines.collect::<String>()));
+                let report = load(&text).map(|_| ()).err();
+                for (target, _) in &wrong {
+                    let expected = format!("`{target}` {}", said.fault());
+                    let faults = report.as_ref().map(Report::located).unwrap_or_default();
+                    let is_said = faults.iter().any(|fault| fault.message.starts_with(&expected));
+                    assert!(is_said, "{name} {place}: {expected} is not in {report:?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused >= 20, "{said:?}: {refused}");
+    }
+}
+
+/// What a declaration says of a field.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    Hashed,
+    Words,
+    Numbers,
+    Required,
+    Length,
+}
+
+impl Said {
+    /// How the fault begins, after the field's name.
+    fn fault(self) -> &'static str {
+        match self {
+            Said::Hashed => "is hashed",
+            Said::Words => "is one of",
+            Said::Numbers => "is ",
+            Said::Required => "is required",
+            Said::Length => "takes ",
+        }
+    }
+
+    /// The fields of an operation of which it is said, each with a line that does not keep to it.
+    fn broken(self, operation: &Table) -> Vec<(String, String)> {
+        let lines = operation.table("map").unwrap();
+        let outputs = operation.table("outputs").unwrap().entries.iter();
+        let declared = outputs.filter_map(|output| Some((output, lines.entry(&output.key.value)?)));
+        let line = |(output, line): (&Entry, &Entry)| {
+            let is_list = matches!(line.node.value, Value::List(_));
+            let line = self.broken_line(&output.key.value, output.node.value.as_table().unwrap(), is_list)?;
+            Some((output.key.value.clone(), line))
+        };
+        declared.filter_map(line).collect()
+    }
+
+    fn broken_line(self, target: &str, said: &Table, is_list: bool) -> Option<String> {
+        let text = |key: &str| match said.entry(key).map(|entry| &entry.node.value) {
+            Some(Value::Text { text, .. }) => text.value.as_str(),
+            Some(_) | None => "",
+        };
+        let is_of_items = target.contains("[]") || target.contains("{i");
+        let line = match self {
+            Said::Hashed if text("pii") == "sha256" && is_list => "[\"customer.email\"]",
+            Said::Hashed if text("pii") == "sha256" => "\"customer.email\"",
+            Said::Words if said.entry("values").is_some() => "\"'no such word'\"",
+            Said::Numbers if !matches!(text("type"), "int" | "number" | "bool") => return None,
+            Said::Numbers if is_of_items => "\"item.sku\"",
+            Said::Numbers => "\"order_id\"",
+            // Of items, and of lists, a rule may hold it for each request.
+            Said::Required if is_of_items || is_list => return None,
+            Said::Required => {
+                matches!(said.entry("required")?.node.value, Value::Bool(true)).then_some("\"custom.a | string\"")?
+            }
+            Said::Length if said.entry("max_length").is_some() && !is_of_items => {
+                return Some(format!("\"'{}'\"", "x".repeat(1001)));
+            }
+            Said::Hashed | Said::Words | Said::Length => return None,
+        };
+        Some(line.to_owned())
+    }
+}
