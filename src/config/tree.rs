@@ -160,6 +160,31 @@ impl Table {
         }
         self.entries = flat;
     }
+
+    /// `a = { type = "object", b = { type = "text" } }` becomes `a` and `"a.b"`: in what is said of an output field, a table
+    /// is a field below it.
+    pub(super) fn flatten_outputs(&mut self, files: &Files) {
+        let mut flat = Vec::with_capacity(self.entries.len());
+        for Entry { key, node: Node { span, value } } in std::mem::take(&mut self.entries) {
+            let Value::Table(Table { entries }) = value else {
+                flat.push(Entry { key, node: Node { span, value } });
+                continue;
+            };
+            let is_bare = entries.is_empty();
+            let (below, said): (Vec<_>, Vec<_>) =
+                entries.into_iter().partition(|entry| entry.node.value.as_table().is_some());
+            let mut below = Table { entries: below };
+            below.flatten_outputs(files);
+            if is_bare || !said.is_empty() {
+                flat.push(Entry {
+                    key: key.clone(),
+                    node: Node { span, value: Value::Table(Table { entries: said }) },
+                });
+            }
+            flat.extend(below.entries.into_iter().map(|inner| Entry { key: dotted(&key, &inner.key, files), ..inner }));
+        }
+        self.entries = flat;
+    }
 }
 
 impl Node {

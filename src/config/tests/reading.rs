@@ -507,3 +507,45 @@ fn where_it_does_not_serve_secrets_and_tls_files_may_be_missing_and_nothing_else
          of its type, or give a default: `${env:MISSING:-…}`"
     );
 }
+
+#[test]
+fn what_is_said_of_a_field_may_hold_what_is_said_of_the_fields_below_it() {
+    let declared = r#"[destination.partner]
+url = "https://px.example.com/events"
+[destination.partner.map]
+"data[0].user.name" = "customer.id"
+"data[0].user.type" = "event_type"
+"data[0].items[].id" = "item.sku"
+[destination.partner.outputs."data[0]".user]
+type = { type = "text", values = ["guest"] }
+nam = { type = "text" }
+[destination.partner.outputs."data[0]".items]
+type = "array"
+"#;
+    assert_eq!(faults(&with(declared)), ["13:2 the contract knows no field `data[0].user.name`"]);
+    right(&with(&declared.replace("nam =", "name =")));
+    assert_eq!(
+        faults(&with(&declared.replace("nam =", "\"name\" = { type = \"int\" }\nother ="))),
+        ["13:24 `data[0].user.name` is a whole number, and this is text"]
+    );
+    let said_twice = format!("{declared}[destination.partner.outputs]\n\"data[0].user.nam\" = {{}}\n");
+    assert_eq!(faults(&with(&said_twice))[1], "22:2 `data[0].user.nam` is declared twice");
+}
+
+#[test]
+fn a_destination_changes_what_a_preset_says_of_a_field_below_another() {
+    let meta = r#"[destination.meta]
+preset = "meta"
+vars.pixel_id = "1"
+secrets.access_token = "${env:TOKEN}"
+map."data[0].custom_data.content_type" = "'vehicle'"
+"#;
+    let refused = faults(&with(meta));
+    let taken = "`data[0].custom_data.content_type` is one of `product`, `product_group`, and this can be `vehicle`";
+    assert!(refused[0].ends_with(taken), "{refused:?}");
+    for place in ["\"data[0]\".custom_data.content_type", "\"data[0].custom_data.content_type\""] {
+        right(&with(&format!("{meta}outputs.{place}.values = [\"vehicle\"]\n")));
+    }
+    let unknown = meta.replace("custom_data.content_type", "user_data.em_sha256");
+    assert!(faults(&with(&unknown))[0].ends_with("the contract knows no field `data[0].user_data.em_sha256`"));
+}

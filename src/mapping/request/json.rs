@@ -3,10 +3,12 @@
 //! What turns out to be empty is taken back by shortening the buffer, so nothing is built but the body itself.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use super::super::Out;
 use super::Refusal;
 use super::field::{At, Field, Run, items};
+use super::omission::Rival;
 use super::target::Name;
 use crate::conversion::{Json, Rows, needs_no_escape};
 
@@ -53,6 +55,8 @@ pub(super) struct Spread {
 #[derive(Debug, Clone)]
 pub(super) struct Entries {
     pub(super) column: Option<usize>,
+    /// It is left out where one of these stands.
+    pub(super) unless: Vec<Arc<Rival>>,
     pub(super) entries: Vec<Node>,
 }
 
@@ -179,6 +183,9 @@ impl Entries {
     }
 
     fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Refusal> {
+        if self.unless.iter().any(|rival| rival.stands(run.scope, run.secrets, at)) {
+            return Ok(Wrote::Nothing);
+        }
         let mut list = List::open(b"[", out);
         for entry in &self.entries {
             list.add(|out| {
