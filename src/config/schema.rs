@@ -98,7 +98,7 @@ fn vars(needs: &Needs) -> Value {
         let choices: Vec<Value> = group.iter().map(|name| json!({ "required": [name] })).collect();
         json!({ "anyOf": choices })
     };
-    let mut vars = declared(known, required);
+    let mut vars = declared(&known, required);
     if let (Value::Object(vars), false) = (&mut vars, needs.one_of.is_empty()) {
         vars.insert("allOf".to_owned(), needs.one_of.iter().map(one_of).collect());
     }
@@ -108,12 +108,12 @@ fn vars(needs: &Needs) -> Value {
 /// Likewise its secrets.
 fn secrets(needs: &Needs) -> Value {
     let secret = |doc: &str| described(json!({ "type": "string" }), doc);
-    let known = needs.secrets.iter().map(|need| (need.name.clone(), secret(&need.doc))).collect();
+    let known: Map<String, Value> = needs.secrets.iter().map(|need| (need.name.clone(), secret(&need.doc))).collect();
     let required = needs.secrets.iter().filter(|need| need.required).map(|need| need.name.as_str()).collect();
-    declared(known, required)
+    declared(&known, required)
 }
 
-fn declared(known: Map<String, Value>, required: Vec<&str>) -> Value {
+fn declared(known: &Map<String, Value>, required: Vec<&str>) -> Value {
     let mut table = json!({ "properties": known, "additionalProperties": false });
     if let (Value::Object(table), false) = (&mut table, required.is_empty()) {
         table.insert("required".to_owned(), required.into());

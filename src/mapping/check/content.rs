@@ -43,14 +43,12 @@ pub(in crate::mapping) fn literals(node: &Node) -> Vec<String> {
     if let Node::First(parts) = node {
         return parts.iter().flat_map(literals).collect();
     }
-    let value = match node {
-        Node::Const(value) => Some(value),
-        Node::Pipe(_, calls) => match calls.last().map(|call| &call.op) {
-            Some(Op::Default(value)) => Some(value),
-            _ => None,
-        },
-        _ => None,
-    };
+    let mut value = if let Node::Const(value) = node { Some(value) } else { None };
+    if let Node::Pipe(_, calls) = node
+        && let Some(Op::Default(default)) = calls.last().map(|call| &call.op)
+    {
+        value = Some(default);
+    }
     value.and_then(shown).into_iter().collect()
 }
 
