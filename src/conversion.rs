@@ -39,7 +39,9 @@ pub use schema::{Field, ITEMS_MAX, Kind, Privacy, Rows, SCHEMA, Slot, Type};
 pub use time::{Date, TimeError, Timestamp};
 
 use std::fmt;
+use std::sync::Arc;
 
+use compact_str::CompactString;
 use schema::{ROWS_ITEM, ROWS_TOP};
 use values::Values;
 
@@ -47,7 +49,7 @@ use values::Values;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Characters, as sent.
-    Text(Box<str>),
+    Text(CompactString),
     /// Exact decimal.
     Money(Money),
     /// Whole number.
@@ -55,12 +57,15 @@ pub enum Value {
     /// Truth value.
     Bool(bool),
     /// Instant with offset.
-    Timestamp(Timestamp),
+    Timestamp(Arc<Timestamp>),
     /// Day of the calendar.
-    Date(Date),
+    Date(Box<Date>),
     /// Free JSON.
-    Json(Json),
+    Json(Box<Json>),
 }
+
+/// A conversion holds some thirty, and thousands of conversions wait in memory.
+const _: () = assert!(size_of::<Value>() == 24, "what a short text takes");
 
 /// What a conversion is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,10 +82,10 @@ pub enum EventKind {
 #[derive(Clone, PartialEq)]
 pub struct Conversion {
     values: Values<ROWS_TOP>,
-    click_ids: Vec<(Box<str>, Box<str>)>,
+    click_ids: Vec<(CompactString, CompactString)>,
     items: Vec<Item>,
     kind: EventKind,
-    time: Timestamp,
+    time: Arc<Timestamp>,
     event_id_given: bool,
 }
 
@@ -123,7 +128,7 @@ impl Conversion {
         let parse::Draft { mut values, rest } = parse::read(body).map_err(Refusal::Malformed)?;
         let kind = rules::kind(&values);
         let time = match values.at(rules::TIME) {
-            Some(Value::Timestamp(time)) => Some(time.clone()),
+            Some(Value::Timestamp(time)) => Some(Arc::clone(time)),
             _ => None,
         };
         let problems = rest.problems.finish();

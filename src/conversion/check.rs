@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Value;
 use super::country::is_country;
@@ -14,7 +15,7 @@ use super::time::{Date, Timestamp};
 pub(super) fn check(kind: Kind, found: Found<'_>) -> Result<Value, Cow<'static, str>> {
     let text = match found {
         Found::Text(text) if !matches!(kind, Kind::Int | Kind::Bool) => text,
-        Found::Number(number) if kind == Kind::Money => Cow::Owned(number),
+        Found::Number(number) if kind == Kind::Money => return money(&number),
         Found::Number(number) if kind == Kind::Int => return int(&number).map(Value::Int),
         Found::Bool(value) if kind == Kind::Bool => return Ok(Value::Bool(value)),
         Found::Null => return Err(NULL.into()),
@@ -23,9 +24,15 @@ pub(super) fn check(kind: Kind, found: Found<'_>) -> Result<Value, Cow<'static, 
         }
     };
     match kind {
-        Kind::Money => Ok(Value::Money(Money::parse(&text).map_err(|error| error.to_string())?)),
-        Kind::Timestamp => Ok(Value::Timestamp(Timestamp::parse(&text).map_err(|error| error.to_string())?)),
-        Kind::Date => Ok(Value::Date(Date::parse(&text).map_err(|error| error.to_string())?)),
+        Kind::Money => money(&text),
+        Kind::Timestamp => {
+            let time = Timestamp::parse(&text).map_err(|error| error.to_string())?;
+            Ok(Value::Timestamp(Arc::new(time)))
+        }
+        Kind::Date => {
+            let date = Date::parse(&text).map_err(|error| error.to_string())?;
+            Ok(Value::Date(Box::new(date)))
+        }
         Kind::Text { .. }
         | Kind::Lines { .. }
         | Kind::Enum(_)
@@ -97,6 +104,10 @@ fn check_text(kind: Kind, text: &str) -> Result<(), Cow<'static, str>> {
         Kind::Money | Kind::Int | Kind::Bool | Kind::Timestamp | Kind::Date | Kind::TextMap | Kind::Json => false,
     };
     if right { Ok(()) } else { Err(wanted(kind).into()) }
+}
+
+fn money(text: &str) -> Result<Value, Cow<'static, str>> {
+    Ok(Value::Money(Money::parse(text).map_err(|error| error.to_string())?))
 }
 
 fn int(number: &str) -> Result<i64, Cow<'static, str>> {

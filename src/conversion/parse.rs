@@ -1,5 +1,6 @@
 //! From bytes to a conversion: one pass over the document, straight into the slots, every problem noted on the way.
 
+use compact_str::CompactString;
 use serde::de::{MapAccess, SeqAccess};
 
 use super::check::{NULL, check};
@@ -19,7 +20,7 @@ pub(super) struct Draft {
 
 /// What is gathered at every level alike.
 pub(super) struct Rest {
-    pub(super) click_ids: Vec<(Box<str>, Box<str>)>,
+    pub(super) click_ids: Vec<(CompactString, CompactString)>,
     pub(super) items: Vec<Item>,
     pub(super) problems: Problems,
     /// Bytes that the free data may still take.
@@ -101,7 +102,7 @@ impl<const ROWS: usize> ObjectReader<'_, ROWS> {
                 if json == Json::Null {
                     problems.push(path, NULL);
                 }
-                values.put(*place, Value::Json(json));
+                values.put(*place, Value::Json(Box::new(json)));
             }
             Member::Field { kind, place, .. } => {
                 members.value(FieldReader {
@@ -178,6 +179,7 @@ impl<'de> Read<'de> for MapReader<'_> {
     fn object<A: MapAccess<'de>>(self, mut members: Members<'de, A>) -> Result<(), A::Error> {
         let Rest { click_ids, problems, .. } = self.rest;
         let mut keys: usize = 0;
+        click_ids.reserve(CLICK_IDS_USUAL);
         while let Some(name) = members.next_name()? {
             keys = keys.saturating_add(1);
             if keys > MAP_KEYS_MAX {
@@ -202,6 +204,9 @@ impl<'de> Read<'de> for MapReader<'_> {
     }
 }
 
+/// Most conversions have no more.
+const CLICK_IDS_USUAL: usize = 8;
+
 /// Reads a text of an open map.
 struct MapTextReader<'c> {
     path: &'c Path<'c>,
@@ -209,9 +214,9 @@ struct MapTextReader<'c> {
 }
 
 impl<'de> Read<'de> for MapTextReader<'_> {
-    type Output = Option<Box<str>>;
+    type Output = Option<CompactString>;
 
-    fn other(self, found: Found<'de>) -> Option<Box<str>> {
+    fn other(self, found: Found<'de>) -> Option<CompactString> {
         match check(Kind::Text { chars_max: MAP_TEXT_CHARS_MAX }, found) {
             Ok(Value::Text(text)) => Some(text),
             Ok(_) => None,

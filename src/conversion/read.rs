@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use compact_str::{CompactString, ToCompactString as _};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -15,7 +16,7 @@ pub(super) enum Found<'de> {
     Null,
     Bool(bool),
     /// A number as it was written.
-    Number(String),
+    Number(CompactString),
     Text(Cow<'de, str>),
     Array,
     Object,
@@ -113,11 +114,11 @@ impl<'de, R: Read<'de>> Visitor<'de> for Reading<R> {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(self.0.other(Found::Number(number.to_string())))
+        Ok(self.0.other(Found::Number(number.to_compact_string())))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(self.0.other(Found::Number(number.to_string())))
+        Ok(self.0.other(Found::Number(number.to_compact_string())))
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
@@ -138,7 +139,9 @@ impl<'de, R: Read<'de>> Visitor<'de> for Reading<R> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         match members.next_key_seed(KeySeed)? {
-            Some(Key::NumberMark) => members.next_value().map(|number| self.0.other(Found::Number(number))),
+            Some(Key::NumberMark) => {
+                members.next_value::<String>().map(|number| self.0.other(Found::Number(number.into())))
+            }
             Some(Key::Name(name)) => self.0.object(Members { first: Some(name), rest: members }),
             None => self.0.object(Members { first: None, rest: members }),
         }

@@ -1,12 +1,13 @@
 //! Time: RFC 3339 timestamps and calendar dates that keep their text.
 
+use compact_str::{CompactString, ToCompactString as _};
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 /// RFC 3339 instant with its offset and text kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timestamp {
-    text: Box<str>,
+    text: CompactString,
     instant: jiff::Timestamp,
 }
 
@@ -72,7 +73,7 @@ impl Timestamp {
 
     /// An instant of the relay's own, written in UTC.
     pub fn from_instant(instant: jiff::Timestamp) -> Timestamp {
-        Timestamp { text: instant.to_string().into(), instant }
+        Timestamp { text: instant.to_compact_string(), instant }
     }
 
     /// As it was given.

@@ -9,7 +9,7 @@ use super::source::{Fault, Text};
 use super::syntax::{Ast, Kind, Literal};
 use super::types::{OutType, Ty};
 use super::value::{EvalError, Evaluated, Out, Val};
-use crate::conversion::{Item, Rows, Value};
+use crate::conversion::{Item, Rows, Slot, Value};
 
 /// A compiled expression.
 #[derive(Debug, Clone)]
@@ -19,8 +19,8 @@ pub(crate) struct Expression {
     required: bool,
     blank: Option<Blank>,
     reads: Reads,
-    /// Nothing is computed for it.
-    stored: bool,
+    /// Where nothing is computed: the fields of which it is the first that is there.
+    stored: Box<[Slot]>,
 }
 
 /// What is sent for a field that has no value.
@@ -89,7 +89,8 @@ impl Expression {
 
     /// The value of the conversion or the item that stands as it is, and is there.
     pub(crate) fn stored<'a>(&self, scope: Scope<'a>, item: Option<&'a Item>) -> Option<&'a Value> {
-        if self.stored { self.node.stored(scope, item) } else { None }
+        let of_item = |slot: Slot| item.and_then(|item| item.value(slot));
+        self.stored.iter().find_map(|slot| scope.conversion.value(*slot).or_else(|| of_item(*slot)))
     }
 
     /// Its value; `None` when it is absent, required or not.
@@ -126,7 +127,7 @@ fn check(ast: &Ast, names: Names<'_>, faults: &mut Faults<'_>) -> Option<Express
     let reads = std::mem::take(&mut checker.reads);
     let ty = checked.ty.filter(|_| faults.is_empty())?;
     let required = matches!(ast.kind, Kind::Required(_));
-    let stored = checked.node.is_stored();
+    let stored = checked.node.stored().unwrap_or_default().into();
     Some(Expression { node: checked.node, ty, required, blank: None, reads, stored })
 }
 

@@ -122,7 +122,7 @@ impl Interpolation {
     }
 
     fn text(&self, context: &Context<'_>) -> Result<Option<String>, EvalError> {
-        let mut text = String::new();
+        let mut text = String::with_capacity(TEXT_BYTES_USUAL);
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
@@ -135,6 +135,9 @@ impl Interpolation {
         Ok(Some(text))
     }
 }
+
+/// Most headers and paths fit, so that the text does not grow.
+const TEXT_BYTES_USUAL: usize = 64;
 
 enum Piece {
     Literal(String),

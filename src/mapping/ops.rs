@@ -312,14 +312,18 @@ impl Coding {
         match self {
             Coding::Hex => {
                 // `hex::encode` goes through characters one by one.
-                let mut digits = vec![0; bytes.len().saturating_mul(2)];
-                let encoded = hex::encode_to_slice(bytes, &mut digits).ok();
-                encoded.and_then(|()| String::from_utf8(digits).ok()).unwrap_or_default()
+                let mut digits = [0; HEX_DIGITS_MAX];
+                let digits = digits.get_mut(..bytes.len().saturating_mul(2)).unwrap_or_default();
+                let encoded = hex::encode_to_slice(bytes, digits).ok();
+                encoded.and_then(|()| str::from_utf8(digits).ok()).unwrap_or_default().to_owned()
             }
             Coding::Base64 => STANDARD.encode(bytes),
         }
     }
 }
+
+/// Of SHA-512, the longest digest.
+const HEX_DIGITS_MAX: usize = 128;
 
 fn int<'a>(input: &Val<'a>) -> Evaluated<'a> {
     let refused = || EvalError::new("no whole number of at most 18 digits");

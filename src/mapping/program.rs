@@ -11,7 +11,7 @@ use super::ops::{self, Op};
 use super::scope::{MASK, Scope, Secret, Secrets};
 use super::syntax::Arithmetic;
 use super::value::{Evaluated, Val};
-use crate::conversion::{Item, Json, Rows, Slot, Value};
+use crate::conversion::{Item, Json, Rows, Slot};
 
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -205,23 +205,12 @@ impl Node {
         }
     }
 
-    /// Whether it is a field, or the first of several that is there: nothing is computed for it.
-    pub(super) fn is_stored(&self) -> bool {
-        if let Node::First(parts) = self {
-            parts.iter().all(Node::is_stored)
-        } else {
-            matches!(self, Node::Field(_) | Node::ItemField(_))
-        }
-    }
-
-    /// What [`Node::is_stored`] stands for.
-    pub(super) fn stored<'a>(&self, scope: Scope<'a>, item: Option<&'a Item>) -> Option<&'a Value> {
-        if let Node::Field(slot) = self {
-            scope.conversion.value(*slot)
-        } else if let Node::ItemField(slot) = self {
-            item?.value(*slot)
+    /// The field that it is, or the fields of which it is the first that is there; none where something is computed.
+    pub(super) fn stored(&self) -> Option<Vec<Slot>> {
+        if let Node::Field(slot) | Node::ItemField(slot) = self {
+            Some(vec![*slot])
         } else if let Node::First(parts) = self {
-            parts.iter().find_map(|part| part.stored(scope, item))
+            parts.iter().map(Node::stored).collect::<Option<Vec<_>>>().map(|slots| slots.concat())
         } else {
             None
         }

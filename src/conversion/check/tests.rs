@@ -165,7 +165,7 @@ fn whole_numbers_are_digits_up_to_what_every_reader_keeps() {
         ("1e+2", None),
         ("99999999999999999999", None),
     ] {
-        assert_eq!(check(Kind::Int, Found::Number(number.to_owned())).ok(), expected.map(Value::Int), "{number}");
+        assert_eq!(check(Kind::Int, Found::Number(number.into())).ok(), expected.map(Value::Int), "{number}");
     }
 }
 
@@ -173,13 +173,9 @@ fn whole_numbers_are_digits_up_to_what_every_reader_keeps() {
 fn a_value_of_another_type_is_told_what_would_be_right() {
     let kinds = SCHEMA.iter().map(|field| field.kind).filter(|kind| *kind != Kind::Json);
     for kind in kinds {
-        for found in [
-            Found::Array,
-            Found::Object,
-            Found::Bool(true),
-            Found::Number("7.5".to_owned()),
-            Found::Text("\u{1}".into()),
-        ] {
+        for found in
+            [Found::Array, Found::Object, Found::Bool(true), Found::Number("7.5".into()), Found::Text("\u{1}".into())]
+        {
             let fits = matches!((kind, &found), (Kind::Bool, Found::Bool(_)) | (Kind::Money, Found::Number(_)));
             match check(kind, found) {
                 Ok(_) => assert!(fits, "{kind:?}"),

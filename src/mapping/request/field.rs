@@ -78,7 +78,7 @@ impl<'a> Run<'a> {
 }
 
 /// What the conversion, or it and the item, has.
-fn rows(scope: Scope<'_>, at: Option<At<'_>>) -> Rows {
+pub(super) fn rows(scope: Scope<'_>, at: Option<At<'_>>) -> Rows {
     at.map_or_else(|| scope.conversion.rows(), |at| at.rows)
 }
 
@@ -101,10 +101,10 @@ impl Field {
     /// The value where it is one of the conversion's own, within the limit: most are, and nothing is computed or moved for
     /// them. `None` says nothing: [`Field::value`] knows.
     pub(super) fn stored<'a>(&self, run: &mut Run<'a>, at: Option<At<'a>>) -> Option<Out<'a>> {
+        let value = self.expression.stored(run.scope, at.map(|at| at.item))?;
         if self.among.is_some() {
             return None;
         }
-        let value = self.expression.stored(run.scope, at.map(|at| at.item))?;
         let is_within = |limit: Limit| matches!(value, Value::Text(text) if text.len() <= limit.chars_max);
         if !self.limit.is_none_or(is_within) || self.makes_way(run.scope, run.secrets, at) {
             return None;
@@ -119,6 +119,9 @@ impl Field {
     }
 
     fn note(&self, run: &mut Run<'_>, at: Option<At<'_>>) {
+        if run.seen.cells.is_empty() {
+            return;
+        }
         let number = at.map_or(0, |at| at.number);
         run.seen.note(number, self.column);
         if self.expression.reads_items() {
@@ -259,7 +262,11 @@ impl Seen {
 
     /// `columns` includes [`Seen::ANYTHING`]; 0 when there are no rules.
     pub(super) fn new(columns: usize, items: usize) -> Seen {
-        Seen { columns, cells: vec![false; columns.saturating_mul(items.saturating_add(1))] }
+        let count = columns.saturating_mul(items.saturating_add(1));
+        // Zeroed memory (`vec![false; count]`) would come from the system's slow path.
+        let mut cells = Vec::with_capacity(count);
+        cells.resize(count, false);
+        Seen { columns, cells }
     }
 
     /// Row 0 is the request; items count from 1.

@@ -4,11 +4,12 @@
 //! repeated for each item, under one name (`skus[]=A&skus[]=B`) or numbered (`ItemSku1=A&ItemSku2=B`); neighbouring lines
 //! of that kind go through the items together: all of the first item, then all of the second.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use compact_str::ToCompactString as _;
+use percent_encoding::percent_encode_byte;
 
 use super::super::Out;
 use super::Unmappable;
-use super::field::{At, Field, Run, items};
+use super::field::{At, Field, Run, items, rows};
 use super::json::members;
 use super::target::Name;
 use crate::conversion::{Json, Rows};
@@ -22,14 +23,52 @@ pub(super) enum Escaping {
     Query,
 }
 
-/// All but the unreserved characters of RFC 3986, and `*`, which stands in a masked value.
-const QUERY_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
+/// Bytes that stand for themselves in a form and in a query.
+#[expect(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "evaluated by the compiler"
+)]
+const STANDS: [bool; 256] = {
+    let mut stands = [false; 256];
+    let mut byte: u8 = 0;
+    loop {
+        stands[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*');
+        if byte == u8::MAX {
+            break stands;
+        }
+        byte += 1;
+    }
+};
+
+fn stands(byte: u8) -> bool {
+    STANDS.get(usize::from(byte)).copied().unwrap_or(false)
+}
 
 impl Escaping {
     pub(super) fn append(self, text: &str, out: &mut String) {
-        match self {
-            Escaping::Form => out.extend(form_urlencoded::byte_serialize(text.as_bytes())),
-            Escaping::Query => out.extend(utf8_percent_encode(text, QUERY_ESCAPED)),
+        let mut rest = text;
+        loop {
+            let plain = rest.bytes().take_while(|byte| stands(*byte)).count();
+            let Some((plain, special)) = rest.split_at_checked(plain) else { return };
+            out.push_str(plain);
+            let mut characters = special.chars();
+            let Some(character) = characters.next() else { return };
+            rest = characters.as_str();
+            self.escape(character, out);
+        }
+    }
+
+    fn escape(self, character: char, out: &mut String) {
+        match (self, character) {
+            (Escaping::Form, ' ') => out.push('+'),
+            (Escaping::Query, '~') => out.push('~'),
+            (Escaping::Form | Escaping::Query, _) => {
+                let mut bytes = [0; 4];
+                let bytes = character.encode_utf8(&mut bytes).as_bytes();
+                out.extend(bytes.iter().map(|byte| percent_encode_byte(*byte)));
+            }
         }
     }
 
@@ -49,17 +88,23 @@ pub(super) struct Flat {
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Once(Pair),
-    PerItem(Vec<Pair>),
+    Once(Group),
+    PerItem(Vec<Group>),
+}
+
+/// Neighbours that need the same: a map of some hundred lines, most of them from the free data, is passed over in a few
+/// steps where there is none.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    needs: Rows,
+    pairs: Vec<Pair>,
 }
 
 /// One parameter, or with a spread: one for each member of an object.
 #[derive(Debug, Clone)]
 pub(super) struct Pair {
-    /// Escaped already.
+    /// Escaped already, with its `=`.
     pub(super) name: Name,
-    /// Those of the field, beside each other in a list of many pairs of which few stand.
-    pub(super) needs: Rows,
     pub(super) field: Box<Field>,
     pub(super) spread: Option<Taken>,
 }
@@ -76,20 +121,47 @@ impl Flat {
     pub(super) fn write<'a>(&'a self, run: &mut Run<'a>, out: &mut Parameters) -> Result<(), Unmappable> {
         for step in &self.steps {
             match step {
-                Step::Once(pair) => {
-                    if pair.needs.meets(run.scope.conversion.rows()) {
-                        pair.write(run, None, self.escaping, out)?;
-                    }
-                }
-                Step::PerItem(pairs) => {
+                Step::Once(group) => group.write(run, None, self.escaping, out)?,
+                Step::PerItem(groups) => {
                     for at in items(run.scope) {
-                        let mut may_stand = pairs.iter().filter(|pair| pair.needs.meets(at.rows));
-                        may_stand.try_for_each(|pair| pair.write(run, Some(at), self.escaping, out))?;
+                        groups.iter().try_for_each(|group| group.write(run, Some(at), self.escaping, out))?;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Adds a parameter behind the others.
+    pub(super) fn push(&mut self, pair: Pair, is_per_item: bool) {
+        match (is_per_item, self.steps.last_mut()) {
+            (true, Some(Step::PerItem(groups))) => match groups.last_mut() {
+                Some(last) if last.needs == pair.field.needs => last.pairs.push(pair),
+                Some(_) | None => groups.push(Group::of(pair)),
+            },
+            (true, _) => self.steps.push(Step::PerItem(vec![Group::of(pair)])),
+            (false, Some(Step::Once(last))) if last.needs == pair.field.needs => last.pairs.push(pair),
+            (false, _) => self.steps.push(Step::Once(Group::of(pair))),
+        }
+    }
+}
+
+impl Group {
+    fn of(pair: Pair) -> Group {
+        Group { needs: pair.field.needs, pairs: vec![pair] }
+    }
+
+    fn write<'a>(
+        &'a self,
+        run: &mut Run<'a>,
+        at: Option<At<'a>>,
+        escaping: Escaping,
+        out: &mut Parameters,
+    ) -> Result<(), Unmappable> {
+        if !self.needs.meets(rows(run.scope, at)) {
+            return Ok(());
+        }
+        self.pairs.iter().try_for_each(|pair| pair.write(run, at, escaping, out))
     }
 }
 
@@ -130,7 +202,6 @@ impl Pair {
     fn push(&self, number: usize, value: &Out<'_>, escaping: Escaping, out: &mut Parameters) {
         out.begin();
         self.name.write(number, |text| out.text.push_str(text));
-        out.text.push('=');
         append_value(value, escaping, &mut out.text);
     }
 }
@@ -171,7 +242,7 @@ fn append_value(value: &Out<'_>, escaping: Escaping, out: &mut String) {
         Out::Text(text) | Out::Number(text) => escaping.append(text, out),
         // A sign, digits and a point stand for themselves.
         Out::Amount(amount) => out.push_str(amount.text().as_str()),
-        Out::Int(int) => escaping.append(&int.to_string(), out),
+        Out::Int(int) => out.push_str(&int.to_compact_string()),
         Out::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Out::Json(json) => append_json(json, escaping, out),
     }

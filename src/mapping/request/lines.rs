@@ -10,7 +10,7 @@ use super::field::Field;
 use super::flat::{Escaping, Flat, Pair, Taken};
 use super::json::{Entries, Member, Node, Object, Spread, escaped};
 use super::target::{FlatTarget, Name, Step, Target};
-use super::{MapLine, MapSource, flat};
+use super::{MapLine, MapSource};
 use crate::conversion::Rows;
 
 /// A line of a map, read and compiled.
@@ -422,17 +422,12 @@ fn flat_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Fl
 pub(super) fn flat_plan(lines: Vec<Line<'_, FlatTarget>>, escaping: Escaping, elsewhere: &[String]) -> Flat {
     let named = lines.iter().filter(|line| !line.target.is_spread).map(|line| line.target.name.clone());
     let names: Vec<Name> = named.chain(elsewhere.iter().map(|name| Name::of(name))).collect();
-    let mut steps: Vec<flat::Step> = Vec::with_capacity(lines.len());
+    let mut plan = Flat { escaping, steps: Vec::new() };
     for line in lines {
         let Output::Field(field) = line.output else { continue };
         let spread = line.target.is_spread.then(|| Taken { prefix: line.target.name.clone(), names: names.clone() });
-        let (name, needs) = (line.target.name.encoded(|text| escaping.of(text)), field.needs);
-        let pair = Pair { name, needs, field, spread };
-        match (line.is_per_item, steps.last_mut()) {
-            (true, Some(flat::Step::PerItem(run))) => run.push(pair),
-            (true, _) => steps.push(flat::Step::PerItem(vec![pair])),
-            (false, _) => steps.push(flat::Step::Once(pair)),
-        }
+        let name = line.target.name.encoded(|text| escaping.of(text)).followed_by("=");
+        plan.push(Pair { name, field, spread }, line.is_per_item);
     }
-    Flat { escaping, steps }
+    plan
 }

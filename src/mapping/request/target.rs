@@ -63,6 +63,15 @@ impl Name {
         Name { pieces: pieces.collect() }
     }
 
+    /// The same name with a text behind it.
+    pub(super) fn followed_by(mut self, text: &str) -> Name {
+        match self.pieces.last_mut() {
+            Some(Piece::Text(last)) => *last = format!("{last}{text}").into(),
+            Some(Piece::Number(_)) | None => self.pieces.push(Piece::Text(text.into())),
+        }
+        self
+    }
+
     /// Appends the name for an item, counted from 1.
     pub(super) fn write(&self, number: usize, mut push: impl FnMut(&str)) {
         for piece in &self.pieces {

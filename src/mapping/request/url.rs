@@ -76,7 +76,10 @@ impl UrlPlan {
 
     pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<String, Unmappable> {
         if let Some(fixed) = &self.fixed {
-            return Ok(fixed.text(secrets).to_owned());
+            let fixed = fixed.text(secrets);
+            let mut url = String::with_capacity(fixed.len().saturating_add(QUERY_BYTES_USUAL));
+            url.push_str(fixed);
+            return Ok(url);
         }
         let refuse = |reason: &str| Unmappable { field: "url".to_owned(), reason: reason.to_owned() };
         let rest = self.rest.eval(scope, secrets).map_err(|error| refuse(&error.to_string()))?;
@@ -88,6 +91,9 @@ impl UrlPlan {
         Ok(url)
     }
 }
+
+/// Room for a credential or two.
+const QUERY_BYTES_USUAL: usize = 64;
 
 /// A whole URL, which was checked when it was compiled. Shows itself masked.
 #[derive(Clone)]
