@@ -79,7 +79,7 @@ fn faults(root: &Value, schema: &Value, value: &Value, place: &str, found: &mut 
             }
             // Of the patterns only that of a `${…}`, which tells a reference from a word.
             "pattern" if said == "\\$\\{" => value.as_str().is_some_and(|text| text.contains("${")),
-            "then" | "description" | "pattern" | "examples" | "$schema" | "$id" | "title" | "$defs" => true,
+            "then" | "description" | "default" | "pattern" | "examples" | "$schema" | "$id" | "title" | "$defs" => true,
             other => panic!("{other} at {place}"),
         };
         if !right {
@@ -166,4 +166,50 @@ fn the_schema_refuses_what_is_wrong_with_keys_and_types_and_leaves_the_rest_to_t
     }
     let found = check(&read("tests/config/broken/13-vars-of-another-type.toml")).join("\n");
     assert!(found.contains(".destination.impact.vars.campaign_id: anyOf"), "{found}");
+}
+
+#[test]
+fn a_presets_needs_hang_on_its_name() {
+    let destination = |lines: &str| {
+        let text = read("tests/presets/routes.toml");
+        let (head, _) = text.split_once("[destination.").unwrap();
+        check(&format!("{head}[destination.x]\n{lines}"))
+    };
+    let at = ".destination.x";
+    assert_eq!(destination("preset = \"thrad\"\nsecrets.api_key = \"k\"\n"), [""; 0]);
+    assert_eq!(destination("preset = \"thard\"\nsecrets.api_key = \"k\"\n"), [format!("{at}.preset: anyOf")]);
+    assert_eq!(destination("preset = \"${env:PRESET}\"\n"), [""; 0]);
+    assert_eq!(destination("preset = \"thrad\"\n"), [format!("{at}: required")]);
+    assert_eq!(destination("preset = \"thrad\"\nsecrets = {}\n"), [format!("{at}.secrets: required")]);
+    let further = "preset = \"thrad\"\nsecrets.api_key = \"k\"\nvars.tagid = \"t\"\n";
+    assert_eq!(destination(further), [format!("{at}.vars.tagid: unknown")], "as the reader has it");
+    assert_eq!(destination("url = \"https://px.example.com\"\nvars.mine = 1\nsecrets.mine = \"s\"\n"), [""; 0]);
+    let impact = "preset = \"impact\"\nvars.account_sid = \"IR\"\nvars.campaign_id = 1\nsecrets.auth_token = \"t\"\n";
+    assert_eq!(destination(impact), [format!("{at}.vars: anyOf")], "one of event type id and code");
+    assert_eq!(destination(&format!("{impact}vars.event_type_code = \"SALE\"\n")), [""; 0]);
+    let scaleo = "preset = \"scaleo\"\nvars.domain = \"a.example\"\nsecrets.api_key = \"k\"\n";
+    assert_eq!(destination(scaleo), [format!("{at}: required")], "its call has no currency");
+    assert_eq!(destination(&format!("{scaleo}expect_currency = \"EUR\"\n")), [""; 0]);
+}
+
+/// What a preset lacks is said by the schema where the reader says it.
+#[test]
+fn the_schema_lets_no_preset_pass_that_lacks_what_it_needs() {
+    let text = read("tests/presets/routes.toml");
+    let (head, _) = text.split_once("[destination.").unwrap();
+    for (name, preset) in presets() {
+        let needs = document(preset).unwrap()["needs"].take();
+        let required = ["vars", "secrets"].iter().any(|kind| {
+            let members = needs[kind].as_object();
+            members.into_iter().flatten().any(|(_, need)| need["required"] == true)
+        });
+        let found = check(&format!("{head}[destination.x]\npreset = \"{name}\"\n"));
+        assert_eq!(!found.is_empty(), required, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn the_schema_is_small_enough_for_an_editor() {
+    let bytes = serde_json::to_vec_pretty(&routes_schema()).unwrap().len();
+    assert!(bytes < 512 * 1024, "{bytes} bytes");
 }

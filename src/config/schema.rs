@@ -8,9 +8,9 @@ mod keys;
 use serde_json::{Map, Value, json};
 
 use self::keys::{Key, Shape};
-use super::preset::{Preset, presets};
+use super::preset::{Needs, Preset, presets};
 use super::tree::Table;
-use crate::mapping::{VarType, filters};
+use crate::mapping::{Var, VarType, filters};
 
 /// JSON Schema 2020-12 of routes.toml. For taplo: `#:schema ./routes.schema.json` on the first line of the file.
 pub fn routes_schema() -> Value {
@@ -60,31 +60,77 @@ fn definitions() -> Value {
     })
 }
 
-/// What a destination with this preset knows beyond the keys: its vars, its secrets, its fields.
+/// What a destination with this preset knows beyond the keys: its vars, its secrets, its fields; and what it cannot do
+/// without.
 fn of_preset(name: &'static str) -> Option<Value> {
     let preset = Preset::built_in(name)?;
-    let mut vars = Map::new();
-    for need in &preset.needs.vars {
+    let fields: Map<String, Value> = fields(&preset.table).into_iter().collect();
+    let (vars, secrets) = (vars(&preset.needs), secrets(&preset.needs));
+    let is_needed = |table: &Value| table.get("required").is_some() || table.get("allOf").is_some();
+    let mut needed: Vec<&str> = Vec::new();
+    needed.extend(is_needed(&vars).then_some("vars"));
+    needed.extend(is_needed(&secrets).then_some("secrets"));
+    needed.extend(preset.needs.expect_currency.as_ref().map(|_| "expect_currency"));
+    Some(json!({
+        "if": { "required": ["preset"], "properties": { "preset": { "const": name } } },
+        "then": {
+            "required": needed,
+            "properties": { "vars": vars, "secrets": secrets, "map": { "properties": fields } },
+        },
+    }))
+}
+
+/// The vars that a preset declares; it takes no others.
+fn vars(needs: &Needs) -> Value {
+    let mut known = Map::new();
+    for need in &needs.vars {
         let written = match need.kind {
             VarType::Text if need.values.is_empty() => json!({ "type": "string" }),
             VarType::Text => words(&need.values.iter().map(String::as_str).collect::<Vec<_>>()),
             VarType::Int => json!({ "anyOf": [{ "type": "integer" }, { "$ref": "#/$defs/reference" }] }),
             VarType::Bool => json!({ "anyOf": [{ "type": "boolean" }, { "$ref": "#/$defs/reference" }] }),
         };
-        vars.insert(need.name.clone(), described(written, &need.doc));
+        let written = with_default(written, need.default.as_ref());
+        known.insert(need.name.clone(), described(written, &need.doc));
     }
+    let required = needs.vars.iter().filter(|need| need.required).map(|need| need.name.as_str()).collect();
+    let one_of = |group: &Vec<String>| {
+        let choices: Vec<Value> = group.iter().map(|name| json!({ "required": [name] })).collect();
+        json!({ "anyOf": choices })
+    };
+    let mut vars = declared(&known, required);
+    if let (Value::Object(vars), false) = (&mut vars, needs.one_of.is_empty()) {
+        vars.insert("allOf".to_owned(), needs.one_of.iter().map(one_of).collect());
+    }
+    vars
+}
+
+/// Likewise its secrets.
+fn secrets(needs: &Needs) -> Value {
     let secret = |doc: &str| described(json!({ "type": "string" }), doc);
-    let secrets: Map<String, Value> =
-        preset.needs.secrets.iter().map(|need| (need.name.clone(), secret(&need.doc))).collect();
-    let fields: Map<String, Value> = fields(&preset.table).into_iter().collect();
-    Some(json!({
-        "if": { "required": ["preset"], "properties": { "preset": { "const": name } } },
-        "then": { "properties": {
-            "vars": { "properties": vars, "additionalProperties": false },
-            "secrets": { "properties": secrets, "additionalProperties": false },
-            "map": { "properties": fields },
-        } },
-    }))
+    let known: Map<String, Value> = needs.secrets.iter().map(|need| (need.name.clone(), secret(&need.doc))).collect();
+    let required = needs.secrets.iter().filter(|need| need.required).map(|need| need.name.as_str()).collect();
+    declared(&known, required)
+}
+
+fn declared(known: &Map<String, Value>, required: Vec<&str>) -> Value {
+    let mut table = json!({ "properties": known, "additionalProperties": false });
+    if let (Value::Object(table), false) = (&mut table, required.is_empty()) {
+        table.insert("required".to_owned(), required.into());
+    }
+    table
+}
+
+fn with_default(mut written: Value, default: Option<&Var>) -> Value {
+    let default = default.map(|default| match default {
+        Var::Text(text) => json!(text),
+        Var::Int(number) => json!(number),
+        Var::Bool(value) => json!(value),
+    });
+    if let (Value::Object(members), Some(default)) = (&mut written, default) {
+        members.insert("default".to_owned(), default);
+    }
+    written
 }
 
 /// The fields of a preset, with what its `outputs` say of them.
@@ -129,6 +175,7 @@ fn shape(shape: Shape) -> Value {
         Shape::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Shape::Ref(name) => reference(name),
         Shape::Words(choices) => words(choices),
+        Shape::Preset => words(&presets().iter().map(|(name, _)| *name).collect::<Vec<_>>()),
         Shape::List => list(text()),
         Shape::TextOrList => json!({ "anyOf": [text(), list(text())] }),
         Shape::Groups => list(list(text())),

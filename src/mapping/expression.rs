@@ -19,8 +19,18 @@ pub(crate) struct Expression {
     required: bool,
     blank: Option<Blank>,
     reads: Reads,
-    /// Where nothing is computed: the fields of which it is the first that is there.
-    stored: Box<[Slot]>,
+    stored: Stored,
+}
+
+/// Where an expression computes nothing.
+#[derive(Debug, Clone)]
+enum Stored {
+    /// It does.
+    Not,
+    /// The value of a field as it stands.
+    Field(Slot),
+    /// The first of these that is there.
+    FirstOf(Box<[Slot]>),
 }
 
 /// What is sent for a field that has no value.
@@ -89,8 +99,12 @@ impl Expression {
 
     /// The value of the conversion or the item that stands as it is, and is there.
     pub(crate) fn stored<'a>(&self, scope: Scope<'a>, item: Option<&'a Item>) -> Option<&'a Value> {
-        let of_item = |slot: Slot| item.and_then(|item| item.value(slot));
-        self.stored.iter().find_map(|slot| scope.conversion.value(*slot).or_else(|| of_item(*slot)))
+        let value = |slot: Slot| scope.conversion.value(slot).or_else(|| item?.value(slot));
+        match &self.stored {
+            Stored::Not => None,
+            Stored::Field(slot) => value(*slot),
+            Stored::FirstOf(slots) => slots.iter().find_map(|slot| value(*slot)),
+        }
     }
 
     /// Its value, which has a look on the wire; `None` when it is absent, required or not.
@@ -124,7 +138,13 @@ fn check(ast: &Ast, names: Names<'_>, faults: &mut Faults<'_>) -> Option<Express
     let reads = std::mem::take(&mut checker.reads);
     let ty = checked.ty.filter(|_| faults.is_empty())?;
     let required = matches!(ast.kind, Kind::Required(_));
-    let stored = checked.node.stored().unwrap_or_default().into();
+    let stored = match checked.node.stored() {
+        None => Stored::Not,
+        Some(slots) => match slots.as_slice() {
+            [slot] => Stored::Field(*slot),
+            _ => Stored::FirstOf(slots.into()),
+        },
+    };
     Some(Expression { node: checked.node, ty, required, blank: None, reads, stored })
 }
 

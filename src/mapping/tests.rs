@@ -62,10 +62,10 @@ fn with_scope<T>(json: &str, run: impl FnOnce(Scope<'_>) -> T) -> T {
 fn evaluate(expression: &str, secrets: Secrets) -> String {
     let expression = Expression::compile(&text(expression), &constants(), Place::Top)
         .unwrap_or_else(|faults| panic!("{expression}: {faults:#?}"));
-    with_scope(PURCHASE, |scope| shown(expression.eval(scope, None, secrets)))
+    with_scope(PURCHASE, |scope| shown(&expression.eval(scope, None, secrets)))
 }
 
-fn shown(value: Result<Option<Val<'_>>, EvalError>) -> String {
+fn shown(value: &Result<Option<Val<'_>>, EvalError>) -> String {
     match value.as_ref().map(|value| value.as_ref().map(|value| value.out().expect("it is settled"))) {
         Ok(None) => "-".to_owned(),
         Ok(Some(Out::Text(text))) => format!("'{text}'"),
@@ -313,7 +313,7 @@ fn items_are_read_one_by_one() {
     let expression = Expression::compile(&text("item.price | minor_units"), &constants(), Place::Item).expect("right");
     let prices = with_scope(PURCHASE, |scope| {
         let items = scope.conversion.items().iter();
-        items.map(|item| shown(expression.eval(scope, Some(item), Secrets::Masked))).collect::<Vec<_>>()
+        items.map(|item| shown(&expression.eval(scope, Some(item), Secrets::Masked))).collect::<Vec<_>>()
     });
     assert_eq!(prices, ["1000", "500"]);
     refused("item.sku", "there is no one item here");

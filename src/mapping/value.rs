@@ -180,10 +180,11 @@ impl<'a> Val<'a> {
     }
 
     pub(super) fn into_json(self) -> Option<Json> {
-        match self.settled()? {
-            Val::Json(json) => Some(json.into_owned()),
-            scalar => scalar.out().map(Out::to_json),
+        let settled = self.settled()?;
+        if let Val::Json(json) = settled {
+            return Some(json.into_owned());
         }
+        settled.out().map(Out::to_json)
     }
 
     /// Its text, if it is a scalar.

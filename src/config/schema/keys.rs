@@ -18,6 +18,8 @@ pub(super) enum Shape {
     /// A definition of the schema.
     Ref(&'static str),
     Words(&'static [&'static str]),
+    /// The name of a preset.
+    Preset,
     /// Of texts.
     List,
     TextOrList,
@@ -37,7 +39,8 @@ pub(super) enum Shape {
 }
 
 use Shape::{
-    Constants, Count, Flag, Groups, List, Lists, Named, NamedRef, OneTable, Ref, Table, Tables, Text, TextOrList, Words,
+    Constants, Count, Flag, Groups, List, Lists, Named, NamedRef, OneTable, Preset, Ref, Table, Tables, Text,
+    TextOrList, Words,
 };
 
 const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
@@ -155,7 +158,7 @@ pub(super) const RATES: &[Key] = &[
 
 #[rustfmt::skip]
 pub(super) const DESTINATION: &[Key] = request_keys!(
-    key("preset", Text, "A built-in destination below this one: `capi-relay preset` lists them."),
+    key("preset", Preset, "A built-in destination below this one: `capi-relay preset` lists them."),
     key("vars", Constants, "Constants that expressions name as `vars.x`; `\"${env:NAME:-default}\"` is read as the type it must be."),
     key("secrets", TEXTS, "Credentials that expressions name as `secrets.x`: `\"${env:NAME}\"`."),
     key("origin", Text, "`scheme://host[:port]` that replaces the URLs' own: a stand-in."),
@@ -218,7 +221,7 @@ pub(super) const OUTPUT: &[Key] = &[
     key("required", Flag, "It stands in every request; of an item: for every item."),
     key("max_length", COUNT, "The most characters."),
     key("values", List, "The only values that are taken."),
-    key("over", Words(&["truncate", "omit", "reject"]), "What becomes of a value that is too long or none of `values`; default `reject`."),
+    key("over", Words(&["truncate", "omit", "reject"]), "What becomes of a value that is too long, none of `values` or not the digest that `pii` asks for; default `reject`."),
     key("scale", Count(0, 18), "The most decimals of a number."),
     key("pii", TextOrList, "What of a person it takes: `none`, `plain`, `hashed`, or the algorithms `md5`, `sha1`, `sha256`, `sha512`."),
     key("unmapped", Text, "Why no line of the map sets it."),

@@ -86,6 +86,9 @@ fn every_preset_shows_its_vars_secrets_and_fields() {
     assert_eq!(thrad.pointer("/if/properties/preset/const"), Some(&json!("thrad")));
     assert!(thrad.pointer("/then/properties/secrets/properties/api_key/description").is_some());
     assert!(thrad.pointer("/then/properties/map/properties/click_id").is_some());
+    assert_eq!(thrad.pointer("/then/properties/secrets/required"), Some(&json!(["api_key"])));
+    let names: Vec<&str> = presets().iter().map(|(name, _)| *name).collect();
+    assert_eq!(schema.pointer("/$defs/destination/properties/preset/anyOf/0/enum"), Some(&json!(names)));
     let descriptions = schema.pointer("/$defs/expression/description").and_then(Value::as_str).unwrap();
     assert!(filters().all(|filter| descriptions.contains(&filter.signature)));
 }

@@ -37,8 +37,25 @@ pub(in crate::mapping) fn some_words(node: &Node, known: &Known) -> Vec<String> 
     all
 }
 
+/// Its alternatives that are written out.
+pub(in crate::mapping) fn literals(node: &Node) -> Vec<String> {
+    let shown = |value: &Val<'static>| value.borrowed().into_scalar_text().map(|text| text.into_owned());
+    if let Node::First(parts) = node {
+        return parts.iter().flat_map(literals).collect();
+    }
+    let mut value = if let Node::Const(value) = node { Some(value) } else { None };
+    if let Node::Pipe(_, calls) = node
+        && let Some(Op::Default(default)) = calls.last().map(|call| &call.op)
+    {
+        value = Some(default);
+    }
+    value.and_then(shown).into_iter().collect()
+}
+
 fn some_words_in(node: &Node, facts: &Facts) -> Vec<Val<'static>> {
-    let Node::First(parts) = node else { return words_in(node, facts).unwrap_or_default() };
+    let Node::First(parts) = node else {
+        return words_in(node, facts).or_else(|| stand_in(node)).unwrap_or_default();
+    };
     let mut all = Vec::new();
     for part in parts {
         all.extend(some_words_in(part, facts));
@@ -47,6 +64,18 @@ fn some_words_in(node: &Node, facts: &Facts) -> Vec<Val<'static>> {
         }
     }
     all
+}
+
+/// What `| default(…)` gives where nothing else is known, as the filters behind it leave it.
+fn stand_in(node: &Node) -> Option<Vec<Val<'static>>> {
+    let Node::Pipe(_, calls) = node else { return None };
+    let at = calls.iter().rposition(|call| matches!(call.op, Op::Default(_)))?;
+    let (default, behind) = calls.get(at..)?.split_first()?;
+    let Op::Default(value) = &default.op else { return None };
+    if behind.iter().any(|call| call.secret) {
+        return None;
+    }
+    behind.iter().try_fold(vec![value.clone()], |words, call| filtered(Some(words), &call.op))
 }
 
 fn words_in(node: &Node, facts: &Facts) -> Option<Vec<Val<'static>>> {

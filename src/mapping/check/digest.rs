@@ -83,18 +83,20 @@ fn word(value: &Val<'static>) -> Form {
 }
 
 fn after(mut forms: Vec<Form>, op: &Op) -> Vec<Form> {
-    match op {
-        Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) => {
-            vec![Form::Digest { chars: algorithm.chars(*coding), coding: *coding }]
-        }
-        Op::Lookup(members) => members.iter().map(|(_, value)| word(value)).collect(),
-        Op::Spell(both) => both.iter().map(word).filter(|form| *form != Form::Word(String::new())).collect(),
-        Op::Default(value) => {
-            forms.push(word(value));
-            forms
-        }
-        op => forms.into_iter().map(|form| changed(form, op)).collect(),
+    if let Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) = op {
+        return vec![Form::Digest { chars: algorithm.chars(*coding), coding: *coding }];
     }
+    if let Op::Lookup(members) = op {
+        return members.iter().map(|(_, value)| word(value)).collect();
+    }
+    if let Op::Spell(both) = op {
+        return both.iter().map(word).filter(|form| *form != Form::Word(String::new())).collect();
+    }
+    if let Op::Default(value) = op {
+        forms.push(word(value));
+        return forms;
+    }
+    forms.into_iter().map(|form| changed(form, op)).collect()
 }
 
 fn changed(form: Form, op: &Op) -> Form {

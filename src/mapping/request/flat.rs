@@ -24,12 +24,7 @@ pub(super) enum Escaping {
 }
 
 /// Bytes that stand for themselves in a form and in a query.
-#[expect(
-    clippy::as_conversions,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "evaluated by the compiler"
-)]
+#[expect(clippy::as_conversions, clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const STANDS: [bool; 256] = {
     let mut stands = [false; 256];
     let mut byte: u8 = 0;

@@ -160,19 +160,22 @@ impl Spread {
     fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, list: &mut List<'_>) -> Result<(), Refusal> {
         let wrote = Wrote::by(&self.field);
         let spread = self.field.with(run, at, |value| {
-            for (name, value) in members(value, &self.field, at)? {
-                if !self.taken.iter().any(|taken| taken.can_be(name)) {
-                    list.add(|out| {
-                        write_text(name, &self.field, out)?;
-                        out.push(b':');
-                        value.write(out);
-                        Ok(wrote)
-                    })?;
-                }
-            }
-            Ok(())
+            let mut free = members(value, &self.field, at)?.filter(|(name, _)| !self.is_taken(name));
+            free.try_for_each(|(name, value)| {
+                list.add(|out| {
+                    write_text(name, &self.field, out)?;
+                    out.push(b':');
+                    value.write(out);
+                    Ok(wrote)
+                })
+            })
         });
         spread.map(drop)
+    }
+
+    /// Whether the map gives that name.
+    fn is_taken(&self, name: &str) -> bool {
+        self.taken.iter().any(|taken| taken.can_be(name))
     }
 }
 

@@ -98,11 +98,7 @@ pub(super) fn limit(outputs: &[OutputSource], compiler: &mut Compiler<'_, '_>) {
                     entries.each_field(&mut |field| field.among = output.digests(field));
                 }
                 (Output::Entries(entries, _), Some((list, name))) if nameable.target == *list => {
-                    entries.each_field(&mut |field| {
-                        if *field.target == **name {
-                            output.hold(field);
-                        }
-                    });
+                    entries.each_field(&mut |field| output.hold_if_named(field, name));
                 }
                 (Output::Field(_) | Output::Entries(..), _) => {}
             }
@@ -114,6 +110,12 @@ impl OutputSource {
     /// Whether a conversion can have a value that it does not take.
     pub(super) fn can_be_broken(&self) -> bool {
         self.chars_max.is_some() || !self.values.is_empty() || matches!(self.pii, Pii::Hashed(_))
+    }
+
+    fn hold_if_named(&self, field: &mut Field, name: &str) {
+        if *field.target == *name {
+            self.hold(field);
+        }
     }
 
     /// Gives a field what is held for each request.

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use super::properties::{conversion, well_typed};
 use super::*;
 use crate::mapping::check::content;
+use crate::mapping::check::digest::{self, Form};
 use crate::mapping::check::facts::Known;
 use crate::mapping::check::presence::{self, Gap};
+use crate::mapping::ops::Coding;
 
 fn compiled(source: &str) -> Expression {
     Expression::compile(&text(source), &constants(), Place::Top)
@@ -132,6 +134,8 @@ const CONDITIONS: &[&str] = &[
     "order.tax",
     "(order.tax ?? value) >= 0",
     "'x' in items[].sku",
+    "items[].sku",
+    "each(concat(item.sku, item.name))",
     "contains(device.user_agent, 'a')",
 ];
 
@@ -155,9 +159,14 @@ proptest! {
         prop_assume!(Conversion::parse(json.as_bytes(), "generated").is_ok());
         let condition = Condition::compile(&text(&when), &constants()).unwrap();
         let (expression, known) = (compiled(&source), Known::of(None, condition.tests()));
+        let sku = Expression::compile(&text("item.sku"), &constants(), Place::Item).unwrap();
+        let skus = compiled("items[].sku");
         with_scope(&json, |scope| {
             if !condition.holds(scope) {
                 return Ok(());
+            }
+            if presence::something_stands(&[], &[Some(sku.node())], &known) {
+                prop_assert_ne!(skus.eval(scope, None, Secrets::Revealed), Ok(None), "an item has a sku when {}", when);
             }
             let value = expression.eval(scope, None, Secrets::Revealed);
             if presence::gap(expression.node(), &known).is_none() {
@@ -167,6 +176,17 @@ proptest! {
             prop_assert!(shown.chars().count() >= content::chars_min(expression.node()), "{}", source);
             if let Some(words) = content::words(expression.node(), &known) {
                 prop_assert!(words.iter().any(|word| **word == *shown), "{} of {:?} when {}", source, words, when);
+            }
+            let forms = digest::forms(expression.node());
+            if !forms.contains(&Form::Unseen) && !forms.contains(&Form::Altered) {
+                let is_hex = shown.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+                let fits = |form: &Form| match form {
+                    Form::Digest { chars, coding: Coding::Hex } => is_hex && shown.len() == *chars,
+                    Form::Digest { coding: Coding::Base64, .. } => true,
+                    Form::Word(word) => *word == *shown,
+                    Form::Altered | Form::Unseen => false,
+                };
+                prop_assert!(forms.iter().any(fits), "{} is one of {:?}", source, forms);
             }
             if let (Some(most), OutType::Number) = (content::decimals_max(expression.node()), expression.out_type()) {
                 let decimals = shown.split_once('.').map_or(0, |(_, decimals)| decimals.len());

@@ -310,7 +310,7 @@ proptest! {
             let value = compiled.eval(scope, None, Secrets::Revealed);
             prop_assert_eq!(&value, &compiled.eval(scope, None, Secrets::Revealed));
             check_out(&compiled, value)?;
-            let masked = shown(compiled.eval(scope, None, Secrets::Masked));
+            let masked = shown(&compiled.eval(scope, None, Secrets::Masked));
             prop_assert!(!masked.contains("s3cret"), "{} shows {}", source, masked);
             Ok(())
         })?;

@@ -5,6 +5,7 @@ use crate::conversion::nearest;
 use crate::mapping::check::content::{self, Hashed, Origin};
 use crate::mapping::check::digest::{self, Form};
 use crate::mapping::check::facts::Known;
+use crate::mapping::request::Over;
 use crate::mapping::request::digest::Digests;
 use crate::mapping::request::outputs::{OutputKind, OutputSource, Pii};
 use crate::mapping::types::{Base, Ty};
@@ -16,12 +17,16 @@ impl Proof<'_> {
         let nothing = Known::nothing();
         let known = self.known.as_ref().unwrap_or(&nothing);
         let words = content::words(expression.node(), known);
-        let some_words = content::some_words(expression.node(), known);
+        let words_seen = Words {
+            some: content::some_words(expression.node(), known),
+            literals: content::literals(expression.node()),
+            are_all: words.is_some(),
+        };
         let wrong = self
             .ty(output, expression, words.as_deref())
             .or_else(|| decimals(output, expression))
-            .or_else(|| word(output, &some_words))
-            .or_else(|| length(output, expression, &some_words))
+            .or_else(|| word(output, &words_seen))
+            .or_else(|| length(output, expression, &words_seen))
             .or_else(|| personal(output, expression));
         if let Some((message, help)) = wrong {
             self.fault(text, format!("`{}` {message}", output.target.value), help);
@@ -113,24 +118,50 @@ fn decimals(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
     (!fits).then(|| (message, format!("`| decimal_max({most})` rounds what has more, half away from zero")))
 }
 
-fn word(output: &OutputSource, words: &[String]) -> Option<Wrong> {
+/// The words that a value can be.
+struct Words {
+    some: Vec<String>,
+    /// Those of them that stand in the expression as alternatives of their own.
+    literals: Vec<String>,
+    /// It can be nothing else.
+    are_all: bool,
+}
+
+impl Words {
+    /// The first that does not fit where it should. What is left out may be a word of the schema or of a lookup, but no
+    /// literal, and not all that it can be: such a line would never send it.
+    fn unfit(&self, over: Over, fits: impl Fn(&String) -> bool) -> Option<&String> {
+        let unfit = self.some.iter().find(|word| !fits(word))?;
+        match over {
+            Over::Omit if self.are_all && !self.some.iter().any(&fits) => Some(unfit),
+            Over::Omit => self.literals.iter().find(|word| !fits(word)),
+            Over::Truncate | Over::Reject => Some(unfit),
+        }
+    }
+}
+
+fn word(output: &OutputSource, words: &Words) -> Option<Wrong> {
     let values = &output.values;
     if values.is_empty() {
         return None;
     }
-    let wrong = words.iter().find(|word| !values.contains(word))?;
+    let wrong = words.unfit(output.over, |word| values.contains(word))?;
     let listed = values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
     let help = nearest(wrong, values.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-    let help = help.unwrap_or_else(|| "`| lookup({…})` turns one word into another".to_owned());
+    let help = help.unwrap_or_else(|| {
+        let can_be_left_out = !words.literals.contains(wrong) && output.over != Over::Omit;
+        let omit = if can_be_left_out { "; `over = \"omit\"` leaves out those that are not taken" } else { "" };
+        format!("`| lookup({{…}})` turns one word into another{omit}")
+    });
     Some((format!("is one of {listed}, and this can be `{wrong}`"), help))
 }
 
-fn length(output: &OutputSource, expression: &Expression, words: &[String]) -> Option<Wrong> {
+fn length(output: &OutputSource, expression: &Expression, words: &Words) -> Option<Wrong> {
     let most = output.chars_max?;
     if expression.ty().out() != OutType::Text {
         return None;
     }
-    if let Some(word) = words.iter().find(|word| word.chars().count() > most) {
+    if let Some(word) = words.unfit(output.over, |word| word.chars().count() <= most) {
         return Some((format!("takes {most} characters, and `{word}` has more"), "write a shorter one".to_owned()));
     }
     let least = content::chars_min(expression.node());

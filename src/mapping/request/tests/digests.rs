@@ -75,7 +75,7 @@ fn free_data_in_a_hashed_field_is_held_for_each_request() {
     let text = |text: &str| custom(&format!("\"{text}\""));
     let one = hashed("custom.x | string", &["sha256"]);
     assert_eq!(one.body(&text(&sha256)), format!(r#"{{"x":"{sha256}","e":"e"}}"#));
-    for wrong in ["ada@example.com", &sha1, &sha256.to_uppercase(), &format!("{}g", &sha256[1..])] {
+    for wrong in ["ada@example.com", &sha1, &sha256.to_uppercase(), &sha256.replacen('0', "g", 1)] {
         let reason = one.unmappable(&text(wrong));
         assert_eq!(reason, "x: not a digest, and the contract takes sha256 in lower-case hex", "{wrong}");
     }
@@ -109,7 +109,7 @@ fn a_digest_in_base64_is_asked_for_where_the_fields_own_hash_is_so_written() {
         assert_eq!(field.body(&custom(&format!("\"{right}\""))), format!(r#"{{"x":"{right}","e":"e"}}"#));
     }
     let reason = "x: not a digest, and the contract takes sha256 in base64";
-    for wrong in ["0b".repeat(32), digest.replace('P', "*"), format!("{digest}="), digest[1..].to_owned()] {
+    for wrong in ["0b".repeat(32), digest.replace('P', "*"), format!("{digest}="), digest.replacen('L', "", 1)] {
         assert_eq!(field.unmappable(&custom(&format!("\"{wrong}\""))), reason, "{wrong}");
     }
 }

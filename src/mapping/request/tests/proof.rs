@@ -239,6 +239,10 @@ fn words_fit() {
     let fault = "order_id ?? 'open': `x` is one of `pending`, `approved`, `hold`, and this can be `open`";
     check_values("order_id ?? 'open'", fault);
     check_values("order_id ?? 'hold'", "-");
+    check_values("order_id | default('hold')", "-");
+    let fault =
+        "order_id | default('open') | lower: `x` is one of `pending`, `approved`, `hold`, and this can be `open`";
+    check_values("order_id | default('open') | lower", fault);
     let values = |output: &mut OutputSource| output.values = vec!["m".to_owned(), "f".to_owned()];
     let written = Written::new(Encoding::Json).map(&[("g", "customer.gender")]);
     let reject = written.output("g", values);
@@ -250,6 +254,34 @@ fn words_fit() {
         output.over = Over::Omit;
     });
     assert_eq!(omit.body(r#"{"customer": {"gender": "x"}, "order_id": "1"}"#), r#"{"o":"1"}"#);
+}
+
+#[test]
+fn words_that_are_not_taken_are_left_out_where_the_contract_says_so() {
+    let omit = |source: &str| {
+        let lines = &[("x", source), ("e", "order_id")];
+        Written::new(Encoding::Json).map(lines).output("e", |_| {}).output("x", |output| {
+            (output.values, output.over) = (["pending", "approved"].map(str::to_owned).into(), Over::Omit);
+        })
+    };
+    let of = |word: &str| format!(r#"{{"order_id": "1", "status": "{word}"}}"#);
+    assert_eq!(omit("status").fault(), "-");
+    assert_eq!(omit("status").body(&of("approved")), r#"{"x":"approved","e":"1"}"#);
+    assert_eq!(omit("status").body(&of("rejected")), r#"{"e":"1"}"#);
+    let looked_up = omit("status | lookup({pending: 'pending', hold: 'held'})");
+    assert_eq!(looked_up.fault(), "-");
+    assert_eq!(looked_up.body(&of("hold")), r#"{"e":"1"}"#);
+    assert_eq!(looked_up.body(&of("pending")), r#"{"x":"pending","e":"1"}"#);
+    // What would never be sent is a mistake all the same.
+    let never = "is one of `pending`, `approved`, and this can be";
+    assert_eq!(omit("customer.status").fault(), format!("customer.status: `x` {never} `new`"));
+    assert_eq!(omit("status ?? 'open'").fault(), format!("status ?? 'open': `x` {never} `open`"));
+    assert_eq!(omit("order_id | default('open')").fault(), format!("order_id | default('open'): `x` {never} `open`"));
+    assert_eq!(omit("status").when("status == 'hold'").fault(), format!("status: `x` {never} `hold`"));
+    let short = Written::new(Encoding::Json).map(&[("x", "status"), ("e", "order_id")]).output("e", |_| {});
+    let short = short.output("x", |output| (output.chars_max, output.over) = (Some(4), Over::Omit));
+    assert_eq!(short.body(&of("rejected")), r#"{"e":"1"}"#);
+    assert_eq!(short.body(&of("hold")), r#"{"x":"hold","e":"1"}"#);
 }
 
 #[test]
