@@ -8,6 +8,7 @@ mod dead;
 mod demo;
 mod diff;
 mod output;
+mod refusal;
 mod relay;
 mod reload;
 mod render;
@@ -20,6 +21,7 @@ mod signals;
 mod status;
 mod test;
 mod token;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,7 +63,8 @@ struct ConfigurationArgs {
 /// How a command that sends nothing reads the configuration.
 #[derive(Debug, Args)]
 struct ReadingArgs {
-    /// Stands in for secrets, token digests and TLS files that are missing: for CI, where what is shown is masked anyway
+    /// Stands in for secrets, token digests and TLS files that are missing: for CI, where what is shown is masked anyway.
+    /// Vars are part of what is sent: they must be set, or have defaults (`${env:NAME:-default}`)
     #[arg(long)]
     no_secrets: bool,
 }

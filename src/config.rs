@@ -10,6 +10,7 @@
 
 mod files;
 mod units;
+mod disk;
 mod interpolate;
 mod tree;
 mod report;
@@ -39,7 +40,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,10 +192,19 @@ pub struct Destination {
     pub max_age: Option<Duration>,
     /// Every secret value, for masking answers' excerpts.
     pub secrets: Vec<Secret>,
-    /// PEM file of an extra root for this destination.
-    pub ca_file: Option<PathBuf>,
+    /// An extra root for this destination.
+    pub ca_file: Option<CaFile>,
     /// Cases kept beside the configuration.
     pub goldens: Vec<Golden>,
+}
+
+/// A file of certificates, as it was when the configuration was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaFile {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What was in it; not yet known to be PEM.
+    pub pem: Vec<u8>,
 }
 
 /// One kind of call of a destination.
@@ -341,13 +351,19 @@ pub enum Decision<'a> {
 impl Config {
     /// Reads and checks a configuration; every fault at once.
     pub fn load(source: Source<'_>) -> Result<Config, Report> {
-        load::load(source, Faults::default())
+        load::load(source, Faults::default(), &|_| ())
+    }
+
+    /// Likewise, telling `reading` of each file that the text names (`${file:…}`, `ca_file`) before that is read, or found to
+    /// be missing: who watches them misses no change.
+    pub fn load_telling(source: Source<'_>, reading: &dyn Fn(&Path)) -> Result<Config, Report> {
+        load::load(source, Faults::default(), reading)
     }
 
     /// Likewise, where the relay does not serve: a `${…}` of a secret or of a token's digest that comes to nothing is stood
     /// in for, and TLS files may be missing. Good for everything that shows requests masked; never for sending.
     pub fn load_without_secrets(source: Source<'_>) -> Result<Config, Report> {
-        load::load(source, Faults::elsewhere())
+        load::load(source, Faults::elsewhere(), &|_| ())
     }
 
     /// The destination of that name.
@@ -376,6 +392,15 @@ impl Merchant {
 }
 
 impl Destination {
+    /// Whether both call the same host and port with at least one of their operations.
+    pub fn shares_origin_with(&self, other: &Destination) -> bool {
+        let origins = |destination: &'_ Destination| -> BTreeSet<String> {
+            let origins = destination.operations.iter().filter_map(|operation| operation.request.origin());
+            origins.map(str::to_owned).collect()
+        };
+        !origins(self).is_disjoint(&origins(other))
+    }
+
     /// Pure: the same conversion gets the same decision until the configuration changes.
     pub fn decide(&self, scope: Scope<'_>) -> Decision<'_> {
         let conversion = scope.conversion;

@@ -29,6 +29,7 @@ mod metrics;
 mod pool;
 mod run;
 mod token;
+mod wait;
 #[cfg(test)]
 mod tests;
 
@@ -151,7 +152,8 @@ impl Pools {
 
     /// Goes over to another configuration. A destination that is the same in both goes on as it was, with its limiter and
     /// its breaker. One that changed begins anew at once, its attempts in hand end as they began, and what a person paused
-    /// stays paused. The work of one that is gone is held.
+    /// stays paused; a rate that is the same goes on (an operation's own too), and so does a wait that the platform asked
+    /// for, while it is the same platform. The work of one that is gone is held.
     ///
     /// # Errors
     /// When a `ca_file` holds no usable certificate; nothing has changed then.

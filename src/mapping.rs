@@ -85,4 +85,4 @@ pub use scope::{Constants, Scope, Secret, Secrets, Var, VarType};
 pub(crate) use scope::{MASK, Place};
 pub use source::{Fault, FileId, Span, Text};
 pub(crate) use types::OutType;
-pub(crate) use value::{EvalError, Out};
+pub(crate) use value::{EvalError, Out, Val};

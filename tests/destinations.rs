@@ -180,7 +180,9 @@ fn digests_are_those_of_the_texts_that_the_vendors_document() {
     check("reddit", "lead", &["adalovelace@googlemail.com", "+4930123456"]);
     // A hash of the merchant's own goes as it is.
     check("meta", "custom", &[email, digits, "us"]);
-    check("google-ads", "order-level", &[email]);
+    // Google takes no hashes beside the click of an iPhone.
+    check("google-ads", "order-level", &[]);
+    check("google-ads", "no-value", &[email]);
 }
 
 #[test]

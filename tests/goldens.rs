@@ -111,6 +111,50 @@ fn update_writes_what_does_not_agree_and_leaves_the_rest_alone() {
 }
 
 #[test]
+fn check_warns_of_files_that_are_not_there_and_test_may_write_them() {
+    let (folder, routes) = copied();
+    fs::remove_file(folder.path().join("requests/impact-purchase.http")).unwrap();
+    fs::remove_file(folder.path().join("lead.json")).unwrap();
+    let (code, summary, told) = run(&["check", "-c", &routes, "--no-secrets"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(summary.contains("destination impact"), "{summary}");
+    assert!(told.contains("warning: `request` of a golden is not there: "), "{told}");
+    assert!(told.contains("`capi-relay test --update` writes it") && told.contains("2 warnings"), "{told}");
+    let (code, page, _) = run(&["check", "-c", &routes, "--no-secrets", "--json"]);
+    let page: Value = serde_json::from_str(&page).unwrap();
+    assert_eq!((code, &page["ok"]), (Some(0), &Value::from(true)));
+    let line = |text: &str| fs::read_to_string(&routes).unwrap().lines().position(|line| line == text).unwrap() + 1;
+    for (at, written) in [(0, "request = \"requests/impact-purchase.http\""), (1, "conversion = \"lead.json\"")] {
+        let finding = &page["faults"][at];
+        assert_eq!(finding["severity"], "warning", "{page:#}");
+        assert_eq!(finding["line"], line(written), "{page:#}");
+    }
+    assert!(page["faults"][1]["help"].as_str().unwrap().contains("by hand"), "{page:#}");
+
+    let (_, page, _) = run(&["test", "-c", &routes, "--no-secrets", "--update"]);
+    assert!(page.contains("1 created"), "{page}");
+    let (_, page, _) = run(&["check", "-c", &routes, "--no-secrets", "--json"]);
+    let page: Value = serde_json::from_str(&page).unwrap();
+    assert_eq!(page["faults"].as_array().unwrap().len(), 1, "{page:#}");
+}
+
+#[test]
+fn a_stand_in_breaks_no_golden_and_stands_in_no_file() {
+    let (folder, routes) = copied();
+    let request = folder.path().join("requests/thrad-purchase.http");
+    let before = fs::read_to_string(&request).unwrap();
+    let moved = ["-c", &routes, "--no-secrets", "--set", "destination.thrad.origin=http://127.0.0.1:9101"];
+    let (code, page, _) = run(&[&["test"], moved.as_slice()].concat());
+    assert_eq!((code, page.ends_with("6 passed\n")), (Some(0), true), "{page}");
+    fs::remove_file(&request).unwrap();
+    let (code, page, _) = run(&[&["test", "--update"], moved.as_slice()].concat());
+    assert_eq!(code, Some(0), "{page}");
+    assert_eq!(fs::read_to_string(&request).unwrap(), before);
+    let (_, page, _) = run(&[&["render", PURCHASE, "-d", "thrad"], moved.as_slice()].concat());
+    assert!(page.contains("POST http://127.0.0.1:9101/api/conversion"), "{page}");
+}
+
+#[test]
 fn update_makes_folders_and_one_file_is_never_made_to_please_two_goldens() {
     let (folder, routes) = copied();
     let mut text = fs::read_to_string(&routes).unwrap();

@@ -147,6 +147,15 @@ async fn reload(http: &Http, relay: &Process) -> Answer {
     http.call(Method::POST, &format!("{}/admin/reload", relay.admin), &[], "").await
 }
 
+/// Waits until the metrics of a running process hold this line.
+async fn shows(http: &Http, relay: &Process, line: &str) {
+    eventually(line, async || {
+        let metrics = http.call(Method::GET, &format!("{}/metrics", relay.admin), &[], "").await;
+        metrics.body.as_str()?.lines().any(|shown| shown == line).then_some(())
+    })
+    .await;
+}
+
 /// The currency that Scaleo is given: what differs between the files below.
 fn write(file: &Path, text: &str, currency: &str, golden: &str) {
     let text = text.replace("expect_currency = \"EUR\"", &format!("expect_currency = \"{currency}\""));
@@ -197,7 +206,80 @@ async fn a_wrong_file_or_a_failing_golden_keeps_the_old_configuration_in_force()
     let answer = http.call(Method::POST, &format!("{}/admin/reload", relay.admin), &foreign, "").await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     let log = relay.terminate_with_log();
-    assert!(log.contains("the one before stays in force"), "{log}");
+    let line = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(
+        line(&["fault in the configuration", "fault=\"there is no preset `dps`\"", "help=\"did you mean `dsp`?\""]),
+        "{log}"
+    );
+    assert!(line(&["reason=\"1 fault\"", "the one before stays in force"]), "{log}");
+    assert!(line(&["golden fails", "destination=\"scaleo\"", "reason=\"expected unsupported, got skipped: "]), "{log}");
+    assert!(line(&["reason=\"1 of 1 goldens failed\"", "the one before stays in force"]), "{log}");
+    assert!(!log.contains("\\n"), "{log}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_the_routes_name_are_watched_as_they_are() {
+    let (sandbox, folder, file) = started().await;
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let root = || rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap().cert.pem();
+    write("currency", "EUR\n");
+    write("ca.pem", &root());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let ours = "expect_currency = \"${file:currency}\"\nca_file = \"ca.pem\"";
+    std::fs::write(&file, text.replace("expect_currency = \"EUR\"", ours)).unwrap();
+    let relay = Process::serve(&file);
+    let http = Http::new();
+    let scaleo = async |order: &str| {
+        let url = format!("{}/v1/conversions", relay.origin);
+        http.post(&url, conversion(order).to_string()).await.body["destinations"]["scaleo"].clone()
+    };
+    assert_eq!(scaleo("o1").await, "queued");
+    write("currency", "USD\n");
+    shows(&http, &relay, "capi_relay_config_version 2").await;
+    assert_eq!(scaleo("o2").await, "skipped");
+    write("ca.pem", "no certificate");
+    shows(&http, &relay, "capi_relay_config_reloads_total{result=\"refused\"} 1").await;
+    write("ca.pem", &root());
+    shows(&http, &relay, "capi_relay_config_version 3").await;
+
+    // A golden that fails is watched too: mended in its own file, it lets the routes file through.
+    write("case.json", &conversion("golden").to_string());
+    let golden = "\n[[destination.scaleo.golden]]\nconversion = \"case.json\"\noutcome = \"withheld\"\n";
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + golden).unwrap();
+    shows(&http, &relay, "capi_relay_config_reloads_total{result=\"refused\"} 2").await;
+    let mut refused = conversion("golden");
+    refused["consent"] = serde_json::json!({"tracking": false});
+    write("case.json", &refused.to_string());
+    shows(&http, &relay, "capi_relay_config_version 4").await;
+    let log = relay.terminate_with_log();
+    for told in ["currency changed", "ca.pem changed", "there is no certificate in", "case.json changed"] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_is_refused_once_and_read_when_it_is_back() {
+    let (sandbox, folder, file) = started().await;
+    let relay = Process::serve(&file);
+    let http = Http::new();
+    let aside = folder.path().join("aside.toml");
+    std::fs::rename(&file, &aside).unwrap();
+    shows(&http, &relay, "capi_relay_config_reloads_total{result=\"refused\"} 1").await;
+    let answer = reload(&http, &relay).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let report = answer.body["detail"].as_str().unwrap();
+    assert!(report.contains("routes.toml cannot be read"), "{report}");
+    let url = format!("{}/v1/conversions", relay.origin);
+    assert_eq!(http.post(&url, conversion("o1").to_string()).await.status, StatusCode::ACCEPTED);
+
+    std::fs::rename(&aside, &file).unwrap();
+    shows(&http, &relay, "capi_relay_config_version 2").await;
+    shows(&http, &relay, "capi_relay_config_reloads_total{result=\"refused\"} 2").await;
+    let log = relay.terminate_with_log();
+    assert_eq!(log.matches("routes.toml is gone").count(), 1, "{log}");
+    assert!(log.contains("routes.toml changed"), "{log}");
     sandbox.stop().await;
 }
 

@@ -55,9 +55,14 @@ pub(super) fn why(reason: Option<&Value>, last: Option<&Value>) -> String {
     cut(&text, WHY_CHARS_MAX)
 }
 
+/// A text in one line.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A text in one line of at most so many characters.
 pub(super) fn cut(text: &str, chars_max: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = one_line(text);
     let mut shown: String = line.chars().take(chars_max).collect();
     if shown.len() < line.len() {
         shown.push('…');

@@ -81,7 +81,8 @@ fn as_text(name: &str, rendering: &Rendering, curl: bool) -> String {
             let body = if curl { request.to_curl() } else { request.to_http() };
             format!("### {name}: {operation}\n{}", body.trim_end())
         }
-        Rendering::Nothing { outcome, reason } => format!("### {name}: {outcome}: {}", one_line(reason)),
+        // A condition may be written over several lines; a heading is one.
+        Rendering::Nothing { outcome, reason } => format!("### {name}: {outcome}: {}", output::one_line(reason)),
     }
 }
 
@@ -93,9 +94,4 @@ fn as_json(rendering: &Rendering) -> Value {
         }
         Rendering::Nothing { outcome, reason } => json!({"state": outcome.as_str(), "reason": reason}),
     }
-}
-
-/// A condition may be written over several lines; a heading is one.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

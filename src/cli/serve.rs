@@ -6,28 +6,31 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::Wish;
-use crate::config::{Config, Located, LogFormat, Transport};
+use crate::config::{Config, LogFormat, Transport};
 use crate::queue::Clock;
 
+use super::refusal::log_warnings;
 use super::relay::Relay;
-use super::reload::{Asked, Reloader, Watch};
+use super::reload::{Asked, Reloader};
 use super::signals::{Signal, Signals};
-use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output, settings, test};
+use super::watch::Watch;
+use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Starts, and reloads, without proving the goldens
     #[arg(long)]
-    no_goldens: bool,
+    pub(super) no_goldens: bool,
 }
 
 /// `capi-relay serve`.
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8 {
-    // Seen before it is read: a change that comes while the queue opens is none that was read.
-    let reloader = Reloader::new(configuration, args);
-    let watch = reloader.watch();
-    let (config, goldens) = match proven(configuration, args) {
-        Ok(proven) => proven,
+    let read = Reloader::new(configuration, args).and_then(|reloader| {
+        let (proven, watch) = reloader.proven();
+        proven.map(|proven| (reloader, proven, watch)).map_err(|refusal| refusal.to_string())
+    });
+    let (reloader, (config, goldens), watch) = match read {
+        Ok(read) => read,
         Err(report) => {
             output::error(&format!("{report}: nothing is started"));
             return BAD_CONFIGURATION;
@@ -50,24 +53,6 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
     // A look-up of a name cannot be called off; nothing waits for it any more.
     runtime.shutdown_background();
     code
-}
-
-/// The one way to a configuration that serves: read, checked, and its goldens proven (how many; `None`: not asked to be).
-pub(super) fn proven(configuration: &ConfigurationArgs, args: &ServeArgs) -> Result<(Config, Option<usize>), String> {
-    let config = settings::load(configuration)?;
-    let goldens = match args.no_goldens {
-        true => None,
-        false => Some(test::gate(&config).map_err(|report| report + " (`--no-goldens` serves all the same)")?),
-    };
-    Ok((config, goldens))
-}
-
-/// Says what is in force and probably not meant.
-pub(super) fn log_warnings(config: &Config) {
-    for Located { file, line, column, message, help, .. } in config.warnings.located() {
-        let place = format!("{file}:{line}:{column}");
-        warn!(place, warning = message, help, "the configuration is probably not what was meant");
-    }
 }
 
 async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch) -> u8 {
@@ -122,7 +107,7 @@ async fn run(relay: &mut Relay, signals: &mut Signals, reloader: &Reloader<'_>, 
                 Signal::Hangup => Asked::by("SIGHUP"),
             },
             wish = wished(&mut wishes) => Asked::by_wish(wish),
-            () = watch.changed() => Asked::by("the file changed"),
+            cause = watch.changed() => Asked::by(cause),
             reason = queue.failed() => {
                 error!(reason, "storage failed: nothing more is acknowledged; restart to recover from disk");
                 return NO;
@@ -132,7 +117,7 @@ async fn run(relay: &mut Relay, signals: &mut Signals, reloader: &Reloader<'_>, 
                 return NO;
             }
         };
-        reloader.reload(relay, asked);
+        reloader.reload(relay, &mut watch, asked);
     }
 }
 

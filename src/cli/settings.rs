@@ -1,5 +1,6 @@
 //! The configuration as the command line names it: the one place that reads the process's environment.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,12 +16,12 @@ pub(super) enum Failure {
     Wrong(Report),
 }
 
-impl Failure {
-    /// All of it, ready to print.
-    fn whole(self) -> String {
+/// All of it, ready to print.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Unread(message) => message,
-            Failure::Wrong(report) => report.to_string(),
+            Failure::Unread(message) => f.write_str(message),
+            Failure::Wrong(report) => write!(f, "{report}"),
         }
     }
 }
@@ -32,7 +33,7 @@ pub(super) fn load(args: &ConfigurationArgs) -> Result<Config, String> {
 
 /// Likewise, for a command that sends nothing.
 pub(super) fn load_to_read(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
-    load_or_report(args, reading).map_err(Failure::whole)
+    load_or_report(args, reading).map_err(|failure| failure.to_string())
 }
 
 /// Likewise, with every fault in parts.
@@ -42,15 +43,28 @@ pub(super) fn load_or_report(args: &ConfigurationArgs, reading: &ReadingArgs) ->
 
 /// Likewise, of this file.
 pub(super) fn read(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
-    parse(path, args, reading).map_err(Failure::whole)
+    parse(path, args, reading).map_err(|failure| failure.to_string())
+}
+
+/// Likewise, as it serves; `reading` is told of each file before it is read.
+pub(super) fn read_to_serve(path: &Path, args: &ConfigurationArgs, reading: &dyn Fn(&Path)) -> Result<Config, Failure> {
+    reading(path);
+    parse_by(path, args, |source| Config::load_telling(source, reading))
 }
 
 fn parse(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, Failure> {
+    parse_by(path, args, if reading.no_secrets { Config::load_without_secrets } else { Config::load })
+}
+
+fn parse_by(
+    path: &Path,
+    args: &ConfigurationArgs,
+    load: impl FnOnce(Source<'_>) -> Result<Config, Report>,
+) -> Result<Config, Failure> {
     let text = config::read(path).map_err(|error| Failure::Unread(output::chain(&error)))?;
     let sets = args.set.iter().map(|set| assignment(set)).collect::<Result<Vec<_>, _>>().map_err(Failure::Unread)?;
     let source = Source { path: path.to_owned(), text, environment: &environment, sets: &sets };
-    let config = if reading.no_secrets { Config::load_without_secrets(source) } else { Config::load(source) };
-    config.map_err(Failure::Wrong)
+    load(source).map_err(Failure::Wrong)
 }
 
 /// Which file is read.

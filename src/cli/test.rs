@@ -2,6 +2,7 @@
 //! it serves.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,16 +71,68 @@ fn test(configuration: &ConfigurationArgs, args: &TestArgs) -> Result<bool, Stri
     Ok(!cases.iter().any(|case| case.done == Done::Failed))
 }
 
+/// Goldens that fail. `Display` is the whole of it.
+pub(super) struct Failed {
+    goldens: Vec<FailedGolden>,
+    proven: usize,
+}
+
+/// A golden that fails.
+struct FailedGolden {
+    destination: String,
+    conversion: String,
+    /// As `test` prints it.
+    printed: String,
+    /// Why, a place each.
+    places: Vec<String>,
+}
+
 /// The gate: how many goldens the configuration has, or why it must not serve.
-pub(super) fn gate(config: &Config) -> Result<usize, String> {
+pub(super) fn gate(config: &Config) -> Result<usize, Failed> {
     let cases = prove_all(config, &config.destinations);
-    let count = cases.len();
-    let failed: Vec<Case<'_>> = cases.into_iter().filter(|case| case.done == Done::Failed).collect();
-    if failed.is_empty() {
-        return Ok(count);
+    let proven = cases.len();
+    let goldens: Vec<FailedGolden> = cases.iter().filter_map(FailedGolden::of).collect();
+    if goldens.is_empty() { Ok(proven) } else { Err(Failed { goldens, proven }) }
+}
+
+impl Failed {
+    /// Destination, conversion, and what is wrong: every place of every golden.
+    pub(super) fn places(&self) -> Vec<(&str, &str, &str)> {
+        let places = self.goldens.iter().flat_map(|golden| golden.places.iter().map(move |place| (golden, place)));
+        places
+            .map(|(golden, place)| (golden.destination.as_str(), golden.conversion.as_str(), place.as_str()))
+            .collect()
     }
-    let lines: Vec<String> = failed.iter().map(line).collect();
-    Err(format!("{}\n{} of {count} goldens failed", lines.join("\n"), failed.len()))
+
+    /// How many of how many.
+    pub(super) fn count(&self) -> String {
+        format!("{} of {} goldens failed", self.goldens.len(), self.proven)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.goldens.iter().try_for_each(|golden| writeln!(f, "{}", golden.printed))?;
+        f.write_str(&self.count())
+    }
+}
+
+impl FailedGolden {
+    fn of(case: &Case<'_>) -> Option<FailedGolden> {
+        let failure = case.proof.failure.as_ref()?;
+        Some(FailedGolden {
+            destination: case.destination.name.to_string(),
+            conversion: case.golden.conversion.display().to_string(),
+            printed: line(case),
+            places: failure.to_string().lines().map(str::to_owned).collect(),
+        })
+    }
+}
+
+/// Every file that a golden is made of.
+pub(super) fn files(config: &Config) -> impl Iterator<Item = &Path> {
+    let goldens = config.destinations.iter().flat_map(|destination| &destination.goldens);
+    goldens.flat_map(|golden| [Some(golden.conversion.as_path()), request(golden)]).flatten()
 }
 
 /// Every golden of these destinations.
@@ -127,7 +180,11 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn file_of<'c>(case: &Case<'c>) -> Option<&'c Path> {
-    match &case.golden.expected {
+    request(case.golden)
+}
+
+fn request(golden: &Golden) -> Option<&Path> {
+    match &golden.expected {
         Expected::Request(path) => Some(path),
         Expected::Nothing { .. } => None,
     }

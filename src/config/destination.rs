@@ -8,12 +8,12 @@ mod operation;
 mod outputs;
 mod vars;
 
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::operation::Written as WrittenOperation;
+use super::disk::Disk;
 use super::files::Files;
 use super::golden::goldens;
 use super::keys::{At, Keys, did_you_mean, text};
@@ -21,7 +21,7 @@ use super::preset::{Needs, Preset, prepare};
 use super::report::Faults;
 use super::tree::{Entry, Node, Table, Value};
 use super::units::written;
-use super::{Consent, Golden, Limits, Rate, Retry, TestConversions};
+use super::{CaFile, Consent, Golden, Limits, Rate, Retry, TestConversions};
 use crate::conversion::EventKind;
 use crate::mapping::Text;
 
@@ -52,7 +52,7 @@ pub(super) struct Written<'t> {
     pub(super) dedup_window: Option<At<Duration>>,
     pub(super) limits: Limits,
     pub(super) retry: WrittenRetry,
-    pub(super) ca_file: Option<PathBuf>,
+    pub(super) ca_file: Option<CaFile>,
     pub(super) goldens: Vec<Golden>,
 }
 
@@ -105,13 +105,11 @@ impl Source {
     }
 
     /// Reads every key of it; `merchants` are those of the file.
-    pub(super) fn read(&self, folder: &Path, merchants: &[&str], faults: &mut Faults) -> Written<'_> {
+    pub(super) fn read(&self, disk: &Disk<'_>, merchants: &[&str], faults: &mut Faults) -> Written<'_> {
         let mut keys = Keys::new(&self.table, self.key.span.clone());
-        let mut hasher = DefaultHasher::new();
-        self.table.feed(&mut hasher);
-        let written = Written {
+        let mut written = Written {
             key: &self.key,
-            fingerprint: hasher.finish(),
+            fingerprint: 0,
             preset: self.preset.as_ref().map(|(name, _)| name.as_str()),
             needs: self.preset.as_ref().map(|(_, needs)| needs),
             vars: keys.entries("vars", faults),
@@ -126,13 +124,36 @@ impl Source {
             dedup_window: keys.duration("dedup_window", faults),
             limits: limits(&mut keys, faults),
             retry: retry(&mut keys, faults),
-            ca_file: keys.file("ca_file", folder, faults),
-            goldens: goldens(&mut keys, folder, merchants, faults),
+            ca_file: ca_file(&mut keys, disk, faults),
+            goldens: goldens(&mut keys, &disk.folder, merchants, faults),
         };
         keys.entry("preset");
         keys.finish("a destination", faults);
+        written.fingerprint = self.fingerprint(written.ca_file.as_ref());
         written
     }
+
+    fn fingerprint(&self, ca_file: Option<&CaFile>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.table.feed(&mut hasher);
+        // What stands behind the same path may be another root.
+        ca_file.map(|file| &file.pem).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Reads the certificates that a destination is trusted by. Where the relay does not serve they may be missing.
+fn ca_file(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option<CaFile> {
+    let At { value: path, span } = keys.path("ca_file", &disk.folder, faults)?;
+    match disk.read(&path, CA_FILE_BYTES_MAX) {
+        Ok(pem) => return Some(CaFile { path, pem }),
+        Err(_) if faults.are_elsewhere() => {}
+        Err(reason) => {
+            let help = format!("looked for {}", path.display());
+            faults.with_help(span, format!("`ca_file` cannot be read: {reason}"), help);
+        }
+    }
+    None
 }
 
 fn operations<'t>(keys: &mut Keys<'t>, faults: &mut Faults) -> Vec<Named<'t>> {
@@ -228,6 +249,9 @@ impl WrittenRetry {
         retry
     }
 }
+
+/// Ten times a whole system's bundle of roots.
+const CA_FILE_BYTES_MAX: u64 = 4 << 20;
 
 const CONSENTS: [(&str, Consent); 3] =
     [("require", Consent::Require), ("carry", Consent::Carry), ("ignore", Consent::Ignore)];

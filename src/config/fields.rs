@@ -28,6 +28,9 @@ fn section(operation: &mut Table, name: &str, files: &Files) -> String {
     let text =
         |operation: &Table, key: &str| operation.entry(key).map(|entry| written(entry, files)).unwrap_or_default();
     let (method, url) = (text(operation, "method"), text(operation, "url"));
+    if let Some(outputs) = operation.table_mut("outputs") {
+        outputs.flatten_outputs(files);
+    }
     let outputs: Vec<Entry> = operation.remove("outputs").into_iter().flat_map(members).collect();
     let about = |field: &str, key: &str| {
         let output = outputs.iter().find(|output| output.key.value == field)?.node.value.as_table()?;

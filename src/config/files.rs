@@ -92,7 +92,7 @@ impl Files {
             if open {
                 self.hide(&Span { file, range: range.clone() });
                 open = !(line.contains("\"\"\"") || line.contains("\'\'\'"));
-            } else if (header_tells || tells_of_credential(line)) && !value.contains("${") {
+            } else if (header_tells || tells_of_credential(line)) && (!value.contains("${") || value.contains(":-")) {
                 let hidden = range.start.saturating_add(key.len()).saturating_add(1)..range.end;
                 self.hide(&Span { file, range: hidden });
                 open = quotes == 1;

@@ -1,7 +1,8 @@
 //! Goldens: conversions kept beside routes.toml, each with the request that must become of it, or the reason why nothing is
 //! sent. A mapping that changed without meaning to is found before it is deployed.
 //!
-//! Requests are compared masked, so a golden neither needs nor holds a credential. Reads the two files of a golden when it
+//! Requests are compared masked, so a golden neither needs nor holds a credential; and as they would go to the platform
+//! itself, so that a stand-in that `origin` points at breaks none. Reads the two files of a golden when it
 //! is proven, and nothing else; writes nothing.
 
 use std::fmt;
@@ -14,7 +15,7 @@ use super::keys::{At, Keys, did_you_mean, list, listed, table};
 use super::message::{Message, MessageError, written};
 use super::report::Faults;
 use super::{Destination, Outcome, Rendering, Sample, SampleError};
-use crate::mapping::{MASK, Request, Secrets, Text};
+use crate::mapping::{MASK, Request, Text};
 
 /// `[[destination.NAME.golden]]`: a conversion and what must become of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Golden {
             Err(reason) => return fails(Failure::Unreadable { path: self.conversion.clone(), reason }),
         };
         let merchant = self.merchant.as_deref().unwrap_or(merchant);
-        let rendering = sample.at(destination, merchant, Secrets::Masked);
+        let rendering = sample.at_platform(destination, merchant);
         match (&self.expected, rendering) {
             (Expected::Request(file), Rendering::Sent { operation: _, request }) => {
                 compare(file, &request, destination)
@@ -171,7 +172,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Reads `[[destination.NAME.golden]]`. That the files are there is proven, not read: a relay may run without them.
+/// Reads `[[destination.NAME.golden]]`. What is in the files is proven, not read; that one is missing is no more than a
+/// warning, since one of them may be about to be written, and a relay can run without.
 pub(super) fn goldens(keys: &mut Keys<'_>, folder: &Path, merchants: &[&str], faults: &mut Faults) -> Vec<Golden> {
     let Some(entry) = keys.entry("golden") else { return Vec::new() };
     let cases = list("golden", &entry.node, faults).unwrap_or_default();
@@ -193,6 +195,8 @@ fn golden(keys: &mut Keys<'_>, folder: &Path, merchants: &[&str], faults: &mut F
     let conversion = keys.path("conversion", folder, faults);
     let written = (keys.entry("request").is_some(), keys.entry("outcome").is_some());
     let request = keys.path("request", folder, faults);
+    missing("conversion", conversion.as_ref(), NO_CONVERSION, faults);
+    missing("request", request.as_ref(), NO_REQUEST, faults);
     let outcome = keys.choice("outcome", &Outcome::WORDS, faults);
     let reason = keys.text("reason", faults);
     let merchant = keys.text("merchant", faults);
@@ -211,6 +215,12 @@ fn golden(keys: &mut Keys<'_>, folder: &Path, merchants: &[&str], faults: &mut F
         (Some(_), Some(_)) | (None, None) => return None,
     };
     Some(Golden { conversion: conversion?.value, expected, merchant })
+}
+
+fn missing(key: &str, file: Option<&At<PathBuf>>, help: &str, faults: &mut Faults) {
+    if let Some(At { value: path, span }) = file.filter(|file| !file.value.exists()) {
+        faults.warn(span.clone(), format!("`{key}` of a golden is not there: {}", path.display()), help);
+    }
 }
 
 fn known(name: Text, merchants: &[&str], faults: &mut Faults) -> String {
@@ -236,6 +246,10 @@ fn read(path: &Path) -> Result<String, String> {
 /// The largest body that a relay can be told to take.
 const BYTES_MAX: u64 = 64 << 20;
 const NOT_SHOWN: &str = "what is not shown, for a secret stands there (a golden holds `***` in its place)";
+const NO_CONVERSION: &str = "write it by hand, a canonical conversion: `capi-relay test --update` writes requests alone, and \
+                             `serve` starts when every golden holds";
+const NO_REQUEST: &str = "`capi-relay test --update` writes it, to be read before it is kept: `serve` starts when every \
+                          golden holds";
 const HELP: &str = "`conversion = \"goldens/purchase.json\"` and `request = \"goldens/thrad-purchase.http\"`, \
                     or `outcome = \"skipped\"` where nothing is sent";
 
@@ -245,6 +259,7 @@ mod tests {
 
     use super::super::tests::{faults, right, with};
     use super::*;
+    use crate::mapping::Secrets;
 
     const DESTINATION: &str = r#"[destination.partner]
 url = "https://px.example.com/events"
@@ -291,6 +306,46 @@ map.order = "order_id !"
         request(SALE, Some(FILE), "");
         request(SALE, Some(&FILE.replace("\nauthorization: Bearer ***", "")), "");
         request(SALE, Some(&FILE.replace("9.90", "9.9")), "amount: expected 9.9, got 9.90");
+    }
+
+    #[test]
+    fn a_stand_in_breaks_no_golden() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("case.json"), SALE).unwrap();
+        let origin = "origin = \"http://127.0.0.1:9101\"\nauth = ";
+        let config = right(&with(&DESTINATION.replace("auth = ", origin)));
+        let golden =
+            Golden { conversion: path("case.json"), expected: Expected::Request(path("case.http")), merchant: None };
+        let file = golden.prove(&config.destinations[0], "acme").file.unwrap();
+        assert!(file.starts_with("POST https://px.example.com/events\n"), "{file}");
+        fs::write(path("case.http"), FILE).unwrap();
+        assert_eq!(golden.prove(&config.destinations[0], "acme").failure, None);
+        let sent = Sample::parse(SALE.as_bytes()).unwrap().at(&config.destinations[0], "acme", Secrets::Masked);
+        let Rendering::Sent { request, .. } = sent else { panic!("nothing is sent") };
+        assert_eq!(request.url, "http://127.0.0.1:9101/events", "which is what goes out");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_warning_at_its_place() {
+        let golden = "[[destination.partner.golden]]\nconversion = '/nowhere/a.json'\nrequest = '/nowhere/a.http'\n";
+        let config = right(&with(&format!("{DESTINATION}{golden}")));
+        let told: Vec<String> = config
+            .warnings
+            .located()
+            .iter()
+            .map(|one| format!("{}:{} {} ({})", one.line, one.column, one.message, one.help.as_deref().unwrap_or("")))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                format!("18:15 `conversion` of a golden is not there: /nowhere/a.json ({NO_CONVERSION})"),
+                format!("19:12 `request` of a golden is not there: /nowhere/a.http ({NO_REQUEST})"),
+            ]
+        );
+        let there = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/purchase.json");
+        let golden = format!("[[destination.partner.golden]]\nconversion = '{there}'\noutcome = 'skipped'\n");
+        assert!(right(&with(&format!("{DESTINATION}{golden}"))).warnings.is_empty());
     }
 
     #[test]

@@ -1,13 +1,11 @@
-//! `${env:NAME}` and `${file:PATH}` in the strings of routes.toml. `$${` is a literal `${`.
+//! `${env:NAME}`, `${env:NAME:-default}` (where it is not set, or empty) and `${file:PATH}` in the strings of routes.toml.
+//! `$${` is a literal `${`.
 //!
 //! Reads the environment that it was given and files, nothing else; what it read never reaches a report.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
-
 use sha2::{Digest, Sha256};
 
+use super::disk::Disk;
 use super::files::{Files, inner_span};
 use super::report::Faults;
 use crate::mapping::{Span, Text};
@@ -15,8 +13,7 @@ use crate::mapping::{Span, Text};
 /// Resolves the strings of one configuration.
 pub(super) struct Interpolation<'a> {
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
-    /// The folder of routes.toml.
-    pub(super) folder: PathBuf,
+    pub(super) disk: &'a Disk<'a>,
 }
 
 impl Interpolation<'_> {
@@ -55,10 +52,12 @@ impl Interpolation<'_> {
             };
             match found {
                 Ok(found) => {
-                    files.resolved(whole, marker, &found);
+                    files.resolved(whole, &without_default(marker), &found);
                     value.push_str(&found);
                 }
                 Err((message, help)) => {
+                    let here = !faults.are_elsewhere() || !names_source(marker);
+                    let help = if here { help } else { elsewhere_help(marker) };
                     faults.with_help(inner_span(text, &inner), message, help);
                     complete = false;
                 }
@@ -73,18 +72,37 @@ impl Interpolation<'_> {
     fn lookup(&self, marker: &str) -> Result<String, (String, String)> {
         let inner = marker.get(2..marker.len().saturating_sub(1)).unwrap_or_default();
         match inner.split_once(':') {
-            Some(("env", name)) => match (self.environment)(name) {
-                Some(value) => Ok(value),
-                None => Err((
-                    format!("the environment variable `{name}` is not set"),
-                    format!("set it where the relay starts: {name}=…"),
-                )),
-            },
-            Some(("file", path)) => read_limited(&self.folder.join(path))
+            Some(("env", rest)) => {
+                let (name, default) = rest.split_once(":-").map_or((rest, None), |(name, or)| (name, Some(or)));
+                let value = (self.environment)(name).filter(|value| default.is_none() || !value.is_empty());
+                value.or(default.map(str::to_owned)).ok_or_else(|| {
+                    let message = format!("the environment variable `{name}` is not set");
+                    (message, format!("set it where the relay starts: {name}=…"))
+                })
+            }
+            Some(("file", path)) => self
+                .disk
+                .read(&self.disk.folder.join(path), FILE_BYTES_MAX)
+                .and_then(text_of)
                 .map_err(|reason| (format!("the file `{path}` cannot be read: {reason}"), FILE_HELP.to_owned())),
             _ => Err((format!("`{marker}` names no source"), ESCAPE_HELP.to_owned())),
         }
     }
+}
+
+/// What would be right where secrets are stood in for, and this is none.
+fn elsewhere_help(marker: &str) -> String {
+    let name = marker.strip_prefix("${env:").and_then(|rest| rest.strip_suffix('}'));
+    let set = name.map_or_else(
+        || "put a file there, for `check` with anything of the right type in it".to_owned(),
+        |name| format!("set `{name}`, for `check` to anything of its type, or give a default: `${{env:{name}:-…}}`"),
+    );
+    format!("secrets alone are stood in for, and this is part of what is sent or served: {set}")
+}
+
+/// A default may be a credential: a message that names the marker leaves it out.
+fn without_default(marker: &str) -> String {
+    marker.split_once(":-").map_or_else(|| marker.to_owned(), |(name, _)| format!("{name}:-…}}"))
 }
 
 fn names_source(marker: &str) -> bool {
@@ -97,15 +115,8 @@ fn stand_in(marker: &str) -> String {
     hex::encode(Sha256::digest(marker))
 }
 
-/// A small text file, with one newline at its end cut.
-fn read_limited(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| reason(&error))?;
-    let mut bytes = Vec::new();
-    let limit = FILE_BYTES_MAX.saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
-        return Err(format!("it is larger than {FILE_BYTES_MAX} bytes"));
-    }
+/// A small text, with one newline at its end cut.
+fn text_of(bytes: Vec<u8>) -> Result<String, String> {
     let mut text = String::from_utf8(bytes).map_err(|_not_text| "it is not UTF-8 text".to_owned())?;
     if text.ends_with('\n') {
         text.pop();
@@ -116,16 +127,7 @@ fn read_limited(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// The reason in words that are the same on every system.
-fn reason(error: &std::io::Error) -> String {
-    let kind = error.kind();
-    if kind == ErrorKind::NotFound {
-        return "it does not exist".to_owned();
-    }
-    kind.to_string()
-}
-
-const ESCAPE_HELP: &str = "write `${env:NAME}` or `${file:PATH}`; `$${` stands for `${` itself";
+const ESCAPE_HELP: &str = "write `${env:NAME}`, `${env:NAME:-default}` or `${file:PATH}`; `$${` stands for `${` itself";
 const FILE_HELP: &str = "the path is relative to the folder of the configuration file";
 
 /// Tokens and keys are small; anything larger is a wrong path.

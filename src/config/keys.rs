@@ -279,7 +279,9 @@ pub(super) fn constant(entry: &Entry, faults: &mut Faults) -> Option<Var> {
 /// Says that a value is of another type than `expected`, which comes with its article.
 pub(super) fn wrong(key: &str, expected: &str, node: &Node, faults: &mut Faults) {
     let help = match &node.value {
-        Value::Text { .. } if expected == A_NUMBER || expected == A_FLAG => "without quotes",
+        Value::Text { text, .. } if expected == A_NUMBER && text.value.parse::<i64>().is_ok() => "without quotes",
+        Value::Text { text, .. } if expected == A_FLAG && matches!(&*text.value, "true" | "false") => "without quotes",
+        Value::Text { .. } if expected == A_FLAG => "`true` or `false`, without quotes",
         Value::Integer(_) | Value::Float | Value::Bool(_) | Value::Datetime if expected == A_STRING => "in quotes",
         Value::Text { .. } | Value::Integer(_) if expected == A_LIST => "in brackets: `[ … ]`",
         Value::Text { .. }

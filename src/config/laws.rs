@@ -20,7 +20,7 @@ pub fn any_text(text: &str, folder: &Path) {
         sets: &[],
     };
     let (mut files, mut faults) = (Files::default(), Faults::default());
-    let config = read(source(), &mut files, &mut faults);
+    let config = read(source(), &|_| (), &mut files, &mut faults);
     for fault in faults.iter() {
         let (within, range) = (files.text(fault.span.file), fault.span.range.clone());
         assert!(within.get(range.clone()).is_some(), "{range:?}, {}: no part of {within:?}", fault.message);

@@ -1,9 +1,10 @@
 //! The one way in: from a text, its environment and its overlays to a configuration or to every fault of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::destination::{self, build};
+use super::disk::Disk;
 use super::files::Files;
 use super::interpolate::Interpolation;
 use super::keys::{Keys, did_you_mean, listed};
@@ -24,9 +25,10 @@ pub struct Source<'a> {
     pub sets: &'a [(String, String)],
 }
 
-pub(super) fn load(source: Source<'_>, mut faults: Faults) -> Result<Config, Report> {
+/// `reading` is told of each file that the text names before that is read, or found to be missing.
+pub(super) fn load(source: Source<'_>, mut faults: Faults, reading: &dyn Fn(&Path)) -> Result<Config, Report> {
     let mut files = Files::default();
-    let config = read(source, &mut files, &mut faults);
+    let config = read(source, reading, &mut files, &mut faults);
     let report = Report::new(faults, &files);
     match config {
         Some(config) if report.faults == 0 => Ok(Config { warnings: report, ..config }),
@@ -34,10 +36,15 @@ pub(super) fn load(source: Source<'_>, mut faults: Faults) -> Result<Config, Rep
     }
 }
 
-pub(super) fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -> Option<Config> {
+pub(super) fn read(
+    source: Source<'_>,
+    reading: &dyn Fn(&Path),
+    files: &mut Files,
+    faults: &mut Faults,
+) -> Option<Config> {
     let Source { path, text, environment, sets } = source;
-    let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-    let interpolation = Interpolation { environment, folder: folder.clone() };
+    let disk = Disk { folder: path.parent().map(PathBuf::from).unwrap_or_default(), reading };
+    let interpolation = Interpolation { environment, disk: &disk };
     let file = files.add(path.display().to_string(), text);
     let mut root = Builder { files, faults, interpolation: Some(&interpolation) }.parse(file)?;
     for (key, value) in sets {
@@ -45,8 +52,8 @@ pub(super) fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -
     }
     let start = Span { file, range: 0..0 };
     let mut keys = Keys::new(&root, start);
-    let server = server::server(&mut keys, &folder, faults);
-    let queue = server::queue(&mut keys, &folder, faults);
+    let server = server::server(&mut keys, &disk.folder, faults);
+    let queue = server::queue(&mut keys, &disk.folder, faults);
     let destinations = sections(&mut keys, "destination", DESTINATION_HELP, faults);
     let senders = sections(&mut keys, "merchant", MERCHANT_HELP, faults);
     let names: Vec<&str> = destinations.iter().map(|entry| entry.key.value.as_str()).collect();
@@ -56,7 +63,7 @@ pub(super) fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {
         let Some(source) = destination::Source::new(entry.clone(), files, faults) else { continue };
-        built.extend(build(source.read(&folder, &merchant_names, faults), window, faults).map(Arc::new));
+        built.extend(build(source.read(&disk, &merchant_names, faults), window, faults).map(Arc::new));
     }
     keys.finish("the configuration", faults);
     Some(Config { server: server?, queue: queue?, merchants, destinations: built, warnings: Report::default() })

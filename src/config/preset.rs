@@ -162,6 +162,9 @@ fn flatten(table: &mut Table, files: &Files) {
             lines.flatten(files);
         }
     }
+    if let Some(outputs) = table.table_mut("outputs") {
+        outputs.flatten_outputs(files);
+    }
 }
 
 /// Takes away what the destination sets to `""`, and brings its header names to the preset's spelling. Hands back the

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{Config, Decision, Destination, OnUnmappable};
 use crate::conversion::{Conversion, ConversionId, JsonError, Meta, Problem, Refusal, Timestamp};
-use crate::mapping::{Request, Scope, Secrets};
+use crate::mapping::{Request, RequestTemplate, Scope, Secrets, Unmappable};
 
 /// A conversion out of a file, as the relay would have accepted it.
 ///
@@ -77,18 +77,38 @@ impl Sample {
 
     /// What becomes of it at a destination when this merchant sends it.
     pub fn at(&self, destination: &Destination, merchant: &str, secrets: Secrets) -> Rendering {
+        let meta = self.meta(merchant);
+        destination.render(Scope { conversion: &self.conversion, meta: &meta }, secrets)
+    }
+
+    /// The same at the platform itself, whatever stand-in `origin` points at; masked.
+    pub(super) fn at_platform(&self, destination: &Destination, merchant: &str) -> Rendering {
+        let meta = self.meta(merchant);
+        let scope = Scope { conversion: &self.conversion, meta: &meta };
+        destination.render_by(scope, |request| request.unmoved().render(scope, Secrets::Masked))
+    }
+
+    fn meta(&self, merchant: &str) -> Meta {
         let mut meta = Meta::new(self.id, merchant.into(), None, &self.conversion);
         meta.received_at = Timestamp::from_instant(self.conversion.time().instant());
-        destination.render(Scope { conversion: &self.conversion, meta: &meta }, secrets)
+        meta
     }
 }
 
 impl Destination {
     /// What it is sent of a conversion.
     pub fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Rendering {
+        self.render_by(scope, |request| request.render(scope, secrets))
+    }
+
+    fn render_by(
+        &self,
+        scope: Scope<'_>,
+        render: impl FnOnce(&RequestTemplate) -> Result<Request, Unmappable>,
+    ) -> Rendering {
         let nothing = |outcome, reason| Rendering::Nothing { outcome, reason };
         match self.decide(scope) {
-            Decision::Send(operation) => match operation.request.render(scope, secrets) {
+            Decision::Send(operation) => match render(&operation.request) {
                 Ok(request) => Rendering::Sent { operation: operation.name.clone(), request },
                 Err(unmappable) => match operation.on_unmappable {
                     OnUnmappable::DeadLetter => nothing(Outcome::Unmappable, unmappable.to_string()),

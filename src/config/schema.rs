@@ -36,7 +36,7 @@ fn definitions() -> Value {
     json!({
         "destination": destination,
         "operation": object(keys::OPERATION),
-        "output": object(keys::OUTPUT),
+        "output": output(),
         "expression": { "type": "string", "description": expression },
         "condition": { "type": "string", "minLength": 1, "description": CONDITION },
         "lines": {
@@ -154,6 +154,14 @@ fn object(keys: &[Key]) -> Value {
     let properties: Map<String, Value> =
         keys.iter().map(|key| (key.name.to_owned(), described(shape(key.shape), key.doc))).collect();
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+/// What is said of a field, and of the fields below it: those are tables, and may have the name of a key.
+fn output() -> Value {
+    let below = json!({ "$ref": "#/$defs/output" });
+    let either = |key: &Key| described(json!({ "anyOf": [shape(key.shape), below.clone()] }), key.doc);
+    let properties: Map<String, Value> = keys::OUTPUT.iter().map(|key| (key.name.to_owned(), either(key))).collect();
+    json!({ "type": "object", "properties": properties, "additionalProperties": below })
 }
 
 fn shape(shape: Shape) -> Value {

@@ -43,7 +43,8 @@ pub(super) fn right(text: &str) -> Config {
 #[track_caller]
 pub(super) fn faults(text: &str) -> Vec<String> {
     let report = load(text).map(|_| ()).unwrap_err();
-    report.located().iter().map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.message)).collect()
+    let faults = report.located().iter().filter(|fault| fault.severity == Severity::Error);
+    faults.map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.message)).collect()
 }
 
 /// Nine lines.

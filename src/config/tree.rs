@@ -160,6 +160,31 @@ impl Table {
         }
         self.entries = flat;
     }
+
+    /// `a = { type = "object", b = { type = "text" } }` becomes `a` and `"a.b"`: in what is said of an output field, a table
+    /// is a field below it.
+    pub(super) fn flatten_outputs(&mut self, files: &Files) {
+        let mut flat = Vec::with_capacity(self.entries.len());
+        for Entry { key, node: Node { span, value } } in std::mem::take(&mut self.entries) {
+            let Value::Table(Table { entries }) = value else {
+                flat.push(Entry { key, node: Node { span, value } });
+                continue;
+            };
+            let is_bare = entries.is_empty();
+            let (below, said): (Vec<_>, Vec<_>) =
+                entries.into_iter().partition(|entry| entry.node.value.as_table().is_some());
+            let mut below = Table { entries: below };
+            below.flatten_outputs(files);
+            if is_bare || !said.is_empty() {
+                flat.push(Entry {
+                    key: key.clone(),
+                    node: Node { span, value: Value::Table(Table { entries: said }) },
+                });
+            }
+            flat.extend(below.entries.into_iter().map(|inner| Entry { key: dotted(&key, &inner.key, files), ..inner }));
+        }
+        self.entries = flat;
+    }
 }
 
 impl Node {
@@ -200,10 +225,12 @@ impl Node {
     }
 }
 
-/// Whether a string, with its quotes, is one `${…}`, or a template or expression that names a secret.
+/// Whether a string, with its quotes, is one `${…}` without a default of its own, or a template or expression that names a
+/// secret.
 fn is_reference(written: &str) -> bool {
     let inner = written.trim_matches(['"', '\'']);
     let whole = inner.starts_with("${") && inner.ends_with('}') && inner.matches('}').count() == 1;
+    let whole = whole && (!inner.contains(":-") || inner.ends_with(":-}"));
     whole || inner.contains("secrets.")
 }
 

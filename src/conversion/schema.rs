@@ -106,9 +106,13 @@ pub enum Privacy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub(super) u16);
 
-/// A set of rows of [`SCHEMA`].
+/// A set of rows of [`SCHEMA`]. Two words and no `u128`: asked for every field of every request, it is read in the halves
+/// in which it was just written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rows(u128);
+pub struct Rows {
+    low: u64,
+    high: u64,
+}
 
 impl Kind {
     /// The type that an expression over such a field has.
@@ -153,9 +157,9 @@ impl Slot {
 
 impl Rows {
     /// Every row.
-    pub const ALL: Rows = Rows(u128::MAX);
+    pub const ALL: Rows = Rows { low: u64::MAX, high: u64::MAX };
     /// No row.
-    pub const NONE: Rows = Rows(0);
+    pub const NONE: Rows = Rows { low: 0, high: 0 };
 
     /// That row alone.
     pub fn of(slot: Slot) -> Rows {
@@ -170,23 +174,27 @@ impl Rows {
     /// Those of both.
     #[must_use]
     pub fn and(self, other: Rows) -> Rows {
-        Rows(self.0 | other.0)
+        Rows { low: self.low | other.low, high: self.high | other.high }
     }
 
     /// Whether a row is in both.
+    #[inline]
     pub fn meets(self, other: Rows) -> bool {
-        self.0 & other.0 != 0
+        self.low & other.low != 0 || self.high & other.high != 0
     }
 
     #[must_use]
     pub(super) fn with_row(self, row: usize) -> Rows {
-        Rows(self.0 | Rows(1).after(row).0)
+        self.and(Rows { low: 1, high: 0 }.after(row))
     }
 
     /// The same with so many rows before them.
     #[must_use]
     pub(super) fn after(self, rows: usize) -> Rows {
-        Rows(u32::try_from(rows).ok().and_then(|rows| self.0.checked_shl(rows)).unwrap_or(0))
+        let whole = u128::from(self.high) << u64::BITS | u128::from(self.low);
+        let moved = u32::try_from(rows).ok().and_then(|rows| whole.checked_shl(rows)).unwrap_or(0);
+        let word = |word: u128| u64::try_from(word & u128::from(u64::MAX)).unwrap_or(0);
+        Rows { low: word(moved), high: word(moved >> u64::BITS) }
     }
 }
 

@@ -9,7 +9,6 @@ mod connector;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -25,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::judge::{Body, Failure, Transmission};
-use crate::config::Limits;
+use crate::config::{CaFile, Limits};
 use crate::mapping::{Answer, Request, Unmappable};
 use connector::Connector;
 pub use connector::SetupError;
@@ -54,8 +53,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Reads `ca_file`; connects to nobody.
-    pub(super) fn new(limits: &Limits, ca_file: Option<&Path>) -> Result<Client, SetupError> {
+    /// Trusts `ca_file` as well; connects to nobody.
+    pub(super) fn new(limits: &Limits, ca_file: Option<&CaFile>) -> Result<Client, SetupError> {
         let connector = Connector::new(limits, ca_file)?;
         let background = Background::default();
         let inner = legacy::Client::builder(background.clone())

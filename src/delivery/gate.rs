@@ -1,16 +1,19 @@
-//! Whether a destination may be sent to at all: one pure state machine of breaker, suspension and requested waits.
+//! Whether a destination may be sent to at all: one state machine of breaker, suspension and requested waits.
 //!
 //! - **Open** (breaker): [`FAILURES_MAX`] failures in a row. No attempt is spent until the pause is over; then one goes
 //!   as a probe, and each failed probe doubles the pause up to [`PAUSE_MAX`].
 //! - **Suspended**: the destination refused our credential. Its work stays queued, one probe goes each [`PROBE_EVERY`],
 //!   and only a delivery that succeeds lifts it.
-//! - **Held back**: the destination asked for a wait; nobody sends before it is over.
+//! - **Held back**: the destination asked for a wait; nobody sends before it is over. The gate of a pool that takes another's
+//!   place shares that wait with it.
 //!
 //! Time is passed in; the pool that owns the gate tells it of every attempt's end.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::wait::Wait;
 
 /// Failures in a row that open the breaker: more than one restart of a platform's node costs, few enough to spare a
 /// dead one.
@@ -26,7 +29,7 @@ pub(super) const PROBE_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     state: State,
-    held_until: Option<Instant>,
+    wait: Wait,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,12 +90,17 @@ pub(super) enum Health {
 }
 
 impl Gate {
+    /// An open gate; what the platform asked for before holds.
+    pub(super) fn new(wait: Wait) -> Gate {
+        Gate { state: State::default(), wait }
+    }
+
     /// Whether a request may go now. Changes nothing: [`Gate::begin`] does, once there is something to send.
     pub(super) fn admit(&self, now: Instant) -> Admission {
         let (pass, not_before) = match self.state {
-            State::Passing { .. } => (Pass::Ordinary, self.held_until),
+            State::Passing { .. } => (Pass::Ordinary, self.wait.until()),
             State::Barred { probing: true, .. } => return Admission::Probing,
-            State::Barred { probe_at, .. } => (Pass::Probe, self.held_until.max(Some(probe_at))),
+            State::Barred { probe_at, .. } => (Pass::Probe, self.wait.until().max(Some(probe_at))),
         };
         match not_before {
             Some(at) if at > now => Admission::NotBefore(at),
@@ -139,12 +147,12 @@ impl Gate {
 
     /// The destination asked us to wait.
     pub(super) fn hold(&mut self, until: Instant) {
-        self.held_until = self.held_until.max(Some(until));
+        self.wait.ask(until);
     }
 
     /// A person wants to know now: the next probe is due, requested waits are forgotten.
     pub(super) fn probe_now(&mut self, now: Instant) {
-        self.held_until = None;
+        self.wait.forget();
         if let State::Barred { probe_at, .. } = &mut self.state {
             *probe_at = now;
         }

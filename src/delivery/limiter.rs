@@ -28,6 +28,8 @@ struct Bucket {
     governor: RateLimiter<NotKeyed, Panel, Panel, NoOpMiddleware<Duration>>,
     panel: Panel,
     begun: Instant,
+    /// Requests that went out without a token, to be paid for before the next one.
+    owed: u32,
 }
 
 impl Limiter {
@@ -35,7 +37,7 @@ impl Limiter {
     pub(super) fn new(rate: Option<Rate>, now: Instant) -> Limiter {
         let bucket = rate.and_then(quota).map(|quota| {
             let panel = Panel::default();
-            Bucket { governor: RateLimiter::new(quota, panel.clone(), panel.clone()), panel, begun: now }
+            Bucket { governor: RateLimiter::new(quota, panel.clone(), panel.clone()), panel, begun: now, owed: 0 }
         });
         Limiter { rate, bucket: bucket.map(Mutex::new).map(Arc::new) }
     }
@@ -55,9 +57,27 @@ impl Limiter {
         self.check(now, Purpose::Spend)
     }
 
+    /// A request went out without a token: nothing is ready before it is paid for.
+    pub(super) fn owe(&self) {
+        let Some(bucket) = &self.bucket else { return };
+        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.owed = bucket.owed.saturating_add(1);
+    }
+
     fn check(&self, now: Instant, purpose: Purpose) -> Result<(), Instant> {
         let Some(bucket) = &self.bucket else { return Ok(()) };
-        let Bucket { governor, panel, begun } = &*bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        while bucket.owed > 0 {
+            bucket.check(now, Purpose::Spend)?;
+            bucket.owed = bucket.owed.saturating_sub(1);
+        }
+        bucket.check(now, purpose)
+    }
+}
+
+impl Bucket {
+    fn check(&self, now: Instant, purpose: Purpose) -> Result<(), Instant> {
+        let Bucket { governor, panel, begun, owed: _ } = self;
         panel.set(now.saturating_duration_since(*begun), purpose);
         governor.check().map_err(|refusal: NotUntil<Duration>| {
             begun.checked_add(refusal.earliest_possible()).unwrap_or(now).max(now)
@@ -68,26 +88,34 @@ impl Limiter {
 /// The rate of one operation that has its own.
 ///
 /// Which operation a delivery is of is known only once it is taken from the queue. One that finds no token goes back, due
-/// at a place of its own in the line, so that a thousand of them return one by one and not all at the next token.
+/// at a place of its own in the line, so that a thousand of them return one by one and not all at the next token. Its clones
+/// are the same one.
+#[derive(Clone)]
 pub(super) struct OwnLimiter {
     limiter: Limiter,
     interval: Duration,
     /// When the last place in the line is.
-    last: Instant,
+    last: Arc<Mutex<Instant>>,
 }
 
 impl OwnLimiter {
     /// A full bucket and nobody in line.
     pub(super) fn new(rate: Rate, now: Instant) -> OwnLimiter {
-        OwnLimiter { limiter: Limiter::new(Some(rate), now), interval: interval(rate), last: now }
+        let last = Arc::new(Mutex::new(now));
+        OwnLimiter { limiter: Limiter::new(Some(rate), now), interval: interval(rate), last }
+    }
+
+    /// The limiter of an operation that was configured anew: the same bucket and line where the rate is the same.
+    pub(super) fn succeeded_by(&self, rate: Rate, now: Instant) -> OwnLimiter {
+        if Some(rate) == self.limiter.rate { self.clone() } else { OwnLimiter::new(rate, now) }
     }
 
     /// Spends the token of a request that is sent now; otherwise says when its turn is.
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
+    pub(super) fn take(&self, now: Instant) -> Result<(), Instant> {
         self.limiter.take(now).map_err(|next| {
-            let after = self.last.checked_add(self.interval).unwrap_or(next);
-            self.last = after.max(next);
-            self.last
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = last.checked_add(self.interval).unwrap_or(next).max(next);
+            *last
         })
     }
 }
@@ -196,7 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_token_of_an_operation_gets_a_place_in_its_line() {
         let begun = Instant::now();
-        let mut own = OwnLimiter::new(rate(1, Duration::from_secs(60), 1), begun);
+        let own = OwnLimiter::new(rate(1, Duration::from_secs(60), 1), begun);
         let minute = |number: u64| begun + Duration::from_secs(60 * number);
         assert_eq!(own.take(begun), Ok(()));
         assert_eq!([own.take(begun), own.take(begun)], [Err(minute(1)), Err(minute(2))]);

@@ -9,9 +9,10 @@ use super::Activity;
 use super::board::Board;
 use super::client::{Client, SetupError};
 use super::excerpt::Mask;
-use super::limiter::Limiter;
+use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::Instruments;
 use super::token::Tokens;
+use super::wait::Wait;
 use crate::config::Destination;
 use crate::queue::{Clock, Hold, HoldKind, Queue};
 
@@ -26,12 +27,17 @@ pub(super) struct Pool {
     pub(super) instruments: Instruments,
     pub(super) board: Board,
     pub(super) limiter: Limiter,
+    /// Of each operation that has a rate of its own, in the order of the operations.
+    pub(super) own_limiters: Vec<Option<OwnLimiter>>,
+    /// What the platform asked for.
+    pub(super) wait: Wait,
     /// Ends the pool: a reload changed its destination or took it away.
     pub(super) retired: CancellationToken,
 }
 
 impl Pool {
-    /// Builds the client; connects to nobody. What a person ordered of the pool `before` goes on, and so does its limiter.
+    /// Builds the client; connects to nobody. What a person ordered of the pool `before` goes on, and so do its limiters, and
+    /// a wait that the same platform asked for.
     pub(super) fn new(
         destination: &Arc<Destination>,
         before: Option<&Pool>,
@@ -39,7 +45,7 @@ impl Pool {
         clock: Clock,
         instruments: Instruments,
     ) -> Result<Pool, SetupError> {
-        let client = Client::new(&destination.limits, destination.ca_file.as_deref())?;
+        let client = Client::new(&destination.limits, destination.ca_file.as_ref())?;
         let (board, rate, now) = (Board::new(clock.unix_ms()), destination.limits.rate, Instant::now());
         let limiter = match before {
             Some(before) => {
@@ -48,6 +54,13 @@ impl Pool {
             }
             None => Limiter::new(rate, now),
         };
+        let own_limiters = destination.operations.iter().map(|operation| {
+            let (rate, own) = (operation.rate?, before.and_then(|before| before.own_limiter(&operation.name)));
+            Some(own.map_or_else(|| OwnLimiter::new(rate, now), |own| own.succeeded_by(rate, now)))
+        });
+        let own_limiters = own_limiters.collect();
+        let same = before.filter(|before| before.destination.shares_origin_with(destination));
+        let wait = same.map(|before| before.wait.clone()).unwrap_or_default();
         let mask = Mask::new(&destination.secrets);
         let (tokens, retired) =
             (Tokens::new(&destination.operations, before.map(|before| &before.tokens)), CancellationToken::new());
@@ -61,8 +74,16 @@ impl Pool {
             instruments,
             board,
             limiter,
+            own_limiters,
+            wait,
             retired,
         })
+    }
+
+    /// The limiter of the operation of that name, if it has a rate of its own.
+    fn own_limiter(&self, operation: &str) -> Option<&OwnLimiter> {
+        let mut limiters = self.destination.operations.iter().zip(&self.own_limiters);
+        limiters.find(|(own, _)| own.name == operation)?.1.as_ref()
     }
 
     /// Tells the queue and the metrics what state the destination is in; a retired pool has no say in it any more.

@@ -21,7 +21,8 @@ use super::gate::{Admission, Gate, Health, Pass};
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::gauge;
 use super::pool::Pool;
-use crate::config::{OnAmbiguous, Operation};
+use super::wait::Listener;
+use crate::config::OnAmbiguous;
 use crate::queue::{Delivery, Outcome};
 
 impl Pool {
@@ -47,6 +48,7 @@ impl Pool {
                 () = &mut stopping => break,
                 Some(ended) = desk.attempts.join_next_with_id() => self.ended(&mut desk, ended),
                 () = self.board.changed() => self.show(),
+                () = desk.told.changed() => {}
                 delivery = self.take(step) => if let Some((pass, delivery)) = delivery {
                     self.begin(&mut desk, pass, delivery);
                 },
@@ -117,9 +119,11 @@ impl Pool {
         self.show_numbers(desk);
     }
 
-    fn learn(&self, desk: &mut Desk, pass: Pass, report: Report, now: Instant) {
+    pub(super) fn learn(&self, desk: &mut Desk, pass: Pass, report: Report, now: Instant) {
         let Report { health, hold, begun, error, repeated } = report;
-        desk.owed = desk.owed.saturating_add(u32::from(repeated));
+        if repeated {
+            desk.limiter.owe();
+        }
         desk.gate.settle(pass, health, now);
         match health {
             Health::Well => desk.concurrency.raise(),
@@ -188,16 +192,16 @@ impl Pool {
 }
 
 /// What one run of the loop owns.
-struct Desk {
-    gate: Gate,
+pub(super) struct Desk {
+    pub(super) gate: Gate,
     limiter: Limiter,
     /// Of each operation that has a rate of its own, in the order of the operations.
     own_limiters: Vec<Option<OwnLimiter>>,
+    /// The pool before this one may be told to wait by an attempt that it still has in hand.
+    pub(super) told: Listener,
     concurrency: Concurrency,
     attempts: JoinSet<Report>,
     in_hand: HashMap<task::Id, InHand>,
-    /// Requests beyond the first of an attempt, which the rate has still to pay for.
-    owed: u32,
     /// Cuts off attempts that outlast the drain.
     stop: CancellationToken,
 }
@@ -211,7 +215,7 @@ struct InHand {
 
 /// What the loop may do next.
 #[derive(Debug, Clone, Copy)]
-enum Step {
+pub(super) enum Step {
     /// Take a delivery.
     Take(Pass),
     /// Only the rate is in the way.
@@ -223,17 +227,15 @@ enum Step {
 }
 
 impl Desk {
-    fn new(pool: &Pool) -> Desk {
-        let (limits, now) = (&pool.destination.limits, Instant::now());
-        let own = |operation: &Operation| operation.rate.map(|rate| OwnLimiter::new(rate, now));
+    pub(super) fn new(pool: &Pool) -> Desk {
         let desk = Desk {
-            gate: Gate::default(),
+            gate: Gate::new(pool.wait.clone()),
             limiter: pool.limiter.clone(),
-            own_limiters: pool.destination.operations.iter().map(own).collect(),
-            concurrency: Concurrency::new(limits.concurrency),
+            own_limiters: pool.own_limiters.clone(),
+            told: pool.wait.listen(),
+            concurrency: Concurrency::new(pool.destination.limits.concurrency),
             attempts: JoinSet::new(),
             in_hand: HashMap::new(),
-            owed: 0,
             stop: CancellationToken::new(),
         };
         pool.show_numbers(&desk);
@@ -242,18 +244,15 @@ impl Desk {
 
     /// Spends a token for a request of this operation, of its own limiter if it has one; otherwise says when its turn is.
     /// The destination's own was ready before the delivery was taken.
-    fn take_token(&mut self, operation: usize, now: Instant) -> Result<(), Instant> {
-        match self.own_limiters.get_mut(operation) {
+    pub(super) fn take_token(&self, operation: usize, now: Instant) -> Result<(), Instant> {
+        match self.own_limiters.get(operation) {
             Some(Some(own)) => own.take(now),
             Some(None) | None => self.limiter.take(now),
         }
     }
 
-    fn step(&mut self) -> Step {
+    pub(super) fn step(&self) -> Step {
         let now = Instant::now();
-        while self.owed > 0 && self.limiter.take(now).is_ok() {
-            self.owed = self.owed.saturating_sub(1);
-        }
         if self.attempts.len() >= self.concurrency.limit() {
             return Step::Wait;
         }

@@ -2,6 +2,7 @@
 
 mod operations;
 mod platform;
+mod reloads;
 mod tokens;
 
 use std::fmt::Write as _;
@@ -33,7 +34,7 @@ pub(super) struct Bench {
     shutdown: CancellationToken,
     running: JoinHandle<()>,
     next_id: AtomicU64,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// One destination in TOML; `more` overrides.
@@ -93,16 +94,12 @@ impl Bench {
         let queue = Queue::open(settings, clock.clone()).unwrap();
         let pools = Pools::new(&config, queue.clone(), clock.clone()).unwrap();
         let (shutdown, running) = (CancellationToken::new(), tokio::spawn(async {}));
-        Bench {
-            queue,
-            clock,
-            pools,
-            destinations: names,
-            shutdown,
-            running,
-            next_id: AtomicU64::new(1),
-            _folder: folder,
-        }
+        Bench { queue, clock, pools, destinations: names, shutdown, running, next_id: AtomicU64::new(1), folder }
+    }
+
+    /// Goes over to other destinations.
+    fn reload(&self, destinations: &[String]) {
+        self.pools.reload(&Arc::new(load(self.folder.path(), destinations))).unwrap();
     }
 
     /// A conversion that happened now.

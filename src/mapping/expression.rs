@@ -8,7 +8,7 @@ use super::scope::{Constants, Place, Scope, Secrets};
 use super::source::{Fault, Text};
 use super::syntax::{Ast, Kind, Literal};
 use super::types::{OutType, Ty};
-use super::value::{EvalError, Evaluated, Out, Val};
+use super::value::{Evaluated, Val};
 use crate::conversion::{Item, Rows, Slot, Value};
 
 /// A compiled expression.
@@ -93,16 +93,13 @@ impl Expression {
         self.stored.iter().find_map(|slot| scope.conversion.value(*slot).or_else(|| of_item(*slot)))
     }
 
-    /// Its value; `None` when it is absent, required or not.
+    /// Its value, which has a look on the wire; `None` when it is absent, required or not.
     #[inline(always)]
-    pub(crate) fn eval<'a>(
-        &'a self,
-        scope: Scope<'a>,
-        item: Option<&'a Item>,
-        secrets: Secrets,
-    ) -> Result<Option<Out<'a>>, EvalError> {
+    pub(crate) fn eval<'a>(&'a self, scope: Scope<'a>, item: Option<&'a Item>, secrets: Secrets) -> Evaluated<'a> {
         let context = Context { source: Source::Conversion(scope, item), secrets };
-        Ok(self.value(&context)?.and_then(Val::into_out))
+        let value = self.value(&context);
+        // Everything else stays where it was made: moving it costs as much as reading a field.
+        if matches!(value, Ok(Some(Val::List(_)))) { value.map(|list| list.and_then(Val::settled)) } else { value }
     }
 
     pub(super) fn value<'a>(&'a self, context: &Context<'a>) -> Evaluated<'a> {

@@ -7,7 +7,7 @@ use super::lexer::Faults;
 use super::parser::{parse_condition, parse_value};
 use super::{
     Answer, AnswerCondition, Capture, Condition, Constants, Escape, EvalError, Expression, Fault, FileId,
-    Interpolation, Out, OutType, Place, Scope, Secret, Secrets, Span, Text, Var, VarType,
+    Interpolation, Out, OutType, Place, Scope, Secret, Secrets, Span, Text, Val, Var, VarType,
 };
 use crate::conversion::{Conversion, ConversionId, Json, Meta};
 
@@ -59,8 +59,9 @@ fn value(expression: &Expression, scope: Scope<'_>) {
     }
 }
 
-fn typed(known: OutType, found: &Result<Option<Out<'_>>, EvalError>) {
-    let Ok(Some(found)) = found else { return };
+fn typed(known: OutType, found: &Result<Option<Val<'_>>, EvalError>) {
+    let Ok(Some(value)) = found else { return };
+    let Some(found) = value.out() else { unreachable!("a list is settled") };
     let right = match found {
         Out::Text(text) => !text.is_empty() && matches!(known, OutType::Text | OutType::Json),
         Out::Number(number) => {
@@ -69,7 +70,7 @@ fn typed(known: OutType, found: &Result<Option<Out<'_>>, EvalError>) {
         }
         Out::Amount(_) | Out::Int(_) => matches!(known, OutType::Number | OutType::Json),
         Out::Bool(_) => matches!(known, OutType::Bool | OutType::Json),
-        Out::Json(json) => match &**json {
+        Out::Json(json) => match json {
             Json::Array(entries) => known == OutType::Json && !entries.is_empty(),
             Json::Object(members) => known == OutType::Json && !members.is_empty(),
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => false,

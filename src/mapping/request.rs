@@ -27,6 +27,7 @@ mod target;
 mod tests;
 mod url;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -258,7 +259,9 @@ impl RequestTemplate {
         }
         let mut headers = Vec::with_capacity(self.headers.len());
         for header in &self.headers {
-            headers.extend(header.render(scope, secrets)?.map(|value| (header.name.clone(), value)));
+            if let Some(value) = header.render(scope, secrets)? {
+                headers.push((header.name.clone(), value));
+            }
         }
         if let Some(signature) = &self.signature {
             headers.extend(signature.sign(&self.method, &mut url, &body, scope, secrets)?);
@@ -268,6 +271,19 @@ impl RequestTemplate {
             return Err(Unmappable { field: "url".to_owned(), reason });
         }
         Ok(Request { method: self.method.clone(), url: url.text, headers, body })
+    }
+
+    /// Scheme, host and port of its calls; `None` when `lacks` says why there are none.
+    pub fn origin(&self) -> Option<&str> {
+        self.url.as_ref().map(UrlPlan::origin)
+    }
+
+    /// The same request to the platform itself: without an `origin` that points it at a stand-in.
+    pub fn unmoved(&self) -> Cow<'_, RequestTemplate> {
+        match self.url.as_ref().and_then(UrlPlan::unmoved) {
+            None => Cow::Borrowed(self),
+            Some(url) => Cow::Owned(RequestTemplate { url: Some(url.clone()), ..self.clone() }),
+        }
     }
 
     /// How the access token that goes with each request is come by; a rendering holds a placeholder for it.
@@ -403,6 +419,15 @@ pub struct Request {
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Empty when there is none.
     pub body: Bytes,
+}
+
+/// An [`Unmappable`] on its way up through the writers: results of a word, for hardly ever is there one.
+type Refusal = Box<Unmappable>;
+
+impl From<Refusal> for Unmappable {
+    fn from(refusal: Refusal) -> Unmappable {
+        *refusal
+    }
 }
 
 /// Why no request can be made of this conversion: the output field and what it lacks, never a value.

@@ -65,11 +65,11 @@ fn evaluate(expression: &str, secrets: Secrets) -> String {
     with_scope(PURCHASE, |scope| shown(expression.eval(scope, None, secrets)))
 }
 
-fn shown(value: Result<Option<Out<'_>>, EvalError>) -> String {
-    match value {
+fn shown(value: Result<Option<Val<'_>>, EvalError>) -> String {
+    match value.as_ref().map(|value| value.as_ref().map(|value| value.out().expect("it is settled"))) {
         Ok(None) => "-".to_owned(),
         Ok(Some(Out::Text(text))) => format!("'{text}'"),
-        Ok(Some(Out::Number(number))) => number.into_owned(),
+        Ok(Some(Out::Number(number))) => number.to_owned(),
         Ok(Some(Out::Amount(amount))) => amount.to_string(),
         Ok(Some(Out::Int(int))) => int.to_string(),
         Ok(Some(Out::Bool(value))) => value.to_string(),

@@ -8,19 +8,18 @@ use rust_decimal::Decimal;
 
 use crate::conversion::{Date, Json, Money, Timestamp, Value};
 
-/// A value on its way into a request. Never an empty text, never JSON `null`, `""`, `[]` or `{}`: those are absent. (Only
+/// What a value looks like on the wire. Never an empty text, never JSON `null`, `""`, `[]` or `{}`: those are absent. (Only
 /// where a field ends with `?? null` or `?? ''` is that what stands for its absence.)
 ///
 /// Of [`OutType::Json`](super::types::OutType::Json) a scalar comes as `Text`, `Number` or `Bool`, so that `Json` is
 /// always a filled array or object. Under `Secrets::Masked` what is computed from a secret is the text `***`, whatever its
 /// type.
-#[derive(Debug, Clone, PartialEq)]
-#[repr(C)]
-pub(crate) enum Out<'a> {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Out<'v> {
     /// A text.
-    Text(Cow<'a, str>),
+    Text(&'v str),
     /// A JSON number token.
-    Number(Cow<'a, str>),
+    Number(&'v str),
     /// An exact decimal.
     Amount(Money),
     /// A whole number.
@@ -28,20 +27,31 @@ pub(crate) enum Out<'a> {
     /// A truth value.
     Bool(bool),
     /// A filled array or object.
-    Json(Cow<'a, Json>),
+    Json(&'v Json),
 }
 
-impl<'a> Out<'a> {
+impl<'v> Out<'v> {
     /// A value of the conversion as it stands; free JSON stands nowhere as it is, for it may be empty.
-    pub(crate) fn stored(value: &'a Value) -> Option<Out<'a>> {
+    pub(crate) fn stored(value: &'v Value) -> Option<Out<'v>> {
         match value {
-            Value::Text(text) => Some(Out::Text(Cow::Borrowed(text))),
+            Value::Text(text) => Some(Out::Text(text)),
             Value::Money(amount) => Some(Out::Amount(*amount)),
             Value::Int(int) => Some(Out::Int(*int)),
             Value::Bool(value) => Some(Out::Bool(*value)),
-            Value::Timestamp(time) => Some(Out::Text(Cow::Borrowed(time.as_str()))),
-            Value::Date(date) => Some(Out::Text(Cow::Borrowed(date.as_str()))),
+            Value::Timestamp(time) => Some(Out::Text(time.as_str())),
+            Value::Date(date) => Some(Out::Text(date.as_str())),
             Value::Json(_) => None,
+        }
+    }
+
+    fn to_json(self) -> Json {
+        match self {
+            Out::Text(text) => Json::Text(text.into()),
+            Out::Number(number) => Json::Number(number.into()),
+            Out::Amount(amount) => Json::Number(amount.text().as_str().into()),
+            Out::Int(int) => Json::Number(int.to_string().into()),
+            Out::Bool(value) => Json::Bool(value),
+            Out::Json(json) => json.clone(),
         }
     }
 }
@@ -60,12 +70,12 @@ impl EvalError {
 }
 
 /// A value, absent, or why it cannot be computed.
-pub(super) type Evaluated<'a> = Result<Option<Val<'a>>, EvalError>;
+pub(crate) type Evaluated<'a> = Result<Option<Val<'a>>, EvalError>;
 
 /// A value while it is computed.
 #[derive(Debug, Clone, PartialEq)]
 #[repr(C)]
-pub(super) enum Val<'a> {
+pub(crate) enum Val<'a> {
     Text(Cow<'a, str>),
     Money(Money),
     Int(i64),
@@ -146,37 +156,34 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// What it looks like on the wire.
+    /// What it looks like on the wire; a list has to be [settled](Val::settled) before.
     #[inline(always)]
-    pub(super) fn into_out(self) -> Option<Out<'a>> {
+    pub(crate) fn out(&self) -> Option<Out<'_>> {
         Some(match self {
             Val::Text(text) => Out::Text(text),
-            Val::Money(money) => Out::Amount(money),
-            Val::Int(int) => Out::Int(int),
+            Val::Money(money) => Out::Amount(*money),
+            Val::Int(int) => Out::Int(*int),
             Val::Number(number) => Out::Number(number),
-            Val::Bool(value) => Out::Bool(value),
-            Val::Timestamp(timestamp) => Out::Text(timestamp_text(timestamp)),
-            Val::Date(date) => Out::Text(date_text(date)),
+            Val::Bool(value) => Out::Bool(*value),
+            Val::Timestamp(timestamp) => Out::Text(timestamp.as_str()),
+            Val::Date(date) => Out::Text(date.as_str()),
             Val::Json(json) => Out::Json(json),
-            Val::List(entries) => {
-                let entries: Vec<Json> = entries.into_iter().flatten().filter_map(Val::into_json).collect();
-                if entries.is_empty() {
-                    return None;
-                }
-                Out::Json(Cow::Owned(Json::Array(entries)))
-            }
+            Val::List(_) => return None,
         })
     }
 
+    /// The same value, a list as an array; none where nothing is in it.
+    pub(super) fn settled(self) -> Option<Val<'a>> {
+        let Val::List(entries) = self else { return Some(self) };
+        let entries: Vec<Json> = entries.into_iter().flatten().filter_map(Val::into_json).collect();
+        (!entries.is_empty()).then(|| Val::Json(Cow::Owned(Json::Array(entries))))
+    }
+
     pub(super) fn into_json(self) -> Option<Json> {
-        self.into_out().map(|out| match out {
-            Out::Text(text) => Json::Text(text.into()),
-            Out::Number(number) => Json::Number(number.into()),
-            Out::Amount(amount) => Json::Number(amount.text().as_str().into()),
-            Out::Int(int) => Json::Number(int.to_string().into()),
-            Out::Bool(value) => Json::Bool(value),
-            Out::Json(json) => json.into_owned(),
-        })
+        match self.settled()? {
+            Val::Json(json) => Some(json.into_owned()),
+            scalar => scalar.out().map(Out::to_json),
+        }
     }
 
     /// Its text, if it is a scalar.

@@ -13,7 +13,7 @@ use crate::config::files::is_credential;
 use crate::config::keys::{choice, listed};
 use crate::config::preset::{Needs, Replaced};
 use crate::config::report::Faults;
-use crate::config::tree::Entry;
+use crate::config::tree::{Entry, Value};
 use crate::config::{
     Consent, Destination, Judge, OnAmbiguous, OnUnmappable, Operation, Rate, TestConversions, WaitHeader, merchant,
 };
@@ -56,7 +56,7 @@ pub(in crate::config) fn build(
     faults.extend_warnings(compiling);
     found.retain_mut(|fault| match written.needs.and_then(|needs| cause(fault, needs, written.vars)) {
         None => complete || Some(fault.span.file) != preset_file,
-        Some(var) if faults.are_at(&var.node.span) => false,
+        Some(var) if faults.are_at(&var.node.span) || matches!(var.node.value, Value::Unresolved) => false,
         Some(var) => {
             fault.span = var.node.span.clone();
             fault.message = format!("`vars.{}`: {}", var.key.value, fault.message);

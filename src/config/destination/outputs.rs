@@ -9,7 +9,14 @@ use crate::mapping::{OutputKind, OutputSource, Over, Pii, Text};
 
 /// Reads `outputs` from the request keys of an operation.
 pub(super) fn read(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<OutputSource> {
-    keys.entries("outputs", faults).iter().filter_map(|entry| output(entry, faults)).collect()
+    let entries = keys.entries("outputs", faults);
+    for (at, entry) in entries.iter().enumerate() {
+        if entries.iter().take(at).any(|earlier| earlier.key.value == entry.key.value) {
+            let help = "a field stands in one place: `\"a.b\" = { … }`, or `b = { … }` in the table of `a`";
+            faults.with_help(entry.key.span.clone(), format!("`{}` is declared twice", entry.key.value), help);
+        }
+    }
+    entries.iter().filter_map(|entry| output(entry, faults)).collect()
 }
 
 /// Warns of an operation without outputs beside one that has them: its map is not proven, and looks as if it were.

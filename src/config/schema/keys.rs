@@ -159,7 +159,7 @@ pub(super) const RATES: &[Key] = &[
 #[rustfmt::skip]
 pub(super) const DESTINATION: &[Key] = request_keys!(
     key("preset", Preset, "A built-in destination below this one: `capi-relay preset` lists them."),
-    key("vars", Constants, "Constants that expressions name as `vars.x`."),
+    key("vars", Constants, "Constants that expressions name as `vars.x`; `\"${env:NAME:-default}\"` is read as the type it must be."),
     key("secrets", TEXTS, "Credentials that expressions name as `secrets.x`: `\"${env:NAME}\"`."),
     key("origin", Text, "`scheme://host[:port]` that replaces the URLs' own: a stand-in."),
     key("operation", NamedRef("operation"), "Further calls: `refund`, `adjustment`, or any other name."),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::preset::Preset;
-use crate::config::tree::Table;
+use crate::config::tree::{Entry, Table, Value};
 
 /// Every preset, set.
 pub(super) const ALL: &str = r#"
@@ -90,30 +90,133 @@ fn every_preset_loads() {
     assert_eq!(names, presets().iter().map(|(name, _)| *name).collect::<Vec<_>>());
 }
 
-/// The five that the relay was made for; the others may say of their fields what they like.
-const FIVE: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];
-
 #[test]
 fn a_preset_says_of_every_field_of_the_document_where_it_comes_from_or_why_not() {
-    fn check(name: &str, operation: &Table) {
-        let entries = |key| operation.table(key).map(|table| table.entries.as_slice()).unwrap_or_default();
-        let set: Vec<&str> = entries("map").iter().map(|line| line.key.value.as_str()).collect();
-        let five = FIVE.iter().any(|five| name.starts_with(five));
-        assert!(!(five && entries("outputs").is_empty()), "{name} says nothing of its fields");
-        for output in entries("outputs") {
-            let (target, said) = (output.key.value.as_str(), output.node.value.as_table().unwrap());
-            let below = |line: &&str| line.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'));
-            let part = target.split_once("[].").is_some_and(|(list, _)| set.contains(&list));
-            let is_set = set.contains(&target) || set.iter().any(below) || part;
-            assert_ne!(is_set, said.entry("unmapped").is_some(), "{name}: {target}");
-            assert!(said.entry("doc").is_some(), "{name}: {target}");
-        }
-    }
     for (name, _) in presets() {
         let preset = Preset::built_in(name).unwrap();
-        check(name, &preset.table);
+        declares_every_field(name, &preset.table);
         for operation in preset.table.table("operation").map(|table| table.entries.as_slice()).unwrap_or_default() {
-            check(&format!("{name}: {}", operation.key.value), operation.node.value.as_table().unwrap());
+            let place = format!("{name}: {}", operation.key.value);
+            declares_every_field(&place, operation.node.value.as_table().unwrap());
         }
+    }
+}
+
+/// Of one operation: each field that it sends is declared with its type and its meaning, and each one that is declared is
+/// sent, or says why not.
+#[track_caller]
+fn declares_every_field(place: &str, operation: &Table) {
+    let entries = |key| operation.table(key).map(|table| table.entries.as_slice()).unwrap_or_default();
+    let lines: Vec<&Entry> = entries("map").iter().chain(entries("query")).collect();
+    let mut set: Vec<String> = lines.iter().map(|line| line.key.value.clone()).collect();
+    for line in &lines {
+        let Value::List(entries) = &line.node.value else { continue };
+        let parts = entries.iter().filter_map(|entry| entry.value.as_table()).flat_map(|parts| &parts.entries);
+        set.extend(parts.map(|part| format!("{}[].{}", line.key.value, part.key.value)));
+    }
+    let declared: Vec<&str> = entries("outputs").iter().map(|output| output.key.value.as_str()).collect();
+    assert!(!declared.is_empty(), "{place} says nothing of its fields");
+    for field in &set {
+        assert!(declared.contains(&field.as_str()), "{place} sends {field} and says nothing of it");
+    }
+    for output in entries("outputs") {
+        let (target, said) = (output.key.value.as_str(), output.node.value.as_table().unwrap());
+        let below = |line: &String| line.strip_prefix(target).is_some_and(|rest| rest.starts_with(['.', '[']));
+        let is_set = set.iter().any(|line| line == target || below(line));
+        assert_ne!(is_set, said.entry("unmapped").is_some(), "{place}: {target}");
+        assert!(said.entry("doc").is_some(), "{place}: {target}");
+        assert!(said.entry("type").is_some() || target == "*", "{place}: {target}");
+    }
+}
+
+/// A declaration that nothing can break says nothing: each line is given what its field does not take.
+#[test]
+fn what_presets_declare_is_held_against_every_line_of_their_maps() {
+    for said in [Said::Hashed, Said::Words, Said::Numbers, Said::Required, Said::Length] {
+        let mut refused = 0;
+        for (name, _) in presets() {
+            let preset = Preset::built_in(name).unwrap();
+            let section = format!("[destination.{name}]");
+            let own = ALL.split_once(&section).unwrap().1.split("[destination.").next().unwrap_or_default();
+            let others = preset.table.table("operation").map(|table| table.entries.as_slice()).unwrap_or_default();
+            let others =
+                others.iter().map(|it| (format!("operation.{}.", it.key.value), it.node.value.as_table().unwrap()));
+            for (place, operation) in others.chain([(String::new(), &preset.table)]) {
+                let wrong = said.broken(operation);
+                let lines = wrong.iter().map(|(target, line)| format!("{place}map.\"{target}\" = {line}\n"));
+                let text = with(&format!("{section}{own}{}", lines.collect::<String>()));
+                let report = load(&text).map(|_| ()).err();
+                for (target, _) in &wrong {
+                    let expected = format!("`{target}` {}", said.fault());
+                    let faults = report.as_ref().map(Report::located).unwrap_or_default();
+                    let is_said = faults.iter().any(|fault| fault.message.starts_with(&expected));
+                    assert!(is_said, "{name} {place}: {expected} is not in {report:?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused >= 20, "{said:?}: {refused}");
+    }
+}
+
+/// What a declaration says of a field.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    Hashed,
+    Words,
+    Numbers,
+    Required,
+    Length,
+}
+
+impl Said {
+    /// How the fault begins, after the field's name.
+    fn fault(self) -> &'static str {
+        match self {
+            Said::Hashed => "is hashed",
+            Said::Words => "is one of",
+            Said::Numbers => "is ",
+            Said::Required => "is required",
+            Said::Length => "takes ",
+        }
+    }
+
+    /// The fields of an operation of which it is said, each with a line that does not keep to it.
+    fn broken(self, operation: &Table) -> Vec<(String, String)> {
+        let lines = operation.table("map").unwrap();
+        let outputs = operation.table("outputs").unwrap().entries.iter();
+        let declared = outputs.filter_map(|output| Some((output, lines.entry(&output.key.value)?)));
+        let line = |(output, line): (&Entry, &Entry)| {
+            let is_list = matches!(line.node.value, Value::List(_));
+            let line = self.broken_line(&output.key.value, output.node.value.as_table().unwrap(), is_list)?;
+            Some((output.key.value.clone(), line))
+        };
+        declared.filter_map(line).collect()
+    }
+
+    fn broken_line(self, target: &str, said: &Table, is_list: bool) -> Option<String> {
+        let text = |key: &str| match said.entry(key).map(|entry| &entry.node.value) {
+            Some(Value::Text { text, .. }) => text.value.as_str(),
+            Some(_) | None => "",
+        };
+        let is_of_items = target.contains("[]") || target.contains("{i");
+        let line = match self {
+            Said::Hashed if text("pii") == "sha256" && is_list => "[\"customer.email\"]",
+            Said::Hashed if text("pii") == "sha256" => "\"customer.email\"",
+            Said::Words if said.entry("values").is_some() => "\"'no such word'\"",
+            Said::Numbers if !matches!(text("type"), "int" | "number" | "bool") => return None,
+            Said::Numbers if is_of_items => "\"item.sku\"",
+            Said::Numbers => "\"order_id\"",
+            // Of items, and of lists, a rule may hold it for each request.
+            Said::Required if is_of_items || is_list => return None,
+            Said::Required => {
+                matches!(said.entry("required")?.node.value, Value::Bool(true)).then_some("\"custom.a | string\"")?
+            }
+            Said::Length if said.entry("max_length").is_some() && !is_of_items => {
+                return Some(format!("\"'{}'\"", "x".repeat(1001)));
+            }
+            Said::Hashed | Said::Words | Said::Length => return None,
+        };
+        Some(line.to_owned())
     }
 }

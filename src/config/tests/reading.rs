@@ -336,6 +336,57 @@ fn a_var_out_of_the_environment_is_read_as_its_type() {
 }
 
 #[test]
+fn a_variable_that_is_not_set_or_empty_may_have_a_default() {
+    let event = |value: &str| {
+        let text = format!("{PARTNER}vars.v = \"{value}\"\nheaders.X-V = \"{{vars.v}}\"\n");
+        let config = right(&with(&text));
+        let sample = Sample::parse(br#"{"time": "2026-11-21T10:00:00Z", "order_id": "o-1"}"#).unwrap();
+        let Rendering::Sent { request, .. } =
+            sample.at(&config.destinations[0], "acme", crate::mapping::Secrets::Masked)
+        else {
+            panic!("nothing is sent")
+        };
+        let (_, sent) = request.headers.iter().find(|(name, _)| name == "x-v").unwrap();
+        sent.to_str().unwrap().to_owned()
+    };
+    assert_eq!(event("${env:NUMBER:-7}"), "12");
+    assert_eq!(event("${env:MISSING:-7}"), "7");
+    assert_eq!(event("${env:EMPTY:-7}"), "7", "as in a shell");
+    assert_eq!(event("a-${env:MISSING:-b:-c}-$${env:MISSING:-d}"), "a-b:-c-${env:MISSING:-d}");
+    let optional = "[destination.trackdesk-get]\npreset = \"trackdesk-get\"\nvars.tenant = \"t\"\n\
+                    vars.conversion_type = \"sale\"\nvars.revenue_origin_id = \"${env:MISSING:-}\"\n";
+    right(&with(optional));
+    let empty = format!("{PARTNER}vars.v = \"${{env:MISSING:-}}\"\n");
+    assert_eq!(faults(&with(&empty)), ["13:10 `vars.v` is empty"]);
+}
+
+#[test]
+fn a_var_that_is_not_set_is_said_once() {
+    let text = "[destination.dsp]\npreset = \"dsp\"\nvars.endpoint = \"${env:MISSING}\"\nvars.advertiser_id = 1\n\
+                vars.data_source_key = \"k\"\nsecrets.token = \"${env:TOKEN}\"\n";
+    assert_eq!(faults(&with(text)), ["12:18 the environment variable `MISSING` is not set"]);
+}
+
+#[test]
+fn a_default_that_is_a_credential_is_never_shown() {
+    let secret = "live-0123456789";
+    let thrad = format!(
+        "[destination.thrad]\npreset = \"thrad\"\nsecrets.api_key = \"${{env:MISSING:-{secret}}}\" # the key\n"
+    );
+    for wrong in [
+        thrad.replace("api_key", "api_ky"),
+        thrad.replace("secrets.api_key", "vars.token"),
+        format!("{thrad}]"),
+        format!("{thrad}auth = {{ bearer = \"a {{secrets.nothing}}\" }}\n"),
+    ] {
+        let report = load(&with(&wrong)).map(|_| ()).unwrap_err().to_string();
+        assert!(!report.contains(secret), "{report}");
+    }
+    let consent = thrad.replace("secrets.api_key", "consent");
+    assert_eq!(faults(&with(&consent))[1], "12:11 `consent` cannot be `${env:MISSING:-…}`");
+}
+
+#[test]
 fn debug_output_of_a_configuration_shows_no_secret() {
     let text =
         with(&format!("{PARTNER}secrets.token = \"${{env:TOKEN}}\"\nauth = {{ bearer = \"{{secrets.token}}\" }}\n"));
@@ -352,6 +403,31 @@ fn reports_are_bounded_sorted_and_without_repeats() {
     let text = report.to_string();
     assert!(text.contains("unknown_49") && !text.contains("unknown_50"), "{text}");
     assert!(text.contains("… and 30 more") && text.ends_with("80 faults in the configuration"), "{text}");
+}
+
+#[test]
+fn what_stands_in_a_ca_file_is_part_of_what_a_destination_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca_file, token) = (folder.path().join("ca.pem"), folder.path().join("token"));
+    std::fs::write(&token, "one").unwrap();
+    let text = with(&format!("{PARTNER}ca_file = \"ca.pem\"\nsecrets.token = \"${{file:token}}\"\n"));
+    let told = std::cell::RefCell::new(Vec::new());
+    let load = || {
+        told.borrow_mut().clear();
+        let path = folder.path().join("routes.toml");
+        let source = Source { path, text: text.clone(), environment: &environment, sets: &[] };
+        Config::load_telling(source, &|path| told.borrow_mut().push(path.to_owned()))
+    };
+    let fault = load().map(|_| ()).unwrap_err();
+    assert_eq!(fault.located()[0].message, "`ca_file` cannot be read: it does not exist");
+    assert_eq!(*told.borrow(), [token.clone(), ca_file.clone()], "also of what is missing");
+    let fingerprint = || load().unwrap_or_else(|report| panic!("{report}")).destinations[0].fingerprint;
+    std::fs::write(&ca_file, "one").unwrap();
+    let one = fingerprint();
+    assert_eq!(*told.borrow(), [token, ca_file.clone()]);
+    assert_eq!(fingerprint(), one);
+    std::fs::write(&ca_file, "two").unwrap();
+    assert_ne!(fingerprint(), one);
 }
 
 #[test]
@@ -425,4 +501,51 @@ fn where_it_does_not_serve_secrets_and_tls_files_may_be_missing_and_nothing_else
     let report = report.map(|_| ()).unwrap_err();
     let messages: Vec<&str> = report.located().iter().map(|fault| fault.message.as_str()).collect();
     assert_eq!(messages, ["the environment variable `MISSING` is not set", "unknown secret `api_ky`"]);
+    assert_eq!(
+        report.located()[0].help.as_deref().unwrap(),
+        "secrets alone are stood in for, and this is part of what is sent or served: set `MISSING`, for `check` to anything \
+         of its type, or give a default: `${env:MISSING:-…}`"
+    );
+}
+
+#[test]
+fn what_is_said_of_a_field_may_hold_what_is_said_of_the_fields_below_it() {
+    let declared = r#"[destination.partner]
+url = "https://px.example.com/events"
+[destination.partner.map]
+"data[0].user.name" = "customer.id"
+"data[0].user.type" = "event_type"
+"data[0].items[].id" = "item.sku"
+[destination.partner.outputs."data[0]".user]
+type = { type = "text", values = ["guest"] }
+nam = { type = "text" }
+[destination.partner.outputs."data[0]".items]
+type = "array"
+"#;
+    assert_eq!(faults(&with(declared)), ["13:2 the contract knows no field `data[0].user.name`"]);
+    right(&with(&declared.replace("nam =", "name =")));
+    assert_eq!(
+        faults(&with(&declared.replace("nam =", "\"name\" = { type = \"int\" }\nother ="))),
+        ["13:24 `data[0].user.name` is a whole number, and this is text"]
+    );
+    let said_twice = format!("{declared}[destination.partner.outputs]\n\"data[0].user.nam\" = {{}}\n");
+    assert_eq!(faults(&with(&said_twice))[1], "22:2 `data[0].user.nam` is declared twice");
+}
+
+#[test]
+fn a_destination_changes_what_a_preset_says_of_a_field_below_another() {
+    let meta = r#"[destination.meta]
+preset = "meta"
+vars.pixel_id = "1"
+secrets.access_token = "${env:TOKEN}"
+map."data[0].custom_data.content_type" = "'vehicle'"
+"#;
+    let refused = faults(&with(meta));
+    let taken = "`data[0].custom_data.content_type` is one of `product`, `product_group`, and this can be `vehicle`";
+    assert!(refused[0].ends_with(taken), "{refused:?}");
+    for place in ["\"data[0]\".custom_data.content_type", "\"data[0].custom_data.content_type\""] {
+        right(&with(&format!("{meta}outputs.{place}.values = [\"vehicle\"]\n")));
+    }
+    let unknown = meta.replace("custom_data.content_type", "user_data.em_sha256");
+    assert!(faults(&with(&unknown))[0].ends_with("the contract knows no field `data[0].user_data.em_sha256`"));
 }

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use super::super::judge::Failure;
 use super::{causes, describe};
-use crate::config::Limits;
+use crate::config::{CaFile, Limits};
 
 /// TCP keep-alive: half of a usual NAT's patience.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `ca_file` cannot be read or is no PEM.
+    /// `ca_file` is no PEM.
     #[error("cannot read the certificates of {}", path.display())]
     Read {
         /// The file.
@@ -68,8 +68,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Reads `ca_file`.
-    pub(super) fn new(limits: &Limits, ca_file: Option<&Path>) -> Result<Connector, SetupError> {
+    /// Trusts Mozilla's roots, and those of `ca_file`.
+    pub(super) fn new(limits: &Limits, ca_file: Option<&CaFile>) -> Result<Connector, SetupError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -90,12 +90,12 @@ impl Connector {
 }
 
 /// Mozilla's roots, and those of `ca_file`.
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SetupError> {
+fn roots(ca_file: Option<&CaFile>) -> Result<RootCertStore, SetupError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let Some(path) = ca_file else { return Ok(roots) };
+    let Some(CaFile { path, pem }) = ca_file else { return Ok(roots) };
     let unreadable = |source| SetupError::Read { path: path.to_owned(), source };
     let before = roots.len();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let untrusted = |source| SetupError::Root { path: path.to_owned(), source };
         roots.add(certificate.map_err(unreadable)?).map_err(untrusted)?;
     }

@@ -5,6 +5,7 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,7 +22,8 @@ fn client_with(connect_ms: u64, timeout_ms: u64, ca_file: Option<&Path>) -> Clie
         connect_timeout: Duration::from_millis(connect_ms),
         timeout: Duration::from_millis(timeout_ms),
     };
-    Client::new(&limits, ca_file).unwrap()
+    let ca_file = ca_file.map(|path| CaFile { path: path.to_owned(), pem: std::fs::read(path).unwrap() });
+    Client::new(&limits, ca_file.as_ref()).unwrap()
 }
 
 fn client() -> Client {
@@ -395,10 +397,12 @@ async fn closing_waits_for_every_connection_task() {
 fn a_ca_file_without_a_certificate_is_refused_in_words() {
     let limits =
         Limits { rate: None, concurrency: NonZeroUsize::MIN, connect_timeout: Duration::ZERO, timeout: Duration::ZERO };
-    let empty = tempfile::NamedTempFile::new().unwrap();
-    let refusal = |path: &Path| Client::new(&limits, Some(path)).err().unwrap().to_string();
-    assert!(refusal(empty.path()).starts_with("there is no certificate in /"));
-    assert_eq!(refusal(Path::new("/nowhere/ca.pem")), "cannot read the certificates of /nowhere/ca.pem");
+    let refusal = |pem: &str| {
+        let ca_file = CaFile { path: "/etc/ca.pem".into(), pem: pem.into() };
+        Client::new(&limits, Some(&ca_file)).err().unwrap().to_string()
+    };
+    assert_eq!(refusal(""), "there is no certificate in /etc/ca.pem");
+    assert_eq!(refusal("-----BEGIN CERTIFICATE-----\n"), "cannot read the certificates of /etc/ca.pem");
 }
 
 #[test]

@@ -38,10 +38,10 @@ impl Digests {
     }
 
     /// Whether a value is one, or a list of them. What was never written out is not looked at.
-    pub(super) fn are(&self, value: &Out<'_>) -> bool {
+    pub(super) fn are(&self, value: Out<'_>) -> bool {
         match value {
             Out::Text(text) => text == MASK || self.has(text),
-            Out::Json(json) => match &**json {
+            Out::Json(json) => match json {
                 Json::Array(entries) => entries.iter().all(|entry| matches!(entry, Json::Text(text) if self.has(text))),
                 Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Object(_) => false,
             },

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::super::{Blank, EvalError, Expression, MASK, Out, Scope, Secrets};
+use super::super::{Blank, Expression, MASK, Out, Scope, Secrets, Val};
 use super::digest::Digests;
 use super::omission::Rival;
-use super::{Over, Unmappable};
+use super::{Over, Refusal, Unmappable};
 use crate::conversion::{Item, Json, Rows, Value};
 
 /// One output of a request: where it stands, and what it is made of.
@@ -83,24 +83,42 @@ pub(super) fn rows(scope: Scope<'_>, at: Option<At<'_>>) -> Rows {
 }
 
 impl Field {
-    /// The value, its length held to the limit; absent is `None`, or what `?? null` or `?? ''` says. That is no value to
-    /// a rule.
+    /// Hands the value to `write`, held to what the destination takes; answers whether there was one. Of what is absent
+    /// that is what `?? null` or `?? ''` says, which is no value to a rule.
     #[inline(always)]
-    pub(super) fn value<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>) -> Result<Option<Out<'a>>, Unmappable> {
-        let Some(value) = self.found(run.scope, run.secrets, at)? else {
-            if let Some(blank) = self.expression.blank().filter(|_| !self.makes_way(run.scope, run.secrets, at)) {
-                return Ok(Some(written(blank)));
-            }
-            run.absent = run.absent.saturating_add(1);
-            return Ok(None);
-        };
-        self.note(run, at);
-        Ok(Some(value))
+    pub(super) fn with<'a>(
+        &'a self,
+        run: &mut Run<'a>,
+        at: Option<At<'a>>,
+        mut write: impl FnMut(Out<'_>) -> Result<(), Refusal>,
+    ) -> Result<bool, Refusal> {
+        if let Some(value) = self.stored(run, at) {
+            self.note(run, at);
+            return write(value).map(|()| true);
+        }
+        if let Some(wrote) = self.found(run.scope, run.secrets, at, &mut write)? {
+            self.note(run, at);
+            return wrote.map(|()| true);
+        }
+        if let Some(blank) = self.expression.blank().filter(|_| !self.makes_way(run.scope, run.secrets, at)) {
+            let blank = match blank {
+                Blank::Null => Out::Json(&Json::Null),
+                Blank::EmptyText => Out::Text(""),
+            };
+            return write(blank).map(|()| true);
+        }
+        run.absent = run.absent.saturating_add(1);
+        Ok(false)
     }
 
-    /// The value where it is one of the conversion's own, within the limit: most are, and nothing is computed or moved for
-    /// them. `None` says nothing: [`Field::value`] knows.
-    pub(super) fn stored<'a>(&self, run: &mut Run<'a>, at: Option<At<'a>>) -> Option<Out<'a>> {
+    /// Whether there is a value for a rule; one that cannot be made ends the whole request where it is written.
+    pub(super) fn stands<'a>(&'a self, scope: Scope<'a>, secrets: Secrets, at: Option<At<'a>>) -> bool {
+        !matches!(self.found(scope, secrets, at, |_| ()), Ok(None))
+    }
+
+    /// The value where it is one of the conversion's own, within the limit: most are, and nothing is computed for them.
+    /// `None` says nothing: [`Field::found`] knows.
+    fn stored<'a>(&self, run: &Run<'a>, at: Option<At<'a>>) -> Option<Out<'a>> {
         let value = self.expression.stored(run.scope, at.map(|at| at.item))?;
         if self.among.is_some() {
             return None;
@@ -109,9 +127,7 @@ impl Field {
         if !self.limit.is_none_or(is_within) || self.makes_way(run.scope, run.secrets, at) {
             return None;
         }
-        let value = Out::stored(value)?;
-        self.note(run, at);
-        Some(value)
+        Out::stored(value)
     }
 
     fn makes_way(&self, scope: Scope<'_>, secrets: Secrets, at: Option<At<'_>>) -> bool {
@@ -129,56 +145,56 @@ impl Field {
         }
     }
 
-    /// The same, and nothing is noted of it.
+    /// What `then` makes of the value, which is looked at where it was computed and nowhere moved.
     #[inline(always)]
-    pub(super) fn found<'a>(
+    fn found<'a, T>(
         &'a self,
         scope: Scope<'a>,
         secrets: Secrets,
         at: Option<At<'a>>,
-    ) -> Result<Option<Out<'a>>, Unmappable> {
+        then: impl FnOnce(Out<'_>) -> T,
+    ) -> Result<Option<T>, Refusal> {
         if !self.needs.meets(rows(scope, at)) || self.makes_way(scope, secrets, at) {
             return Ok(None);
         }
-        let value = self.expression.eval(scope, at.map(|at| at.item), secrets);
-        let value = value.map_err(|error| self.unmappable(&error, at))?;
-        let value = match (value, self.among.as_deref()) {
-            (Some(value), Some((among, over))) => self.known(value, among, *over, at)?,
-            (value, _) => value,
+        match &self.expression.eval(scope, at.map(|at| at.item), secrets) {
+            Err(error) => Err(self.refuse(&error.to_string(), at)),
+            Ok(None) if self.expression.is_required() => Err(self.refuse("required, and absent", at)),
+            Ok(None) => Ok(None),
+            Ok(Some(value)) if self.among.is_none() && self.limit.is_none() => Ok(value.out().map(then)),
+            Ok(Some(value)) => Ok(self.taken(value, at)?.map(then)),
+        }
+    }
+
+    /// What the destination takes of a value.
+    fn taken<'v>(&self, value: &'v Val<'_>, at: Option<At<'_>>) -> Result<Option<Out<'v>>, Refusal> {
+        let Some(value) = value.out() else { return Ok(None) };
+        let is_known = match self.among.as_deref() {
+            Some((among, over)) => self.is_known(value, among, *over, at)?,
+            None => true,
         };
-        match (value, self.limit) {
-            (Some(value), Some(limit)) => self.limited(value, limit, at),
-            (Some(value), None) => Ok(Some(value)),
-            (None, _) if self.expression.is_required() => Err(self.refuse("required, and absent", at)),
-            (None, _) => Ok(None),
+        match self.limit {
+            _ if !is_known => Ok(None),
+            Some(limit) => self.limited(value, limit, at),
+            None => Ok(Some(value)),
         }
     }
 
     /// Why this output cannot be made.
-    pub(super) fn refuse(&self, reason: &str, at: Option<At<'_>>) -> Unmappable {
+    pub(super) fn refuse(&self, reason: &str, at: Option<At<'_>>) -> Refusal {
         let reason = match at {
             Some(At { number, .. }) => format!("{reason} (item {number})"),
             None => reason.to_owned(),
         };
-        Unmappable { field: self.target.to_string(), reason }
+        Box::new(Unmappable { field: self.target.to_string(), reason })
     }
 
-    fn unmappable(&self, error: &EvalError, at: Option<At<'_>>) -> Unmappable {
-        self.refuse(&error.to_string(), at)
-    }
-
-    /// A value that is one of those that the destination takes.
-    fn known<'a>(
-        &self,
-        value: Out<'a>,
-        among: &Among,
-        over: Over,
-        at: Option<At<'_>>,
-    ) -> Result<Option<Out<'a>>, Unmappable> {
+    /// Whether it is one of those that the destination takes; it is left out if not.
+    fn is_known(&self, value: Out<'_>, among: &Among, over: Over, at: Option<At<'_>>) -> Result<bool, Refusal> {
         match (among, over) {
-            (Among::Words(words), _) if is_one_of(&value, words) => Ok(Some(value)),
-            (Among::Digests(digests), _) if digests.are(&value) => Ok(Some(value)),
-            (Among::Words(_) | Among::Digests(_), Over::Omit) => Ok(None),
+            (Among::Words(words), _) if is_one_of(value, words) => Ok(true),
+            (Among::Digests(digests), _) if digests.are(value) => Ok(true),
+            (Among::Words(_) | Among::Digests(_), Over::Omit) => Ok(false),
             (Among::Words(_), Over::Truncate | Over::Reject) => {
                 Err(self.refuse("none of the values that the contract names", at))
             }
@@ -188,63 +204,42 @@ impl Field {
         }
     }
 
-    fn limited<'a>(&self, value: Out<'a>, limit: Limit, at: Option<At<'_>>) -> Result<Option<Out<'a>>, Unmappable> {
-        let too_long = || match limit.over {
+    fn limited<'v>(&self, value: Out<'v>, limit: Limit, at: Option<At<'_>>) -> Result<Option<Out<'v>>, Refusal> {
+        let is_too_long = match value {
+            Out::Text(text) => match text.char_indices().nth(limit.chars_max) {
+                Some((end, _)) if limit.over == Over::Truncate => return Ok(text.get(..end).map(Out::Text)),
+                end => end.is_some(),
+            },
+            Out::Number(token) => token.len() > limit.chars_max,
+            Out::Amount(amount) => amount.text().as_str().len() > limit.chars_max,
+            Out::Int(int) => int.to_string().len() > limit.chars_max,
+            Out::Bool(_) => false,
+            Out::Json(json) => {
+                let mut written = Vec::new();
+                json.write(&mut written);
+                String::from_utf8_lossy(&written).chars().count() > limit.chars_max
+            }
+        };
+        match limit.over {
+            _ if !is_too_long => Ok(Some(value)),
             Over::Omit => Ok(None),
             Over::Truncate | Over::Reject => {
                 Err(self.refuse(&format!("longer than {} characters", limit.chars_max), at))
             }
-        };
-        match value {
-            Out::Text(text) => match (text.char_indices().nth(limit.chars_max), limit.over) {
-                (None, _) => Ok(Some(Out::Text(text))),
-                (Some((end, _)), Over::Truncate) => Ok(Some(Out::Text(cut(text, end)))),
-                (Some(_), Over::Omit | Over::Reject) => too_long(),
-            },
-            Out::Number(token) if token.len() > limit.chars_max => too_long(),
-            Out::Amount(amount) if amount.text().as_str().len() > limit.chars_max => too_long(),
-            Out::Int(int) if int.to_string().len() > limit.chars_max => too_long(),
-            Out::Bool(_) | Out::Number(_) | Out::Amount(_) | Out::Int(_) => Ok(Some(value)),
-            Out::Json(json) => {
-                let mut written = Vec::new();
-                json.write(&mut written);
-                if String::from_utf8_lossy(&written).chars().count() > limit.chars_max {
-                    too_long()
-                } else {
-                    Ok(Some(Out::Json(json)))
-                }
-            }
         }
     }
 }
 
-fn is_one_of(value: &Out<'_>, words: &[Box<str>]) -> bool {
+fn is_one_of(value: Out<'_>, words: &[Box<str>]) -> bool {
     let shown = match value {
-        Out::Text(text) | Out::Number(text) => Cow::Borrowed(&**text),
+        Out::Text(text) | Out::Number(text) => Cow::Borrowed(text),
         Out::Amount(amount) => Cow::Owned(amount.text().as_str().to_owned()),
         Out::Int(int) => Cow::Owned(int.to_string()),
-        Out::Bool(holds) => Cow::Borrowed(if *holds { "true" } else { "false" }),
+        Out::Bool(holds) => Cow::Borrowed(if holds { "true" } else { "false" }),
         Out::Json(_) => Cow::Borrowed(""),
     };
     // What was never written out is not looked at.
     shown == MASK || words.iter().any(|known| **known == *shown)
-}
-
-fn written(blank: Blank) -> Out<'static> {
-    match blank {
-        Blank::Null => Out::Json(Cow::Owned(Json::Null)),
-        Blank::EmptyText => Out::Text(Cow::Borrowed("")),
-    }
-}
-
-fn cut(text: Cow<'_, str>, end: usize) -> Cow<'_, str> {
-    match text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or(text)),
-        Cow::Owned(mut text) => {
-            text.truncate(end);
-            Cow::Owned(text)
-        }
-    }
 }
 
 /// Which of the outputs that rules name had a value: a row for the request, and one for each item.

@@ -8,7 +8,7 @@ use compact_str::ToCompactString as _;
 use percent_encoding::percent_encode_byte;
 
 use super::super::Out;
-use super::Unmappable;
+use super::Refusal;
 use super::field::{At, Field, Run, items, rows};
 use super::json::members;
 use super::target::Name;
@@ -118,7 +118,7 @@ pub(super) struct Taken {
 
 impl Flat {
     /// Appends its parameters to those that `out` has.
-    pub(super) fn write<'a>(&'a self, run: &mut Run<'a>, out: &mut Parameters) -> Result<(), Unmappable> {
+    pub(super) fn write<'a>(&'a self, run: &mut Run<'a>, out: &mut Parameters) -> Result<(), Refusal> {
         for step in &self.steps {
             match step {
                 Step::Once(group) => group.write(run, None, self.escaping, out)?,
@@ -157,7 +157,7 @@ impl Group {
         at: Option<At<'a>>,
         escaping: Escaping,
         out: &mut Parameters,
-    ) -> Result<(), Unmappable> {
+    ) -> Result<(), Refusal> {
         if !self.needs.meets(rows(run.scope, at)) {
             return Ok(());
         }
@@ -172,37 +172,29 @@ impl Pair {
         at: Option<At<'a>>,
         escaping: Escaping,
         out: &mut Parameters,
-    ) -> Result<(), Unmappable> {
+    ) -> Result<(), Refusal> {
         let number = at.map_or(1, |at| at.number);
-        if let Some(value) = self.field.stored(run, at) {
-            self.push(number, &value, escaping, out);
-            return Ok(());
-        }
-        let Some(value) = self.field.value(run, at)? else { return Ok(()) };
-        let Some(taken) = &self.spread else {
-            self.push(number, &value, escaping, out);
-            return Ok(());
-        };
-        for (member, value) in members(&value, &self.field, at)? {
-            let mut whole = String::new();
-            taken.prefix.write(number, |text| whole.push_str(text));
-            whole.push_str(member);
-            if !taken.names.iter().any(|name| name.can_be(&whole)) {
+        let written = self.field.with(run, at, |value| {
+            let Some(taken) = &self.spread else {
                 out.begin();
-                escaping.append(&whole, &mut out.text);
-                out.text.push('=');
-                append_json(value, escaping, &mut out.text);
+                self.name.write(number, |text| out.text.push_str(text));
+                append_value(value, escaping, &mut out.text);
+                return Ok(());
+            };
+            for (member, value) in members(value, &self.field, at)? {
+                let mut whole = String::new();
+                taken.prefix.write(number, |text| whole.push_str(text));
+                whole.push_str(member);
+                if !taken.names.iter().any(|name| name.can_be(&whole)) {
+                    out.begin();
+                    escaping.append(&whole, &mut out.text);
+                    out.text.push('=');
+                    append_json(value, escaping, &mut out.text);
+                }
             }
-        }
-        Ok(())
-    }
-}
-
-impl Pair {
-    fn push(&self, number: usize, value: &Out<'_>, escaping: Escaping, out: &mut Parameters) {
-        out.begin();
-        self.name.write(number, |text| out.text.push_str(text));
-        append_value(value, escaping, &mut out.text);
+            Ok(())
+        });
+        written.map(drop)
     }
 }
 
@@ -237,13 +229,13 @@ impl Parameters {
     }
 }
 
-fn append_value(value: &Out<'_>, escaping: Escaping, out: &mut String) {
+fn append_value(value: Out<'_>, escaping: Escaping, out: &mut String) {
     match value {
         Out::Text(text) | Out::Number(text) => escaping.append(text, out),
         // A sign, digits and a point stand for themselves.
         Out::Amount(amount) => out.push_str(amount.text().as_str()),
         Out::Int(int) => out.push_str(&int.to_compact_string()),
-        Out::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Out::Bool(value) => out.push_str(if value { "true" } else { "false" }),
         Out::Json(json) => append_json(json, escaping, out),
     }
 }

@@ -3,10 +3,12 @@
 //! What turns out to be empty is taken back by shortening the buffer, so nothing is built but the body itself.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use super::super::Out;
-use super::Unmappable;
+use super::Refusal;
 use super::field::{At, Field, Run, items};
+use super::omission::Rival;
 use super::target::Name;
 use crate::conversion::{Json, Rows, needs_no_escape};
 
@@ -53,6 +55,8 @@ pub(super) struct Spread {
 #[derive(Debug, Clone)]
 pub(super) struct Entries {
     pub(super) column: Option<usize>,
+    /// It is left out where one of these stands.
+    pub(super) unless: Vec<Arc<Rival>>,
     pub(super) entries: Vec<Node>,
 }
 
@@ -74,7 +78,7 @@ impl Wrote {
 
 impl Node {
     /// Appends the whole body: an empty object or array stands only here.
-    pub(super) fn write_body<'a>(&'a self, run: &mut Run<'a>, out: &mut Vec<u8>) -> Result<(), Unmappable> {
+    pub(super) fn write_body<'a>(&'a self, run: &mut Run<'a>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         if self.write(run, None, out)? == Wrote::Nothing {
             let is_array = matches!(self, Node::Elements(_) | Node::Items(_) | Node::Wrapped(_) | Node::Entries(_));
             out.extend_from_slice(if is_array { b"[]" } else { b"{}" });
@@ -83,7 +87,7 @@ impl Node {
     }
 
     /// Appends the node's value; of [`Wrote::Nothing`] nothing is left in `out`.
-    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
+    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Refusal> {
         match self {
             Node::Leaf(_, field) => write_field(field, run, at, out),
             Node::Object(object) => object.write(run, at, out),
@@ -130,7 +134,7 @@ impl Member {
 }
 
 impl Object {
-    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
+    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Refusal> {
         let mut list = List::open(b"{", out);
         for member in &self.members {
             match member {
@@ -153,20 +157,22 @@ impl Object {
 }
 
 impl Spread {
-    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, list: &mut List<'_>) -> Result<(), Unmappable> {
+    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, list: &mut List<'_>) -> Result<(), Refusal> {
         let wrote = Wrote::by(&self.field);
-        let Some(value) = self.field.value(run, at)? else { return Ok(()) };
-        for (name, value) in members(&value, &self.field, at)? {
-            if !self.taken.iter().any(|taken| taken.can_be(name)) {
-                list.add(|out| {
-                    write_text(name, &self.field, out)?;
-                    out.push(b':');
-                    value.write(out);
-                    Ok(wrote)
-                })?;
+        let spread = self.field.with(run, at, |value| {
+            for (name, value) in members(value, &self.field, at)? {
+                if !self.taken.iter().any(|taken| taken.can_be(name)) {
+                    list.add(|out| {
+                        write_text(name, &self.field, out)?;
+                        out.push(b':');
+                        value.write(out);
+                        Ok(wrote)
+                    })?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        spread.map(drop)
     }
 }
 
@@ -176,7 +182,10 @@ impl Entries {
         self.entries.iter_mut().for_each(|entry| entry.each_field(visit));
     }
 
-    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Unmappable> {
+    fn write<'a>(&'a self, run: &mut Run<'a>, at: Option<At<'a>>, out: &mut Vec<u8>) -> Result<Wrote, Refusal> {
+        if self.unless.iter().any(|rival| rival.stands(run.scope, run.secrets, at)) {
+            return Ok(Wrote::Nothing);
+        }
         let mut list = List::open(b"[", out);
         for entry in &self.entries {
             list.add(|out| {
@@ -195,12 +204,12 @@ impl Entries {
 
 /// The members that a spread writes: those with a value, as everywhere (no `null`, no empty text, array or object).
 pub(super) fn members<'j>(
-    value: &'j Out<'_>,
+    value: Out<'j>,
     field: &Field,
     at: Option<At<'_>>,
-) -> Result<impl Iterator<Item = (&'j str, &'j Json)> + use<'j>, Unmappable> {
+) -> Result<impl Iterator<Item = (&'j str, &'j Json)> + use<'j>, Refusal> {
     let Out::Json(json) = value else { return Err(field.refuse(NO_OBJECT, at)) };
-    let Json::Object(members) = &**json else { return Err(field.refuse(NO_OBJECT, at)) };
+    let Json::Object(members) = json else { return Err(field.refuse(NO_OBJECT, at)) };
     Ok(members.iter().filter(|(_, value)| !is_empty(value)).map(|(name, value)| (&**name, value)))
 }
 
@@ -231,7 +240,7 @@ impl<'o> List<'o> {
     }
 
     /// One more element, unless nothing comes of it.
-    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<Wrote, Unmappable>) -> Result<(), Unmappable> {
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<Wrote, Refusal>) -> Result<(), Refusal> {
         let before = self.out.len();
         if self.wrote != Wrote::Nothing {
             self.out.push(b',');
@@ -266,7 +275,7 @@ fn write_of_item<'a>(
     run: &mut Run<'a>,
     at: At<'a>,
     list: &mut List<'_>,
-) -> Result<(), Unmappable> {
+) -> Result<(), Refusal> {
     members
         .iter()
         .try_for_each(|(name, node)| list.add(|out| write_numbered(name, node, run, Some(at), out).map(only_of_item)))
@@ -278,7 +287,7 @@ fn write_numbered<'a>(
     run: &mut Run<'a>,
     at: Option<At<'a>>,
     out: &mut Vec<u8>,
-) -> Result<Wrote, Unmappable> {
+) -> Result<Wrote, Refusal> {
     out.push(b'"');
     name.write(at.map_or(1, |at| at.number), |text| out.extend_from_slice(text.as_bytes()));
     out.extend_from_slice(b"\":");
@@ -290,33 +299,28 @@ fn write_wrapped<'a>(
     run: &mut Run<'a>,
     at: Option<At<'a>>,
     out: &mut Vec<u8>,
-) -> Result<Wrote, Unmappable> {
+) -> Result<Wrote, Refusal> {
     let mut list = List::open(b"[", out);
     let Node::Leaf(_, field) = node else {
         list.add(|out| node.write(run, at, out))?;
         return Ok(list.close(b"]"));
     };
     let wrote = Wrote::by(field);
-    match field.value(run, at)? {
-        None => {}
-        Some(value) => match elements(&value) {
-            Some(elements) => {
-                for element in elements {
-                    list.add(|out| {
-                        element.write(out);
-                        Ok(wrote)
-                    })?;
-                }
-            }
-            None => list.add(|out| write_value(&value, field, out).map(|()| wrote))?,
-        },
-    }
+    field.with(run, at, |value| match elements(value) {
+        Some(elements) => elements.iter().try_for_each(|element| {
+            list.add(|out| {
+                element.write(out);
+                Ok(wrote)
+            })
+        }),
+        None => list.add(|out| write_value(value, field, out).map(|()| wrote)),
+    })?;
     Ok(list.close(b"]"))
 }
 
-fn elements<'j>(value: &'j Out<'_>) -> Option<&'j [Json]> {
+fn elements(value: Out<'_>) -> Option<&[Json]> {
     match value {
-        Out::Json(json) => match &**json {
+        Out::Json(json) => match json {
             Json::Array(elements) => Some(elements),
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Object(_) => None,
         },
@@ -329,18 +333,12 @@ fn write_field<'a>(
     run: &mut Run<'a>,
     at: Option<At<'a>>,
     out: &mut Vec<u8>,
-) -> Result<Wrote, Unmappable> {
-    if let Some(value) = field.stored(run, at) {
-        write_value(&value, field, out)?;
-    } else if let Some(value) = field.value(run, at)? {
-        write_value(&value, field, out)?;
-    } else {
-        return Ok(Wrote::Nothing);
-    }
-    Ok(Wrote::by(field))
+) -> Result<Wrote, Refusal> {
+    let is_there = field.with(run, at, |value| write_value(value, field, out))?;
+    Ok(if is_there { Wrote::by(field) } else { Wrote::Nothing })
 }
 
-fn write_value(value: &Out<'_>, field: &Field, out: &mut Vec<u8>) -> Result<(), Unmappable> {
+fn write_value(value: Out<'_>, field: &Field, out: &mut Vec<u8>) -> Result<(), Refusal> {
     match value {
         Out::Text(text) => write_text(text, field, out)?,
         Out::Number(token) => out.extend_from_slice(token.as_bytes()),
@@ -353,7 +351,7 @@ fn write_value(value: &Out<'_>, field: &Field, out: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-fn write_text(text: &str, field: &Field, out: &mut Vec<u8>) -> Result<(), Unmappable> {
+fn write_text(text: &str, field: &Field, out: &mut Vec<u8>) -> Result<(), Refusal> {
     if needs_no_escape(text) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());

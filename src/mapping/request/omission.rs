@@ -20,8 +20,7 @@ pub(super) struct Rival {
 impl Rival {
     /// Whether it stands beside an output of `at`: in the same item; beside one of the request, in any item.
     pub(super) fn stands(&self, scope: Scope<'_>, secrets: Secrets, at: Option<At<'_>>) -> bool {
-        // One that cannot be made ends the whole request where it is written.
-        let stands = |at: Option<At<'_>>| !matches!(self.field.found(scope, secrets, at), Ok(None));
+        let stands = |at: Option<At<'_>>| self.field.stands(scope, secrets, at);
         match (self.is_per_item, at) {
             (false, _) => stands(None),
             (true, Some(at)) => stands(Some(at)),
@@ -38,9 +37,9 @@ pub(super) fn compile(rules: &[(Text, Vec<Text>)], compiler: &mut Compiler<'_, '
     let outputs = compiler.outputs.len();
     let mut plan = Plan { edges: vec![Vec::new(); outputs], made: vec![Made::Not; outputs] };
     for (name, others) in rules {
-        let Some(output) = field(name, compiler) else { continue };
+        let Some(output) = named(name, Side::LeftOut, compiler) else { continue };
         for other in others {
-            if let Some(rival) = field(other, compiler)
+            if let Some(rival) = named(other, Side::Rival, compiler)
                 && let Some(edges) = plan.edges.get_mut(output)
             {
                 edges.push((rival, other));
@@ -52,24 +51,39 @@ pub(super) fn compile(rules: &[(Text, Vec<Text>)], compiler: &mut Compiler<'_, '
             continue;
         }
         plan.refuse_pointless(output, compiler);
-        let made = plan.rival(output, compiler);
-        if let (Some(made), Some(nameable)) = (made, compiler.outputs.get_mut(output))
-            && let Output::Field(field) = &mut *nameable.output
-        {
-            field.unless.clone_from(&made.field.unless);
+        let unless = match plan.rival(output, compiler) {
+            Some(made) => made.field.unless.clone(),
+            // A list: nothing makes way for it, so none has come here before.
+            None => plan.rivals(output, compiler),
+        };
+        match compiler.outputs.get_mut(output).map(|nameable| &mut *nameable.output) {
+            Some(Output::Field(field)) => field.unless = unless,
+            Some(Output::Entries(entries, _)) => entries.unless = unless,
+            None => {}
         }
     }
 }
 
+/// Which side of a rule an output stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    LeftOut,
+    Rival,
+}
+
 /// The number of an output that can be left out, or that others can make way for.
-fn field(name: &Text, compiler: &mut Compiler<'_, '_>) -> Option<usize> {
+fn named(name: &Text, side: Side, compiler: &mut Compiler<'_, '_>) -> Option<usize> {
     let at = compiler.position(name)?;
     let output = compiler.outputs.get(at)?;
-    if matches!(&*output.output, Output::Field(_)) && output.target != "*" && !output.target.ends_with(".*") {
-        return Some(at);
+    let is_spread = output.target == "*" || output.target.ends_with(".*");
+    match (&*output.output, side) {
+        (Output::Field(_), _) if !is_spread => Some(at),
+        (Output::Entries(..), Side::LeftOut) => Some(at),
+        (Output::Field(_), _) | (Output::Entries(..), Side::Rival) => {
+            compiler.fault(name, "a list or a spread is many outputs", "name a single field");
+            None
+        }
     }
-    compiler.fault(name, "a list or a spread is many outputs", "`omit_with` names single fields");
-    None
 }
 
 struct Plan<'r> {
@@ -92,21 +106,30 @@ impl Plan<'_> {
         if let Some(Made::Done(rival)) = self.made.get(output) {
             return Some(Arc::clone(rival));
         }
-        self.set(output, Made::Begun);
-        let mut unless = Vec::new();
-        for (other, name) in self.edges.get(output).cloned().unwrap_or_default() {
-            if matches!(self.made.get(other), Some(Made::Begun)) {
-                let help = "of two outputs one makes way for the other: take one of the rules out";
-                compiler.fault(name, "`omit_with` goes in a circle: each would make way for the other", help);
-            } else {
-                unless.extend(self.rival(other, compiler));
-            }
+        if let Output::Entries(..) = &*compiler.outputs.get(output)?.output {
+            return None;
         }
+        let unless = self.rivals(output, compiler);
         let nameable = compiler.outputs.get(output)?;
         let Output::Field(field) = &*nameable.output else { return None };
         let rival = Arc::new(Rival { field: Field { unless, ..(**field).clone() }, is_per_item: nameable.is_per_item });
         self.set(output, Made::Done(Arc::clone(&rival)));
         Some(rival)
+    }
+
+    /// All that an output makes way for.
+    fn rivals(&mut self, output: usize, compiler: &mut Compiler<'_, '_>) -> Vec<Arc<Rival>> {
+        self.set(output, Made::Begun);
+        let mut rivals = Vec::new();
+        for (other, name) in self.edges.get(output).cloned().unwrap_or_default() {
+            if matches!(self.made.get(other), Some(Made::Begun)) {
+                let help = "of two outputs one makes way for the other: take one of the rules out";
+                compiler.fault(name, "`omit_with` goes in a circle: each would make way for the other", help);
+            } else {
+                rivals.extend(self.rival(other, compiler));
+            }
+        }
+        rivals
     }
 
     fn set(&mut self, output: usize, made: Made) {

@@ -123,6 +123,10 @@ impl<'p> Proof<'p> {
             let message = format!("`{}` is {}, and this is an array", line.target.value, output.kind.wanted());
             self.fault(&line.target, message, "write one expression");
         }
+        if output.required && !entries.unless.is_empty() {
+            let message = format!("`{}` is required, and `omit_with` leaves it out", line.target.value);
+            self.fault(&line.target, message, "take it out of `omit_with`");
+        }
         let compiled: Vec<Vec<Expression>> =
             parts.iter().map(|parts| parts.iter().filter_map(|text| self.compiled(text)).collect()).collect();
         let nodes: Vec<Vec<_>> = compiled.iter().map(|parts| parts.iter().map(Expression::node).collect()).collect();

@@ -21,6 +21,8 @@ pub(super) struct UrlPlan {
     pub(super) next: Separator,
     /// Parameters that the URL itself names.
     pub(super) query_names: Vec<String>,
+    /// As it is where no `origin` moves it.
+    unmoved: Option<Box<UrlPlan>>,
 }
 
 impl UrlPlan {
@@ -36,7 +38,8 @@ impl UrlPlan {
                 let path = own.base.get(own.origin_bytes..).unwrap_or_default();
                 let base = format!("{origin}{path}");
                 let fixed = Fixed::of(&base, &own.rest);
-                Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), fixed, ..own }))
+                let unmoved = Some(Box::new(own.clone()));
+                Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), fixed, unmoved, ..own }))
             }
             (Some(Ok(_)), own) => own,
             (Some(Err(fault)), own) => Err(own.err().into_iter().flatten().chain([fault]).collect()),
@@ -66,7 +69,17 @@ impl UrlPlan {
             return Ok(Compiled::Lacks(name.to_owned()));
         }
         let (next, query_names, fixed) = (separator(&tail), query_names(&tail), Fixed::of(&base, &rest));
-        Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), rest, fixed, next, query_names }))
+        Ok(Compiled::Url(UrlPlan { base, origin_bytes: origin.len(), rest, fixed, next, query_names, unmoved: None }))
+    }
+
+    /// The URL without `origin`; `None`: it has none.
+    pub(super) fn unmoved(&self) -> Option<&UrlPlan> {
+        self.unmoved.as_deref()
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> &str {
+        self.base.get(..self.origin_bytes).unwrap_or_default()
     }
 
     /// The whole URL when no conversion speaks in it.

@@ -20,13 +20,12 @@ fn filter(call: &str) -> Expression {
 }
 
 /// The amount as it leaves; nothing where the filter says that there is none.
-fn left(found: Result<Option<Out<'_>>, EvalError>) -> Option<String> {
-    match found {
-        Ok(Some(Out::Text(text) | Out::Number(text))) => Some(text.into_owned()),
-        Ok(Some(Out::Amount(amount))) => Some(amount.text().as_str().to_owned()),
-        Ok(Some(Out::Int(int))) => Some(int.to_string()),
-        Ok(Some(Out::Bool(_) | Out::Json(_)) | None) => panic!("this is no amount"),
-        Err(_unmappable) => None,
+fn left(found: Result<Option<Val<'_>>, EvalError>) -> Option<String> {
+    match found.ok()?.as_ref().and_then(Val::out) {
+        Some(Out::Text(text) | Out::Number(text)) => Some(text.to_owned()),
+        Some(Out::Amount(amount)) => Some(amount.text().as_str().to_owned()),
+        Some(Out::Int(int)) => Some(int.to_string()),
+        Some(Out::Bool(_) | Out::Json(_)) | None => panic!("this is no amount"),
     }
 }
 

@@ -172,7 +172,7 @@ proptest! {
             if presence::gap(expression.node(), &known).is_none() {
                 prop_assert_ne!(&value, &Ok(None), "{} when {}", source, when);
             }
-            let Ok(Some(Out::Text(shown) | Out::Number(shown))) = value else { return Ok(()) };
+            let Some(Out::Text(shown) | Out::Number(shown)) = value.as_ref().ok().and_then(|value| value.as_ref()?.out()) else { return Ok(()) };
             prop_assert!(shown.chars().count() >= content::chars_min(expression.node()), "{}", source);
             if let Some(words) = content::words(expression.node(), &known) {
                 prop_assert!(words.iter().any(|word| **word == *shown), "{} of {:?} when {}", source, words, when);

@@ -337,10 +337,10 @@ proptest! {
 }
 
 /// What leaves is of the promised type, and never empty.
-fn check_out(expression: &Expression, value: Result<Option<Out<'_>>, EvalError>) -> Result<(), TestCaseError> {
+fn check_out(expression: &Expression, value: Result<Option<Val<'_>>, EvalError>) -> Result<(), TestCaseError> {
     let Ok(Some(value)) = value else { return Ok(()) };
     let known = expression.out_type();
-    match &value {
+    match value.out().expect("it is settled") {
         Out::Text(text) => {
             prop_assert!(!text.is_empty());
             prop_assert!(matches!(known, OutType::Text | OutType::Json));
@@ -358,8 +358,8 @@ fn check_out(expression: &Expression, value: Result<Option<Out<'_>>, EvalError>)
         Out::Bool(_) => prop_assert!(matches!(known, OutType::Bool | OutType::Json)),
         Out::Json(json) => {
             prop_assert_eq!(known, OutType::Json);
-            let filled = matches!(&**json, crate::conversion::Json::Array(entries) if !entries.is_empty())
-                || matches!(&**json, crate::conversion::Json::Object(members) if !members.is_empty());
+            let filled = matches!(json, crate::conversion::Json::Array(entries) if !entries.is_empty())
+                || matches!(json, crate::conversion::Json::Object(members) if !members.is_empty());
             prop_assert!(filled);
         }
     }

@@ -27,7 +27,11 @@ pub(super) fn part_list(
     if parts.is_empty() {
         faults.push(whole(target, "a list with nothing in it").with_help("leave the line out"));
     }
-    if faults.is_empty() { Ok(Output::Entries(Entries { column: None, entries: nodes }, reads)) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(Output::Entries(Entries { column: None, unless: Vec::new(), entries: nodes }, reads))
+    } else {
+        Err(faults)
+    }
 }
 
 /// An array of objects, an entry only if all its parts are present.
@@ -62,5 +66,9 @@ pub(super) fn entry_list(
         }));
         nodes.push(json_node(lines, Within::Item, &mut faults));
     }
-    if faults.is_empty() { Ok(Output::Entries(Entries { column: None, entries: nodes }, reads)) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(Output::Entries(Entries { column: None, unless: Vec::new(), entries: nodes }, reads))
+    } else {
+        Err(faults)
+    }
 }

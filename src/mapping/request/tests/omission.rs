@@ -131,3 +131,25 @@ fn rules_that_go_in_a_circle_or_can_never_hold_are_faults() {
     let single = "a list or a spread is many outputs";
     assert_eq!(many.faults(), format!("ids: {single}\n*: {single}"));
 }
+
+#[test]
+fn a_list_makes_way_as_a_whole_where_another_stands() {
+    let written = Written::new(Encoding::Json)
+        .map(&[
+            ("c.gclid", "click_ids.gclid"),
+            ("c.gbraid", "click_ids.gbraid"),
+            ("c.who", "@email => customer.email | sha256"),
+        ])
+        .omit_with("c.gbraid", &["c.gclid"])
+        .omit_with("c.who", &["c.gbraid"])
+        .require_any(&["c.gclid", "c.gbraid", "c.who"]);
+    let of = |clicks: &str| format!(r#"{{"click_ids":{{{clicks}}},"customer":{{"email":"a@b.example"}}}}"#);
+    let has_who = |clicks: &str| written.body(&of(clicks)).contains("who");
+    assert!(has_who(""));
+    assert!(has_who(r#""gclid":"g""#));
+    assert!(!has_who(r#""gbraid":"b""#));
+    // What it would make way for makes way itself.
+    assert!(has_who(r#""gclid":"g","gbraid":"b""#));
+    assert_eq!(written.body(r#"{"click_ids":{"gbraid":"b"}}"#), r#"{"c":{"gbraid":"b"}}"#);
+    assert!(written.unmappable("{}").starts_with("c.gclid, c.gbraid, c.who: one of them is required"));
+}

@@ -134,6 +134,9 @@ fn what_is_required_is_not_left_out_by_a_rule() {
     let written = Written::new(Encoding::Json).map(&[("x", "event_id"), ("y", "order_id")]).output("y", |_| {});
     let written = written.required("x").omit_with("x", &["y"]);
     assert_eq!(written.fault(), "x: `x` is required, and `omit_with` leaves it out");
+    let list = Written::new(Encoding::Json).map(&[("x", "@id => event_id"), ("y", "order_id")]).omit_with("x", &["y"]);
+    let list = list.output("y", |_| {});
+    assert_eq!(list.required("x").fault(), "x: `x` is required, and `omit_with` leaves it out");
     let too_long = |output: &mut OutputSource| {
         (output.required, output.chars_max, output.over) = (true, Some(3), Over::Omit);
     };

@@ -1,0 +1,115 @@
+//! What of a destination outlives a reload that changes it.
+
+use super::super::attempt::Report;
+use super::super::gate::{Health, Pass};
+use super::super::run::{Desk, Step};
+use super::*;
+
+/// Another destination in everything but what it is sent to.
+const CHANGED: &str = "limits = { concurrency = 3 }";
+
+/// The pool of the only destination.
+fn pool(bench: &Bench) -> Arc<Pool> {
+    bench.pools.all().remove(0)
+}
+
+fn asked_to_wait() -> Report {
+    let hold = Some(Duration::from_secs(60));
+    Report { health: Health::Answering, hold, begun: Instant::now(), error: None, repeated: false }
+}
+
+#[tokio::test]
+async fn a_requested_wait_outlives_a_reload() {
+    let wait = Reply::Header(429, "retry-after", "1".to_owned());
+    let platform = Platform::answering([wait], Reply::Status(200)).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "")]);
+    let first = bench.accept().await;
+    bench.reaches(first, "one", |status| status.attempts == 1).await;
+    bench.reload(&[destination("one", &platform.url(), CHANGED)]);
+    let second = bench.accept().await;
+    bench.reaches(first, "one", delivered).await;
+    bench.reaches(second, "one", delivered).await;
+    let seen = platform.seen();
+    let waited = seen[1].at.duration_since(seen[0].at);
+    assert!(seen.len() == 3 && waited >= Duration::from_millis(990), "{waited:?}");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_attempt_in_hand_is_told_after_the_reload_holds_for_its_successor() {
+    let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/a", "")]);
+    let before = pool(&bench);
+    bench.reload(&[destination("one", "http://127.0.0.1:9/b", CHANGED)]);
+    let after = pool(&bench);
+    let (mut old, mut new) = (Desk::new(&before), Desk::new(&after));
+    assert!(matches!(new.step(), Step::Take(_)));
+    before.learn(&mut old, Pass::Ordinary, asked_to_wait(), Instant::now());
+    timeout(PATIENCE, new.told.changed()).await.unwrap();
+    assert!(matches!(new.step(), Step::NotBefore(_)));
+    // A person who resumes it knows better.
+    new.gate.probe_now(Instant::now());
+    assert!(matches!(new.step(), Step::Take(_)));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_wait_is_of_the_platform_that_asked_for_it() {
+    let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "")]);
+    let before = pool(&bench);
+    before.learn(&mut Desk::new(&before), Pass::Ordinary, asked_to_wait(), Instant::now());
+    bench.reload(&[destination("one", "http://127.0.0.1:10/", "")]);
+    assert!(matches!(Desk::new(&pool(&bench)).step(), Step::Take(_)), "another port is another platform");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_operation_keeps_its_own_bucket_while_its_rate_is_the_same() {
+    let early = |rate: &str, more: &str| {
+        let own = "[destination.one.operation.early]\nurl = \"http://127.0.0.1:9/\"\nmap.early = \"event_id\"\n\
+                   kind = \"conversion\"\nlimits = ";
+        [destination("one", "http://127.0.0.1:9/", &format!("{more}\n{own}{{ rate = \"{rate}\", burst = 1 }}\n"))]
+    };
+    let bench = Bench::open(&early("1/h", ""));
+    let before = pool(&bench);
+    let early_at = before.destination.operations.iter().position(|operation| operation.name == "early").unwrap();
+    let take = |pool: &Pool| Desk::new(pool).take_token(early_at, Instant::now());
+    assert!(take(&before).is_ok());
+    let place = take(&before).unwrap_err();
+    bench.reload(&early("1/h", CHANGED));
+    let next = take(&pool(&bench)).unwrap_err();
+    assert!(next >= place + Duration::from_secs(3599), "it stands behind who waited before");
+    bench.reload(&early("2/h", CHANGED));
+    assert!(take(&pool(&bench)).is_ok(), "another rate is another bucket");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_owed_to_the_rate_is_owed_after_a_reload() {
+    let rate = |more: &str| {
+        [destination("one", "http://127.0.0.1:9/", &format!("limits = {{ rate = \"1/h\", burst = 1, {more} }}"))]
+    };
+    let bench = Bench::open(&rate("concurrency = 2"));
+    let before = pool(&bench);
+    bench.reload(&rate("concurrency = 3"));
+    let repeated = Report { hold: None, repeated: true, ..asked_to_wait() };
+    before.learn(&mut Desk::new(&before), Pass::Ordinary, repeated, Instant::now());
+    assert!(matches!(Desk::new(&pool(&bench)).step(), Step::Limited(_)));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn another_root_behind_the_same_path_is_another_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    let root = || rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap().cert.pem();
+    std::fs::write(&ca_file, root()).unwrap();
+    let routes = [destination("one", "https://127.0.0.1:9/", &format!("ca_file = \"{}\"", ca_file.display()))];
+    let bench = Bench::open(&routes);
+    let before = pool(&bench);
+    bench.reload(&routes);
+    assert!(Arc::ptr_eq(&before, &pool(&bench)), "nothing has changed");
+    std::fs::write(&ca_file, root()).unwrap();
+    bench.reload(&routes);
+    assert!(!Arc::ptr_eq(&before, &pool(&bench)));
+    bench.stop().await;
+}
