@@ -25,7 +25,7 @@ pub(super) fn operating_system(user_agent: &str) -> &'static str {
 
 /// A user agent of the browsers that most customers have, and what the parser makes of it.
 struct Usual {
-    /// A version stands between each and the next, and at the end.
+    /// Behind [`MOZILLA`]; a version stands between each and the next, and at the end.
     literals: &'static [&'static str],
     browser: &'static str,
     system: &'static str,
@@ -33,15 +33,17 @@ struct Usual {
 
 /// The parser finds the same in them (held by a test), after a dozen regular expressions: a hundred times later.
 fn usual(user_agent: &str) -> Option<&'static Usual> {
-    USUAL.iter().find(|usual| is_of(user_agent, usual.literals))
+    let rest = user_agent.strip_prefix(MOZILLA)?;
+    USUAL.iter().find(|usual| is_of(rest, usual.literals))
 }
 
 /// Whether the text is the literals with a version behind each.
 fn is_of(text: &str, literals: &[&str]) -> bool {
-    let mut rest = Some(text);
-    for literal in literals {
-        rest = rest.and_then(|rest| rest.strip_prefix(literal)).and_then(without_version);
+    // The first letter tells most of them apart.
+    if literals.first().and_then(|literal| literal.bytes().next()) != text.bytes().next() {
+        return false;
     }
+    let rest = literals.iter().try_fold(text, |rest, literal| without_version(rest.strip_prefix(literal)?));
     rest == Some("")
 }
 
@@ -97,16 +99,18 @@ const SYSTEMS: [(&str, &str); 14] = [
 /// Chrome, Edge and Safari say no more of a system than this since they froze it.
 #[rustfmt::skip]
 const USUAL: [Usual; 8] = [
-    usually(&["Mozilla/5.0 (iPhone; CPU iPhone OS ", " like Mac OS X) AppleWebKit/", LIKE_GECKO_VERSION, " Mobile/15E148 Safari/"], "Safari", "iOS"),
-    usually(&["Mozilla/5.0 (Linux; Android ", "; K) AppleWebKit/", LIKE_GECKO_CHROME, " Mobile Safari/"], "Chrome", "Android"),
-    usually(&["Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/", LIKE_GECKO_CHROME, " Safari/"], "Chrome", "Windows"),
-    usually(&["Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/", LIKE_GECKO_CHROME, " Safari/", " Edg/"], "Edge", "Windows"),
-    usually(&["Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:", ") Gecko/", " Firefox/"], "Firefox", "Windows"),
-    usually(&["Mozilla/5.0 (Macintosh; Intel Mac OS X ", ") AppleWebKit/", LIKE_GECKO_VERSION, " Safari/"], "Safari", "Mac OS X"),
-    usually(&["Mozilla/5.0 (Macintosh; Intel Mac OS X ", ") AppleWebKit/", LIKE_GECKO_CHROME, " Safari/"], "Chrome", "Mac OS X"),
-    usually(&["Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/", LIKE_GECKO_CHROME, " Safari/"], "Chrome", "Linux"),
+    usually(&["iPhone; CPU iPhone OS ", " like Mac OS X) AppleWebKit/", LIKE_GECKO_VERSION, " Mobile/15E148 Safari/"], "Safari", "iOS"),
+    usually(&["Linux; Android ", "; K) AppleWebKit/", LIKE_GECKO_CHROME, " Mobile Safari/"], "Chrome", "Android"),
+    usually(&["Windows NT 10.0; Win64; x64) AppleWebKit/", LIKE_GECKO_CHROME, " Safari/"], "Chrome", "Windows"),
+    usually(&["Windows NT 10.0; Win64; x64) AppleWebKit/", LIKE_GECKO_CHROME, " Safari/", " Edg/"], "Edge", "Windows"),
+    usually(&["Windows NT 10.0; Win64; x64; rv:", ") Gecko/", " Firefox/"], "Firefox", "Windows"),
+    usually(&["Macintosh; Intel Mac OS X ", ") AppleWebKit/", LIKE_GECKO_VERSION, " Safari/"], "Safari", "Mac OS X"),
+    usually(&["Macintosh; Intel Mac OS X ", ") AppleWebKit/", LIKE_GECKO_CHROME, " Safari/"], "Chrome", "Mac OS X"),
+    usually(&["X11; Linux x86_64) AppleWebKit/", LIKE_GECKO_CHROME, " Safari/"], "Chrome", "Linux"),
 ];
 
+/// What they all begin with.
+const MOZILLA: &str = "Mozilla/5.0 (";
 const LIKE_GECKO_CHROME: &str = " (KHTML, like Gecko) Chrome/";
 const LIKE_GECKO_VERSION: &str = " (KHTML, like Gecko) Version/";
 
@@ -148,8 +152,9 @@ mod tests {
         #[test]
         fn what_is_usual_is_what_the_parser_finds(row in 0..USUAL.len(), version in "[0-9][0-9._]{0,8}") {
             let Usual { literals, browser, system } = &USUAL[row];
-            let agent: String = literals.iter().flat_map(|literal| [*literal, &version]).collect();
-            prop_assert!(is_of(&agent, literals));
+            let behind: String = literals.iter().flat_map(|literal| [*literal, &version]).collect();
+            prop_assert!(is_of(&behind, literals));
+            let agent = format!("{MOZILLA}{behind}");
             prop_assert_eq!((*browser, *system), parsed(&agent));
         }
     }

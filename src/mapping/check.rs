@@ -199,7 +199,7 @@ impl<'c, 'f, 't> Checker<'c, 'f, 't> {
             self.faults.report(at, "an empty map is no value");
             return Checked::faulty(at);
         }
-        Checked::constant(Some(Val::Json(std::borrow::Cow::Owned(Json::Object(object)))), Ty::of(Base::Json), at)
+        Checked::constant(Some(Val::Json(Json::Object(object).into())), Ty::of(Base::Json), at)
     }
 
     fn concat(&mut self, asts: &[Ast], at: At) -> Checked {

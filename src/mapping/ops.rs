@@ -22,7 +22,7 @@ pub(super) use self::edit::{Edit, Side};
 pub(super) use self::list::{ENTRIES_MAX, Gaps, List};
 use super::agent;
 use super::scope::{MASK, Secret, Secrets};
-use super::value::{EvalError, Evaluated, Val};
+use super::value::{EvalError, Evaluated, Held, Val};
 use crate::conversion::{Date, Money, Timestamp};
 
 /// A compiled filter.
@@ -385,12 +385,12 @@ fn present<'a>(value: &'a Val<'static>) -> Option<Val<'a>> {
     if matches!(value, Val::Text(text) if text.is_empty()) { None } else { Some(value.borrowed()) }
 }
 
-fn timestamp(value: Val<'_>) -> Result<Cow<'_, Timestamp>, EvalError> {
+fn timestamp(value: Val<'_>) -> Result<Held<'_, Timestamp>, EvalError> {
     if let Val::Timestamp(timestamp) = value {
         return Ok(timestamp);
     }
     let parsed = if let Val::Text(text) = value { Timestamp::parse(&text).ok() } else { None };
-    parsed.map(Cow::Owned).ok_or_else(|| EvalError::new("a time of RFC 3339 with an offset is needed here"))
+    parsed.map(Held::from).ok_or_else(|| EvalError::new("a time of RFC 3339 with an offset is needed here"))
 }
 
 fn unix(timestamp: &Timestamp, unit: Unit) -> i64 {

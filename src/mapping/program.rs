@@ -10,7 +10,7 @@ use super::finished::{Finished, Part};
 use super::ops::{self, Op};
 use super::scope::{MASK, Scope, Secret, Secrets};
 use super::syntax::Arithmetic;
-use super::value::{Evaluated, Val};
+use super::value::{Evaluated, Held, Val};
 use crate::conversion::{Item, Json, Rows, Slot};
 
 #[derive(Debug, Clone)]
@@ -262,7 +262,7 @@ impl MetaField {
             MetaField::Merchant => Val::text(&scope.meta.merchant),
             MetaField::IdempotencyKey => scope.meta.idempotency_key.as_deref().and_then(Val::text),
             MetaField::DedupKey => Val::text(&scope.meta.dedup_key),
-            MetaField::ReceivedAt => Some(Val::Timestamp(Cow::Borrowed(&scope.meta.received_at))),
+            MetaField::ReceivedAt => Some(Val::Timestamp(Held::Borrowed(&scope.meta.received_at))),
         }
     }
 }

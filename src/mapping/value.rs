@@ -69,6 +69,52 @@ impl EvalError {
     }
 }
 
+/// A value of the conversion, or one of our own: two words, where a [`Cow`] would have room for the whole of it and make
+/// every [`Val`] as large.
+#[derive(Debug, Clone)]
+pub(crate) enum Held<'a, T> {
+    Borrowed(&'a T),
+    Owned(Box<T>),
+}
+
+impl<T> From<T> for Held<'_, T> {
+    fn from(value: T) -> Self {
+        Held::Owned(Box::new(value))
+    }
+}
+
+impl<T: Clone> Held<'_, T> {
+    /// The value itself.
+    pub(super) fn into_value(self) -> T {
+        match self {
+            Held::Borrowed(value) => value.clone(),
+            Held::Owned(value) => *value,
+        }
+    }
+
+    /// The same with nothing borrowed.
+    fn into_owned(self) -> Held<'static, T> {
+        Held::from(self.into_value())
+    }
+}
+
+impl<T> std::ops::Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Held::Borrowed(value) => value,
+            Held::Owned(value) => value,
+        }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Held<'_, T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
 /// A value, absent, or why it cannot be computed.
 pub(crate) type Evaluated<'a> = Result<Option<Val<'a>>, EvalError>;
 
@@ -82,13 +128,16 @@ pub(crate) enum Val<'a> {
     /// A JSON number token.
     Number(Cow<'a, str>),
     Bool(bool),
-    Timestamp(Cow<'a, Timestamp>),
-    Date(Cow<'a, Date>),
+    Timestamp(Held<'a, Timestamp>),
+    Date(Held<'a, Date>),
     /// An array or object; JSON scalars are the variants above.
-    Json(Cow<'a, Json>),
+    Json(Held<'a, Json>),
     /// The absent entries in their places.
     List(Vec<Option<Val<'a>>>),
 }
+
+/// It goes through every filter, and is moved each time.
+const _: () = assert!(size_of::<Val<'_>>() == 32, "the tag, and what an owned text takes");
 
 impl<'a> Val<'a> {
     pub(super) fn text(text: &'a str) -> Option<Val<'a>> {
@@ -109,8 +158,8 @@ impl<'a> Val<'a> {
             Value::Money(money) => Some(Val::Money(*money)),
             Value::Int(int) => Some(Val::Int(*int)),
             Value::Bool(value) => Some(Val::Bool(*value)),
-            Value::Timestamp(timestamp) => Some(Val::Timestamp(Cow::Borrowed(timestamp))),
-            Value::Date(date) => Some(Val::Date(Cow::Borrowed(date))),
+            Value::Timestamp(timestamp) => Some(Val::Timestamp(Held::Borrowed(timestamp))),
+            Value::Date(date) => Some(Val::Date(Held::Borrowed(date))),
             Value::Json(json) => Val::of_json(json),
         }
     }
@@ -121,8 +170,8 @@ impl<'a> Val<'a> {
             Json::Bool(value) => Some(Val::Bool(*value)),
             Json::Number(number) => Some(Val::Number(Cow::Borrowed(number))),
             Json::Text(text) => Val::text(text),
-            Json::Array(entries) => (!entries.is_empty()).then_some(Val::Json(Cow::Borrowed(json))),
-            Json::Object(members) => (!members.is_empty()).then_some(Val::Json(Cow::Borrowed(json))),
+            Json::Array(entries) => (!entries.is_empty()).then_some(Val::Json(Held::Borrowed(json))),
+            Json::Object(members) => (!members.is_empty()).then_some(Val::Json(Held::Borrowed(json))),
         }
     }
 
@@ -134,9 +183,9 @@ impl<'a> Val<'a> {
             Val::Int(int) => Val::Int(*int),
             Val::Number(number) => Val::Number(Cow::Borrowed(number)),
             Val::Bool(value) => Val::Bool(*value),
-            Val::Timestamp(timestamp) => Val::Timestamp(Cow::Borrowed(timestamp)),
-            Val::Date(date) => Val::Date(Cow::Borrowed(date)),
-            Val::Json(json) => Val::Json(Cow::Borrowed(json)),
+            Val::Timestamp(timestamp) => Val::Timestamp(Held::Borrowed(timestamp)),
+            Val::Date(date) => Val::Date(Held::Borrowed(date)),
+            Val::Json(json) => Val::Json(Held::Borrowed(json)),
             Val::List(entries) => Val::List(entries.iter().map(|entry| entry.as_ref().map(Val::borrowed)).collect()),
         }
     }
@@ -149,9 +198,9 @@ impl<'a> Val<'a> {
             Val::Int(int) => Val::Int(int),
             Val::Number(number) => Val::Number(Cow::Owned(number.into_owned())),
             Val::Bool(value) => Val::Bool(value),
-            Val::Timestamp(timestamp) => Val::Timestamp(Cow::Owned(timestamp.into_owned())),
-            Val::Date(date) => Val::Date(Cow::Owned(date.into_owned())),
-            Val::Json(json) => Val::Json(Cow::Owned(json.into_owned())),
+            Val::Timestamp(timestamp) => Val::Timestamp(timestamp.into_owned()),
+            Val::Date(date) => Val::Date(date.into_owned()),
+            Val::Json(json) => Val::Json(json.into_owned()),
             Val::List(entries) => Val::List(entries.into_iter().map(|entry| entry.map(Val::into_owned)).collect()),
         }
     }
@@ -176,13 +225,13 @@ impl<'a> Val<'a> {
     pub(super) fn settled(self) -> Option<Val<'a>> {
         let Val::List(entries) = self else { return Some(self) };
         let entries: Vec<Json> = entries.into_iter().flatten().filter_map(Val::into_json).collect();
-        (!entries.is_empty()).then(|| Val::Json(Cow::Owned(Json::Array(entries))))
+        (!entries.is_empty()).then(|| Val::Json(Held::from(Json::Array(entries))))
     }
 
     pub(super) fn into_json(self) -> Option<Json> {
         let settled = self.settled()?;
         if let Val::Json(json) = settled {
-            return Some(json.into_owned());
+            return Some(json.into_value());
         }
         settled.out().map(Out::to_json)
     }
@@ -229,16 +278,16 @@ impl<'a> Val<'a> {
     }
 }
 
-fn timestamp_text(timestamp: Cow<'_, Timestamp>) -> Cow<'_, str> {
+fn timestamp_text(timestamp: Held<'_, Timestamp>) -> Cow<'_, str> {
     match timestamp {
-        Cow::Borrowed(timestamp) => Cow::Borrowed(timestamp.as_str()),
-        Cow::Owned(timestamp) => Cow::Owned(timestamp.as_str().to_owned()),
+        Held::Borrowed(timestamp) => Cow::Borrowed(timestamp.as_str()),
+        Held::Owned(timestamp) => Cow::Owned(timestamp.as_str().to_owned()),
     }
 }
 
-fn date_text(date: Cow<'_, Date>) -> Cow<'_, str> {
+fn date_text(date: Held<'_, Date>) -> Cow<'_, str> {
     match date {
-        Cow::Borrowed(date) => Cow::Borrowed(date.as_str()),
-        Cow::Owned(date) => Cow::Owned(date.as_str().to_owned()),
+        Held::Borrowed(date) => Cow::Borrowed(date.as_str()),
+        Held::Owned(date) => Cow::Owned(date.as_str().to_owned()),
     }
 }

@@ -78,8 +78,9 @@ pub(in crate::mapping) fn codings(forms: &[Form]) -> Vec<Coding> {
     if codings.is_empty() { vec![Coding::Hex] } else { codings }
 }
 
+/// Only what is a text is known by its text: `1 | json` is no `"1"`.
 fn word(value: &Val<'static>) -> Form {
-    value.borrowed().into_scalar_text().map_or(Form::Unseen, |text| Form::Word(text.into_owned()))
+    if let Val::Text(text) = value { Form::Word(text.clone().into_owned()) } else { Form::Unseen }
 }
 
 fn after(mut forms: Vec<Form>, op: &Op) -> Vec<Form> {
@@ -104,7 +105,7 @@ fn changed(form: Form, op: &Op) -> Form {
         Form::Digest { chars, coding } if alters(op, chars, coding) => Form::Altered,
         Form::Word(text) => {
             let made = content::applied(op, Val::Text(text.into()));
-            made.and_then(Val::into_scalar_text).map_or(Form::Unseen, |text| Form::Word(text.into_owned()))
+            if let Some(Val::Text(text)) = made { Form::Word(text.into_owned()) } else { Form::Unseen }
         }
         Form::Digest { .. } | Form::Altered | Form::Unseen => form,
     }

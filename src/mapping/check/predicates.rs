@@ -1,7 +1,5 @@
 //! Conditions: what may be compared with what.
 
-use std::borrow::Cow;
-
 use super::{Checked, Checker, Names};
 use crate::conversion::{Date, Timestamp};
 use crate::mapping::lexer::{At, Scalar};
@@ -10,7 +8,7 @@ use crate::mapping::predicate::{Absent, Test};
 use crate::mapping::program::Node;
 use crate::mapping::syntax::{Ast, Comparison, Kind, Literal};
 use crate::mapping::types::{Base, OutType, Ty};
-use crate::mapping::value::Val;
+use crate::mapping::value::{Held, Val};
 
 impl Checker<'_, '_, '_> {
     /// Checks a part that must be a condition.
@@ -65,9 +63,9 @@ impl Checker<'_, '_, '_> {
         let (Some(ty), Node::Const(Val::Text(text))) = (time.ty, &literal.node) else { return };
         let read = match ty {
             Ty { base: Base::Timestamp, list: false } => {
-                Timestamp::parse(text).map(|time| Val::Timestamp(Cow::Owned(time)))
+                Timestamp::parse(text).map(|time| Val::Timestamp(Held::from(time)))
             }
-            Ty { base: Base::Date, list: false } => Date::parse(text).map(|date| Val::Date(Cow::Owned(date))),
+            Ty { base: Base::Date, list: false } => Date::parse(text).map(|date| Val::Date(Held::from(date))),
             _ => return,
         };
         match read {

@@ -1,12 +1,10 @@
 //! What is done with a list or an object as a whole, and what makes a list of a text.
 
-use std::borrow::Cow;
-
 use super::{Word, compute, scalar, text, within};
 use crate::conversion::Json;
 use crate::mapping::scope::Secrets;
 use crate::mapping::syntax::Arithmetic;
-use crate::mapping::value::{EvalError, Evaluated, Val};
+use crate::mapping::value::{EvalError, Evaluated, Held, Val};
 
 /// An operation on a list or an object.
 #[derive(Debug, Clone)]
@@ -48,11 +46,13 @@ impl List {
 fn entries(input: Val<'_>) -> Result<Vec<Option<Val<'_>>>, EvalError> {
     match input {
         Val::List(entries) => Ok(entries),
-        Val::Json(Cow::Borrowed(Json::Array(entries))) => Ok(entries.iter().map(Val::of_json).collect()),
-        Val::Json(Cow::Owned(Json::Array(entries))) => {
-            Ok(entries.iter().map(|entry| Val::of_json(entry).map(Val::into_owned)).collect())
-        }
-        Val::Json(_) => Err(EvalError::new("a list is needed here, and this is an object")),
+        Val::Json(Held::Borrowed(Json::Array(entries))) => Ok(entries.iter().map(Val::of_json).collect()),
+        Val::Json(json) => match &*json {
+            Json::Array(entries) => Ok(entries.iter().map(|entry| Val::of_json(entry).map(Val::into_owned)).collect()),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Object(_) => {
+                Err(EvalError::new("a list is needed here, and this is an object"))
+            }
+        },
         one @ (Val::Text(_)
         | Val::Money(_)
         | Val::Int(_)
@@ -97,7 +97,7 @@ fn members<'a>(input: &Val<'_>, is_kept: impl Fn(&str) -> bool) -> Evaluated<'a>
     let Val::Json(json) = input else { return Err(no_object()) };
     let Json::Object(members) = &**json else { return Err(no_object()) };
     let kept: Vec<_> = members.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
-    Ok((!kept.is_empty()).then_some(Val::Json(Cow::Owned(Json::Object(kept)))))
+    Ok((!kept.is_empty()).then_some(Val::Json(Json::Object(kept).into())))
 }
 
 fn no_object() -> EvalError {
