@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::files::Files;
 use super::load::read;
 use super::report::Faults;
-use super::{Config, Decision, Source};
+use super::{Config, Decision, Source, presets};
 use crate::conversion::{Conversion, ConversionId, Meta};
 use crate::mapping::{Scope, Secrets};
 
@@ -20,7 +20,7 @@ pub fn any_text(text: &str, folder: &Path) {
         sets: &[],
     };
     let (mut files, mut faults) = (Files::default(), Faults::default());
-    let config = read(source(), &mut files, &mut faults);
+    let config = read(source(), presets(), &mut files, &mut faults);
     let faults = faults.into_list();
     for fault in &faults {
         let (within, range) = (files.text(fault.span.file), fault.span.range.clone());

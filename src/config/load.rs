@@ -24,16 +24,21 @@ pub struct Source<'a> {
     pub sets: &'a [(String, String)],
 }
 
-pub(super) fn load(source: Source<'_>, mut faults: Faults) -> Result<Config, Report> {
+pub(super) fn load(source: Source<'_>, presets: &[(&str, &str)], mut faults: Faults) -> Result<Config, Report> {
     let mut files = Files::default();
-    let config = read(source, &mut files, &mut faults);
+    let config = read(source, presets, &mut files, &mut faults);
     match config {
         Some(config) if faults.is_empty() => Ok(config),
         Some(_) | None => Err(Report::new(faults.into_list(), &files)),
     }
 }
 
-pub(super) fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -> Option<Config> {
+pub(super) fn read(
+    source: Source<'_>,
+    presets: &[(&str, &str)],
+    files: &mut Files,
+    faults: &mut Faults,
+) -> Option<Config> {
     let Source { path, text, environment, sets } = source;
     let folder = path.parent().map(PathBuf::from).unwrap_or_default();
     let interpolation = Interpolation { environment, folder: folder.clone() };
@@ -54,7 +59,7 @@ pub(super) fn read(source: Source<'_>, files: &mut Files, faults: &mut Faults) -
     let window = queue.as_ref().map_or(std::time::Duration::MAX, |queue| queue.dedup_window);
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {
-        let Some(source) = destination::Source::new(entry.clone(), files, faults) else { continue };
+        let Some(source) = destination::Source::new(entry.clone(), presets, files, faults) else { continue };
         built.extend(build(source.read(&folder, &merchant_names, faults), window, faults).map(Arc::new));
     }
     keys.finish("the configuration", faults);

@@ -1,0 +1,98 @@
+//! Every single-token mutation of the presets of the five platforms is refused when it is loaded, or changes a golden: what
+//! a preset says is held, word by word, by its check or by what becomes of a conversion, of an answer, of an override.
+
+mod allowed;
+mod corpus;
+mod lex;
+mod mutants;
+mod probes;
+mod scan;
+mod siblings;
+mod study;
+mod variants;
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use capi_relay::config::{Sample, presets};
+
+use self::allowed::{Allowed, allowed};
+use self::mutants::{Mutant, mutants};
+use self::study::{Answers, Fate, Study};
+
+static CORPUS: LazyLock<Vec<(String, Sample)>> = LazyLock::new(corpus::corpus);
+static ANSWERS: LazyLock<Vec<Answers>> = LazyLock::new(Answers::all);
+
+/// Kills every mutant of a preset, but those that are allowed to live.
+#[track_caller]
+fn check(preset: &str, variants: &[&str]) {
+    let text = presets().iter().find(|(name, _)| *name == preset).map(|(_, text)| *text).unwrap();
+    let study = Study::new((preset, text, variants), &CORPUS, &ANSWERS);
+    let mutants = mutants(text);
+    let fates = fates(&study, &mutants);
+    let count = |wanted: Fate| fates.iter().filter(|fate| **fate == wanted).count();
+    let (alive, killed): (Vec<_>, Vec<_>) = mutants.iter().zip(&fates).partition(|(_, fate)| **fate == Fate::Survived);
+    let is_allowed = |mutant: &Mutant| allowed(preset).iter().any(|allowed| allowed.is(mutant, text));
+    let mut survivors = String::new();
+    for (mutant, _) in alive.iter().filter(|(mutant, _)| !is_allowed(mutant)) {
+        survivors.push_str(&shown(preset, text, mutant));
+    }
+    for allowed in allowed(preset) {
+        let is_dead = killed.iter().any(|(mutant, _)| allowed.is(mutant, text));
+        if is_dead || !alive.iter().any(|(mutant, _)| allowed.is(mutant, text)) {
+            let Allowed { key, changes, .. } = allowed;
+            writeln!(survivors, "allowed, and not alive: {key}: {changes:?}").unwrap();
+        }
+    }
+    let allowed = alive.iter().filter(|(mutant, _)| is_allowed(mutant)).count();
+    println!(
+        "{preset}: {} mutants, {} refused, {} changed, {allowed} allowed",
+        mutants.len(),
+        count(Fate::Refused),
+        count(Fate::Changed)
+    );
+    assert!(survivors.is_empty(), "{preset}: survivors\n{survivors}");
+}
+
+fn fates(study: &Study<'_>, mutants: &[Mutant]) -> Vec<Fate> {
+    let mut order = study.order();
+    mutants.iter().map(|mutant| study.fate(mutant, &mut order)).collect()
+}
+
+/// `file:line:column key: token → what it becomes`.
+fn shown(preset: &str, text: &str, mutant: &Mutant) -> String {
+    let before = &text[..mutant.at.start];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("src/presets/{preset}.toml:{line}:{column} {}: {}\n", mutant.key(), mutant.change(text))
+}
+
+#[test]
+fn every_single_token_mutation_of_thrad_is_refused_or_changes_a_golden() {
+    check("thrad", variants::THRAD);
+}
+
+#[test]
+fn every_single_token_mutation_of_impact_is_refused_or_changes_a_golden() {
+    check("impact", variants::IMPACT);
+}
+
+#[test]
+fn every_single_token_mutation_of_scaleo_is_refused_or_changes_a_golden() {
+    check("scaleo", variants::SCALEO);
+}
+
+#[test]
+fn every_single_token_mutation_of_trackdesk_is_refused_or_changes_a_golden() {
+    check("trackdesk", variants::TRACKDESK);
+}
+
+#[test]
+fn every_single_token_mutation_of_trackdesk_get_is_refused_or_changes_a_golden() {
+    check("trackdesk-get", variants::TRACKDESK);
+}
+
+#[test]
+fn every_single_token_mutation_of_dsp_is_refused_or_changes_a_golden() {
+    check("dsp", variants::DSP);
+}
