@@ -24,6 +24,7 @@ static CORPUS: LazyLock<Vec<(String, Sample)>> = LazyLock::new(corpus::corpus);
 static ANSWERS: LazyLock<Vec<Answers>> = LazyLock::new(Answers::all);
 
 /// Kills every mutant of a preset, but those that are allowed to live.
+#[expect(clippy::print_stdout, reason = "how many there were is for who runs it")]
 #[track_caller]
 fn check(preset: &str, variants: &[&str]) {
     let text = presets().iter().find(|(name, _)| *name == preset).map(|(_, text)| *text).unwrap();
@@ -95,4 +96,53 @@ fn every_single_token_mutation_of_trackdesk_get_is_refused_or_changes_a_golden()
 #[test]
 fn every_single_token_mutation_of_dsp_is_refused_or_changes_a_golden() {
     check("dsp", variants::DSP);
+}
+
+/// A preset with words that do nothing.
+const LOOSE: &str = r#"
+url = "https://px.example.com/{vars.account}"
+when = "order_id && (value || value)"
+
+[map]
+order = "order_id ?? event_id !"
+note = "notes.public | string"
+
+[outputs]
+order = { type = "text", max_length = 64, doc = "the order" }
+note = { type = "text", doc = "a note" }
+
+[needs.vars.account]
+type = "text"
+required = true
+"#;
+
+#[test]
+fn a_word_of_a_preset_that_does_nothing_survives_its_mutation() {
+    let study = Study::new(("loose", LOOSE, &["vars.account = \"a-1\"\n"]), &CORPUS, &ANSWERS);
+    let mutants = mutants(LOOSE);
+    let fates = fates(&study, &mutants);
+    let alive = mutants.iter().zip(fates).filter(|(_, fate)| *fate == Fate::Survived);
+    let alive: Vec<String> = alive.map(|(mutant, _)| format!("{}: {}", mutant.key(), mutant.change(LOOSE))).collect();
+    let expected = [
+        "when: || → &&",
+        "when: without value ||",
+        "when: without || value",
+        "map.order: without ?? event_id !",
+        "map.order: event_id → event_type",
+        "map.order: event_id → kind",
+        "map.order: event_id → time",
+        "map.order: ! → ",
+        "map.note: without | string",
+    ];
+    assert_eq!(alive, expected);
+}
+
+#[test]
+fn each_token_is_taken_away_altered_and_exchanged() {
+    let text = "when = \"order_id && !test\"\nlimits = { rate = \"9/h\" } # a comment\n\
+                [outputs]\na = { type = \"text\", doc = \"for people\" }\n[map]\na = \"value | decimal(2)\"\n";
+    let changes: Vec<String> = mutants(text).iter().map(|it| format!("{}: {}", it.key(), it.change(text))).collect();
+    insta::with_settings!({snapshot_path => "mutation", prepend_module_to_snapshot => false, omit_expression => true}, {
+        insta::assert_snapshot!("mutants", changes.join("\n"));
+    });
 }

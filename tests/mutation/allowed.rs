@@ -77,12 +77,6 @@ const ALLOWED: &[Allowed] = &[
         why: "likewise: whatever stands there, `[]` makes an array of it",
     },
     Allowed {
-        presets: &["trackdesk"],
-        key: "outputs.couponCodes[].type",
-        changes: &["type → unmapped"],
-        why: "likewise",
-    },
-    Allowed {
         presets: &["trackdesk-get"],
         key: "outputs.couponCodes[].unmapped",
         changes: &["without unmapped = \"not documented for GET\","],

@@ -1,11 +1,16 @@
 //! The conversions of the goldens: everything at once, each field alone and each left out, every length at its limit,
 //! every word, amounts, times, consent, tests, refunds and adjustments.
 
-use std::ops::RangeInclusive;
+mod shape;
+mod whole;
+
+use std::borrow::Borrow;
 
 use capi_relay::config::Sample;
-use capi_relay::conversion::{Kind, SCHEMA};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use self::shape::{kinds, leaves, merged, set, stretch, subsets, without};
+use self::whole::{everything, refund, with_series};
 
 /// What a test of a mapping sends: a name for people, and the conversion.
 pub(super) fn corpus() -> Vec<(String, Sample)> {
@@ -32,8 +37,8 @@ struct Corpus {
 
 impl Corpus {
     /// Keeps it if it is a conversion: what is left of one without a field may be none.
-    fn add(&mut self, name: String, conversion: Value) {
-        if let Ok(sample) = Sample::parse(conversion.to_string().as_bytes()) {
+    fn add(&mut self, name: String, conversion: impl Borrow<Value>) {
+        if let Ok(sample) = Sample::parse(conversion.borrow().to_string().as_bytes()) {
             self.samples.push((name, sample));
         }
     }
@@ -322,158 +327,6 @@ impl Corpus {
     }
 }
 
-/// A conversion with every canonical field and every name of `custom` that a preset reads, and those beside the ends of its
-/// ranges.
-fn everything() -> Value {
-    let mut all: Value = serde_json::from_str(include_str!("../presets/full.json")).unwrap();
-    let digests = json!({
-        "customer": {
-            "email_sha256": "b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514",
-            "email_sha1": "0123456789012345678901234567890123456789",
-            "phone_sha256": "c4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514",
-        },
-        "device": { "browser": "Netscape", "os": "BeOS" },
-        "reason": "item_returned",
-        "custom": {
-            "impact": { "CustomClickId": "own", "MediaPartnerId": "mp", "AndroidId": "an", "CountryCode": "DE", "DispositionCode": "own-code" },
-            "scaleo": { "transaction_id": "t-1" },
-            "trackdesk": { "externalCid": "ext", "couponCodes": ["C1", "C2"] },
-        },
-    });
-    all = merged(&all, &digests);
-    for (name, _) in IMPACT {
-        series(&mut all, name, 1..=1);
-    }
-    all
-}
-
-/// The same with every member of the series, and with those beside their ends.
-fn with_series(all: &Value) -> Value {
-    let mut all = all.clone();
-    for (name, last) in IMPACT {
-        series(&mut all, name, 0..=last + 1);
-    }
-    for (name, last) in SERIES {
-        for number in 0..=last + 1 {
-            set(&mut all, &format!("/custom/{name}{number}"), json!(format!("{name}-{number}")));
-        }
-    }
-    all
-}
-
-/// Own fields of an account at Impact, of the order and of an item.
-fn series(all: &mut Value, name: &str, numbers: RangeInclusive<u32>) {
-    for number in numbers {
-        let is_number = matches!(name, "Numeric" | "Money");
-        let value = if is_number { json!(number) } else { json!(format!("{name}-{number}")) };
-        set(all, &format!("/custom/impact/{name}{number}"), value.clone());
-        set(all, &format!("/items/0/custom/impact/{name}{number}"), value);
-    }
-}
-
-/// The same as a refund of the whole.
-fn refund(conversion: &Value) -> Value {
-    let mut refund = without(conversion, &["/value", "/items", "/order/subtotal"]);
-    refund["kind"] = json!("refund");
-    refund
-}
-
-/// Where each value stands, but in the items.
-fn leaves(value: &Value) -> Vec<String> {
-    fn walk(value: &Value, at: &str, found: &mut Vec<String>) {
-        match value.as_object() {
-            Some(members) => members
-                .iter()
-                .filter(|(name, _)| *name != "items")
-                .for_each(|(name, value)| walk(value, &format!("{at}/{name}"), found)),
-            None => found.push(at.to_owned()),
-        }
-    }
-    let mut found = Vec::new();
-    walk(value, "", &mut found);
-    found
-}
-
-/// The same, with one of each series: what is told of `Text1` is told of all.
-fn kinds(value: &Value) -> Vec<String> {
-    let is_further = |leaf: &String| leaf.starts_with("/custom/") && leaf.ends_with(|c: char| c.is_ascii_digit());
-    let is_first =
-        |leaf: &String| leaf.strip_suffix('1').is_some_and(|name| name.ends_with(|c: char| c.is_ascii_alphabetic()));
-    leaves(value).into_iter().filter(|leaf| !is_further(leaf) || is_first(leaf)).collect()
-}
-
-fn without(value: &Value, pointers: &[&str]) -> Value {
-    let mut value = value.clone();
-    for pointer in pointers {
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        if let Some(Value::Object(members)) = value.pointer_mut(parent) {
-            members.remove(name);
-        }
-    }
-    value
-}
-
-fn set(value: &mut Value, pointer: &str, to: Value) {
-    let mut place = value;
-    for name in pointer.split('/').skip(1) {
-        if place.is_null() {
-            *place = Value::Object(Map::new());
-        }
-        place = match place {
-            Value::Array(list) => &mut list[name.parse::<usize>().unwrap()],
-            other => &mut other[name],
-        };
-    }
-    *place = to;
-}
-
-/// Laid over, object by object.
-fn merged(under: &Value, over: &Value) -> Value {
-    let mut merged = under.clone();
-    for leaf in leaves(over) {
-        set(&mut merged, &leaf, over.pointer(&leaf).cloned().unwrap_or_default());
-    }
-    if let Some(items) = over.get("items") {
-        merged["items"] = items.clone();
-    }
-    merged
-}
-
-/// Makes a free text as long as this; whether the schema lets it be.
-fn stretch(conversion: &mut Value, pointer: &str, chars: usize) -> bool {
-    if !takes(pointer, chars) || !conversion.pointer(pointer).is_some_and(Value::is_string) {
-        return false;
-    }
-    let text: String = ('a'..='z').cycle().take(chars).collect();
-    set(conversion, pointer, json!(text));
-    true
-}
-
-/// Whether there may be so long a text.
-fn takes(pointer: &str, chars: usize) -> bool {
-    let path = pointer[1..].replace('/', ".").replace("items.0.", "items[].");
-    let is_open = ["custom.", "items[].custom.", "click_ids."].iter().any(|open| path.starts_with(open));
-    let row = SCHEMA.iter().find(|row| row.path == path).map(|row| row.kind);
-    is_open || matches!(row, Some(Kind::Text { chars_max } | Kind::Lines { chars_max }) if chars <= chars_max)
-}
-
-/// Every choice of some of these, with a name.
-fn subsets<'a>(of: &[&'a str]) -> Vec<(String, Vec<&'a str>)> {
-    let choices = 1..1_usize << of.len();
-    let chosen =
-        |choice: usize| of.iter().enumerate().filter(move |(at, _)| choice >> at & 1 == 1).map(|(_, name)| *name);
-    choices.map(|choice| (chosen(choice).collect::<Vec<_>>().join(" "), chosen(choice).collect())).collect()
-}
-
-/// Names and their last numbers.
-const IMPACT: [(&str, u32); 5] = [("Text", 50), ("Numeric", 10), ("Money", 3), ("Date", 10), ("SubId", 3)];
-const SERIES: [(&str, u32); 5] = [
-    ("scaleo/aff_param", 5),
-    ("scaleo/sub_id", 5),
-    ("scaleo/adv_param", 5),
-    ("scaleo/custom", 10),
-    ("trackdesk/advS", 5),
-];
 /// The lengths that the contracts name.
 const LIMITS: [usize; 5] = [3, 32, 64, 70, 255];
 const AMOUNTS: [&str; 9] = [

@@ -177,9 +177,9 @@ impl<'t> Scanner<'t> {
             }
             let (first, start) = (self.pieces.len(), self.at);
             if close == "]" {
-                self.value(path, true)
+                self.value(path, true);
             } else {
-                drop(self.entry(path))
+                self.entry(path);
             }
             let end = self.at;
             self.skip();

@@ -143,7 +143,7 @@ pub(super) fn words(section: &str, key: &str) -> Option<&'static [&'static str]>
     })
 }
 
-/// Keys that the same table knows, in the place of one.
+/// The next two keys that the same table knows.
 pub(super) fn key_siblings(path: &[String]) -> Vec<String> {
     let keys: Vec<&str> = path.iter().map(String::as_str).collect();
     let own = match keys.as_slice() {
@@ -159,7 +159,8 @@ pub(super) fn key_siblings(path: &[String]) -> Vec<String> {
         [key] => (key, &OPERATION),
         _ => return Vec::new(),
     };
-    known.iter().filter(|other| **other != key).map(|other| (*other).to_owned()).collect()
+    let own = known.iter().position(|other| *other == key).map_or(0, |own| own + 1);
+    known.iter().cycle().skip(own).take(2).map(|other| (*other).to_owned()).collect()
 }
 
 const OUTPUT: [&str; 8] = ["type", "required", "max_length", "over", "pii", "scale", "values", "unmapped"];

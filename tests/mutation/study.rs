@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use capi_relay::config::{Config, Destination, Rendering, Report, Sample, Source};
@@ -77,26 +79,15 @@ impl<'c> Study<'c> {
     /// What becomes of a mutant. What told the last ones apart is asked first, then what is asked about its key, then all.
     pub(super) fn fate(&self, mutant: &Mutant, order: &mut Order) -> Fate {
         let text = mutant.of(self.text);
-        let mut configs: Vec<Option<Config>> = self.variants.iter().map(|_| None).collect();
-        for goldens in [0..QUICK, QUICK..order.0.len()] {
-            for at in goldens.clone() {
-                let (variant, golden) = order.0[at];
-                if configs[variant].is_none() {
-                    let Ok(config) = self.load(&text, self.variants[variant]) else { return Fate::Refused };
-                    configs[variant] = Some(config);
-                }
-                let destination = configs[variant].as_ref().map(|config| &config.destinations[0]);
-                if destination.is_some_and(|it| self.golden(it, golden) != self.goldens[variant][golden]) {
-                    let found = order.0.remove(at);
-                    order.0.insert(0, found);
-                    return Fate::Changed;
-                }
-            }
-            if goldens.start == 0 && self.asked_otherwise(mutant, &text) == Fate::Changed {
-                return Fate::Changed;
-            }
+        let mut loaded = Loaded { study: self, text: &text, configs: self.variants.iter().map(|_| None).collect() };
+        let mut fate = loaded.fate(0..QUICK, order);
+        if fate == Fate::Survived {
+            fate = self.asked_otherwise(mutant, &text);
         }
-        Fate::Survived
+        if fate == Fate::Survived {
+            fate = loaded.fate(QUICK..order.0.len(), order);
+        }
+        fate
     }
 
     /// What the contract refuses and what is demanded, with other keys of the destination.
@@ -160,6 +151,36 @@ impl<'c> Study<'c> {
                 None => sent(destination, &self.corpus[at - self.answers.len()].1),
             },
         }
+    }
+}
+
+/// A mutant's destinations, each built when it is first asked.
+struct Loaded<'s> {
+    study: &'s Study<'s>,
+    text: &'s str,
+    configs: Vec<Option<Config>>,
+}
+
+impl Loaded<'_> {
+    /// What some of the goldens say; one that tells the mutant apart is the first for the next.
+    fn fate(&mut self, goldens: Range<usize>, order: &mut Order) -> Fate {
+        for at in goldens {
+            let (variant, golden) = order.0[at];
+            let Some(destination) = self.destination(variant) else { return Fate::Refused };
+            if self.study.golden(&destination, golden) != self.study.goldens[variant][golden] {
+                let found = order.0.remove(at);
+                order.0.insert(0, found);
+                return Fate::Changed;
+            }
+        }
+        Fate::Survived
+    }
+
+    fn destination(&mut self, variant: usize) -> Option<Arc<Destination>> {
+        if self.configs[variant].is_none() {
+            self.configs[variant] = self.study.load(self.text, self.study.variants[variant]).ok();
+        }
+        self.configs[variant].as_ref().map(|config| Arc::clone(&config.destinations[0]))
     }
 }
 
