@@ -351,19 +351,25 @@ pub enum Decision<'a> {
 impl Config {
     /// Reads and checks a configuration; every fault at once.
     pub fn load(source: Source<'_>) -> Result<Config, Report> {
-        load::load(source, Faults::default(), &|_| ())
+        load::load(source, presets(), Faults::default(), &|_| ())
     }
 
     /// Likewise, telling `reading` of each file that the text names (`${file:…}`, `ca_file`) before that is read, or found to
     /// be missing: who watches them misses no change.
     pub fn load_telling(source: Source<'_>, reading: &dyn Fn(&Path)) -> Result<Config, Report> {
-        load::load(source, Faults::default(), reading)
+        load::load(source, presets(), Faults::default(), reading)
     }
 
     /// Likewise, where the relay does not serve: a `${…}` of a secret or of a token's digest that comes to nothing is stood
     /// in for, and TLS files may be missing. Good for everything that shows requests masked; never for sending.
     pub fn load_without_secrets(source: Source<'_>) -> Result<Config, Report> {
-        load::load(source, Faults::elsewhere(), &|_| ())
+        load::load(source, presets(), Faults::elsewhere(), &|_| ())
+    }
+
+    /// Likewise with these presets, by name and TOML, in the place of those that are compiled in: how a preset is tried
+    /// before it is one.
+    pub fn load_with_presets(source: Source<'_>, presets: &[(&str, &str)]) -> Result<Config, Report> {
+        load::load(source, presets, Faults::default(), &|_| ())
     }
 
     /// The destination of that name.

@@ -22,6 +22,7 @@ mod disk;
 mod fan_out;
 mod goldens;
 mod mapping;
+mod mutation;
 mod presets;
 mod refunds;
 mod reload;

@@ -80,7 +80,12 @@ pub(super) struct WrittenRetry {
 
 impl Source {
     /// Lays a destination over the preset that it names.
-    pub(super) fn new(entry: Entry, files: &mut Files, faults: &mut Faults) -> Option<Source> {
+    pub(super) fn new(
+        entry: Entry,
+        presets: &[(&str, &str)],
+        files: &mut Files,
+        faults: &mut Faults,
+    ) -> Option<Source> {
         let Entry { key, node: Node { span: _, value } } = entry;
         let Value::Table(mut table) = value else {
             faults.at(key.span, format!("destination `{}` must be a table", key.value));
@@ -95,7 +100,7 @@ impl Source {
             None => None,
             Some(entry) => {
                 let name = text("preset", &entry.node, faults)?.clone();
-                let preset = Preset::named(&name, files, faults)?;
+                let preset = Preset::named(&name, presets, files, faults)?;
                 let (laid, needs) = preset.under(table, &name.value, faults);
                 table = laid;
                 Some((name.value, needs))

@@ -26,9 +26,14 @@ pub struct Source<'a> {
 }
 
 /// `reading` is told of each file that the text names before that is read, or found to be missing.
-pub(super) fn load(source: Source<'_>, mut faults: Faults, reading: &dyn Fn(&Path)) -> Result<Config, Report> {
+pub(super) fn load(
+    source: Source<'_>,
+    presets: &[(&str, &str)],
+    mut faults: Faults,
+    reading: &dyn Fn(&Path),
+) -> Result<Config, Report> {
     let mut files = Files::default();
-    let config = read(source, reading, &mut files, &mut faults);
+    let config = read(source, presets, reading, &mut files, &mut faults);
     let report = Report::new(faults, &files);
     match config {
         Some(config) if report.faults == 0 => Ok(Config { warnings: report, ..config }),
@@ -38,6 +43,7 @@ pub(super) fn load(source: Source<'_>, mut faults: Faults, reading: &dyn Fn(&Pat
 
 pub(super) fn read(
     source: Source<'_>,
+    presets: &[(&str, &str)],
     reading: &dyn Fn(&Path),
     files: &mut Files,
     faults: &mut Faults,
@@ -62,7 +68,7 @@ pub(super) fn read(
     let window = queue.as_ref().map_or(std::time::Duration::MAX, |queue| queue.dedup_window);
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {
-        let Some(source) = destination::Source::new(entry.clone(), files, faults) else { continue };
+        let Some(source) = destination::Source::new(entry.clone(), presets, files, faults) else { continue };
         built.extend(build(source.read(&disk, &merchant_names, faults), window, faults).map(Arc::new));
     }
     keys.finish("the configuration", faults);

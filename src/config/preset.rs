@@ -17,7 +17,7 @@ pub fn presets() -> &'static [(&'static str, &'static str)] {
 pub(super) struct Needs {
     /// The preset's own text: what cannot be made of it for want of a var is no fault of it.
     pub(super) file: FileId,
-    pub(super) text: &'static str,
+    pub(super) text: String,
     pub(super) vars: Vec<NeededVar>,
     pub(super) secrets: Vec<NeededSecret>,
     /// Of each group of vars at least one must be given.
@@ -68,13 +68,19 @@ impl Preset {
     pub(super) fn built_in(name: &str) -> Option<Preset> {
         let (mut files, mut faults) = (Files::default(), Faults::default());
         let place = Span { file: FileId(0), range: 0..0 };
-        Preset::named(&Text { value: name.to_owned(), span: place, verbatim: false }, &mut files, &mut faults)
+        let name = Text { value: name.to_owned(), span: place, verbatim: false };
+        Preset::named(&name, presets(), &mut files, &mut faults)
     }
 
     /// Finds and parses the preset that a destination names.
-    pub(super) fn named(name: &Text, files: &mut Files, faults: &mut Faults) -> Option<Preset> {
-        let Some((found, text)) = PRESETS.iter().find(|(preset, _)| *preset == name.value) else {
-            let names = || PRESETS.iter().map(|(preset, _)| *preset);
+    pub(super) fn named(
+        name: &Text,
+        presets: &[(&str, &str)],
+        files: &mut Files,
+        faults: &mut Faults,
+    ) -> Option<Preset> {
+        let Some((found, text)) = presets.iter().find(|(preset, _)| *preset == name.value) else {
+            let names = || presets.iter().map(|(preset, _)| *preset);
             let help =
                 did_you_mean(&name.value, names()).unwrap_or_else(|| format!("the presets are {}", listed(names())));
             faults.with_help(name.span.clone(), format!("there is no preset `{}`", name.value), help);
@@ -269,10 +275,10 @@ impl Node {
     }
 }
 
-fn needs(file: FileId, text: &'static str, entry: Option<&Entry>, faults: &mut Faults) -> Needs {
+fn needs(file: FileId, text: &str, entry: Option<&Entry>, faults: &mut Faults) -> Needs {
     let mut needs = Needs {
         file,
-        text,
+        text: text.to_owned(),
         vars: Vec::new(),
         secrets: Vec::new(),
         one_of: Vec::new(),
@@ -298,6 +304,13 @@ fn needs(file: FileId, text: &'static str, entry: Option<&Entry>, faults: &mut F
 fn needed_var(entry: &Entry, faults: &mut Faults) -> Option<NeededVar> {
     let mut keys = Keys::of(entry, faults)?;
     let kind = keys.choice("type", &VAR_TYPES, faults);
+    if keys.entry("type").is_none() {
+        keys.missing(
+            "type",
+            "`type` is missing",
+            format!("it is one of {}", listed(VAR_TYPES.iter().map(|(word, _)| *word))),
+        );
+    }
     let default = keys.entry("default").and_then(|entry| constant(entry, faults));
     let need = NeededVar {
         name: entry.key.value.clone(),
@@ -307,6 +320,10 @@ fn needed_var(entry: &Entry, faults: &mut Faults) -> Option<NeededVar> {
         values: keys.texts("values", faults).unwrap_or_default().into_iter().map(|text| text.value).collect(),
         doc: keys.text("doc", faults).map(|text| text.value).unwrap_or_default(),
     };
+    if let (true, Some(default)) = (need.required, keys.entry("default")) {
+        let message = format!("`{}` is required, so its default would never be", need.name);
+        faults.with_help(default.key.span.clone(), message, "take one of the two away");
+    }
     keys.finish("a var", faults);
     Some(need)
 }

@@ -220,3 +220,22 @@ impl Said {
         Some(line.to_owned())
     }
 }
+
+#[test]
+fn a_var_of_a_preset_says_its_type_and_has_no_default_where_it_is_required() {
+    #[track_caller]
+    fn check(need: &str, expected: &str) {
+        let preset = format!("url = \"https://px.example.com/{{vars.account}}\"\nmap.event = \"event_type\"\n{need}\n");
+        let text = with("[destination.partner]\npreset = \"own\"\nvars.account = \"a-1\"\n");
+        let source = Source { path: "routes.toml".into(), text, environment: &|_| None, sets: &[] };
+        let found = Config::load_with_presets(source, &[("own", &preset)]);
+        let said = found.map(|_| String::new()).unwrap_or_else(|report| report.located()[0].message.clone());
+        assert_eq!(said, expected);
+    }
+    check("needs.vars.account = { type = \"text\", required = true }", "");
+    check("needs.vars.account = { required = true }", "`type` is missing");
+    check(
+        "needs.vars.account = { type = \"text\", required = true, default = \"a\" }",
+        "`account` is required, so its default would never be",
+    );
+}
