@@ -150,11 +150,17 @@ pub(in crate::mapping) fn chars_max(node: &Node) -> Option<usize> {
         return value.borrowed().into_scalar_text().map(|text| text.chars().count());
     }
     let Node::Pipe(input, calls) = node else { return None };
-    calls.iter().fold(chars_max(input), |most, call| match &call.op {
-        Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) => Some(algorithm.chars(*coding)),
-        Op::Truncate(cut) => Some(most.map_or(*cut, |most| most.min(*cut))),
-        op => most.filter(|_| matches!(op, Op::Text | Op::Trim)),
-    })
+    calls.iter().fold(chars_max(input), |most, call| chars_max_after(most, &call.op))
+}
+
+fn chars_max_after(most: Option<usize>, op: &Op) -> Option<usize> {
+    if let Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) = op {
+        return Some(algorithm.chars(*coding));
+    }
+    if let Op::Truncate(cut) = op {
+        return Some(most.map_or(*cut, |most| most.min(*cut)));
+    }
+    most.filter(|_| matches!(op, Op::Text | Op::Trim))
 }
 
 /// `0190a6e2-5f4c-7c3e-9f1a-2b3c4d5e6f70`.
