@@ -20,6 +20,7 @@ mod omission;
 mod outputs;
 mod print;
 mod proof;
+mod reach;
 mod rules;
 mod signature;
 mod target;
@@ -374,7 +375,7 @@ impl Fields {
         let mut outputs: Vec<Nameable<'_>> = json.iter_mut().map(Nameable::of).collect();
         outputs.extend(form.iter_mut().chain(&mut query).map(Nameable::of));
         let rules = Rules::compile(&source.rules, &written, &mut outputs, faults);
-        faults.extend(proof::prove(source, constants, &outputs));
+        faults.extend(proof::prove(source, &outputs));
         let lacks = outputs.iter().find_map(|output| output.output.lacks()).map(str::to_owned);
         let unset = outputs.iter().filter_map(|output| Some((output.target.into(), output.output.unset()?.into())));
         let unset = unset.collect();

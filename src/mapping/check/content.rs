@@ -132,6 +132,40 @@ fn is_empty(value: &Val<'_>) -> bool {
     matches!(value, Val::Text(text) if text.is_empty())
 }
 
+/// The most characters that it can have; `None`: any.
+pub(in crate::mapping) fn chars_max(node: &Node) -> Option<usize> {
+    if let Node::Field(slot) | Node::ItemField(slot) = node {
+        return match slot.field().kind {
+            Kind::Text { chars_max } | Kind::Lines { chars_max } => Some(chars_max),
+            Kind::Digest { chars } => Some(chars),
+            Kind::Uuid => Some(UUID_CHARS),
+            Kind::Enum(_) | Kind::Currency | Kind::Country | Kind::Email | Kind::Ip | Kind::Url => None,
+            Kind::Money | Kind::Int | Kind::Bool | Kind::Timestamp | Kind::Date | Kind::TextMap | Kind::Json => None,
+        };
+    }
+    if let Node::First(parts) = node {
+        return parts.iter().map(chars_max).try_fold(0, |most, part| Some(most.max(part?)));
+    }
+    if let Node::Const(value) = node {
+        return value.borrowed().into_scalar_text().map(|text| text.chars().count());
+    }
+    let Node::Pipe(input, calls) = node else { return None };
+    calls.iter().fold(chars_max(input), |most, call| chars_max_after(most, &call.op))
+}
+
+fn chars_max_after(most: Option<usize>, op: &Op) -> Option<usize> {
+    if let Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) = op {
+        return Some(algorithm.chars(*coding));
+    }
+    if let Op::Truncate(cut) = op {
+        return Some(most.map_or(*cut, |most| most.min(*cut)));
+    }
+    most.filter(|_| matches!(op, Op::Text | Op::Trim))
+}
+
+/// `0190a6e2-5f4c-7c3e-9f1a-2b3c4d5e6f70`.
+const UUID_CHARS: usize = 36;
+
 /// The fewest characters that it has where it is there.
 pub(in crate::mapping) fn chars_min(node: &Node) -> usize {
     match node {

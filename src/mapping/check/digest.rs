@@ -12,12 +12,21 @@ use crate::mapping::value::Val;
 pub(in crate::mapping) enum Form {
     /// As a hash makes it, or the schema holds it to.
     Digest { chars: usize, coding: Coding },
+    /// A digest once, of which some signs were replaced: by those of another alphabet, or by anything.
+    Respelled { chars: usize, coding: Coding },
     /// A digest once, and something else now.
     Altered,
     /// This word, written out.
     Word(String),
     /// Whatever the conversion has.
     Unseen,
+}
+
+impl Form {
+    /// Whether only a conversion shows if it is a digest.
+    pub(in crate::mapping) fn shows_late(&self) -> bool {
+        matches!(self, Form::Respelled { .. } | Form::Unseen)
+    }
 }
 
 /// Everything that it can be.
@@ -47,7 +56,7 @@ pub(in crate::mapping) fn forms(node: &Node) -> Vec<Form> {
         Node::First(parts) => parts.iter().flat_map(forms).collect(),
         Node::Items(entry) | Node::Each(entry) => forms(entry),
         Node::Concat(parts) => {
-            let hashed = |form: Form| matches!(form, Form::Digest { .. } | Form::Altered);
+            let hashed = |form: Form| matches!(form, Form::Digest { .. } | Form::Respelled { .. } | Form::Altered);
             vec![if parts.iter().flat_map(forms).any(hashed) { Form::Altered } else { Form::Unseen }]
         }
         Node::Pipe(input, calls) => calls.iter().fold(forms(input), |forms, call| after(forms, &call.op)),
@@ -69,7 +78,7 @@ pub(in crate::mapping) fn forms(node: &Node) -> Vec<Form> {
 pub(in crate::mapping) fn codings(forms: &[Form]) -> Vec<Coding> {
     let mut codings = Vec::new();
     for form in forms {
-        if let Form::Digest { coding, .. } = form
+        if let Form::Digest { coding, .. } | Form::Respelled { coding, .. } = form
             && !codings.contains(coding)
         {
             codings.push(*coding);
@@ -102,17 +111,22 @@ fn after(mut forms: Vec<Form>, op: &Op) -> Vec<Form> {
 
 fn changed(form: Form, op: &Op) -> Form {
     match form {
-        Form::Digest { chars, coding } if alters(op, chars, coding) => Form::Altered,
+        Form::Digest { chars, coding } | Form::Respelled { chars, coding } if alters(op, chars, coding) => {
+            Form::Altered
+        }
+        Form::Digest { chars, coding } if matches!(op, Op::Replace(..) | Op::Edit(Edit::ReplaceAll(..))) => {
+            Form::Respelled { chars, coding }
+        }
         Form::Word(text) => {
             let made = content::applied(op, Val::Text(text.into()));
             if let Some(Val::Text(text)) = made { Form::Word(text.into_owned()) } else { Form::Unseen }
         }
-        Form::Digest { .. } | Form::Altered | Form::Unseen => form,
+        Form::Digest { .. } | Form::Respelled { .. } | Form::Altered | Form::Unseen => form,
     }
 }
 
-/// Whether a filter makes something else of a digest. In base64 its signs and its padding may be exchanged for those of
-/// another alphabet.
+/// Whether a filter makes something else of a digest. In base64 signs and padding may be exchanged for those of another
+/// alphabet, and each request is held to that; escaped they are no longer base64.
 fn alters(op: &Op, chars: usize, coding: Coding) -> bool {
     let is_hex = coding == Coding::Hex;
     if let Op::Truncate(most) | Op::Edit(Edit::TruncateBytes(most)) = op {
@@ -121,11 +135,11 @@ fn alters(op: &Op, chars: usize, coding: Coding) -> bool {
     if let Op::Edit(Edit::Pad(_, least, _)) = op {
         return *least > chars;
     }
-    if matches!(op, Op::Lower | Op::Edit(Edit::Alphanumeric)) {
+    if matches!(op, Op::Lower | Op::Edit(Edit::Alphanumeric | Edit::UrlEncode)) {
         return !is_hex;
     }
     if matches!(op, Op::Replace(..) | Op::Edit(Edit::ReplaceAll(..))) {
         return is_hex;
     }
-    !matches!(op, Op::Text | Op::Trim | Op::Edit(Edit::UrlEncode) | Op::List(List::Nth(_)))
+    !matches!(op, Op::Text | Op::Trim | Op::List(List::Nth(_)))
 }

@@ -2,8 +2,6 @@
 
 use super::super::check::digest::{Form, codings};
 use super::super::ops::{Algorithm, Coding};
-use super::super::{MASK, Out};
-use crate::conversion::Json;
 
 /// The digests that a field takes.
 #[derive(Debug, Clone)]
@@ -35,18 +33,6 @@ impl Digests {
             })
         };
         self.codings.iter().any(looks)
-    }
-
-    /// Whether a value is one, or a list of them. What was never written out is not looked at.
-    pub(super) fn are(&self, value: Out<'_>) -> bool {
-        match value {
-            Out::Text(text) => text == MASK || self.has(text),
-            Out::Json(json) => match json {
-                Json::Array(entries) => entries.iter().all(|entry| matches!(entry, Json::Text(text) if self.has(text))),
-                Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Object(_) => false,
-            },
-            Out::Number(_) | Out::Amount(_) | Out::Int(_) | Out::Bool(_) => false,
-        }
     }
 
     /// What would be right, for a reason: `sha1 or sha256 in lower-case hex`.

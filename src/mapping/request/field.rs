@@ -1,6 +1,5 @@
 //! One output and its evaluation; what was seen of it, for the rules.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::{Blank, Expression, MASK, Out, Scope, Secrets, Val};
@@ -38,6 +37,31 @@ pub(super) enum Among {
 pub(super) struct Limit {
     pub(super) chars_max: usize,
     pub(super) over: Over,
+    pub(super) measures: Measures,
+}
+
+/// What of an array is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measures {
+    /// All of it, as it is written.
+    Whole,
+    /// Each of its entries.
+    Entries,
+}
+
+impl Limit {
+    fn is_passed_by(self, json: &Json) -> bool {
+        match (json, self.measures) {
+            (Json::Array(entries), Measures::Entries) => entries.iter().any(|entry| self.is_passed_by(entry)),
+            (Json::Text(text), Measures::Entries) => text.chars().count() > self.chars_max,
+            (Json::Null | Json::Bool(_) | Json::Number(_) | Json::Object(_), Measures::Entries)
+            | (_, Measures::Whole) => {
+                let mut written = Vec::new();
+                json.write(&mut written);
+                String::from_utf8_lossy(&written).chars().count() > self.chars_max
+            }
+        }
+    }
 }
 
 /// The item that a value is made for, counted from 1.
@@ -162,15 +186,16 @@ impl Field {
             Ok(None) if self.expression.is_required() => Err(self.refuse("required, and absent", at)),
             Ok(None) => Ok(None),
             Ok(Some(value)) if self.among.is_none() && self.limit.is_none() => Ok(value.out().map(then)),
-            Ok(Some(value)) => Ok(self.taken(value, at)?.map(then)),
+            Ok(Some(value)) => Ok(self.taken(value, secrets, at)?.map(then)),
         }
     }
 
     /// What the destination takes of a value.
-    fn taken<'v>(&self, value: &'v Val<'_>, at: Option<At<'_>>) -> Result<Option<Out<'v>>, Refusal> {
+    fn taken<'v>(&self, value: &'v Val<'_>, secrets: Secrets, at: Option<At<'_>>) -> Result<Option<Out<'v>>, Refusal> {
         let Some(value) = value.out() else { return Ok(None) };
         let is_known = match self.among.as_deref() {
-            Some((among, over)) => self.is_known(value, among, *over, at)?,
+            Some((among, _)) if among.has(value, secrets) => true,
+            Some((among, over)) => self.left_out(among, *over, at)?,
             None => true,
         };
         match self.limit {
@@ -189,11 +214,9 @@ impl Field {
         Box::new(Unmappable { field: self.target.to_string(), reason })
     }
 
-    /// Whether it is one of those that the destination takes; it is left out if not.
-    fn is_known(&self, value: Out<'_>, among: &Among, over: Over, at: Option<At<'_>>) -> Result<bool, Refusal> {
+    /// What is none of those that the destination takes does not stand, or ends the request.
+    fn left_out(&self, among: &Among, over: Over, at: Option<At<'_>>) -> Result<bool, Refusal> {
         match (among, over) {
-            (Among::Words(words), _) if is_one_of(value, words) => Ok(true),
-            (Among::Digests(digests), _) if digests.are(value) => Ok(true),
             (Among::Words(_) | Among::Digests(_), Over::Omit) => Ok(false),
             (Among::Words(_), Over::Truncate | Over::Reject) => {
                 Err(self.refuse("none of the values that the contract names", at))
@@ -214,11 +237,7 @@ impl Field {
             Out::Amount(amount) => amount.text().as_str().len() > limit.chars_max,
             Out::Int(int) => int.to_string().len() > limit.chars_max,
             Out::Bool(_) => false,
-            Out::Json(json) => {
-                let mut written = Vec::new();
-                json.write(&mut written);
-                String::from_utf8_lossy(&written).chars().count() > limit.chars_max
-            }
+            Out::Json(json) => limit.is_passed_by(json),
         };
         match limit.over {
             _ if !is_too_long => Ok(Some(value)),
@@ -230,16 +249,45 @@ impl Field {
     }
 }
 
-fn is_one_of(value: Out<'_>, words: &[Box<str>]) -> bool {
-    let shown = match value {
-        Out::Text(text) | Out::Number(text) => Cow::Borrowed(text),
-        Out::Amount(amount) => Cow::Owned(amount.text().as_str().to_owned()),
-        Out::Int(int) => Cow::Owned(int.to_string()),
-        Out::Bool(holds) => Cow::Borrowed(if holds { "true" } else { "false" }),
-        Out::Json(_) => Cow::Borrowed(""),
-    };
-    // What was never written out is not looked at.
-    shown == MASK || words.iter().any(|known| **known == *shown)
+impl Among {
+    /// Whether a value is one of them, or a list of them. What masked secrets leave of one is not looked at: it was, when
+    /// the same request was made with the secrets themselves.
+    fn has(&self, value: Out<'_>, secrets: Secrets) -> bool {
+        match (value, self) {
+            (Out::Json(json), _) => self.has_all(json, secrets),
+            (Out::Text(text), _) if secrets == Secrets::Masked && text == MASK => true,
+            (Out::Text(text), Among::Digests(digests)) => digests.has(text),
+            (Out::Number(_) | Out::Amount(_) | Out::Int(_) | Out::Bool(_), Among::Digests(_)) => false,
+            (Out::Text(text) | Out::Number(text), Among::Words(words)) => is_one_of(text, words),
+            (Out::Amount(amount), Among::Words(words)) => is_one_of(amount.text().as_str(), words),
+            (Out::Int(int), Among::Words(words)) => is_one_of(&int.to_string(), words),
+            (Out::Bool(holds), Among::Words(words)) => is_one_of(if holds { "true" } else { "false" }, words),
+        }
+    }
+
+    /// Whether this text is one of them.
+    pub(super) fn has_word(&self, word: &str) -> bool {
+        self.has(Out::Text(word), Secrets::Revealed)
+    }
+
+    /// Of an object digests are asked of all its members; it is no word.
+    fn has_all(&self, json: &Json, secrets: Secrets) -> bool {
+        match json {
+            Json::Null => false,
+            Json::Bool(holds) => self.has(Out::Bool(*holds), secrets),
+            Json::Number(number) => self.has(Out::Number(number), secrets),
+            Json::Text(text) => self.has(Out::Text(text), secrets),
+            Json::Array(entries) => entries.iter().all(|entry| self.has_all(entry, secrets)),
+            Json::Object(members) => match self {
+                Among::Words(_) => false,
+                Among::Digests(_) => members.iter().all(|(_, value)| self.has_all(value, secrets)),
+            },
+        }
+    }
+}
+
+fn is_one_of(shown: &str, words: &[Box<str>]) -> bool {
+    words.iter().any(|known| **known == *shown)
 }
 
 /// Which of the outputs that rules name had a value: a row for the request, and one for each item.

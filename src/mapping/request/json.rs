@@ -112,6 +112,17 @@ impl Node {
 }
 
 impl Node {
+    /// Every field in it.
+    fn gather<'n>(&'n self, fields: &mut Vec<&'n Field>) {
+        match self {
+            Node::Leaf(_, field) => fields.push(field),
+            Node::Object(object) => object.members.iter().for_each(|member| member.gather(fields)),
+            Node::Elements(nodes) => nodes.iter().for_each(|node| node.gather(fields)),
+            Node::Items(node) | Node::Wrapped(node) => node.gather(fields),
+            Node::Entries(entries) => entries.entries.iter().for_each(|node| node.gather(fields)),
+        }
+    }
+
     fn each_field(&mut self, visit: &mut impl FnMut(&mut Field)) {
         match self {
             Node::Leaf(_, field) => visit(field),
@@ -124,6 +135,14 @@ impl Node {
 }
 
 impl Member {
+    fn gather<'n>(&'n self, fields: &mut Vec<&'n Field>) {
+        match self {
+            Member::Named(_, node) | Member::Numbered(_, node) => node.gather(fields),
+            Member::PerItem(members) => members.iter().for_each(|(_, node)| node.gather(fields)),
+            Member::Spread(spread) => fields.push(&spread.field),
+        }
+    }
+
     fn each_field(&mut self, visit: &mut impl FnMut(&mut Field)) {
         match self {
             Member::Named(_, node) | Member::Numbered(_, node) => node.each_field(visit),
@@ -180,6 +199,15 @@ impl Spread {
 }
 
 impl Entries {
+    /// The fields of each entry.
+    pub(super) fn fields(&self) -> impl Iterator<Item = Vec<&Field>> {
+        self.entries.iter().map(|entry| {
+            let mut fields = Vec::new();
+            entry.gather(&mut fields);
+            fields
+        })
+    }
+
     /// Every field of it.
     pub(super) fn each_field(&mut self, visit: &mut impl FnMut(&mut Field)) {
         self.entries.iter_mut().for_each(|entry| entry.each_field(visit));

@@ -5,8 +5,9 @@ use super::super::Text;
 use super::super::check::digest::{Form, forms};
 use super::Over;
 use super::digest::Digests;
-use super::field::{Among, Field, Limit};
+use super::field::{Among, Field, Limit, Measures};
 use super::lines::Output;
+use super::reach::{Contract, Extent, Hold, place_within};
 use super::rules::Compiler;
 
 /// What the contract says of one field.
@@ -85,23 +86,16 @@ impl OutputKind {
     }
 }
 
-/// Gives every field that the map sets the limits of its output.
+/// Gives every value that the map sets the limits of its output.
 pub(super) fn limit(outputs: &[OutputSource], compiler: &mut Compiler<'_, '_>) {
-    for output in outputs {
-        let target = output.target.value.as_str();
-        // `ids[].name`: the parts `name` of every entry of `ids`.
-        let part = target.split_once("[].").map(|(list, key)| (list, format!("{list}.{key}")));
-        for nameable in compiler.outputs.iter_mut() {
-            match (&mut *nameable.output, &part) {
-                (Output::Field(field), _) if nameable.target == target => output.hold(field),
-                (Output::Entries(entries, _), _) if nameable.target == target => {
-                    entries.each_field(&mut |field| field.among = output.digests(field));
-                }
-                (Output::Entries(entries, _), Some((list, name))) if nameable.target == *list => {
-                    entries.each_field(&mut |field| output.hold_if_named(field, name));
-                }
-                (Output::Field(_) | Output::Entries(..), _) => {}
-            }
+    let contract = Contract::of(outputs);
+    for nameable in compiler.outputs.iter_mut() {
+        let list = nameable.target;
+        match &mut *nameable.output {
+            Output::Field(field) => contract.hold(list).limit(field),
+            Output::Entries(entries, _) => entries.each_field(&mut |field| {
+                contract.hold(&place_within(list, &field.target)).limit(field);
+            }),
         }
     }
 }
@@ -112,17 +106,10 @@ impl OutputSource {
         self.chars_max.is_some() || !self.values.is_empty() || matches!(self.pii, Pii::Hashed(_))
     }
 
-    fn hold_if_named(&self, field: &mut Field, name: &str) {
-        if *field.target == *name {
-            self.hold(field);
-        }
-    }
-
-    /// Gives a field what is held for each request.
-    fn hold(&self, field: &mut Field) {
-        field.limit = self.chars_max.map(|chars_max| Limit { chars_max, over: self.over });
+    /// The only words that it takes, if it names any.
+    fn words(&self) -> Option<Box<(Among, Over)>> {
         let words = || Among::Words(self.values.iter().map(|value| value.as_str().into()).collect());
-        field.among = if self.values.is_empty() { self.digests(field) } else { Some(Box::new((words(), self.over))) };
+        (!self.values.is_empty()).then(|| Box::new((words(), self.over)))
     }
 
     /// What it takes where a digest is asked for and only a conversion shows whether it gets one.
@@ -130,6 +117,20 @@ impl OutputSource {
         let Pii::Hashed(algorithms) = &self.pii else { return None };
         let forms = forms(field.expression.node());
         let digests = || Among::Digests(Digests::new(algorithms, &forms));
-        forms.contains(&Form::Unseen).then(|| Box::new((digests(), self.over)))
+        forms.iter().any(Form::shows_late).then(|| Box::new((digests(), self.over)))
+    }
+}
+
+impl Hold<'_> {
+    /// Gives a field what is held for each request.
+    fn limit(self, field: &mut Field) {
+        let chars_max = self.own.and_then(|(extent, output)| Some((extent, output, output.chars_max?)));
+        field.limit = chars_max.map(|(extent, output, chars_max)| {
+            let is_array = extent == Extent::Entry || output.kind == OutputKind::Array;
+            let measures = if is_array { Measures::Entries } else { Measures::Whole };
+            Limit { chars_max, over: output.over, measures }
+        });
+        let words = self.own.and_then(|(_, output)| output.words());
+        field.among = words.or_else(|| self.pii.and_then(|output| output.digests(field)));
     }
 }

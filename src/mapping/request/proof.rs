@@ -7,40 +7,45 @@
 
 mod content;
 mod members;
+mod parts;
 
+use self::parts::Part;
 use super::super::check::facts::Known;
 use super::super::check::presence::{self, Gap};
-use super::super::{Constants, Expression, Fault, Place, Text};
+use super::super::{Fault, Text};
 use super::field::Field;
 use super::json::Entries;
 use super::lines::Output;
 use super::outputs::{OutputKind, OutputSource};
+use super::reach::Contract;
 use super::rules::Nameable;
 use super::{Applies, Encoding, MapLine, MapSource, Over, RequestSource};
 use crate::conversion::nearest;
 
 /// Every fault of the map as a whole; what is wrong with a line by itself is said elsewhere.
-pub(super) fn prove(source: &RequestSource, constants: &Constants, outputs: &[Nameable<'_>]) -> Vec<Fault> {
+pub(super) fn prove(source: &RequestSource, outputs: &[Nameable<'_>]) -> Vec<Fault> {
     let known = match &source.given.applies {
         Applies::Always => Some(Known::of(source.given.kind, std::iter::empty())),
         Applies::When(_, condition) => Some(Known::of(source.given.kind, condition.tests())),
         Applies::Unknown => None,
     };
-    let mut proof = Proof { source, constants, outputs, known, faults: Vec::new() };
+    let contract = Contract::of(&source.rules.outputs);
+    let mut proof = Proof { source, outputs, known, parts: parts::all(source, outputs), faults: Vec::new() };
     proof.every_target_is_known();
     for output in &source.rules.outputs {
         proof.output(output);
     }
+    proof.every_part_fits(&contract);
     proof.groups_can_hold();
     proof.faults
 }
 
 struct Proof<'p> {
     source: &'p RequestSource,
-    constants: &'p Constants,
     outputs: &'p [Nameable<'p>],
     /// `None` where the operation's `when` is at fault.
     known: Option<Known>,
+    parts: Vec<Part<'p>>,
     faults: Vec<Fault>,
 }
 
@@ -75,22 +80,11 @@ impl<'p> Proof<'p> {
             let compiled = self.outputs.iter().find(|nameable| nameable.target == target);
             match (compiled.map(|nameable| &*nameable.output), &line.source) {
                 (Some(Output::Field(field)), MapSource::Expr(text)) => self.field(output, field, line, text),
-                (Some(Output::Entries(entries, _)), MapSource::Entries(parts)) => {
-                    let groups: Vec<Vec<_>> =
-                        parts.iter().map(|parts| parts.iter().map(|(_, text)| text).collect()).collect();
-                    self.entries(output, entries, line, &groups);
-                }
-                (Some(Output::Entries(entries, _)), MapSource::List(parts)) => {
-                    let groups: Vec<Vec<_>> = parts.iter().map(|text| vec![text]).collect();
-                    self.entries(output, entries, line, &groups);
-                    parts.iter().for_each(|text| self.entry(output, text));
-                }
+                (Some(Output::Entries(entries, _)), _) => self.entries(output, entries, line),
                 (Some(_) | None, _) => {}
             }
-        } else if let Some(parts) = self.entry_parts(&output.target.value) {
-            for (text, expression) in parts {
-                self.content(output, &expression, text);
-            }
+        } else if self.is_part_of_a_list(&output.target.value) {
+            // An entry stands only if all its parts do.
         } else if output.required && output.unmapped.is_none() && self.sends_such(&output.target.value) {
             if self.is_set_below(output) {
                 self.members(output);
@@ -101,24 +95,34 @@ impl<'p> Proof<'p> {
     }
 
     fn field(&mut self, output: &OutputSource, field: &Field, line: &'p MapLine, text: &'p Text) {
-        if output.required {
-            if !field.unless.is_empty() {
-                let message = format!("`{}` is required, and `omit_with` leaves it out", line.target.value);
-                self.fault(&line.target, message, "take it out of `omit_with`");
-            }
-            let stands = field.expression.is_required() || field.expression.blank().is_some();
-            if !stands && !self.is_required_by_rule(&line.target.value) {
-                let gap = self.known.as_ref().and_then(|known| presence::gap(field.expression.node(), known));
-                if let Some(gap) = gap {
-                    self.may_be_absent(line, text, &gap);
-                }
-            }
+        if !output.required {
+            return;
         }
-        self.content(output, &field.expression, text);
+        if !field.unless.is_empty() {
+            let message = format!("`{}` is required, and `omit_with` leaves it out", line.target.value);
+            self.fault(&line.target, message, "take it out of `omit_with`");
+        }
+        if self.is_required_by_rule(&line.target.value) {
+            return;
+        }
+        // Of its own output that is said already.
+        let says_so = output.over == Over::Omit && output.can_be_broken();
+        if !says_so && self.may_be_left_out(field) {
+            let message =
+                format!("`{}` is required by the contract, and left out where it is not taken", line.target.value);
+            self.fault(text, message, "write `over = \"reject\"` where it says `omit`");
+        }
+        if field.expression.is_required() || field.expression.blank().is_some() {
+            return;
+        }
+        let gap = self.known.as_ref().and_then(|known| presence::gap(field.expression.node(), known));
+        if let Some(gap) = gap {
+            self.may_be_absent(line, text, &gap);
+        }
     }
 
     /// A list of entries, of which each stands as a whole or not at all.
-    fn entries(&mut self, output: &OutputSource, entries: &Entries, line: &'p MapLine, parts: &[Vec<&'p Text>]) {
+    fn entries(&mut self, output: &OutputSource, entries: &'p Entries, line: &'p MapLine) {
         if !matches!(output.kind, OutputKind::Array | OutputKind::Any) {
             let message = format!("`{}` is {}, and this is an array", line.target.value, output.kind.wanted());
             self.fault(&line.target, message, "write one expression");
@@ -127,11 +131,8 @@ impl<'p> Proof<'p> {
             let message = format!("`{}` is required, and `omit_with` leaves it out", line.target.value);
             self.fault(&line.target, message, "take it out of `omit_with`");
         }
-        let compiled: Vec<Vec<Expression>> =
-            parts.iter().map(|parts| parts.iter().filter_map(|text| self.compiled(text)).collect()).collect();
-        let nodes: Vec<Vec<_>> = compiled.iter().map(|parts| parts.iter().map(Expression::node).collect()).collect();
-        let stands = |known: &Known| presence::one_stands(&nodes, known);
-        let proven = entries.entries.is_empty() || self.known.as_ref().is_none_or(stands);
+        let groups = self.standing(entries);
+        let proven = self.known.as_ref().is_none_or(|known| presence::one_stands(&groups, known));
         if output.required && !proven && !self.is_required_by_rule(&line.target.value) {
             let target = &line.target.value;
             let message = format!("`{target}` is required by the contract, and none of its entries need stand");
@@ -208,7 +209,8 @@ impl<'p> Proof<'p> {
                 let field = self.named(name)?;
                 let known = self.known.as_ref()?;
                 let gap = presence::gap(field.expression.node(), known);
-                (field.unless.is_empty() && (gap.is_none() || field.expression.is_required())).then_some(name)
+                let stands = gap.is_none() || field.expression.is_required();
+                (stands && field.unless.is_empty() && !self.may_be_left_out(field)).then_some(name)
             };
             let mut standing = group.iter().filter_map(always);
             if let (Some(one), Some(two)) = (standing.next(), standing.next()) {
@@ -227,16 +229,11 @@ impl<'p> Proof<'p> {
         self.source.map.iter().chain(&self.source.query).find(|line| line.target.value == target)
     }
 
-    /// `ids[].name`: the parts `name` of every entry of `ids`.
-    fn entry_parts(&self, target: &str) -> Option<Vec<(&'p Text, Expression)>> {
-        let (list, key) = target.rsplit_once("[].")?;
-        let MapSource::Entries(entries) = &self.line(list)?.source else { return None };
-        let parts = entries.iter().flatten().filter(|(name, _)| name.value == key);
-        Some(parts.filter_map(|(_, text)| Some((text, self.compiled(text)?))).collect())
-    }
-
-    fn compiled(&self, text: &Text) -> Option<Expression> {
-        Expression::compile(text, self.constants, Place::Top).ok()
+    /// `ids[].name`, where `ids` is a list of tables.
+    fn is_part_of_a_list(&self, target: &str) -> bool {
+        let list = target.rsplit_once("[].").and_then(|(list, _)| self.line(list));
+        list.is_some_and(|line| matches!(line.source, MapSource::Entries(_)))
+            || self.parts.iter().any(|part| part.is_of_a_table() && part.place == target)
     }
 
     /// Where a rule makes a dead letter of a request without it.
@@ -245,7 +242,8 @@ impl<'p> Proof<'p> {
         let alone = |group: &Vec<Text>| matches!(group.as_slice(), [only] if only.value == target);
         let with_items = rules.required_with.iter().filter(|(key, _)| key.value == "items");
         rules.require_any.iter().chain(&rules.exactly_one).any(alone)
-            || (is_of_items(target) && with_items.flat_map(|(_, fields)| fields).any(|field| field.value == target))
+            || (self.is_per_item(target)
+                && with_items.flat_map(|(_, fields)| fields).any(|field| field.value == target))
     }
 
     /// What is required of every item is so only where something of items is sent.
@@ -265,6 +263,11 @@ impl<'p> Proof<'p> {
         self.source.map.iter().any(|line| is_within(&line.target.value, output))
     }
 
+    /// Whether a target is made for each item.
+    fn is_per_item(&self, target: &str) -> bool {
+        self.outputs.iter().any(|nameable| nameable.is_per_item && nameable.target == target)
+    }
+
     fn is_flat(&self) -> bool {
         matches!(self.source.encoding, Encoding::Form | Encoding::None)
     }
@@ -272,11 +275,6 @@ impl<'p> Proof<'p> {
     fn fault(&mut self, text: &Text, message: impl Into<String>, help: impl Into<String>) {
         self.faults.push(text.fault(0..text.value.len(), message).with_help(help));
     }
-}
-
-/// Whether a target is made for each item.
-fn is_of_items(target: &str) -> bool {
-    target.contains("[]") || target.contains("{i")
 }
 
 /// Whether a target stands below an output that is an object or an array.

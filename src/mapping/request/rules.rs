@@ -4,7 +4,7 @@
 //! something, and `required_with.items` for each item there is.
 
 use super::super::{Fault, OutType, Text};
-use super::field::{Limit, Seen};
+use super::field::{Limit, Measures, Seen};
 use super::lines::{Line, Output};
 use super::{Over, RulesSource, Unmappable, omission, outputs};
 use crate::conversion::nearest;
@@ -83,7 +83,7 @@ impl Rules {
         }
         outputs::limit(&source.outputs, &mut compiler);
         for (name, chars_max, over) in &source.max_length {
-            compiler.limit(name, Limit { chars_max: *chars_max, over: *over });
+            compiler.limit(name, Limit { chars_max: *chars_max, over: *over, measures: Measures::Whole });
         }
         omission::compile(&source.omit_with, &mut compiler);
         let columns = if rules.is_empty() { 0 } else { compiler.columns };

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Fault, Text};
+use super::super::{Fault, FileId, Span, Text};
 use crate::conversion::ITEMS_MAX;
 
 /// How items are numbered in a name.
@@ -204,6 +204,12 @@ impl Target {
     /// Reads a JSON target. A backslash takes its next character as it is: `a\.b` is one name.
     pub(super) fn parse(text: &Text) -> Result<Target, Fault> {
         Reader { text, rest: &text.value, at: 0 }.target()
+    }
+
+    /// Reads one that is no text of the configuration; `None` where it is no JSON target.
+    pub(super) fn of(value: &str) -> Option<Target> {
+        let span = Span { file: FileId(0), range: 0..0 };
+        Target::parse(&Text { value: value.to_owned(), span, verbatim: false }).ok()
     }
 
     /// The steps up to the first that stands for items.

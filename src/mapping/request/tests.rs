@@ -9,6 +9,7 @@ mod members;
 mod omission;
 mod proof;
 mod properties;
+mod reach;
 mod rules;
 
 use std::collections::BTreeMap;

@@ -174,17 +174,19 @@ proptest! {
             }
             let Some(Out::Text(shown) | Out::Number(shown)) = value.as_ref().ok().and_then(|value| value.as_ref()?.out()) else { return Ok(()) };
             prop_assert!(shown.chars().count() >= content::chars_min(expression.node()), "{}", source);
+            let most = content::chars_max(expression.node());
+            prop_assert!(most.is_none_or(|most| shown.chars().count() <= most), "{}", source);
             if let Some(words) = content::words(expression.node(), &known) {
                 prop_assert!(words.iter().any(|word| **word == *shown), "{} of {:?} when {}", source, words, when);
             }
             let forms = digest::forms(expression.node());
-            if !forms.contains(&Form::Unseen) && !forms.contains(&Form::Altered) {
+            if !forms.iter().any(|form| form.shows_late() || *form == Form::Altered) {
                 let is_hex = shown.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
                 let fits = |form: &Form| match form {
                     Form::Digest { chars, coding: Coding::Hex } => is_hex && shown.len() == *chars,
                     Form::Digest { coding: Coding::Base64, .. } => true,
                     Form::Word(word) => *word == *shown,
-                    Form::Altered | Form::Unseen => false,
+                    Form::Respelled { .. } | Form::Altered | Form::Unseen => false,
                 };
                 prop_assert!(forms.iter().any(fits), "{} is one of {:?}", source, forms);
             }

@@ -7,13 +7,15 @@ use crate::mapping::check::digest::{self, Form};
 use crate::mapping::check::facts::Known;
 use crate::mapping::request::Over;
 use crate::mapping::request::digest::Digests;
+use crate::mapping::request::field::{Field, Limit};
 use crate::mapping::request::outputs::{OutputKind, OutputSource, Pii};
+use crate::mapping::request::reach::Extent;
 use crate::mapping::types::{Base, Ty};
-use crate::mapping::{Expression, OutType, Text};
+use crate::mapping::{Expression, OutType};
 
 impl Proof<'_> {
-    /// Holds one expression to what its output says.
-    pub(super) fn content(&mut self, output: &OutputSource, expression: &Expression, text: &Text) {
+    /// What is wrong with one expression by what its output says of type, words, length and decimals.
+    pub(super) fn content(&self, output: &OutputSource, extent: Extent, expression: &Expression) -> Option<Wrong> {
         let nothing = Known::nothing();
         let known = self.known.as_ref().unwrap_or(&nothing);
         let words = content::words(expression.node(), known);
@@ -22,23 +24,32 @@ impl Proof<'_> {
             literals: content::literals(expression.node()),
             are_all: words.is_some(),
         };
-        let wrong = self
-            .ty(output, expression, words.as_deref())
-            .or_else(|| decimals(output, expression))
+        // The type of an array is not that of its entries.
+        let ty = || (extent == Extent::Whole).then(|| self.ty(output, expression, words.as_deref())).flatten();
+        ty().or_else(|| decimals(output, expression))
             .or_else(|| word(output, &words_seen))
             .or_else(|| length(output, expression, &words_seen))
-            .or_else(|| personal(output, expression));
-        if let Some((message, help)) = wrong {
-            self.fault(text, format!("`{}` {message}", output.target.value), help);
-        }
     }
 
-    /// Holds one entry of a list to what its output says of a person's data.
-    pub(super) fn entry(&mut self, output: &OutputSource, text: &Text) {
-        let Some(expression) = self.compiled(text) else { return };
-        if let Some((message, help)) = personal(output, &expression) {
-            self.fault(text, format!("`{}` {message}", output.target.value), help);
+    /// Whether a value that is there can be left out all the same, as one that is too long or not taken.
+    pub(super) fn may_be_left_out(&self, field: &Field) -> bool {
+        if field.expression.blank().is_some() {
+            return false;
         }
+        let node = field.expression.node();
+        let nothing = Known::nothing();
+        let words = content::words(node, self.known.as_ref().unwrap_or(&nothing));
+        let all = |fits: &dyn Fn(&str) -> bool| words.as_ref().is_some_and(|words| words.iter().all(|word| fits(word)));
+        let is_taken = match field.among.as_deref() {
+            Some((among, Over::Omit)) => all(&|word| among.has_word(word)),
+            Some((_, Over::Truncate | Over::Reject)) | None => true,
+        };
+        let fits = |limit: Limit| {
+            content::chars_max(node).is_some_and(|most| most <= limit.chars_max)
+                || all(&|word| word.chars().count() <= limit.chars_max)
+        };
+        let is_within = field.limit.filter(|limit| limit.over == Over::Omit).is_none_or(fits);
+        !is_taken || !is_within
     }
 
     fn ty(&self, output: &OutputSource, expression: &Expression, words: Option<&[String]>) -> Option<Wrong> {
@@ -75,7 +86,7 @@ impl Proof<'_> {
 }
 
 /// What is wrong, to follow the field's name, and what would be right.
-type Wrong = (String, String);
+pub(super) type Wrong = (String, String);
 
 fn remedy(kind: OutputKind, ty: Ty) -> &'static str {
     match (kind, ty.base) {
@@ -172,7 +183,8 @@ fn length(output: &OutputSource, expression: &Expression, words: &Words) -> Opti
     })
 }
 
-fn personal(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
+/// What is wrong with it by what the output says of a person's data.
+pub(super) fn personal(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
     let origins = content::origins(expression.node());
     let wrong = origins.iter().find_map(|origin| match &output.pii {
         Pii::Unsaid => None,
@@ -199,7 +211,7 @@ fn unlike_a_digest(expression: &Expression, algorithms: &[String]) -> Option<Wro
             let message = format!("is {}, and `{word}` is no digest", wanted(algorithms));
             Some((message, format!("a digest is written as {}, or made by a filter", digests.wanted())))
         }
-        Form::Word(_) | Form::Digest { .. } | Form::Unseen => None,
+        Form::Word(_) | Form::Digest { .. } | Form::Respelled { .. } | Form::Unseen => None,
     })
 }
 

@@ -2,13 +2,15 @@
 //! something must always be there.
 
 use super::{Proof, is_within};
+use crate::mapping::Text;
 use crate::mapping::check::presence;
 use crate::mapping::program::Node;
+use crate::mapping::request::MapLine;
+use crate::mapping::request::field::Field;
+use crate::mapping::request::json::Entries;
 use crate::mapping::request::lines::Output;
 use crate::mapping::request::outputs::OutputSource;
 use crate::mapping::request::rules::Nameable;
-use crate::mapping::request::{MapLine, MapSource};
-use crate::mapping::{Expression, Text};
 
 /// What may be sent of an object.
 #[derive(Default)]
@@ -31,17 +33,16 @@ impl<'p> Proof<'p> {
             declared.is_some_and(|output| output.required)
         };
         // That is proven by itself.
-        if lines.iter().any(|line| is_required(line) && !line.target.value.contains("[]"))
+        if lines.iter().any(|line| is_required(line) && !self.is_per_item(&line.target.value))
             || self.is_required_by_group(output)
         {
             return;
         }
-        let entries: Vec<Vec<Vec<Expression>>> = lines.iter().map(|line| self.compiled_entries(line)).collect();
         let mut members = Members::default();
-        for (line, entries) in lines.iter().zip(&entries) {
+        for line in &lines {
             let nameable = self.outputs.iter().find(|nameable| nameable.target == line.target.value);
             let Some(nameable) = nameable else { return };
-            members.add(nameable, entries);
+            self.member(nameable, &mut members);
         }
         if presence::something_stands(&members.groups, &members.of_items, known) {
             return;
@@ -55,10 +56,7 @@ impl<'p> Proof<'p> {
     }
 
     fn advice(&self, lines: &[&MapLine]) -> String {
-        let is_per_item = |line: &&&MapLine| {
-            self.outputs.iter().any(|nameable| nameable.is_per_item && nameable.target == line.target.value)
-        };
-        if lines.iter().find(is_per_item).is_some() {
+        if lines.iter().any(|line| self.is_per_item(&line.target.value)) {
             return "a conversion may have no items: ask for what every line has in `when`, as in `items[].sku`"
                 .to_owned();
         }
@@ -74,41 +72,40 @@ impl<'p> Proof<'p> {
     fn is_required_by_group(&self, output: &OutputSource) -> bool {
         let rules = &self.source.rules;
         let inside = |group: &Vec<Text>| {
-            group.iter().all(|name| is_within(&name.value, output) && !super::is_of_items(&name.value))
+            group.iter().all(|name| is_within(&name.value, output) && !self.is_per_item(&name.value))
         };
         rules.require_any.iter().chain(&rules.exactly_one).any(inside)
     }
 
-    fn compiled_entries(&self, line: &'p MapLine) -> Vec<Vec<Expression>> {
-        match &line.source {
-            MapSource::Expr(_) => Vec::new(),
-            MapSource::Entries(entries) => {
-                let parts = |parts: &Vec<(_, _)>| parts.iter().filter_map(|(_, text)| self.compiled(text)).collect();
-                entries.iter().map(parts).collect()
+    /// Adds what a line gives to its object; nothing that may be left out.
+    fn member(&self, nameable: &'p Nameable<'_>, members: &mut Members<'p>) {
+        match &*nameable.output {
+            Output::Field(field) if nameable.target.ends_with('*') || !field.unless.is_empty() => {}
+            Output::Field(field) if self.may_be_left_out(field) => {}
+            Output::Field(field) => {
+                let node = (!stands(field)).then(|| field.expression.node());
+                match nameable.is_per_item {
+                    false => members.groups.push(node.into_iter().collect()),
+                    true if !field.expression.reads_items() => {}
+                    true => members.of_items.push(node),
+                }
             }
-            MapSource::List(parts) => parts.iter().map(|text| self.compiled(text).into_iter().collect()).collect(),
+            Output::Entries(entries, _) if nameable.is_per_item || !entries.unless.is_empty() => {}
+            Output::Entries(entries, _) => members.groups.extend(self.standing(entries)),
         }
+    }
+
+    /// Of each entry of a list what must be there for it to stand; without those of which a part may be left out.
+    pub(super) fn standing<'e>(&self, entries: &'e Entries) -> Vec<Vec<&'e Node>> {
+        let whole = entries.fields().filter(|fields| !fields.iter().any(|field| self.may_be_left_out(field)));
+        let nodes = |fields: Vec<&'e Field>| {
+            fields.into_iter().filter(|field| !stands(field)).map(|field| field.expression.node()).collect()
+        };
+        whole.map(nodes).collect()
     }
 }
 
-impl<'m> Members<'m> {
-    fn add(&mut self, nameable: &'m Nameable<'_>, entries: &'m [Vec<Expression>]) {
-        match &*nameable.output {
-            Output::Field(field) if nameable.target.ends_with('*') || !field.unless.is_empty() => {}
-            Output::Field(field) => {
-                let stands = field.expression.is_required() || field.expression.blank().is_some();
-                let node = field.expression.node();
-                match (nameable.is_per_item, stands) {
-                    (false, true) => self.groups.push(Vec::new()),
-                    (false, false) => self.groups.push(vec![node]),
-                    (true, _) if !field.expression.reads_items() => {}
-                    (true, stands) => self.of_items.push((!stands).then_some(node)),
-                }
-            }
-            Output::Entries(..) if nameable.is_per_item => {}
-            Output::Entries(..) => {
-                self.groups.extend(entries.iter().map(|parts| parts.iter().map(Expression::node).collect()));
-            }
-        }
-    }
+/// A conversion without it is a dead letter, or something is written in its place.
+fn stands(field: &Field) -> bool {
+    field.expression.is_required() || field.expression.blank().is_some()
 }

@@ -47,6 +47,8 @@ fn what_follows_a_hash_leaves_it_a_digest() {
     check("customer.email | lower | sha256('base64')", true);
     check("customer.email | lower | sha256('base64') | replace('+', '-') | replace_re('=+$', '')", true);
     check("customer.email | lower | sha256('base64') | lower", false);
+    check("customer.email | lower | sha256('base64') | url_encode", false);
+    check("customer.email | lower | sha256 | url_encode", true);
 }
 
 #[test]
@@ -148,4 +150,66 @@ fn what_is_proven_a_digest_is_not_looked_at_again() {
     };
     assert!(!held("customer.email_sha256 ?? (customer.email | trim | lower | sha256)"));
     assert!(held("customer.email_sha256 ?? custom.x | string"));
+}
+
+#[test]
+fn what_replaces_signs_of_base64_is_held_for_each_request() {
+    let sent = |filters: &str| {
+        hashed(&format!("customer.email | lower | sha256('base64') | {filters}"), &["sha256"])
+            .rendered(r#"{"event_id": "e", "customer": {"email": "ada@example.com"}}"#, Secrets::Revealed)
+            .map(|request| String::from_utf8_lossy(&request.body).len())
+            .map_err(|unmappable| unmappable.to_string())
+    };
+    // `{"x":"…","e":"e"}` around 43 signs.
+    assert_eq!(sent("replace('+', '-') | replace('/', '_') | replace_re('=+$', '')"), Ok(43 + 16));
+    let reason = Err("x: not a digest, and the contract takes sha256 in base64".to_owned());
+    assert_eq!(sent("replace_re('.*', 'x')"), reason);
+    assert_eq!(sent("replace_re('^.', '')"), reason);
+}
+
+#[test]
+fn three_stars_are_no_digest_and_no_word() {
+    let stars = custom("\"***\"");
+    let digest = hashed("custom.x | string", &["sha256"]);
+    assert!(digest.unmappable(&stars).starts_with("x: not a digest"));
+    let list = hashed("custom.x", &["sha256"]);
+    assert!(list.unmappable(&custom("[\"***\"]")).starts_with("x: not a digest"));
+    let words = |source: &str, word: &str| {
+        Written::new(Encoding::Json).map(&[("x", source)]).output("x", |output| output.values = vec![word.to_owned()])
+    };
+    let reason = "x: none of the values that the contract names";
+    assert_eq!(words("custom.x | string", "a").unmappable(&stars), reason);
+    let shown = words("custom.x | string", "a").rendered(&stars, Secrets::Masked).expect_err("no word").to_string();
+    assert_eq!(shown, reason);
+    // What a secret leaves when it is masked was looked at as it is.
+    let masked = words("secrets.token", "s3cret/+ =").rendered("{}", Secrets::Masked).expect("its word");
+    assert_eq!(masked.body, r#"{"x":"***"}"#);
+    assert_eq!(words("secrets.token", "other").unmappable("{}"), reason);
+}
+
+#[test]
+fn what_is_asked_for_with_an_exclamation_mark_is_not_left_out() {
+    let omit = |source: &str, shape: &dyn Fn(&mut OutputSource)| {
+        let written = Written::new(Encoding::Json).map(&[("x", source), ("e", "event_id")]).output("e", |_| {});
+        let written = written.output("x", |output| {
+            output.over = Over::Omit;
+            shape(output);
+        });
+        written.fault()
+    };
+    let words = |output: &mut OutputSource| output.values = vec!["a".to_owned()];
+    let length = |output: &mut OutputSource| output.chars_max = Some(64);
+    let digest = |output: &mut OutputSource| output.pii = by(&["sha256"]);
+    let fault = |source: &str| format!("{source}: a required field cannot be left out");
+    assert_eq!(omit("custom.x | string !", &words), fault("custom.x | string !"));
+    assert_eq!(omit("custom.x | string !", &length), fault("custom.x | string !"));
+    assert_eq!(omit("custom.x | string !", &digest), fault("custom.x | string !"));
+    assert_eq!(omit("customer.email_sha256 !", &length), "-");
+    assert_eq!(omit("customer.email_sha256 !", &digest), "-");
+    assert_eq!(omit("event_type | lookup({purchase: 'a'}) !", &words), "-");
+    let part = Written::new(Encoding::Json).map(&[("ids", "@id => custom.x | string !; name => 'Id'")]);
+    let part = part.output("ids", |_| {}).output("ids[].id", |output| {
+        (output.chars_max, output.over) = (Some(3), Over::Omit);
+    });
+    assert_eq!(part.fault(), fault("custom.x | string !"));
 }
