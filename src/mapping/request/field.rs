@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use rust_decimal::Decimal;
+
 use super::super::{Blank, Expression, MASK, Out, Scope, Secrets, Val};
 use super::digest::Digests;
 use super::omission::Rival;
 use super::{Over, Refusal, Unmappable};
-use crate::conversion::{Item, Json, Rows, Value};
+use crate::conversion::{Item, Json, Money, Rows, Value};
 
 /// One output of a request: where it stands, and what it is made of.
 #[derive(Debug, Clone)]
@@ -230,7 +232,20 @@ impl Field {
     }
 }
 
+/// A number is compared by its amount: `1.0` is `1`.
+fn amount(value: Out<'_>) -> Option<Decimal> {
+    match value {
+        Out::Number(token) => Money::parse(token).ok().map(Money::decimal),
+        Out::Amount(amount) => Some(amount.decimal()),
+        Out::Int(int) => Some(Decimal::from(int)),
+        Out::Text(_) | Out::Bool(_) | Out::Json(_) => None,
+    }
+}
+
 fn is_one_of(value: Out<'_>, words: &[Box<str>]) -> bool {
+    if let Some(amount) = amount(value) {
+        return words.iter().filter_map(|word| Money::parse(word).ok()).any(|word| word.decimal() == amount);
+    }
     let shown = match value {
         Out::Text(text) | Out::Number(text) => Cow::Borrowed(text),
         Out::Amount(amount) => Cow::Owned(amount.text().as_str().to_owned()),

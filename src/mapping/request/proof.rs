@@ -16,16 +16,12 @@ use super::json::Entries;
 use super::lines::Output;
 use super::outputs::{OutputKind, OutputSource};
 use super::rules::Nameable;
-use super::{Applies, Encoding, MapLine, MapSource, Over, RequestSource};
+use super::{Applies, Encoding, Given, MapLine, MapSource, Over, RequestSource};
 use crate::conversion::nearest;
 
 /// Every fault of the map as a whole; what is wrong with a line by itself is said elsewhere.
 pub(super) fn prove(source: &RequestSource, constants: &Constants, outputs: &[Nameable<'_>]) -> Vec<Fault> {
-    let known = match &source.given.applies {
-        Applies::Always => Some(Known::of(source.given.kind, std::iter::empty())),
-        Applies::When(_, condition) => Some(Known::of(source.given.kind, condition.tests())),
-        Applies::Unknown => None,
-    };
+    let known = source.given.known();
     let mut proof = Proof { source, constants, outputs, known, faults: Vec::new() };
     proof.every_target_is_known();
     for output in &source.rules.outputs {
@@ -33,6 +29,17 @@ pub(super) fn prove(source: &RequestSource, constants: &Constants, outputs: &[Na
     }
     proof.groups_can_hold();
     proof.faults
+}
+
+impl Given {
+    /// What holds of every conversion of the operation; `None` where its `when` is at fault.
+    pub(super) fn known(&self) -> Option<Known> {
+        match &self.applies {
+            Applies::Always => Some(Known::of(self.kind, std::iter::empty())),
+            Applies::When(_, condition) => Some(Known::of(self.kind, condition.tests())),
+            Applies::Unknown => None,
+        }
+    }
 }
 
 struct Proof<'p> {

@@ -10,6 +10,7 @@ mod omission;
 mod proof;
 mod properties;
 mod rules;
+mod slots;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
