@@ -28,6 +28,7 @@ mod destination;
 mod load;
 mod find;
 mod schema;
+mod summary;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod laws;
@@ -306,6 +307,16 @@ pub enum OnAmbiguous {
     DeadLetter,
 }
 
+impl OnAmbiguous {
+    /// What becomes of the request, in a word.
+    fn fate(self) -> &'static str {
+        match self {
+            OnAmbiguous::Retry => "sent again",
+            OnAmbiguous::DeadLetter => "parked",
+        }
+    }
+}
+
 /// What becomes of a conversion that no request can be made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnmappable {
@@ -502,25 +513,5 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "destination {destination}")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.name)?;
-        if let Some(preset) = self.preset.as_ref().filter(|preset| *preset != self.name.as_str()) {
-            write!(f, " (preset {preset})")?;
-        }
-        let works = |operation: &&Operation| operation.request.lacks().is_none();
-        let operations: Vec<&str> =
-            self.operations.iter().filter(works).map(|operation| operation.name.as_str()).collect();
-        write!(f, ": {}", operations.join(", "))?;
-        if let Some(rate) = self.limits.rate {
-            write!(f, "; {}", units::written_rate(rate.count, rate.per))?;
-        }
-        match self.operations.first().and_then(|operation| operation.idempotency.as_deref()) {
-            Some(slot) => write!(f, "; deduplicates on {slot}"),
-            None => f.write_str("; does not deduplicate"),
-        }
     }
 }

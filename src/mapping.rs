@@ -75,6 +75,7 @@ pub use condition::{AnswerCondition, CAPTURE_CHARS_MAX, Capture, Condition};
 pub(crate) use expression::{Blank, Expression};
 pub use filters::{FilterDoc, filters};
 pub(crate) use finished::Finished;
+pub use interpolation::bare_path;
 pub(crate) use interpolation::{Escape, Interpolation};
 pub use request::{
     Applies, AuthSource, ClientAuth, Encoding, Given, Grant, HmacAlgorithm, HmacSource, KeyEncoding, MapLine,

@@ -134,8 +134,20 @@ impl Source {
         };
         keys.entry("preset");
         keys.finish("a destination", faults);
+        self.unused_secrets(written.secrets, faults);
         written.fingerprint = self.fingerprint(written.ca_file.as_ref());
         written
+    }
+
+    /// A secret that nothing names is a credential that is not sent. Those of a preset are the preset's business.
+    fn unused_secrets(&self, secrets: &[Entry], faults: &mut Faults) {
+        for Entry { key, .. } in secrets.iter().filter(|_| self.preset.is_none()) {
+            let name = format!("secrets.{}", key.value);
+            if !self.table.names(&name) {
+                let help = format!("name it as `{{{name}}}` in `auth` or a header, or leave it out");
+                faults.warn(key.span.clone(), format!("nothing uses `{name}`"), help);
+            }
+        }
     }
 
     fn fingerprint(&self, ca_file: Option<&CaFile>) -> u64 {

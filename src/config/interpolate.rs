@@ -46,8 +46,10 @@ impl Interpolation<'_> {
             };
             let (marker, after) = marker_on.split_at(length);
             let inner = offset..offset.saturating_add(length);
-            let found = match self.lookup(marker) {
-                Err(_) if is_credential && faults.are_elsewhere() && names_source(marker) => Ok(stand_in(marker)),
+            let misread = misread(marker);
+            let may_be_missing = faults.are_elsewhere() && names_source(marker) && misread.is_none();
+            let found = match misread.map_or_else(|| self.lookup(marker), Err) {
+                Err(_) if is_credential && may_be_missing => Ok(stand_in(marker)),
                 found => found,
             };
             match found {
@@ -56,8 +58,7 @@ impl Interpolation<'_> {
                     value.push_str(&found);
                 }
                 Err((message, help)) => {
-                    let here = !faults.are_elsewhere() || !names_source(marker);
-                    let help = if here { help } else { elsewhere_help(marker) };
+                    let help = if may_be_missing { elsewhere_help(marker) } else { help };
                     faults.with_help(inner_span(text, &inner), message, help);
                     complete = false;
                 }
@@ -88,6 +89,19 @@ impl Interpolation<'_> {
             _ => Err((format!("`{marker}` names no source"), ESCAPE_HELP.to_owned())),
         }
     }
+}
+
+/// What is wrong with a `${env:…}` that a shell would read otherwise. A default may be a credential, and is not repeated.
+fn misread(marker: &str) -> Option<(String, String)> {
+    let rest = marker.strip_prefix("${env:")?.trim_end_matches('}');
+    let (name, default) = rest.split_once(":-").map_or((rest, None), |(name, default)| (name, Some(default)));
+    if default.is_some_and(|default| default.contains("${")) {
+        let message = "a default is plain text; nesting is not supported".to_owned();
+        return Some((message, format!("name one variable, `${{env:{name}}}`, and choose where it is set")));
+    }
+    let (name, _) = name.split_at(name.find([':', '-', '=', '?', '+'])?);
+    let message = format!("something stands behind the name `{name}`, and it is no default");
+    Some((message, format!("a default stands behind `:-`: `${{env:{name}:-…}}`")))
 }
 
 /// What would be right where secrets are stood in for, and this is none.

@@ -5,6 +5,7 @@ mod any;
 mod operations;
 mod range;
 mod reading;
+mod templates;
 mod warnings;
 mod presets;
 

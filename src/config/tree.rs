@@ -100,6 +100,11 @@ impl Table {
         }
     }
 
+    /// Whether a text in it names a constant (`secrets.token`), letter for letter.
+    pub(super) fn names(&self, constant: &str) -> bool {
+        self.entries.iter().any(|entry| entry.node.names(constant))
+    }
+
     /// Feeds what the table says, and not where it stands: two tables that mean the same feed the same.
     pub(super) fn feed(&self, hasher: &mut impl Hasher) {
         self.entries.len().hash(hasher);
@@ -188,6 +193,18 @@ impl Table {
 }
 
 impl Node {
+    fn names(&self, constant: &str) -> bool {
+        match &self.value {
+            Value::Text { text, .. } => text.value.match_indices(constant).any(|(at, _)| {
+                let behind = text.value.get(at.saturating_add(constant.len())..).unwrap_or_default();
+                !behind.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            }),
+            Value::List(nodes) => nodes.iter().any(|node| node.names(constant)),
+            Value::Table(table) => table.names(constant),
+            Value::Unresolved | Value::Integer(_) | Value::Float | Value::Bool(_) | Value::Datetime => false,
+        }
+    }
+
     fn feed(&self, hasher: &mut impl Hasher) {
         self.value.kind().hash(hasher);
         match &self.value {

@@ -106,6 +106,20 @@ fn check_text(kind: Kind, text: &str) -> Result<(), Cow<'static, str>> {
     if right { Ok(()) } else { Err(wanted(kind).into()) }
 }
 
+impl Kind {
+    /// Why a field of this kind is never this text: its form, not its length.
+    pub(crate) fn refuses(self, text: &str) -> Option<String> {
+        let has_form = match self {
+            Kind::Enum(_) | Kind::Currency | Kind::Country | Kind::Email => true,
+            Kind::Ip | Kind::Url | Kind::Uuid | Kind::Digest { .. } => true,
+            Kind::Text { .. } | Kind::Lines { .. } | Kind::Money | Kind::Int | Kind::Bool => false,
+            Kind::Timestamp | Kind::Date | Kind::TextMap | Kind::Json => false,
+        };
+        let wrong = check_text(self, text).err().filter(|_| has_form)?;
+        Some(wrong.into_owned())
+    }
+}
+
 fn money(text: &str) -> Result<Value, Cow<'static, str>> {
     Ok(Value::Money(Money::parse(text).map_err(|error| error.to_string())?))
 }

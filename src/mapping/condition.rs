@@ -3,6 +3,7 @@
 mod reason;
 
 use super::answer::Answer;
+use super::check::facts::Known;
 use super::check::{Checker, Names, Reads};
 use super::expression::{Expression, compile_part};
 use super::lexer::{At, Faults};
@@ -70,9 +71,12 @@ impl Condition {
         self.terms.iter().map(|term| &term.test)
     }
 
-    /// Its terms, each spelt in the one way in which two that say the same are alike.
-    pub fn terms(&self) -> impl Iterator<Item = &str> {
-        self.terms.iter().map(|term| &*term.text)
+    /// Its terms that another condition does not ask for as well, each as it is spelt.
+    pub fn beyond(&self, other: Option<&Condition>) -> Vec<&str> {
+        let known = Known::of(None, other.into_iter().flat_map(Condition::tests));
+        let is_said = |text: &str| other.is_some_and(|other| other.terms.iter().any(|term| *term.text == *text));
+        let is_new = |term: &&Term| !is_said(&term.text) && !known.proves(&term.test);
+        self.terms.iter().filter(is_new).map(|term| &*term.text).collect()
     }
 }
 

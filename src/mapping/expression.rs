@@ -5,7 +5,7 @@ use super::lexer::{At, Faults, Scalar};
 use super::parser::parse_value;
 use super::program::{Context, Node, Source};
 use super::scope::{Constants, Place, Scope, Secrets};
-use super::source::{Fault, Text};
+use super::source::{Fault, FileId, Span, Text};
 use super::syntax::{Ast, Kind, Literal};
 use super::types::{OutType, Ty};
 use super::value::{Evaluated, Val};
@@ -50,6 +50,16 @@ impl Expression {
         let blank = take_blank(&mut ast);
         let compiled = check(&ast, Names::Request(constants, place), &mut faults);
         compiled.map(|expression| Expression { blank, ..expression }).ok_or_else(|| faults.into_list())
+    }
+
+    /// Whether a text is an expression that is a path (`meta.dedup_key`) and nothing more.
+    pub(crate) fn reads_path(text: &str, constants: &Constants) -> bool {
+        let span = Span { file: FileId(0), range: 0..text.len() };
+        let text = Text { value: text.to_owned(), span, verbatim: false };
+        let mut faults = Faults::new(&text);
+        let whole = At { start: 0, end: text.value.len() };
+        let compiled = compile_part(&text, whole, Names::Request(constants, Place::Top), &mut faults);
+        matches!(compiled, Some((_, Ast { kind: Kind::Path(_), .. })))
     }
 
     /// What it looks like on the wire.

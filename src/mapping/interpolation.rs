@@ -114,7 +114,8 @@ impl Interpolation {
         self.expressions().find_map(Expression::lacks)
     }
 
-    fn expressions(&self) -> impl Iterator<Item = &Expression> {
+    /// The expressions in it.
+    pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
             Part::Value(expression, _) => Some(&**expression),
             Part::Literal(_) => None,
@@ -185,6 +186,14 @@ fn pieces(text: &str, faults: &mut Faults<'_>) -> Vec<Piece> {
         pieces.push(Piece::Literal(literal));
     }
     pieces
+}
+
+/// The path that a template without a brace consists of: its braces were forgotten, most likely. A single word (`value`)
+/// may well be meant as it stands.
+pub fn bare_path<'t>(text: &'t Text, constants: &Constants) -> Option<&'t str> {
+    let path = text.value.trim_matches(['{', '}', ' ']);
+    let is_bare = !text.value.replace("{{", "").contains('{') && path.contains(['.', '_']);
+    Some(path).filter(|path| is_bare && Expression::reads_path(path, constants))
 }
 
 /// Bytes up to the brace that closes the expression at the start of `text`: not one of a map, nor one in a text.

@@ -23,6 +23,7 @@ mod proof;
 mod reach;
 mod rules;
 mod signature;
+mod slot;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -107,6 +108,8 @@ pub struct Given {
     pub applies: Applies,
     /// Outputs of the preset that the destination takes away, where it says so.
     pub removed: Vec<Text>,
+    /// The output that the platform deduplicates on.
+    pub slot: Option<Text>,
 }
 
 /// Which conversions an operation is for.
@@ -204,7 +207,7 @@ impl RequestTemplate {
         let mut elsewhere = url.as_ref().map(|url| url.query_names.clone()).unwrap_or_default();
         elsewhere.extend(headers.auth_query.iter().map(|(name, _)| name.clone()));
         elsewhere.extend(headers.signature.as_ref().and_then(Signature::parameter).map(str::to_owned));
-        let fields = Fields::compile(source, constants, &elsewhere, &mut faults);
+        let fields = Fields::compile(source, constants, &elsewhere, &headers.headers, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -348,7 +351,13 @@ struct Fields {
 }
 
 impl Fields {
-    fn compile(source: &RequestSource, constants: &Constants, elsewhere: &[String], faults: &mut Vec<Fault>) -> Fields {
+    fn compile(
+        source: &RequestSource,
+        constants: &Constants,
+        elsewhere: &[String],
+        headers: &[Header],
+        faults: &mut Vec<Fault>,
+    ) -> Fields {
         let (mut json, mut form, mut query) = match source.encoding {
             Encoding::Json => {
                 let json = lines::json_lines(&source.map, constants, faults);
@@ -376,6 +385,7 @@ impl Fields {
         outputs.extend(form.iter_mut().chain(&mut query).map(Nameable::of));
         let rules = Rules::compile(&source.rules, &written, &mut outputs, faults);
         faults.extend(proof::prove(source, &outputs));
+        faults.extend(slot::prove(source, constants, &outputs, headers));
         let lacks = outputs.iter().find_map(|output| output.output.lacks()).map(str::to_owned);
         let unset = outputs.iter().filter_map(|output| Some((output.target.into(), output.output.unset()?.into())));
         let unset = unset.collect();

@@ -134,6 +134,9 @@ fn two(entry: &Entry, first: &'static str, second: &'static str, faults: &mut Fa
 }
 
 fn credential_from_secrets(source: &AuthSource, faults: &mut Faults) {
+    for text in templates(source) {
+        braced(text, faults);
+    }
     let not_from_secrets: Vec<&Text> = match source {
         AuthSource::Bearer(text) => plain([Some(text)]),
         AuthSource::Basic { user, password } if !names_secret(user) => plain([Some(password)]),
@@ -149,6 +152,9 @@ fn credential_from_secrets(source: &AuthSource, faults: &mut Faults) {
         }
     };
     for text in not_from_secrets {
+        if faults.are_at(&text.span) {
+            continue;
+        }
         let message = "the credential in `auth` does not come from `secrets`";
         let help = "give it as `secrets.token = \"${env:TOKEN}\"` and name it here as `{secrets.token}`";
         faults.with_help(text.span.clone(), message, help);
@@ -160,8 +166,35 @@ fn plain<const N: usize>(texts: [Option<&Text>; N]) -> Vec<&Text> {
     texts.into_iter().flatten().filter(|text| !names_secret(text)).collect()
 }
 
+/// Whether a secret stands within the braces of a template.
 fn names_secret(text: &Text) -> bool {
-    text.value.contains("secrets.")
+    text.value.replace("{{", "").split('{').skip(1).any(|part| part.contains("secrets."))
+}
+
+/// Every template of a scheme that may hold a credential.
+fn templates(source: &AuthSource) -> Vec<&Text> {
+    match source {
+        AuthSource::Bearer(text) => vec![text],
+        AuthSource::Basic { user, password } => vec![user, password],
+        AuthSource::Header { name: _, value } | AuthSource::Query { name: _, value } => vec![value],
+        AuthSource::Hmac(hmac) => [Some(&hmac.key), hmac.prefix.as_ref()].into_iter().flatten().collect(),
+        AuthSource::OAuth(oauth) => {
+            let token = if let Grant::RefreshToken(token) = &oauth.grant { Some(token) } else { None };
+            [Some(&oauth.client_id), oauth.client_secret.as_ref(), token].into_iter().flatten().collect()
+        }
+    }
+}
+
+/// `secrets.token` without its braces would be sent as it stands.
+pub(super) fn braced(text: &Text, faults: &mut Faults) {
+    let written = text.value.trim().trim_start_matches("Bearer ").trim_matches(['{', '}']);
+    let is_name = written.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    let is_reference = written.starts_with("secrets.") || written.starts_with("vars.");
+    let has_braces = text.value.replace("{{", "").contains('{');
+    if is_name && is_reference && !has_braces {
+        let message = format!("`{written}` would be sent as these very letters");
+        faults.with_help(text.span.clone(), message, format!("write `{{{written}}}`"));
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::auth::auth;
+use super::auth::{auth, braced};
 use super::conditions::conditions;
 use super::operation::{Written as WrittenOperation, WrittenJudge};
 use super::vars::{given, is_empty, typed};
@@ -20,7 +20,7 @@ use crate::config::{
 use crate::conversion::{EventKind, nearest};
 use crate::mapping::{
     AnswerCondition, Capture, Constants, Encoding, Fault, Given, RequestSource, RequestTemplate, Secret, Span, Text,
-    Var, VarType,
+    Var, VarType, bare_path,
 };
 
 /// Compiles a destination; every fault of it at once.
@@ -267,7 +267,8 @@ fn operation(
     let (otherwise, own_slot) = (written.otherwise.take(), written.idempotency.take());
     let (on_ambiguous, on_unmappable) = (written.on_ambiguous, written.on_unmappable);
     let removed = shared.removed.iter().filter(|(operation, _)| operation == name);
-    let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect() };
+    let slot = own_slot.as_ref().or(shared.idempotency.as_ref()).filter(|_| shared.complete).cloned();
+    let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect(), slot };
     let request = request(name, shared, written, given, faults)?;
     if let Some(slot) = own_slot.as_ref().filter(|_| shared.complete) {
         deduplication::bound(slot, &request, faults);
@@ -301,7 +302,7 @@ fn request(
     let encoding = body.map_or(Some(Encoding::Json), |body| encoding(body, shared.constants, faults));
     let auth_given = written.auth.or(shared.auth);
     let auth = auth_given.and_then(|entry| auth(entry, faults));
-    literal_credentials(&written.headers, faults);
+    literal_credentials(&written.headers, shared.constants, faults);
     let says_something = written.says_something();
     let Some(url) = written.url else {
         let message = format!("operation `{name}` of destination `{}` needs `url`", shared.key.value);
@@ -353,8 +354,16 @@ fn encoding(body: &Text, constants: &Constants, faults: &mut Faults) -> Option<E
 }
 
 /// A credential in plain sight would show wherever the request is shown.
-fn literal_credentials(headers: &[(Text, Text)], faults: &mut Faults) {
+fn literal_credentials(headers: &[(Text, Text)], constants: &Constants, faults: &mut Faults) {
     for (name, value) in headers {
+        braced(value, faults);
+        if faults.are_at(&value.span) {
+            continue;
+        }
+        if let Some(path) = bare_path(value, constants) {
+            let message = format!("`{}` is sent as the very letters `{path}`: a header is a template", name.value);
+            faults.warn(value.span.clone(), message, format!("for its value write `{{{path}}}`"));
+        }
         if is_credential(&name.value) && !value.value.contains('{') {
             let message = format!("the credential in `{}` does not come from `secrets`", name.value);
             let help = "give it as `secrets.token = \"${env:TOKEN}\"` and name it here as `{secrets.token}`";

@@ -26,12 +26,12 @@ pub(super) fn conditions(
     let (Some(when), Some(only_when)) = (compile(text.as_ref()), compile(only.as_ref())) else {
         return (Conditions::default(), Applies::Unknown);
     };
-    guards_are_kept(operation, when.as_ref(), replaced, constants, faults);
-    let applies = match (&when, &only_when) {
-        (None, None) => Applies::Always,
-        (Some(one), None) | (None, Some(one)) => Applies::When(text, one.clone()),
-        (Some(one), Some(other)) => Applies::When(text, one.clone().and(other.clone())),
+    let both = match (&when, &only_when) {
+        (Some(one), Some(other)) => Some(one.clone().and(other.clone())),
+        (one, other) => one.as_ref().or(other.as_ref()).cloned(),
     };
+    guards_are_kept(operation, both.as_ref(), replaced, constants, faults);
+    let applies = both.map_or(Applies::Always, |both| Applies::When(text, both));
     (Conditions { when, only_when }, applies)
 }
 
@@ -45,8 +45,7 @@ fn guards_are_kept(
 ) {
     for Replaced { own, by, .. } in replaced.iter().filter(|replaced| replaced.operation == operation) {
         let Ok(own) = Condition::compile(own, constants) else { continue };
-        let kept = |term: &&str| when.is_some_and(|when| when.terms().any(|other| other == *term));
-        let gone: Vec<&str> = own.terms().filter(|term| !kept(term)).collect();
+        let gone = own.beyond(when);
         if gone.is_empty() {
             continue;
         }

@@ -49,8 +49,8 @@ impl<'t> Written<'t> {
     pub(super) fn read(keys: &mut Keys<'t>, faults: &mut Faults) -> Self {
         Written {
             span: keys.span().clone(),
-            when: keys.text("when", faults),
-            only_when: keys.text("only_when", faults),
+            when: condition("when", keys, faults),
+            only_when: condition("only_when", keys, faults),
             otherwise: keys.text("otherwise", faults),
             method: keys.text("method", faults),
             url: keys.text("url", faults),
@@ -101,6 +101,17 @@ impl<'t> Written<'t> {
     pub(super) fn is_given(&self) -> bool {
         self.url.is_some() || self.method.is_some() || !self.map.is_empty() || !self.query.is_empty()
     }
+}
+
+/// `when` and `only_when` are quoted where it is told why a conversion was skipped, so they hold nothing from elsewhere.
+fn condition(key: &'static str, keys: &mut Keys<'_>, faults: &mut Faults) -> Option<Text> {
+    let text = keys.text(key, faults)?;
+    if let Some(Entry { node: Node { value: Value::Text { resolved: true, .. }, .. }, .. }) = keys.entry(key) {
+        let message = format!("`{key}` holds a `${{…}}`, and is quoted in the reason why a conversion is skipped");
+        let help = "put it into a var and compare with that: `vars.x = \"${env:NAME}\"`, `custom.k == vars.x`";
+        faults.with_help(text.span.clone(), message, help);
+    }
+    Some(text)
 }
 
 fn has_lines(entry: &Entry) -> bool {

@@ -5,6 +5,7 @@ use super::operation::Written;
 use crate::config::keys::{Keys, choice, did_you_mean, listed, texts, wrong, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Value};
+use crate::conversion::Money;
 use crate::mapping::{OutputKind, OutputSource, Over, Pii, Text};
 
 /// Reads `outputs` from the request keys of an operation.
@@ -53,9 +54,11 @@ fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
         let message = format!("`{}` is required, so it cannot be `unmapped`", entry.key.value);
         faults.with_help(unmapped.span.clone(), message, "a line of the map must set it");
     }
+    let kind = keys.choice("type", &KINDS, faults).unwrap_or(OutputKind::Any);
+    values_are(kind, &values, faults);
     let output = OutputSource {
         target: entry.key.clone(),
-        kind: keys.choice("type", &KINDS, faults).unwrap_or(OutputKind::Any),
+        kind,
         required,
         chars_max,
         values: values.into_iter().map(|text| text.value).collect(),
@@ -67,6 +70,21 @@ fn output(entry: &Entry, faults: &mut Faults) -> Option<OutputSource> {
     };
     keys.finish("an output", faults);
     Some(output)
+}
+
+/// A value that no field of this type can have is a mistake.
+fn values_are(kind: OutputKind, values: &[Text], faults: &mut Faults) {
+    let (fits, wanted): (fn(&str) -> bool, _) = match kind {
+        OutputKind::Int => (|text| text.parse::<i64>().is_ok(), "a whole number"),
+        OutputKind::Number => (|text| Money::parse(text).is_ok(), "a number"),
+        OutputKind::Bool => (|text| matches!(text, "true" | "false"), "true or false"),
+        OutputKind::Text | OutputKind::Object | OutputKind::Array | OutputKind::Any => return,
+    };
+    for text in values.iter().filter(|text| !fits(&text.value)) {
+        let message = format!("the field is {wanted}, and `{}` is none", text.value);
+        let help = format!("write {wanted} in quotes, or another `type`");
+        faults.with_help(text.span.clone(), message, help);
+    }
 }
 
 /// `"none"`, `"plain"`, `"hashed"`, an algorithm, or a list of algorithms.

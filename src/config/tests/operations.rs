@@ -61,7 +61,7 @@ on_unmappable = "dead_letter"
 limits = { rate = "5/s" }
 [destination.partner.operation.other]
 url = "https://px.example.com/other"
-map.order = "order_id"
+map.order = "order_id !"
 idempotency = "map.order"
 "#,
     );
@@ -101,4 +101,55 @@ fn an_operation_that_is_nearly_called_after_a_kind_is_a_fault() {
     let found = faults(&text);
     assert!(found[0].ends_with("`adjustmnt` is no kind of conversion, and would take them all"), "{found:?}");
     right(&text.replace("map.order", "kind = \"adjustment\"\nmap.order"));
+}
+
+#[test]
+fn the_summary_says_of_each_operation_what_becomes_of_a_repeat() {
+    let check = |destination: &str, expected: &str| {
+        let summary = right(&with(destination)).destinations[0].to_string();
+        assert_eq!(summary.split_once("; ").map(|(_, said)| said.to_owned()).as_deref(), Some(expected));
+    };
+    let slot = format!(
+        "{PARTNER}headers.Idempotency-Key = \"{{meta.dedup_key}}\"\nidempotency = \"header.Idempotency-Key\"\n"
+    );
+    let operation = |name: &str, more: &str| {
+        format!(
+            "[destination.partner.operation.{name}]\nurl = \"https://px.example.com/r\"\nmap.id = \"event_id\"\n{more}"
+        )
+    };
+    let refund = operation("refund", "");
+    let adjustment = |more: &str| operation("adjustment", more);
+    check(PARTNER, "does not deduplicate");
+    check(&format!("{PARTNER}{refund}"), "does not deduplicate");
+    check(&slot, "deduplicates on header.Idempotency-Key");
+    let parked = "(an unanswered one is parked)";
+    let first = "conversion deduplicates on header.Idempotency-Key";
+    check(&format!("{slot}{refund}"), &format!("{first}, refund does not {parked}"));
+    let both = format!("{slot}{refund}{}", adjustment(""));
+    check(&both, &format!("{first}, refund and adjustment do not {parked}"));
+    let again = format!("{slot}{refund}{}", adjustment("on_ambiguous = \"retry\"\n"));
+    let said = format!("{first}, refund does not {parked}, adjustment does not (an unanswered one is sent again)");
+    check(&again, &said);
+    let own = format!("{PARTNER}{}", operation("refund", "idempotency = \"map.id\"\n"));
+    check(&own, &format!("refund deduplicates on map.id, conversion does not {parked}"));
+}
+
+#[test]
+fn values_are_of_the_type_of_their_field() {
+    let check = |kind: &str, values: &str, expected: &[&str]| {
+        let output = format!("outputs.n = {{ type = \"{kind}\", values = {values} }}");
+        let text = with(&format!("{PARTNER}map.n = \"custom.n | number\"\noutputs.event = {{}}\n{output}\n"));
+        let found = load(&text)
+            .map_or_else(|report| report.located().iter().map(|it| it.message.clone()).collect(), |_| Vec::new());
+        assert_eq!(found, expected, "{kind} {values}");
+    };
+    check("number", "[\"1\", \"2.5\"]", &[]);
+    check("number", "[\"1\", \"one\"]", &["the field is a number, and `one` is none"]);
+    let text = |values: &str, ty: &str, map: &str| {
+        with(&format!(
+            "{PARTNER}map.n = \"{map}\"\noutputs.event = {{}}\noutputs.n = {{ type = \"{ty}\", values = {values} }}\n"
+        ))
+    };
+    assert_eq!(faults(&text("[\"1.5\"]", "int", "custom.n | int")).iter().filter(|it| it.contains("whole")).count(), 1);
+    assert!(faults(&text("[\"yes\"]", "bool", "test"))[0].ends_with("the field is true or false, and `yes` is none"));
 }

@@ -54,6 +54,13 @@ fn a_condition_that_drops_a_presets_guards_says_which() {
         &[&format!("16:30 {}", dropped("`event_type == vars.event_type`"))],
     );
     // However it is spelt and wherever it stands, a guard that is kept is kept.
+    check("when = \"click_ids.scaleo == 'a' && event_type == vars.event_type\"\n", &[]);
+    check("when = \"click_ids.scaleo && event_type in ['purchase_completed']\"\n", &[]);
+    check("when = \"event_type == vars.event_type\"\nonly_when = \"click_ids.scaleo\"\n", &[]);
+    check(
+        "when = \"click_ids.scaleo && event_type in ['purchase_completed', 'signup']\"\n",
+        &[&format!("16:9 {}", dropped("`event_type == vars.event_type`"))],
+    );
     check("when = \"value > 5 && (click_ids.scaleo && event_type==vars.event_type)\"\n", &[]);
     check(
         "operation.refund.when = \"order_id\"\n",

@@ -206,12 +206,15 @@ impl Checker<'_, '_, '_> {
         Some(Given { ty: whole, ..Given::of(Arg::Map(map)) })
     }
 
-    /// Of a field that can only be one of some words, a map has no other keys.
+    /// Of a field that can only be one of some words, or has a form, a map has no other keys.
     fn check_words(&mut self, input: &Checked, given: &[Given], call: &syntax::Call) {
-        let (Some(words), Some(Given { arg: Arg::Map(_), .. })) = (input.words, given.first()) else { return };
+        let Some(Given { arg: Arg::Map(_), .. }) = given.first() else { return };
         let Some(Kind::Literal(Literal::Map(members))) = call.args.first().map(|ast| &ast.kind) else { return };
         for (key, _) in members {
-            self.check_word(&key.name, key.at, words);
+            match input.words {
+                Some(words) => self.check_word(&key.name, key.at, words),
+                None => self.check_form(&input.node, &key.name, key.at),
+            }
         }
     }
 

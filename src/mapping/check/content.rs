@@ -37,6 +37,14 @@ pub(in crate::mapping) fn some_words(node: &Node, known: &Known) -> Vec<String> 
     all
 }
 
+/// Why a value that is a field as it stands can be none of these texts; `None`: it can be one, or that is not known.
+pub(in crate::mapping) fn never_one_of(node: &Node, texts: &[String]) -> Option<String> {
+    let (Node::Field(slot) | Node::ItemField(slot)) = node else { return None };
+    let refused: Option<Vec<String>> = texts.iter().map(|text| slot.field().kind.refuses(text)).collect();
+    let wrong = refused?.pop()?;
+    Some(format!("`{}` {wrong}", Leaf::of(node)?))
+}
+
 /// Its alternatives that are written out.
 pub(in crate::mapping) fn literals(node: &Node) -> Vec<String> {
     let shown = |value: &Val<'static>| value.borrowed().into_scalar_text().map(|text| text.into_owned());
@@ -169,13 +177,15 @@ const UUID_CHARS: usize = 36;
 /// The fewest characters that it has where it is there.
 pub(in crate::mapping) fn chars_min(node: &Node) -> usize {
     match node {
-        Node::Field(slot) | Node::ItemField(slot) => {
-            if let Kind::Digest { chars } = slot.field().kind {
-                chars
-            } else {
-                1
-            }
-        }
+        Node::Field(slot) | Node::ItemField(slot) => match slot.field().kind {
+            Kind::Digest { chars } => chars,
+            Kind::Uuid => UUID_CHARS,
+            Kind::Currency => CURRENCY_CHARS,
+            Kind::Country => COUNTRY_CHARS_MIN,
+            Kind::Enum(words) => words.iter().map(|word| word.chars().count()).min().unwrap_or(1),
+            Kind::Text { .. } | Kind::Lines { .. } | Kind::Money | Kind::Int | Kind::Bool | Kind::Timestamp => 1,
+            Kind::Date | Kind::Email | Kind::Ip | Kind::Url | Kind::TextMap | Kind::Json => 1,
+        },
         Node::Concat(parts) => parts.iter().map(chars_min).fold(0, usize::saturating_add),
         Node::First(parts) => parts.iter().map(chars_min).min().unwrap_or(0),
         Node::Pipe(input, calls) => calls.iter().fold(chars_min(input), |chars, call| after(chars, &call.op)),
@@ -210,6 +220,11 @@ fn after(chars: usize, op: &Op) -> usize {
     }
     if matches!(op, Op::Lower | Op::Upper | Op::Text | Op::Default(_)) { chars } else { 1 }
 }
+
+/// ISO 4217.
+const CURRENCY_CHARS: usize = 3;
+/// ISO 3166-1 alpha-2.
+const COUNTRY_CHARS_MIN: usize = 2;
 
 /// `2026-05-26T12:34:56Z`.
 const RFC3339_CHARS: usize = 20;

@@ -3,6 +3,8 @@
 //! A condition is taken apart into alternatives; something is known if it holds in all of them. What cannot be followed is
 //! left out, so that too little is known at worst, and never something wrong.
 
+mod implied;
+
 use std::fmt::{self, Display, Formatter};
 
 use crate::conversion::{EventKind, Kind, Slot};

@@ -1,7 +1,7 @@
 //! Conditions: what may be compared with what.
 
 use super::{Checked, Checker, Names};
-use crate::conversion::{Date, Timestamp};
+use crate::conversion::{Date, Slot, Timestamp};
 use crate::mapping::lexer::{At, Scalar};
 use crate::mapping::pattern::Pattern;
 use crate::mapping::predicate::{Absent, Test};
@@ -95,12 +95,22 @@ impl Checker<'_, '_, '_> {
 
     /// A word that a field can never be is a mistake.
     fn check_sameness(&mut self, field: &Checked, literal: &Checked) {
-        let (Some(words), Node::Const(value)) = (field.words, &literal.node) else { return };
+        let Node::Const(value) = &literal.node else { return };
         let entries = if let Val::List(entries) = value { entries.as_slice() } else { &[Some(value.borrowed())] };
         for entry in entries.iter().flatten() {
-            if let Val::Text(word) = entry {
-                self.check_word(word, literal.at, words);
+            let Val::Text(word) = entry else { continue };
+            match field.words {
+                Some(words) => self.check_word(word, literal.at, words),
+                None => self.check_form(&field.node, word, literal.at),
             }
+        }
+    }
+
+    /// A text that a field can never be, for the form that its kind has. It is not repeated: it may come from a var.
+    pub(super) fn check_form(&mut self, field: &Node, text: &str, at: At) {
+        let Some(slot) = slot_of(field) else { return };
+        if let Some(wrong) = slot.field().kind.refuses(text) {
+            self.faults.report(at, format!("`{}` is never this: it {wrong}", slot.field().path));
         }
     }
 
@@ -156,6 +166,14 @@ impl Checker<'_, '_, '_> {
             self.faults.report_with_help(side.at, message, help);
         }
     }
+}
+
+/// The field that a value, or each entry of a list, is.
+fn slot_of(node: &Node) -> Option<Slot> {
+    if let Node::Items(entry) = node {
+        return slot_of(entry);
+    }
+    if let Node::Field(slot) | Node::ItemField(slot) = node { Some(*slot) } else { None }
 }
 
 /// Whether two values can be equal at all.

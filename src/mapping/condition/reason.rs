@@ -5,19 +5,24 @@ use crate::conversion::Kind as FieldKind;
 use crate::mapping::predicate::Test;
 use crate::mapping::program::Node;
 use crate::mapping::syntax::{Ast, Kind};
+use crate::mapping::value::Val;
 
 /// What is said of a term that does not hold.
 pub(super) fn unmet(term: &Ast, test: &Test) -> String {
     match (&term.kind, test) {
         (Kind::Path(_), Test::Truth(node)) => format!("{term} {}", failing(node)),
         (Kind::Not(inner), Test::Not(test)) => match (&inner.kind, &**test) {
-            (Kind::Path(_), Test::Truth(node)) if can_be(node) == CanBe::TrueOrFalse => format!("{inner} is true"),
-            (Kind::Path(_), Test::Truth(_)) => format!("{inner} is present"),
+            (Kind::Path(_), Test::Truth(node)) => match can_be(node) {
+                CanBe::TrueOrFalse => format!("{inner} is true"),
+                CanBe::Anything => format!("{inner} is present and not false"),
+                CanBe::NeverFalse => format!("{inner} is present"),
+            },
             _ => format!("{term} does not hold"),
         },
-        (Kind::Or(parts), Test::Or(tests)) if parts.iter().zip(tests).all(is_presence) => {
+        (Kind::Or(parts), Test::Or(tests)) if parts.iter().zip(tests).all(is_path) => {
             let names: Vec<String> = parts.iter().map(Ast::to_string).collect();
-            format!("none of {} is present", names.join(", "))
+            let lack = if tests.iter().all(never_false) { "is present" } else { "is present and not false" };
+            format!("none of {} {lack}", names.join(", "))
         }
         (Kind::Or(_), _) => format!("({term}) does not hold"),
         _ => format!("{term} does not hold"),
@@ -34,10 +39,13 @@ fn failing(node: &Node) -> &'static str {
     }
 }
 
-/// Whether a term asks for a value, and for nothing but that it is there.
-fn is_presence((part, test): (&Ast, &Test)) -> bool {
-    let Test::Truth(node) = test else { return false };
-    matches!(part.kind, Kind::Path(_)) && can_be(node) != CanBe::TrueOrFalse
+/// Whether a term asks for a value that is no `false`, and for nothing more.
+fn is_path((part, test): (&Ast, &Test)) -> bool {
+    matches!((&part.kind, test), (Kind::Path(_), Test::Truth(_)))
+}
+
+fn never_false(test: &Test) -> bool {
+    matches!(test, Test::Truth(node) if can_be(node) == CanBe::NeverFalse)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +59,7 @@ enum CanBe {
 fn can_be(node: &Node) -> CanBe {
     match node {
         Node::Field(slot) | Node::ItemField(slot) if slot.field().kind == FieldKind::Bool => CanBe::TrueOrFalse,
+        Node::Const(Val::Bool(_)) => CanBe::TrueOrFalse,
         Node::Custom(_) | Node::ItemCustom(_) => CanBe::Anything,
         Node::Const(_)
         | Node::Field(_)

@@ -6,7 +6,7 @@ use super::super::{Blank, Expression, MASK, Out, Scope, Secrets, Val};
 use super::digest::Digests;
 use super::omission::Rival;
 use super::{Over, Refusal, Unmappable};
-use crate::conversion::{Item, Json, Rows, Value};
+use crate::conversion::{Item, Json, Money, Rows, Value};
 
 /// One output of a request: where it stands, and what it is made of.
 #[derive(Debug, Clone)]
@@ -258,9 +258,13 @@ impl Among {
             (Out::Text(text), _) if secrets == Secrets::Masked && text == MASK => true,
             (Out::Text(text), Among::Digests(digests)) => digests.has(text),
             (Out::Number(_) | Out::Amount(_) | Out::Int(_) | Out::Bool(_), Among::Digests(_)) => false,
-            (Out::Text(text) | Out::Number(text), Among::Words(words)) => is_one_of(text, words),
-            (Out::Amount(amount), Among::Words(words)) => is_one_of(amount.text().as_str(), words),
-            (Out::Int(int), Among::Words(words)) => is_one_of(&int.to_string(), words),
+            (Out::Text(text), Among::Words(words)) => is_one_of(text, words),
+            (Out::Number(token), Among::Words(words)) => match Money::parse(token) {
+                Ok(amount) => is_an_amount_of(amount, words),
+                Err(_too_long) => is_one_of(token, words),
+            },
+            (Out::Amount(amount), Among::Words(words)) => is_an_amount_of(amount, words),
+            (Out::Int(int), Among::Words(words)) => is_an_amount_of(Money::from(int), words),
             (Out::Bool(holds), Among::Words(words)) => is_one_of(if holds { "true" } else { "false" }, words),
         }
     }
@@ -288,6 +292,11 @@ impl Among {
 
 fn is_one_of(shown: &str, words: &[Box<str>]) -> bool {
     words.iter().any(|known| **known == *shown)
+}
+
+/// A number is compared by its amount: `1.0` is `1`.
+fn is_an_amount_of(amount: Money, words: &[Box<str>]) -> bool {
+    words.iter().filter_map(|word| Money::parse(word).ok()).any(|word| word == amount)
 }
 
 /// Which of the outputs that rules name had a value: a row for the request, and one for each item.

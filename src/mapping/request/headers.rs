@@ -60,6 +60,11 @@ pub(super) struct Compiled {
 }
 
 impl Header {
+    /// Whether it is the same for every conversion.
+    pub(super) fn is_fixed(&self) -> bool {
+        matches!(self.value, Value::Fixed { .. })
+    }
+
     /// `None`: a part is absent, and so the header is left out.
     pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Option<HeaderValue>, Unmappable> {
         match (&self.value, secrets) {

@@ -19,16 +19,12 @@ use super::lines::Output;
 use super::outputs::{OutputKind, OutputSource};
 use super::reach::Contract;
 use super::rules::Nameable;
-use super::{Applies, Encoding, MapLine, MapSource, Over, RequestSource};
+use super::{Applies, Encoding, Given, MapLine, MapSource, Over, RequestSource};
 use crate::conversion::nearest;
 
 /// Every fault of the map as a whole; what is wrong with a line by itself is said elsewhere.
 pub(super) fn prove(source: &RequestSource, outputs: &[Nameable<'_>]) -> Vec<Fault> {
-    let known = match &source.given.applies {
-        Applies::Always => Some(Known::of(source.given.kind, std::iter::empty())),
-        Applies::When(_, condition) => Some(Known::of(source.given.kind, condition.tests())),
-        Applies::Unknown => None,
-    };
+    let known = source.given.known();
     let contract = Contract::of(&source.rules.outputs);
     let mut proof = Proof { source, outputs, known, parts: parts::all(source, outputs), faults: Vec::new() };
     proof.every_target_is_known();
@@ -38,6 +34,17 @@ pub(super) fn prove(source: &RequestSource, outputs: &[Nameable<'_>]) -> Vec<Fau
     proof.every_part_fits(&contract);
     proof.groups_can_hold();
     proof.faults
+}
+
+impl Given {
+    /// What holds of every conversion of the operation; `None` where its `when` is at fault.
+    pub(super) fn known(&self) -> Option<Known> {
+        match &self.applies {
+            Applies::Always => Some(Known::of(self.kind, std::iter::empty())),
+            Applies::When(_, condition) => Some(Known::of(self.kind, condition.tests())),
+            Applies::Unknown => None,
+        }
+    }
 }
 
 struct Proof<'p> {

@@ -11,6 +11,7 @@ mod proof;
 mod properties;
 mod reach;
 mod rules;
+mod slots;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

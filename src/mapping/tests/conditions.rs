@@ -64,11 +64,13 @@ fn a_condition_that_fails_says_which_part_of_it_and_no_value() {
     check("!order_id", Some("order_id is present"));
     check("!order.gift", Some("order.gift is true"));
     check("!(order_id || reason)", Some("!(order_id || reason) does not hold"));
-    check(
-        "reason || click_ids.nobody || custom.nothing",
-        Some("none of reason, click_ids.nobody, custom.nothing is present"),
-    );
-    check("reason || test", Some("(reason || test) does not hold"));
+    check("reason || click_ids.nobody", Some("none of reason, click_ids.nobody is present"));
+    // `custom.b` is there, and false.
+    let false_too = "none of reason, custom.b, custom.nothing is present and not false";
+    check("reason || custom.b || custom.nothing", Some(false_too));
+    check("reason || test", Some("none of reason, test is present and not false"));
+    check("!custom.n", Some("custom.n is present and not false"));
+    check("!order_id && reason", Some("order_id is present"));
     check("reason || status == 'hold'", Some("(reason || status == 'hold') does not hold"));
     check("(reason ?? notes.public)", Some("reason ?? notes.public does not hold"));
     check("value > 1000 && value", Some("value > 1000 does not hold"));
@@ -82,6 +84,11 @@ fn faults_of_conditions() {
     };
     refused("kind == 'refnd'", "refnd` (did you mean `refund`?)");
     refused("kind in ['refund', 'adjustmnt']", "did you mean `adjustment`?");
+    refused("currency == 'eur'", "`currency` is never this: it must be an ISO 4217 code in upper case, such as EUR");
+    refused("currency in ['EUR', 'usd']", "`currency` is never this");
+    refused("customer.country != 'Germany'", "`customer.country` is never this: it must be an ISO 3166 code");
+    refused("customer.email_sha256 == 'jane@example.com'", "is never this: it must be a digest of 64 lower-case");
+    refused("(currency | lookup({eur: 'x'})) == 'x'", "`currency` is never this");
     refused("value == '1'", "money is never equal to text");
     refused("order_id < 'x'", "texts are equal or not");
     refused("time > 'yesterday'", "what a timestamp is compared with must be an RFC 3339 time");

@@ -28,6 +28,7 @@ impl Proof<'_> {
         let ty = || (extent == Extent::Whole).then(|| self.ty(output, expression, words.as_deref())).flatten();
         ty().or_else(|| decimals(output, expression))
             .or_else(|| word(output, &words_seen))
+            .or_else(|| form(output, expression))
             .or_else(|| length(output, expression, &words_seen))
     }
 
@@ -115,6 +116,12 @@ fn is_number(word: &str) -> bool {
     crate::conversion::Money::parse(word).is_ok()
 }
 
+/// `1.0` and `1`, where a number stands.
+fn is_same_amount(one: &str, other: &str, kind: OutputKind) -> bool {
+    let amount = |text| crate::conversion::Money::parse(text).ok().map(crate::conversion::Money::decimal);
+    matches!(kind, OutputKind::Number | OutputKind::Int) && amount(one).is_some_and(|one| amount(other) == Some(one))
+}
+
 fn is_int(word: &str) -> bool {
     word.parse::<i64>().is_ok()
 }
@@ -156,7 +163,8 @@ fn word(output: &OutputSource, words: &Words) -> Option<Wrong> {
     if values.is_empty() {
         return None;
     }
-    let wrong = words.unfit(output.over, |word| values.contains(word))?;
+    let is_taken = |word: &String| values.iter().any(|value| value == word || is_same_amount(value, word, output.kind));
+    let wrong = words.unfit(output.over, is_taken)?;
     let listed = values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
     let help = nearest(wrong, values.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
     let help = help.unwrap_or_else(|| {
@@ -165,6 +173,14 @@ fn word(output: &OutputSource, words: &Words) -> Option<Wrong> {
         format!("`| lookup({{…}})` turns one word into another{omit}")
     });
     Some((format!("is one of {listed}, and this can be `{wrong}`"), help))
+}
+
+/// No conversion has any of the values that are taken.
+fn form(output: &OutputSource, expression: &Expression) -> Option<Wrong> {
+    let wrong = content::never_one_of(expression.node(), &output.values)?;
+    let listed = output.values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+    let help = "`| lower` brings it to lower case, `| lookup({…})` turns one word into another";
+    Some((format!("is one of {listed}, and {wrong}"), help.to_owned()))
 }
 
 fn length(output: &OutputSource, expression: &Expression, words: &Words) -> Option<Wrong> {

@@ -377,3 +377,45 @@ fn every_entry_of_a_list_of_expressions_is_held_to_the_contract() {
     assert!(with(&["'b' | sha256", "customer.email"]).fault().contains("is hashed, and `customer.email` is plain"));
     assert!(with(&["customer.email_sha1"]).fault().contains("none of its entries need stand"));
 }
+
+#[test]
+fn codes_have_the_form_of_their_standard() {
+    let values = |values: &'static [&'static str]| {
+        move |output: &mut OutputSource| output.values = values.iter().map(|&value| value.to_owned()).collect()
+    };
+    let never =
+        "currency: `x` is one of `eur`, `usd`, and `currency` must be an ISO 4217 code in upper case, such as EUR";
+    check(Encoding::Json, "currency", never, values(&["eur", "usd"]));
+    check(Encoding::Json, "currency", "-", values(&["eur", "EUR"]));
+    check(Encoding::Json, "currency | lower", "-", values(&["eur", "usd"]));
+    let short = |source: &str, chars: usize, expected: &str| {
+        check(Encoding::Json, source, expected, |output| output.chars_max = Some(chars));
+    };
+    short("currency", 3, "-");
+    short("customer.country", 2, "-");
+    let fault = |source: &str, chars: usize| {
+        let written = Written::new(Encoding::Json).map(&[("x", source)]);
+        written.output("x", |output| output.chars_max = Some(chars)).fault()
+    };
+    assert!(fault("currency", 2).starts_with("currency: `x` takes 2 characters"), "{}", fault("currency", 2));
+    assert!(fault("customer.country", 1).starts_with("customer.country: `x` takes 1 characters"));
+}
+
+#[test]
+fn values_that_are_numbers_are_compared_by_their_amount() {
+    let sent = |source: &str, value: &str, conversion: &str| {
+        let value = value.to_owned();
+        let written = Written::new(Encoding::Json).map(&[("x", source)]).output("x", |output| {
+            output.kind = OutputKind::Number;
+            output.values = vec![value];
+        });
+        match written.rendered(conversion, Secrets::Revealed) {
+            Ok(request) => String::from_utf8(request.body.to_vec()).expect("UTF-8"),
+            Err(unmappable) => unmappable.to_string(),
+        }
+    };
+    let conversion = r#"{"value": "1.00", "currency": "EUR", "custom": {"n": 1.0}}"#;
+    assert_eq!(sent("value", "1", conversion), r#"{"x":1.00}"#);
+    assert_eq!(sent("custom.n | number", "1", conversion), r#"{"x":1.0}"#);
+    assert_eq!(sent("value", "2", conversion), "x: none of the values that the contract names");
+}

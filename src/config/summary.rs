@@ -1,0 +1,56 @@
+//! A destination in one line, as `check` says it.
+
+use std::fmt;
+
+use super::{Destination, OnAmbiguous, Operation, units};
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)?;
+        if let Some(preset) = self.preset.as_ref().filter(|preset| *preset != self.name.as_str()) {
+            write!(f, " (preset {preset})")?;
+        }
+        let works: Vec<&Operation> =
+            self.operations.iter().filter(|operation| operation.request.lacks().is_none()).collect();
+        let operations: Vec<&str> = works.iter().map(|operation| operation.name.as_str()).collect();
+        write!(f, ": {}", operations.join(", "))?;
+        if let Some(rate) = self.limits.rate {
+            write!(f, "; {}", units::written_rate(rate.count, rate.per))?;
+        }
+        write!(f, "; {}", repeats(&works))
+    }
+}
+
+/// What becomes of a repeat: said once where it is the same for every operation, and else of each.
+fn repeats(operations: &[&Operation]) -> String {
+    let mut groups: Vec<(Option<&str>, OnAmbiguous, Vec<&str>)> = Vec::new();
+    for operation in operations {
+        let slot = operation.idempotency.as_deref();
+        let is_same = |group: &&mut (Option<&str>, OnAmbiguous, Vec<&str>)| {
+            group.0 == slot && (slot.is_some() || group.1 == operation.on_ambiguous)
+        };
+        match groups.iter_mut().find(is_same) {
+            Some((_, _, names)) => names.push(&operation.name),
+            None => groups.push((slot, operation.on_ambiguous, vec![&operation.name])),
+        }
+    }
+    // "does not" needs a verb before it.
+    groups.sort_by_key(|(slot, ..)| slot.is_none());
+    match groups.as_slice() {
+        [(Some(slot), ..)] => return format!("deduplicates on {slot}"),
+        [] | [(None, ..)] => return "does not deduplicate".to_owned(),
+        [..] => {}
+    }
+    let said = groups.iter().map(|(slot, on_ambiguous, names)| {
+        let (are_many, names) = (names.len() > 1, names.join(" and "));
+        match (slot, are_many) {
+            (Some(slot), false) => format!("{names} deduplicates on {slot}"),
+            (Some(slot), true) => format!("{names} deduplicate on {slot}"),
+            (None, are_many) => {
+                let verb = if are_many { "do" } else { "does" };
+                format!("{names} {verb} not (an unanswered one is {})", on_ambiguous.fate())
+            }
+        }
+    });
+    said.collect::<Vec<_>>().join(", ")
+}

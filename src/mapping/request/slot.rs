@@ -1,0 +1,202 @@
+//! The slot that a platform deduplicates on, proven at load: it stands in every request, whole, and tells one conversion
+//! from another.
+//!
+//! A request whose slot is missing is a second sale as soon as it is repeated, and one whose slot is another's is no sale.
+
+use super::super::check::facts::Known;
+use super::super::check::presence::Gap;
+use super::super::check::{content, presence};
+use super::super::{Constants, Escape, Expression, Fault, Interpolation, Text};
+use super::field::Field;
+use super::headers::Header;
+use super::lines::Output;
+use super::rules::Nameable;
+use super::{Applies, AuthSource, Over, RequestSource};
+
+/// Every reason why a repeat of this request need not be known as one; a slot that is no output is not looked at here.
+pub(super) fn prove(
+    source: &RequestSource,
+    constants: &Constants,
+    outputs: &[Nameable<'_>],
+    headers: &[Header],
+) -> Vec<Fault> {
+    let Some(slot) = &source.given.slot else { return Vec::new() };
+    let mut proof = Proof { source, constants, slot, known: source.given.known(), faults: Vec::new() };
+    match slot.value.split_once('.') {
+        Some(("header", name)) => proof.header(name, headers),
+        Some(("map" | "query", target)) => match outputs.iter().find(|output| output.target == target) {
+            Some(output) => proof.output(output),
+            None => proof.parameter(target),
+        },
+        Some(_) | None => {}
+    }
+    proof.faults
+}
+
+struct Proof<'p> {
+    source: &'p RequestSource,
+    constants: &'p Constants,
+    slot: &'p Text,
+    /// `None` where the operation's `when` is at fault.
+    known: Option<Known>,
+    faults: Vec<Fault>,
+}
+
+impl<'p> Proof<'p> {
+    fn header(&mut self, name: &str, headers: &[Header]) {
+        let written = self.source.headers.iter().find(|(other, _)| other.value.eq_ignore_ascii_case(name));
+        if let Some((_, text)) = written {
+            self.template(text, HEADER);
+        } else if headers.iter().any(|header| header.name.as_str().eq_ignore_ascii_case(name) && header.is_fixed()) {
+            self.is_fixed(self.slot, FIELD.to_owned());
+        }
+    }
+
+    /// A parameter that stands in the URL or carries the credential: without its parts there is no request.
+    fn parameter(&mut self, name: &str) {
+        if let Some(AuthSource::Query { name: own, value }) = &self.source.auth
+            && own.value == name
+        {
+            return self.template(value, PARAMETER);
+        }
+        let url = &self.source.url;
+        let query = url.value.split_once('?').map_or("", |(_, query)| query);
+        let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        if let Some(value) = value {
+            let value = Text { value: value.to_owned(), span: url.span.clone(), verbatim: false };
+            let compiled = Interpolation::compile(&value, self.constants, Escape::None);
+            if compiled.is_ok_and(|value| value.is_constant()) {
+                self.is_fixed(url, PARAMETER.to_owned());
+            }
+        }
+    }
+
+    fn template(&mut self, text: &'p Text, what: &str) {
+        let Ok(template) = Interpolation::compile(text, self.constants, Escape::None) else { return };
+        if template.is_constant() {
+            let bare = text.value.trim_matches(['{', '}', ' ']);
+            let is_path = Expression::reads_path(bare, self.constants);
+            let meant = if is_path { bare } else { "meta.dedup_key" };
+            return self.is_fixed(text, format!("{what}: write `{{{meant}}}`"));
+        }
+        if template.is_required() {
+            return;
+        }
+        let gap = |known: &Known| template.expressions().find_map(|part| presence::gap(part.node(), known));
+        if let Some(gap) = self.known.as_ref().and_then(gap) {
+            self.may_be_absent(text, &gap);
+        }
+    }
+
+    fn output(&mut self, output: &Nameable<'_>) {
+        let lines = self.source.map.iter().chain(&self.source.query);
+        let Some(line) = lines.into_iter().find(|line| line.target.value == output.target) else { return };
+        let super::MapSource::Expr(text) = &line.source else {
+            return self.fault(&line.target, "is a list", "name an output that is one value");
+        };
+        let Output::Field(field) = &*output.output else { return };
+        if output.is_per_item {
+            return self.fault(&line.target, "is made for each item", "name an output of the request");
+        }
+        // What only an unset var could fill is never sent, which is said elsewhere.
+        if field.expression.lacks().is_some() {
+            return;
+        }
+        self.stands_whole(field, &line.target);
+        let words = |known: &Known| content::words(field.expression.node(), known);
+        let words = self.known.as_ref().and_then(words);
+        if field.expression.is_literal() || words.as_ref().is_some_and(|words| words.len() == 1) {
+            return self.is_fixed(text, FIELD.to_owned());
+        }
+        if words.is_some() {
+            return self.fault(text, "is one of a few words, so that different orders are one", FIELD);
+        }
+        if field.expression.is_required() || self.is_required_by_rule(output.target) {
+            return;
+        }
+        if let Some(gap) = self.known.as_ref().and_then(|known| presence::gap(field.expression.node(), known)) {
+            self.may_be_absent(text, &gap);
+        }
+    }
+
+    /// It is neither cut nor left out.
+    fn stands_whole(&mut self, field: &Field, target: &'p Text) {
+        let rules = &self.source.rules;
+        let by_rule = rules.max_length.iter().find(|(name, ..)| name.value == target.value).map(|(name, ..)| name);
+        let by_contract = rules.outputs.iter().map(|output| &output.target).find(|name| name.value == target.value);
+        let rule = by_rule.or(by_contract).unwrap_or(target);
+        match field.limit.map(|limit| limit.over) {
+            Some(Over::Truncate) => {
+                self.fault(rule, "is cut where it is too long, so that two orders become one", OVER);
+            }
+            Some(Over::Omit) => self.fault(rule, "is left out where it is too long: a retry is a second sale", OVER),
+            Some(Over::Reject) | None => {}
+        }
+        if matches!(field.among.as_deref(), Some((_, Over::Omit))) {
+            let rule = by_contract.unwrap_or(target);
+            self.fault(rule, "is left out where the contract does not take it: a retry is a second sale", OVER);
+        }
+        if !field.unless.is_empty() {
+            let rule = rules.omit_with.iter().map(|(name, _)| name).find(|name| name.value == target.value);
+            let help = "take it out of `omit_with`";
+            self.fault(rule.unwrap_or(target), "is left out with `omit_with`: a retry is a second sale", help);
+        }
+    }
+
+    fn is_required_by_rule(&self, target: &str) -> bool {
+        let alone = |group: &Vec<Text>| matches!(group.as_slice(), [only] if only.value == target);
+        self.source.rules.require_any.iter().chain(&self.source.rules.exactly_one).any(alone)
+    }
+
+    fn may_be_absent(&mut self, text: &'p Text, gap: &Gap) {
+        let (why, help) = match gap {
+            Gap::Field(path) => (
+                format!("and `{path}` may be absent: a retry is a second sale"),
+                format!("end it with `!`, fall back (`?? event_id`), or ask for `{path}` in `when`"),
+            ),
+            Gap::Filter(name) => (
+                format!("and `{name}` gives nothing of some values: a retry is a second sale"),
+                "end it with `!`, or fall back (`?? event_id`)".to_owned(),
+            ),
+            Gap::Unset => (
+                "and what it names is not set: a retry is a second sale".to_owned(),
+                "set it, or fall back (`?? event_id`)".to_owned(),
+            ),
+        };
+        match &self.source.given.applies {
+            // A preset is read after what is laid over it.
+            Applies::When(Some(when), _) if when.span.file < text.span.file && when.span.file < self.slot.span.file => {
+                let message = format!(
+                    "this `when` no longer asks for what the platform deduplicates on: `{}`, {why}",
+                    self.slot.value
+                );
+                self.faults.push(when.fault(0..when.value.len(), message).with_help(help));
+            }
+            Applies::Always | Applies::When(..) | Applies::Unknown => {
+                let message = format!("`{}` is deduplicated on, {why}", self.slot.value);
+                let at = self.nearest_place(text);
+                self.faults.push(at.fault(0..at.value.len(), message).with_help(help));
+            }
+        }
+    }
+
+    fn is_fixed(&mut self, text: &'p Text, help: String) {
+        self.fault(text, "is the same for every conversion", help);
+    }
+
+    fn fault(&mut self, text: &'p Text, what: &str, help: impl Into<String>) {
+        let at = self.nearest_place(text);
+        let message = format!("`{}` is deduplicated on, and {what}", self.slot.value);
+        self.faults.push(at.fault(0..at.value.len(), message).with_help(help));
+    }
+
+    /// Where the slot was named by a destination and the line is its preset's, the name is at fault.
+    fn nearest_place(&self, text: &'p Text) -> &'p Text {
+        if self.slot.span.file < text.span.file { self.slot } else { text }
+    }
+}
+
+const HEADER: &str = "a header is a template";
+const PARAMETER: &str = "a parameter of the URL is a template";
+const FIELD: &str = "name what tells one conversion from another: `order_id ?? event_id`, `meta.dedup_key`";
+const OVER: &str = "write `over = \"reject\"`: a conversion that does not fit is a dead letter";

@@ -1,0 +1,119 @@
+//! The slot that a platform deduplicates on: always there, whole, and another one for each order.
+
+use super::*;
+
+impl Written {
+    fn slot(mut self, slot: &str) -> Written {
+        self.source.given.slot = Some(text(&mut self.file, slot));
+        self
+    }
+}
+
+const RETRY: &str = "a retry is a second sale";
+
+#[test]
+fn a_slot_stands_in_every_request() {
+    #[track_caller]
+    fn check(when: &str, source: &str, expected: &str) {
+        for encoding in [Encoding::Json, Encoding::Form, Encoding::None] {
+            let written = Written::new(encoding).map(&[("x", source)]).slot("map.x");
+            let written = if when.is_empty() { written } else { written.when(when) };
+            assert_eq!(written.fault(), expected, "{source} when {when} as {encoding:?}");
+        }
+    }
+    let absent = format!("order_id: `map.x` is deduplicated on, and `order_id` may be absent: {RETRY}");
+    check("", "order_id", &absent);
+    check("value || order_id", "order_id", &absent);
+    check("order_id", "order_id", "-");
+    check("", "order_id !", "-");
+    check("", "order_id ?? event_id", "-");
+    check("", "meta.dedup_key", "-");
+    check("", "order_id ?? ''", &absent.replacen("order_id:", "order_id ?? '':", 1));
+    check(
+        "",
+        "event_id | digits",
+        &format!("event_id | digits: `map.x` is deduplicated on, and `digits` gives nothing of some values: {RETRY}"),
+    );
+    let query = Written::new(Encoding::Json).map(&[("y", "kind")]).query(&[("x", "order_id")]);
+    assert_eq!(query.slot("query.x").fault(), absent.replace("map.x", "query.x"));
+    let group = Written::new(Encoding::Json).map(&[("x", "order_id")]).require_any(&["x"]);
+    assert_eq!(group.slot("map.x").fault(), "-");
+    let items = Written::new(Encoding::Json).map(&[("x[].id", "item.sku !")]).slot("map.x[].id");
+    assert_eq!(items.fault(), "x[].id: `map.x[].id` is deduplicated on, and is made for each item");
+}
+
+#[test]
+fn a_header_that_is_a_slot_stands_in_every_request_and_is_a_template() {
+    #[track_caller]
+    fn check(value: &str, expected: &str) {
+        let written = Written::new(Encoding::Json).map(&[("x", "kind")]).header("Idempotency-Key", value);
+        assert_eq!(written.slot("header.idempotency-key").fault(), expected, "{value}");
+    }
+    let absent = format!("`header.idempotency-key` is deduplicated on, and `order_id` may be absent: {RETRY}");
+    check("x-{order_id}", &format!("x-{{order_id}}: {absent}"));
+    check("x-{order_id !}", "-");
+    check("x-{order_id ?? event_id}", "-");
+    check("{meta.dedup_key}", "-");
+    let same = "`header.idempotency-key` is deduplicated on, and is the same for every conversion";
+    for fixed in ["meta.dedup_key", "{{meta.dedup_key}}", "k-1", "{vars.account}"] {
+        check(fixed, &format!("{fixed}: {same}"));
+    }
+    let help = |value: &str| {
+        let written = Written::new(Encoding::Json).map(&[("x", "kind")]).header("Idempotency-Key", value);
+        let faults = written.slot("header.Idempotency-Key").compile().expect_err("it is refused");
+        faults[0].help.clone().unwrap_or_default()
+    };
+    assert_eq!(help("order_id"), "a header is a template: write `{order_id}`");
+    assert_eq!(help("{{meta.dedup_key}}"), "a header is a template: write `{meta.dedup_key}`");
+    assert_eq!(help("k-1"), "a header is a template: write `{meta.dedup_key}`");
+}
+
+#[test]
+fn a_slot_tells_one_order_from_another() {
+    #[track_caller]
+    fn check(source: &str, expected: &str) {
+        let written = Written::new(Encoding::Json).map(&[("x", source)]).slot("map.x");
+        assert_eq!(written.fault(), expected, "{source}");
+    }
+    let same = "`map.x` is deduplicated on, and is the same for every conversion";
+    check("'k-1'", &format!("'k-1': {same}"));
+    check("vars.account", &format!("vars.account: {same}"));
+    check("kind", "kind: `map.x` is deduplicated on, and is one of a few words, so that different orders are one");
+    let url = |url: &str| Written::new(Encoding::Json).map(&[("y", "kind")]).url(url).slot("query.id").fault();
+    assert_eq!(url("https://px/?id={order_id}"), "-");
+    assert_eq!(
+        url("https://px/?id=order_id"),
+        "https://px/?id=order_id: `query.id` is deduplicated on, and is the same for every conversion"
+    );
+}
+
+#[test]
+fn a_slot_is_neither_cut_nor_left_out() {
+    #[track_caller]
+    fn check(expected: &str, limit: impl FnOnce(Written) -> Written) {
+        let written = limit(Written::new(Encoding::Json).map(&[("x", "event_id"), ("y", "reason")]));
+        assert_eq!(written.slot("map.x").fault(), expected);
+    }
+    let cut = "x: `map.x` is deduplicated on, and is cut where it is too long, so that two orders become one";
+    let long = format!("x: `map.x` is deduplicated on, and is left out where it is too long: {RETRY}");
+    let other = format!("x: `map.x` is deduplicated on, and is left out where the contract does not take it: {RETRY}");
+    check(cut, |written| written.max_length("x", 20, Over::Truncate));
+    check(&long, |written| written.max_length("x", 20, Over::Omit));
+    check("-", |written| written.max_length("x", 20, Over::Reject));
+    let contract = |over, values: &'static [&'static str]| {
+        move |written: Written| {
+            written.output("y", |_| ()).output("x", |output| {
+                output.over = over;
+                output.chars_max = values.is_empty().then_some(20);
+                output.values = values.iter().map(|&value| value.to_owned()).collect();
+            })
+        }
+    };
+    check(cut, contract(Over::Truncate, &[]));
+    check(&long, contract(Over::Omit, &[]));
+    check("-", contract(Over::Reject, &[]));
+    check(&other, contract(Over::Omit, &["a"]));
+    check(&format!("x: `map.x` is deduplicated on, and is left out with `omit_with`: {RETRY}"), |written| {
+        written.omit_with("x", &["y"])
+    });
+}
