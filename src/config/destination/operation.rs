@@ -49,8 +49,8 @@ impl<'t> Written<'t> {
     pub(super) fn read(keys: &mut Keys<'t>, faults: &mut Faults) -> Self {
         Written {
             span: keys.span().clone(),
-            when: keys.text("when", faults),
-            only_when: keys.text("only_when", faults),
+            when: keys.text_as("when", ONE_CONDITION, faults),
+            only_when: keys.text_as("only_when", ONE_CONDITION, faults),
             otherwise: keys.text("otherwise", faults),
             method: keys.text("method", faults),
             url: keys.text("url", faults),
@@ -68,7 +68,7 @@ impl<'t> Written<'t> {
                 max_length: max_length(keys, faults),
                 outputs: outputs::read(keys, faults),
             },
-            idempotency: keys.text("idempotency", faults),
+            idempotency: keys.text_as("idempotency", SLOT, faults),
             on_ambiguous: keys.choice("on_ambiguous", &AMBIGUOUS, faults),
             on_unmappable: keys.choice("on_unmappable", &UNMAPPABLE, faults),
             judge: WrittenJudge {
@@ -203,6 +203,9 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
     }
     rules
 }
+
+const ONE_CONDITION: &str = "one text, its parts joined by `&&`: `\"value && order_id\"`";
+const SLOT: &str = "the output that the platform deduplicates on: `\"header.Idempotency-Key\"`, `\"map.order_id\"`";
 
 const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
 const UNMAPPABLE: [(&str, OnUnmappable); 2] = [("dead_letter", OnUnmappable::DeadLetter), ("skip", OnUnmappable::Skip)];

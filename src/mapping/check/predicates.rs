@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Checked, Checker, Names};
-use crate::conversion::{Date, Timestamp};
+use crate::conversion::{Date, Money, Timestamp};
 use crate::mapping::lexer::{At, Scalar};
 use crate::mapping::pattern::Pattern;
 use crate::mapping::predicate::{Absent, Test};
@@ -89,7 +89,12 @@ impl Checker<'_, '_, '_> {
             self.faults.report_with_help(at, "a list is compared as a whole with nothing", "write 'x' in items[].sku");
         } else if !free && !alike(one, other) {
             let message = format!("{one} is never equal to {other}");
-            self.faults.report_with_help(at, message, "`| string`, `| int` and `| number` make them alike");
+            let quoted = unquoted(left, other).or_else(|| unquoted(right, one));
+            let help = quoted.map_or_else(
+                || "`| string` and `| number` make them alike".to_owned(),
+                |literal| format!("take the quotes away: `{literal}`"),
+            );
+            self.faults.report_with_help(at, message, help);
         } else if comparison.is_order() && !(ordered(one) && ordered(other)) {
             self.faults.report(at, "only numbers, timestamps and dates have an order; texts are equal or not");
         }
@@ -158,6 +163,17 @@ impl Checker<'_, '_, '_> {
             self.faults.report_with_help(side.at, message, help);
         }
     }
+}
+
+/// A text literal that without its quotes would be of the type that it is compared with.
+fn unquoted<'c>(literal: &'c Checked, with: Ty) -> Option<&'c str> {
+    let Node::Const(Val::Text(text)) = &literal.node else { return None };
+    let is_of_type = if with.base == Base::Bool {
+        matches!(&**text, "true" | "false")
+    } else {
+        with.is_number() && Money::parse(text).is_ok()
+    };
+    (literal.literal && is_of_type).then_some(&**text)
 }
 
 /// Whether two values can be equal at all.
