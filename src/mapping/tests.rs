@@ -382,7 +382,6 @@ fn one_slip_is_one_fault() {
         "value ? order_id : reason",
         "{reason}",
         "{{ reason }}",
-        "order-{order_id}",
         "concat('a, order_id)",
         "order_id ?? \"x\"",
         "reason || 'x'",
