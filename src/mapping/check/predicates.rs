@@ -166,7 +166,7 @@ impl Checker<'_, '_, '_> {
 }
 
 /// A text literal that without its quotes would be of the type that it is compared with.
-fn unquoted<'c>(literal: &'c Checked, with: Ty) -> Option<&'c str> {
+fn unquoted(literal: &Checked, with: Ty) -> Option<&str> {
     let Node::Const(Val::Text(text)) = &literal.node else { return None };
     let is_of_type = if with.base == Base::Bool {
         matches!(&**text, "true" | "false")
