@@ -21,6 +21,7 @@ mod signals;
 mod status;
 mod test;
 mod token;
+mod trial;
 mod watch;
 
 use std::path::PathBuf;

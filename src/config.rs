@@ -59,6 +59,7 @@ pub use rendering::{Outcome, Rendering, Sample, SampleError};
 use report::Faults;
 pub use report::{Located, Report, Severity};
 pub use schema::routes_schema;
+pub use units::older_than;
 
 /// The checked configuration: after loading nothing about it can fail.
 #[derive(Debug)]

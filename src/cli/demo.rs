@@ -12,7 +12,7 @@ use url::Url;
 use super::client::{self, Call};
 use super::relay::Relay;
 use super::samples::{SAMPLES, Sample};
-use super::{DONE, NO, output, signals, token};
+use super::{DONE, NO, output, signals, trial};
 use crate::config::{Config, Source};
 use crate::queue::Clock;
 use crate::sandbox::{Accounts, Platform, Received, Sandbox};
@@ -229,43 +229,39 @@ fn machine(cells: &[Cell], violations: &[String]) -> String {
 }
 
 fn configuration(accounts: &Accounts, sandbox: &Sandbox, folder: &std::path::Path) -> Result<Config, String> {
-    let environment = |name: &str| -> Option<String> {
-        Some(match name {
-            "ACME_TOKEN_SHA256" => token::digest(TOKEN),
-            "THRAD_API_KEY" => accounts.thrad_api_key.clone(),
-            "IMPACT_ACCOUNT_SID" => accounts.impact_account_sid.clone(),
-            "IMPACT_AUTH_TOKEN" => accounts.impact_auth_token.clone(),
-            "IMPACT_CAMPAIGN_ID" => "1000".to_owned(),
-            "IMPACT_EVENT_TYPE_ID" => "12345".to_owned(),
-            "SCALEO_DOMAIN" => "track.example.com".to_owned(),
-            "SCALEO_API_KEY" => accounts.scaleo_api_key.clone(),
-            "TRACKDESK_TENANT" => "acme".to_owned(),
-            "DSP_ENDPOINT" => "https://px.dsp.example/signal/v1/conversion".to_owned(),
-            "DSP_ADVERTISER_ID" => "12".to_owned(),
-            "DSP_DATA_SOURCE_KEY" => "abc123def456".to_owned(),
-            "DSP_TOKEN" => accounts.dsp_token.clone(),
-            // Loaded with the rest of the file, and sent nothing: it has no stand-in.
-            "PARTNER_TOKEN" => "demo-token-of-partner".to_owned(),
-            _ => return None,
-        })
-    };
+    let variables = trial::variables(accounts, TOKEN);
+    let environment =
+        |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.clone());
     let mut sets: Vec<(String, String)> = [
         ("server.listen", "127.0.0.1:0".to_owned()),
         ("server.admin", "127.0.0.1:0".to_owned()),
         ("queue.path", folder.join("queue").display().to_string()),
         ("queue.allow_volatile", "true".to_owned()),
-        // What the worked example leaves to whoever sends refunds.
-        ("destination.impact.vars.action_tracker_id", "12345".to_owned()),
-        ("destination.scaleo.secrets.security_token", accounts.scaleo_security_token.clone()),
-        ("destination.trackdesk.secrets.api_key", accounts.trackdesk_api_key.clone()),
-        ("merchant.acme.destinations", format!("{:?}", Platform::ALL.map(Platform::name))),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .to_vec();
-    for platform in Platform::ALL {
-        let key = format!("destination.{}.origin", platform.name());
-        sets.push((key, format!("http://{}", sandbox.address(platform))));
-    }
+    sets.extend(trial::sets(accounts, sandbox));
     let source = Source { path: "routes.toml".into(), text: ROUTES.to_owned(), environment: &environment, sets: &sets };
     Config::load(source).map_err(|report| report.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples::SHORT;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_sandbox_prints_is_delivered_at_all_five() {
+        let folder = tempfile::tempdir().unwrap();
+        let accounts = Accounts::default();
+        let sandbox = Sandbox::start(accounts.clone(), 0).await.unwrap();
+        let config = configuration(&accounts, &sandbox, folder.path()).unwrap();
+        let relay = Relay::start(config, Clock::system()).await.unwrap();
+        let origin = client::parse(&format!("https://{}", relay.public())).unwrap();
+        let cells = deliver(&origin, &SHORT, &sandbox).await.unwrap();
+        let verdicts: Vec<_> = cells.iter().map(|cell| (cell.destination, cell.verdict.as_str())).collect();
+        assert_eq!(verdicts, SHORT.states);
+        relay.stop().await.unwrap();
+        sandbox.stop().await;
+    }
 }

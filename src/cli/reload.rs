@@ -50,18 +50,19 @@ impl<'a> Reloader<'a> {
     pub(super) fn proven(&self) -> (Result<Proven, Refusal>, Watch) {
         let looked = Looked::default();
         let config = settings::read_to_serve(&self.path, self.configuration, &|path| looked.at(path));
+        let mut goldens = Looked::default();
         let proven = config.map_err(Refusal::Read).and_then(|config| {
-            let goldens = match self.args.no_goldens {
-                true => None,
-                false => Some(test::gate(&config).map_err(|failed| {
-                    // Mended in its own file, a golden lets the routes file through.
-                    test::files(&config).for_each(|path| looked.at(path));
-                    Refusal::Goldens(failed)
-                })?),
-            };
-            Ok((config, goldens))
+            if self.args.no_goldens {
+                return Ok((config, None));
+            }
+            // Before they are read: one that is mended meanwhile is another than the one that failed.
+            test::files(&config).for_each(|path| goldens.at(path));
+            let count = test::gate(&config).map_err(Refusal::Goldens)?;
+            goldens = Looked::default();
+            Ok((config, Some(count)))
         });
-        (proven, Watch::over(looked))
+        // Mended in its own file, a golden that failed lets the routes file through.
+        (proven, Watch::over(looked.and(goldens)))
     }
 
     /// Reads, proves, goes over; says what came of it to the log, the metrics and who asked.

@@ -1,11 +1,15 @@
 //! `render`: the exact requests that a conversion becomes, without a network. Secrets stand as `***` unless they are asked for.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, send, settings};
-use crate::config::{Outcome, Rendering, Sample};
+use crate::config::{Config, Outcome, Rendering, Sample, older_than};
+use crate::conversion::DestinationName;
 use crate::mapping::Secrets;
+use crate::queue::Clock;
 
 #[derive(Debug, Args)]
 pub(super) struct RenderArgs {
@@ -61,6 +65,7 @@ fn render(configuration: &ConfigurationArgs, args: &RenderArgs) -> Result<(Strin
         .collect();
     let unmappable =
         |rendering: &Rendering| matches!(rendering, Rendering::Nothing { outcome: Outcome::Unmappable, .. });
+    too_old(&config, &sample, &renderings);
     let complete = !renderings.iter().any(|(_, rendering)| unmappable(rendering));
     let text = if args.json {
         let all: serde_json::Map<String, Value> =
@@ -72,6 +77,25 @@ fn render(configuration: &ConfigurationArgs, args: &RenderArgs) -> Result<(Strin
         parts.join("\n\n")
     };
     Ok((text, complete))
+}
+
+/// Says which of the requests a relay would not send any more. What is rendered knows no clock, so that it is the same
+/// tomorrow; this is beside it.
+fn too_old(config: &Config, sample: &Sample, renderings: &[(&str, Rendering)]) {
+    let age = Duration::try_from(Clock::system().now().duration_since(sample.happened())).unwrap_or_default();
+    let is_sent = |name: &DestinationName| {
+        let sent = |(other, rendering): &(&str, Rendering)| {
+            *other == name.as_str() && matches!(rendering, Rendering::Sent { .. })
+        };
+        renderings.iter().any(sent)
+    };
+    for destination in config.destinations.iter().filter(|destination| is_sent(&destination.name)) {
+        if let Some(max_age) = destination.max_age.filter(|max_age| age > *max_age) {
+            let name = &destination.name;
+            let why = older_than(max_age);
+            output::error(&format!("note: {name}: the conversion is {why}: posted now, it would be a dead letter"));
+        }
+    }
 }
 
 /// Headings are comments, to a shell and in a golden's request file alike.

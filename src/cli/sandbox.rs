@@ -1,5 +1,7 @@
 //! `sandbox`: the five stand-ins alone, for a merchant's own trials.
 
+use super::samples::SHORT;
+use super::trial::{self, DSP_PATH};
 use super::{DONE, NO, client, output, signals};
 use crate::sandbox::{Accounts, Platform, Sandbox};
 use clap::Args;
@@ -36,7 +38,7 @@ async fn run(port: u16) -> Result<u64, String> {
         })
         .collect();
     output::line(&output::table(&["platform", "origin", "credential"], &rows));
-    output::line("\nPoint a destination at one: --set destination.thrad.origin=http://127.0.0.1:…   (Ctrl-C ends)");
+    output::line(&pasteable(&accounts, &sandbox));
     signals::ended().await?;
     let counted: Vec<_> = Platform::ALL.iter().map(|platform| (*platform, sandbox.counts(*platform))).collect();
     for (platform, counts) in &counted {
@@ -50,12 +52,33 @@ async fn run(port: u16) -> Result<u64, String> {
     Ok(counted.iter().map(|(_, counts)| counts.violations).sum())
 }
 
+/// All that a trial needs, to be pasted into a shell beside the repository's `routes.toml`.
+fn pasteable(accounts: &Accounts, sandbox: &Sandbox) -> String {
+    let variables = trial::variables(accounts, TOKEN);
+    let mut text =
+        "\n# Paste into another terminal, where routes.toml is: its destinations are then the stand-ins.\n".to_owned();
+    text.extend(variables.iter().map(|(name, value)| format!("export {name}='{value}'\n")));
+    text.push_str("capi-relay serve --set queue.path=\"$(mktemp -d)\"");
+    text.extend(trial::sets(accounts, sandbox).iter().map(|(key, value)| format!(" \\\n  --set '{key}={value}'")));
+    text.push_str("\n\n# Into a third: what all five take. Trackdesk's click is a UUID; customer and click ids are your own to change.\n");
+    text.push_str(&format!("cat > conversion.json <<'END'\n{}END\n", SHORT.body));
+    text.push_str(&format!(
+        "capi-relay send conversion.json --url https://127.0.0.1:8443 --token {TOKEN}\n\n# Ctrl-C ends."
+    ));
+    text
+}
+
+/// The merchant's, for trials.
+const TOKEN: &str = "sandbox-token-of-acme";
+
 fn credential(accounts: &Accounts, platform: Platform) -> String {
     match platform {
         Platform::Thrad => format!("bearer {}", accounts.thrad_api_key),
         Platform::Impact => format!("basic {}:{}", accounts.impact_account_sid, accounts.impact_auth_token),
-        Platform::Scaleo => format!("api-key={}", accounts.scaleo_api_key),
-        Platform::Trackdesk => format!("x-api-key {} (optional)", accounts.trackdesk_api_key),
-        Platform::Dsp => format!("bearer {}", accounts.dsp_token),
+        Platform::Scaleo => {
+            format!("api-key={}; refunds security_token={}", accounts.scaleo_api_key, accounts.scaleo_security_token)
+        }
+        Platform::Trackdesk => format!("x-api-key {}, for refunds alone", accounts.trackdesk_api_key),
+        Platform::Dsp => format!("bearer {}, at {DSP_PATH}", accounts.dsp_token),
     }
 }

@@ -28,6 +28,13 @@ impl Looked {
     pub(super) fn at(&self, path: &Path) {
         self.0.borrow_mut().entry(path.to_owned()).or_insert_with(|| stamp(path));
     }
+
+    /// Both; of a file that was looked at twice the first look, before whatever was read of it.
+    pub(super) fn and(self, other: Looked) -> Looked {
+        let mut looks = other.0.into_inner();
+        looks.extend(self.0.into_inner());
+        Looked(RefCell::new(looks))
+    }
 }
 
 impl Watch {
@@ -115,6 +122,19 @@ mod tests {
         assert_eq!(next(&mut watch, &file).await.as_deref(), Some("FILE changed"));
         assert!(began.elapsed() < Duration::from_secs(2));
         assert_eq!(next(&mut watch, &file).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_mended_while_it_was_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("golden.http");
+        std::fs::write(&file, "one").unwrap();
+        let (first, second) = (Looked::default(), Looked::default());
+        first.at(&file);
+        std::fs::write(&file, "three").unwrap();
+        second.at(&file);
+        let mut watch = Watch::over(first.and(second));
+        assert_eq!(next(&mut watch, &file).await.as_deref(), Some("FILE changed"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ mod auth;
 mod build;
 mod conditions;
 mod deduplication;
+mod judgement;
 mod operation;
 mod outputs;
 mod vars;
@@ -54,6 +55,8 @@ pub(super) struct Written<'t> {
     pub(super) retry: WrittenRetry,
     pub(super) ca_file: Option<CaFile>,
     pub(super) goldens: Vec<Golden>,
+    /// A table in it has an unknown name: what is missing may stand there, and the name is a fault already.
+    pub(super) strays: bool,
 }
 
 /// `operation.NAME`.
@@ -62,6 +65,8 @@ struct Named<'t> {
     kind: Option<EventKind>,
     rate: Option<Rate>,
     written: WrittenOperation<'t>,
+    /// Which is a fault already: nothing else is said of it.
+    is_misspelt: bool,
 }
 
 impl<'t> Named<'t> {
@@ -115,6 +120,7 @@ impl Source {
         let mut written = Written {
             key: &self.key,
             fingerprint: 0,
+            strays: false,
             preset: self.preset.as_ref().map(|(name, _)| name.as_str()),
             needs: self.preset.as_ref().map(|(_, needs)| needs),
             vars: keys.entries("vars", faults),
@@ -133,6 +139,10 @@ impl Source {
             goldens: goldens(&mut keys, &disk.folder, merchants, faults),
         };
         keys.entry("preset");
+        for (kind, _) in KINDS {
+            keys.belongs(kind, format!("an operation stands under `operation`: `operation.{kind}`"));
+        }
+        written.strays = keys.strays();
         keys.finish("a destination", faults);
         self.unused_secrets(written.secrets, faults);
         written.fingerprint = self.fingerprint(written.ca_file.as_ref());
@@ -180,22 +190,23 @@ fn operations<'t>(keys: &mut Keys<'t>, faults: &mut Faults) -> Vec<Named<'t>> {
         let kind = keys.choice("kind", &KINDS, faults);
         let rate = own_rate(&mut keys, faults);
         let written = WrittenOperation::read(&mut keys, faults);
+        for key in OF_THE_DESTINATION {
+            keys.belongs(key, format!("`{key}` belongs to the destination, and holds for all its operations"));
+        }
         keys.finish("an operation", faults);
         let named = KINDS.iter().find(|(word, _)| *word == entry.key.value).map(|(_, kind)| *kind);
-        if kind.or(named).is_none() {
-            misspelt(&entry.key, faults);
-        }
-        operations.push(Named { key: &entry.key, kind: kind.or(named), rate, written });
+        let is_misspelt = kind.or(named).is_none() && misspelt(&entry.key, faults);
+        operations.push(Named { key: &entry.key, kind: kind.or(named), rate, written, is_misspelt });
     }
     operations
 }
 
-/// An operation of another name takes every kind; one that is nearly called after a kind was meant for that.
-fn misspelt(name: &Text, faults: &mut Faults) {
-    if let Some(help) = did_you_mean(&name.value, KINDS.iter().map(|(word, _)| *word)) {
-        let message = format!("`{}` is no kind of conversion, and would take them all", name.value);
-        faults.with_help(name.span.clone(), message, format!("{help} For another name write `kind` as well"));
-    }
+/// An operation of another name takes every kind; whether this one is nearly called after a kind, and was meant for that.
+fn misspelt(name: &Text, faults: &mut Faults) -> bool {
+    let Some(help) = did_you_mean(&name.value, KINDS.iter().map(|(word, _)| *word)) else { return false };
+    let message = format!("`{}` is no kind of conversion, and would take them all", name.value);
+    faults.with_help(name.span.clone(), message, format!("{help} For another name write `kind` as well"));
+    true
 }
 
 /// Connections and their timeouts are the destination's: an operation can only have a rate of its own.
@@ -266,6 +277,21 @@ impl WrittenRetry {
         retry
     }
 }
+
+/// Keys that an operation does not have.
+const OF_THE_DESTINATION: [&str; 11] = [
+    "preset",
+    "origin",
+    "vars",
+    "secrets",
+    "expect_currency",
+    "max_age",
+    "consent",
+    "test",
+    "dedup_window",
+    "retry",
+    "ca_file",
+];
 
 /// Ten times a whole system's bundle of roots.
 const CA_FILE_BYTES_MAX: u64 = 4 << 20;

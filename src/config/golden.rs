@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::difference::{Difference, Headers, differences};
-use super::keys::{At, Keys, did_you_mean, list, listed, table};
+use super::keys::{At, Keys, did_you_mean, list, listed, table, wrong_with_help};
 use super::message::{Message, MessageError, written};
 use super::report::Faults;
 use super::{Destination, Outcome, Rendering, Sample, SampleError};
@@ -176,6 +176,16 @@ impl fmt::Display for Failure {
 /// warning, since one of them may be about to be written, and a relay can run without.
 pub(super) fn goldens(keys: &mut Keys<'_>, folder: &Path, merchants: &[&str], faults: &mut Faults) -> Vec<Golden> {
     let Some(entry) = keys.entry("golden") else { return Vec::new() };
+    if entry.node.value.as_table().is_some() {
+        wrong_with_help(
+            "golden",
+            "a list of tables",
+            &entry.node,
+            "in two brackets: `[[destination.NAME.golden]]`",
+            faults,
+        );
+        return Vec::new();
+    }
     let cases = list("golden", &entry.node, faults).unwrap_or_default();
     let mut goldens = Vec::with_capacity(cases.len());
     for case in cases {

@@ -29,11 +29,13 @@ pub(super) struct Keys<'t> {
     known: Vec<&'static str>,
     /// What is needed and not there: keys, and what to say.
     missing: Vec<(&'static str, String, String)>,
+    /// What is unknown here and known elsewhere: keys, and what to say.
+    elsewhere: Vec<(&'static str, String)>,
 }
 
 impl<'t> Keys<'t> {
     pub(super) fn new(table: &'t Table, span: Span) -> Self {
-        Keys { table, span, known: Vec::new(), missing: Vec::new() }
+        Keys { table, span, known: Vec::new(), missing: Vec::new(), elsewhere: Vec::new() }
     }
 
     /// The keys of a value that must be a table.
@@ -56,6 +58,17 @@ impl<'t> Keys<'t> {
         self.missing.push((key, message.into(), help.into()));
     }
 
+    /// Notes where a key belongs that is unknown here.
+    pub(super) fn belongs(&mut self, key: &'static str, help: impl Into<String>) {
+        self.elsewhere.push((key, help.into()));
+    }
+
+    /// Whether a table stands under a key that was not asked for: what is in it is nowhere read.
+    pub(super) fn strays(&self) -> bool {
+        let is_table = |entry: &Entry| entry.node.value.as_table().is_some();
+        self.table.entries.iter().any(|entry| is_table(entry) && !self.known.contains(&entry.key.value.as_str()))
+    }
+
     /// The entries of a table of free names (`vars`, `headers`, `merchant`).
     pub(super) fn entries(&mut self, key: &'static str, faults: &mut Faults) -> &'t [Entry] {
         let Some(entry) = self.entry(key) else { return &[] };
@@ -65,6 +78,16 @@ impl<'t> Keys<'t> {
     pub(super) fn text(&mut self, key: &'static str, faults: &mut Faults) -> Option<Text> {
         let entry = self.entry(key)?;
         text(key, &entry.node, faults).cloned()
+    }
+
+    /// A text where other types are often written; `help` says what is meant.
+    pub(super) fn text_as(&mut self, key: &'static str, help: &str, faults: &mut Faults) -> Option<Text> {
+        let entry = self.entry(key)?;
+        if let Value::Text { text, .. } = &entry.node.value {
+            return Some(text.clone());
+        }
+        wrong_with_help(key, A_STRING, &entry.node, help, faults);
+        None
     }
 
     pub(super) fn flag(&mut self, key: &'static str, faults: &mut Faults) -> Option<At<bool>> {
@@ -186,9 +209,11 @@ impl<'t> Keys<'t> {
         for entry in &self.table.entries {
             let key = entry.key.value.as_str();
             if !self.known.contains(&key) {
-                let near = nearest(key, self.known.iter().copied());
+                let known_elsewhere = self.elsewhere.iter().find(|(known, _)| *known == key);
+                let near = nearest(key, self.known.iter().copied()).filter(|_| known_elsewhere.is_none());
                 meant.extend(near);
                 let help = near.map(|near| format!("did you mean `{near}`?"));
+                let help = known_elsewhere.map(|(_, help)| help.clone()).or(help);
                 let help = help.unwrap_or_else(|| format!("{what} knows {}", listed(self.known.iter().copied())));
                 faults.with_help(entry.key.span.clone(), format!("unknown key `{key}`"), help);
             }

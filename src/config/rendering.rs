@@ -75,6 +75,11 @@ impl Sample {
         Ok(Sample { conversion, id })
     }
 
+    /// When the conversion happened.
+    pub fn happened(&self) -> jiff::Timestamp {
+        self.conversion.time().instant()
+    }
+
     /// What becomes of it at a destination when this merchant sends it.
     pub fn at(&self, destination: &Destination, merchant: &str, secrets: Secrets) -> Rendering {
         let meta = self.meta(merchant);

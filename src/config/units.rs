@@ -51,6 +51,11 @@ pub(super) fn written(duration: Duration) -> String {
     format!("{ms}ms")
 }
 
+/// Why a conversion is not sent any more.
+pub fn older_than(max_age: Duration) -> String {
+    format!("older than max_age ({})", written(max_age))
+}
+
 /// A rate as it would be written.
 pub(super) fn written_rate(count: NonZeroU32, per: Duration) -> String {
     let unit = RATE_UNITS.iter().find(|(_, seconds)| Duration::from_secs(*seconds) == per);

@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
-use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable};
+use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, older_than};
 use crate::conversion::Refusal;
 use crate::mapping::{CAPTURE_CHARS_MAX, Scope, Secrets, Unmappable};
 use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
@@ -54,7 +54,7 @@ impl Pool {
         if let Some(max_age) = self.destination.max_age {
             let happened_ms = u64::try_from(conversion.time().instant().as_millisecond()).unwrap_or(0);
             if Duration::from_millis(now_ms.saturating_sub(happened_ms)) > max_age {
-                return Err(dead(DeadKind::Expired, format!("older than max_age ({} s)", max_age.as_secs())));
+                return Err(dead(DeadKind::Expired, older_than(max_age)));
             }
         }
         // The first attempt is always made: what waited out a long stop, or was replayed, was never tried.

@@ -381,7 +381,7 @@ async fn what_is_too_old_or_cannot_be_mapped_is_not_sent() {
     bench.reaches(id, "fresh", |status| status.state == State::Dead(DeadKind::Expired)).await;
     bench.reaches(id, "strict", |status| status.state == State::Dead(DeadKind::Unmappable)).await;
     let reasons: Vec<String> = bench.dead().await.into_iter().map(|dead| dead.reason).collect();
-    assert!(reasons.contains(&"older than max_age (3600 s)".to_owned()), "{reasons:?}");
+    assert!(reasons.contains(&"older than max_age (1h)".to_owned()), "{reasons:?}");
     assert!(reasons.iter().any(|reason| reason.contains("order")), "{reasons:?}");
     assert_eq!(platform.seen().len(), 0);
     bench.stop().await;

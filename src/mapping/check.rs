@@ -107,7 +107,10 @@ impl<'c, 'f, 't> Checker<'c, 'f, 't> {
             | Kind::Not(_)
             | Kind::And(_)
             | Kind::Or(_) => {
-                let help = "conditions belong into `when`; to choose a value by another's, use `| lookup({…})`";
+                let help = either(ast).map_or_else(
+                    || "conditions belong into `when`; to choose a value by another's, use `| lookup({…})`".to_owned(),
+                    |first| format!("the first that has a value is `{first}`"),
+                );
                 self.faults.report_with_help(ast.at, "this is a condition, and a value belongs here", help);
                 Checked::faulty(ast.at)
             }
@@ -292,4 +295,13 @@ impl<'c, 'f, 't> Checker<'c, 'f, 't> {
         };
         checked.node = value.map_or(Node::Absent, Node::Const);
     }
+}
+
+/// What is meant by `a || b` of values: `a ?? b`.
+fn either(ast: &Ast) -> Option<Ast> {
+    let Kind::Or(parts) = &ast.kind else { return None };
+    let is_value = |part: &Ast| {
+        matches!(part.kind, Kind::Path(_) | Kind::Literal(_) | Kind::Concat(_) | Kind::Pipe(..) | Kind::First(_))
+    };
+    parts.iter().all(is_value).then(|| Ast { kind: Kind::First(parts.clone()), at: ast.at })
 }

@@ -39,7 +39,8 @@ pub(crate) struct Interpolation {
 #[derive(Debug, Clone)]
 enum Part {
     Literal(Box<str>),
-    Value(Box<Expression>, Escape),
+    /// As written, with its braces.
+    Value(Box<Expression>, Escape, Box<str>),
 }
 
 impl Interpolation {
@@ -73,7 +74,9 @@ impl Interpolation {
             let names = Names::Request(constants, place);
             if let Some((expression, ast)) = compile_part(text, at, names, &mut faults) {
                 let whole = parts.is_empty() && escape == Escape::UrlPath && is_var(&ast);
-                parts.push(Part::Value(Box::new(expression), if whole { Escape::None } else { escape }));
+                let escape = if whole { Escape::None } else { escape };
+                let written = format!("{{{}}}", faults.written(at).trim());
+                parts.push(Part::Value(Box::new(expression), escape, written.into()));
             }
         }
         if faults.is_empty() { Ok(Interpolation { parts: parts.into() }) } else { Err(faults.into_list()) }
@@ -82,6 +85,15 @@ impl Interpolation {
     /// The text; `None` when a part is absent.
     pub(crate) fn eval(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Option<String>, EvalError> {
         self.text(&Context { source: Source::Conversion(scope, None), secrets })
+    }
+
+    /// The first part that is absent, as it is written.
+    pub(crate) fn absent(&self, scope: Scope<'_>, secrets: Secrets) -> Option<&str> {
+        let context = Context { source: Source::Conversion(scope, None), secrets };
+        self.parts.iter().find_map(|part| match part {
+            Part::Value(expression, _, written) => matches!(expression.value(&context), Ok(None)).then_some(&**written),
+            Part::Literal(_) => None,
+        })
     }
 
     /// The text that is signed; `None` when a part is absent.
@@ -117,7 +129,7 @@ impl Interpolation {
     /// The expressions in it.
     pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Value(expression, _) => Some(&**expression),
+            Part::Value(expression, ..) => Some(&**expression),
             Part::Literal(_) => None,
         })
     }
@@ -127,7 +139,7 @@ impl Interpolation {
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Value(expression, escape) => {
+                Part::Value(expression, escape, _) => {
                     let Some(value) = expression.value(context)? else { return Ok(None) };
                     insert(&mut text, &ops::scalar(value)?, *escape)?;
                 }

@@ -63,6 +63,15 @@ impl<'t> Faults<'t> {
         self.list.is_empty()
     }
 
+    /// What stands there.
+    pub(super) fn written(&self, at: At) -> &'t str {
+        self.text.value.get(at.start..at.end).unwrap_or_default()
+    }
+
+    fn count(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn into_list(self) -> Vec<Fault> {
         self.list.into_iter().map(|(_, fault)| fault).collect()
     }
@@ -162,14 +171,16 @@ pub(super) struct Token {
     pub(super) at: At,
 }
 
-/// The tokens of `text[range]`; their ranges count from the start of `text`.
-pub(super) fn tokens(text: &str, range: Range<usize>, faults: &mut Faults<'_>) -> Vec<Token> {
+/// The tokens of `text[range]`; their ranges count from the start of `text`. `None`: a sign or a text of it is none, which is
+/// reported, and whatever were read of the rest would be blamed for it.
+pub(super) fn tokens(text: &str, range: Range<usize>, faults: &mut Faults<'_>) -> Option<Vec<Token>> {
+    let before = faults.count();
     let mut lexer = Lexer { text, position: range.start, end: range.end.min(text.len()), faults };
     let mut tokens = Vec::new();
     while let Some(token) = lexer.token() {
         tokens.push(token);
     }
-    tokens
+    (faults.count() == before).then_some(tokens)
 }
 
 /// Whether a name may stand in a path without quotes.
@@ -248,6 +259,11 @@ impl<'a> Lexer<'a, '_, '_> {
         }
         let start = self.position;
         self.bump();
+        if first == '"' {
+            // With its other end, which would be a second fault of the same.
+            let text = self.rest().find('"').map_or(0, |length| length.saturating_add(1));
+            self.position = self.position.saturating_add(text);
+        }
         let message = match first {
             '"' => "a text stands in single quotes here: 'like this'".to_owned(),
             '&' => "`&` alone means nothing: \"and\" is `&&`".to_owned(),

@@ -27,6 +27,7 @@ use super::syntax::{Ast, Call, Comparison, Kind, Literal};
 const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
 /// Parentheses within parentheses. Evaluation recurses as deep as the tree, so this bounds its stack.
 const DEPTH_MAX: usize = 32;
+const NO_BRACES: &str = "no braces here: this is an expression, and braces are for templates such as `url`";
 const BANG_ENDS: &str = "`!` stands at the end of the whole value: it makes the field required";
 
 /// Reads `text[range]` as a value, which may end with `!`.
@@ -45,17 +46,33 @@ fn parse(text: &Text, range: Range<usize>, faults: &mut Faults<'_>, read: fn(&mu
         faults.report(whole, format!("an expression has at most {EXPRESSION_BYTES_MAX} bytes"));
         return Ast { kind: Kind::Unreadable, at: whole };
     }
-    let tokens = tokens(&text.value, range, faults);
+    let unreadable = Ast { kind: Kind::Unreadable, at: whole };
+    let Some(tokens) = tokens(&text.value, range, faults) else { return unreadable };
     if tokens.is_empty() {
-        if faults.is_empty() {
-            faults.report(whole, "an expression is missing here");
-        }
-        return Ast { kind: Kind::Unreadable, at: whole };
+        faults.report(whole, "an expression is missing here");
+        return unreadable;
+    }
+    if let Some(inner) = in_braces(&tokens, faults) {
+        faults.report_with_help(whole, NO_BRACES, format!("write `{inner}`"));
+        return unreadable;
     }
     let mut parser = Parser { tokens: &tokens, position: 0, depth: 0, end: whole.end, faults };
     let ast = read(&mut parser);
     parser.expect_end();
     ast
+}
+
+/// What stands in `{…}` or `{{…}}`, as in a template, where that is all there is: a map has a `:` after its first key.
+fn in_braces<'t>(tokens: &[Token], faults: &Faults<'t>) -> Option<&'t str> {
+    let signs = || tokens.iter().map(|token| &token.kind);
+    let opening = signs().take_while(|sign| **sign == Sign::OpenMap).count();
+    let closing = signs().rev().take_while(|sign| **sign == Sign::CloseMap).count();
+    let is_map = opening == 1 && signs().any(|sign| *sign == Sign::Colon);
+    if opening == 0 || opening != closing || is_map {
+        return None;
+    }
+    let inner = tokens.get(opening..tokens.len().checked_sub(closing)?)?;
+    Some(faults.written(inner.first()?.at.to(inner.last()?.at)))
 }
 
 struct Parser<'a, 'f> {
@@ -290,10 +307,14 @@ impl Parser<'_, '_> {
 
     fn expect_end(&mut self) {
         let Some(token) = self.peek().cloned() else { return };
-        if self.refuse_word_for_sign() {
+        if self.refuse_word_for_sign() || self.refuse_word_for_function() {
             return;
         }
         let kind = token.kind;
+        if kind == Sign::OpenMap {
+            self.faults.report_with_help(token.at, NO_BRACES, "texts are joined by `concat('a-', order_id)`");
+            return;
+        }
         let message = if kind == Sign::Bang {
             "`!` stands before what it negates".to_owned()
         } else if matches!(kind, Sign::Close | Sign::CloseList | Sign::CloseMap) {
@@ -316,6 +337,21 @@ impl Parser<'_, '_> {
             "a word means nothing here: the signs are `&&`, `||`, `!`, `==`",
             format!("write `{sign}`"),
         );
+        true
+    }
+
+    /// Whether a function's name stands here between its arguments, as `a contains b`; reports it.
+    fn refuse_word_for_function(&mut self) -> bool {
+        let token = |position: Option<usize>| self.tokens.get(position?);
+        let (before, after) = (token(self.position.checked_sub(1)), token(self.position.checked_add(1)));
+        let (Some(before), Some(word), Some(after)) = (before, self.peek(), after) else { return false };
+        let name = self.faults.written(word.at);
+        if !matches!(name, "contains" | "matches") || !matches!(before.kind, Sign::Path(_)) {
+            return false;
+        }
+        let help = format!("write `{name}({}, {})`", self.faults.written(before.at), self.faults.written(after.at));
+        let message = format!("`{name}` stands before its arguments, in parentheses");
+        self.faults.report_with_help(word.at, message, help);
         true
     }
 

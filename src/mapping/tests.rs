@@ -371,7 +371,25 @@ fn a_fault_does_not_hide_the_next() {
     assert_eq!(at, ["custmer.email", "uper", "value", "vars.nothing"]);
     let source = "a | | b ?? # 'x";
     let faults = Expression::compile(&text(source), &constants(), Place::Top).expect_err("it is wrong");
-    assert!(faults.len() >= 3, "{faults:?}");
+    assert_eq!(faults.len(), 2, "{faults:?}");
+}
+
+#[test]
+fn one_slip_is_one_fault() {
+    for source in [
+        "order_id & reason",
+        "order_id + reason",
+        "value ? order_id : reason",
+        "{reason}",
+        "{{ reason }}",
+        "concat('a, order_id)",
+        "order_id ?? \"x\"",
+        "reason || 'x'",
+        "items[0].sku",
+    ] {
+        let faults = Expression::compile(&text(source), &constants(), Place::Top).expect_err("it is wrong");
+        assert_eq!(faults.len(), 1, "{source}: {faults:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::config::keys::{Keys, listed, text};
 use crate::config::report::Faults;
-use crate::config::tree::Entry;
+use crate::config::tree::{Entry, Value};
 use crate::mapping::{
     AuthSource, ClientAuth, Grant, HmacAlgorithm, HmacSource, KeyEncoding, OAuthSource, SignatureEncoding,
     SignaturePlace, Text,
@@ -10,6 +10,14 @@ use crate::mapping::{
 
 /// Reads `auth = { … }`: exactly one scheme, its credential from `secrets`, so that it is masked wherever it shows.
 pub(super) fn auth(entry: &Entry, faults: &mut Faults) -> Option<AuthSource> {
+    if let Value::Text { text, .. } = &entry.node.value {
+        let message = "`auth` must be a table, and this is a string";
+        let help = format!("`{{ bearer = \"{}\" }}`", text.value);
+        let help =
+            if text.value.contains("{secrets.") { help } else { "`{ bearer = \"{secrets.token}\" }`".to_owned() };
+        faults.with_help(entry.node.span.clone(), message, help);
+        return None;
+    }
     let mut keys = Keys::of(entry, faults)?;
     let bearer = keys.entry("bearer").and_then(|entry| text("bearer", &entry.node, faults).cloned());
     let basic = keys.entry("basic").and_then(|entry| two(entry, "user", "password", faults));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::auth::{auth, braced};
 use super::conditions::conditions;
-use super::operation::{Written as WrittenOperation, WrittenJudge};
+use super::judgement::{self, judge};
+use super::operation::Written as WrittenOperation;
 use super::vars::{given, is_empty, typed};
 use super::{Named, Written, deduplication, outputs};
 use crate::config::files::is_credential;
@@ -15,12 +16,11 @@ use crate::config::preset::{Needs, Replaced};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Value};
 use crate::config::{
-    Consent, Destination, Judge, OnAmbiguous, OnUnmappable, Operation, Rate, TestConversions, WaitHeader, merchant,
+    Consent, Destination, OnAmbiguous, OnUnmappable, Operation, Rate, TestConversions, WaitHeader, merchant,
 };
 use crate::conversion::{EventKind, nearest};
 use crate::mapping::{
-    AnswerCondition, Capture, Constants, Encoding, Fault, Given, RequestSource, RequestTemplate, Secret, Span, Text,
-    Var, VarType, bare_path,
+    Constants, Encoding, Fault, Given, RequestSource, RequestTemplate, Secret, Span, Text, Var, VarType, bare_path,
 };
 
 /// Compiles a destination; every fault of it at once.
@@ -43,6 +43,7 @@ pub(in crate::config) fn build(
         on_unmappable: written.conversion.on_unmappable,
         constants: &constants,
         complete,
+        strays: written.strays,
         removed: written.needs.map_or(&[], |needs| needs.removed.as_slice()),
         replaced: written.needs.map_or(&[], |needs| needs.replaced.as_slice()),
     };
@@ -94,6 +95,8 @@ struct Shared<'t> {
     constants: &'t Constants,
     /// All that is needed is there.
     complete: bool,
+    /// What is missing may stand under an unknown name, which is a fault already.
+    strays: bool,
     /// Operation and output of the preset that the destination takes away.
     removed: &'t [(String, Text)],
     /// Conditions of the preset in whose place the destination puts its own.
@@ -237,11 +240,12 @@ fn operations(
 ) -> Vec<Operation> {
     let mut operations = Vec::new();
     outputs::hold_all(&conversion, &named, faults);
+    judgement::hold_all(&conversion, &named, faults);
     if conversion.is_given() || named.is_empty() {
         let about = About { name: "conversion", kind: Some(EventKind::Conversion), rate: None };
         operations.extend(operation(about, shared, conversion, faults));
     }
-    for Named { key, kind, rate, written } in named {
+    for Named { key, kind, rate, written, .. } in named.into_iter().filter(|named| !named.is_misspelt) {
         operations.extend(operation(About { name: &key.value, kind, rate }, shared, written, faults));
     }
     operations
@@ -263,7 +267,7 @@ fn operation(
 ) -> Option<Operation> {
     let About { name, kind, rate } = about;
     let (conditions, applies) = conditions(name, &mut written, shared.replaced, shared.constants, faults);
-    let judge = judge(&written.judge, shared, faults);
+    let judge = judge(&written.judge, shared.wait_header.as_ref(), faults);
     let (otherwise, own_slot) = (written.otherwise.take(), written.idempotency.take());
     let (on_ambiguous, on_unmappable) = (written.on_ambiguous, written.on_unmappable);
     let removed = shared.removed.iter().filter(|(operation, _)| operation == name);
@@ -305,11 +309,17 @@ fn request(
     literal_credentials(&written.headers, shared.constants, faults);
     let says_something = written.says_something();
     let Some(url) = written.url else {
+        if shared.strays {
+            return None;
+        }
         let message = format!("operation `{name}` of destination `{}` needs `url`", shared.key.value);
         faults.with_help(written.span, message, "`url = \"https://px.example.com/events\"`, or `preset = \"…\"`");
         return None;
     };
     if !says_something {
+        if shared.strays {
+            return None;
+        }
         let message = format!("operation `{name}` of destination `{}` sends nothing of a conversion", shared.key.value);
         faults.with_help(
             written.span,
@@ -369,29 +379,6 @@ fn literal_credentials(headers: &[(Text, Text)], constants: &Constants, faults: 
             let help = "give it as `secrets.token = \"${env:TOKEN}\"` and name it here as `{secrets.token}`";
             faults.with_help(value.span.clone(), message, help);
         }
-    }
-}
-
-fn judge(written: &WrittenJudge, shared: &Shared<'_>, faults: &mut Faults) -> Judge {
-    let mut compile = |text: &Option<Text>| text.as_ref().and_then(|text| faults.take(AnswerCondition::compile(text)));
-    let duplicate_when = compile(&written.duplicate_when);
-    let delivered_when = compile(&written.delivered_when);
-    let rejected_when = compile(&written.rejected_when);
-    let suspended_when = compile(&written.suspended_when);
-    let ambiguous_when = compile(&written.ambiguous_when);
-    let retry_when = compile(&written.retry_when);
-    let wait_header = written.wait_header.clone().or_else(|| shared.wait_header.clone());
-    let captured = |(name, text): &(Text, Text)| Some((name.value.clone(), faults.take(Capture::compile(text))?));
-    let capture = written.capture.iter().filter_map(captured).collect();
-    Judge {
-        duplicate_when,
-        delivered_when,
-        rejected_when,
-        suspended_when,
-        ambiguous_when,
-        retry_when,
-        wait_header,
-        capture,
     }
 }
 

@@ -68,7 +68,7 @@ impl<'t> Written<'t> {
                 max_length: max_length(keys, faults),
                 outputs: outputs::read(keys, faults),
             },
-            idempotency: keys.text("idempotency", faults),
+            idempotency: keys.text_as("idempotency", SLOT, faults),
             on_ambiguous: keys.choice("on_ambiguous", &AMBIGUOUS, faults),
             on_unmappable: keys.choice("on_unmappable", &UNMAPPABLE, faults),
             judge: WrittenJudge {
@@ -110,7 +110,7 @@ fn condition(key: &'static str, keys: &mut Keys<'_>, faults: &mut Faults) -> Opt
         let message = format!("`{key}` holds a `${{…}}`, and is quoted in the reason why a conversion is skipped");
         let help = "put it into a var and compare with that: `vars.x = \"${env:NAME}\"`, `custom.k == vars.x`";
         faults.with_help(text.span.clone(), message, help);
-    }
+    let text = keys.text_as(key, ONE_CONDITION, faults)?;
     Some(text)
 }
 
@@ -214,6 +214,9 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
     }
     rules
 }
+
+const ONE_CONDITION: &str = "one text, its parts joined by `&&`: `\"value && order_id\"`";
+const SLOT: &str = "the output that the platform deduplicates on: `\"header.Idempotency-Key\"`, `\"map.order_id\"`";
 
 const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
 const UNMAPPABLE: [(&str, OnUnmappable); 2] = [("dead_letter", OnUnmappable::DeadLetter), ("skip", OnUnmappable::Skip)];

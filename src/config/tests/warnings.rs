@@ -142,3 +142,20 @@ fn warnings_stand_behind_the_faults_in_a_report() {
     assert!(text.contains("warning: this takes the place of the preset's `when`"), "{text}");
     assert!(text.ends_with("1 fault in the configuration, 1 warning"), "{text}");
 }
+
+#[test]
+fn an_operation_that_takes_any_2xx_beside_conversions_that_do_not_is_warned_of() {
+    let check = |conversion: &str, refund: &str, expected: &[&str]| {
+        let text = format!(
+            "[destination.x]\nurl = \"https://px.example.com/events\"\nmap.order = \"order_id\"\n{conversion}\
+             [destination.x.operation.refund]\nurl = \"https://px.example.com/refunds\"\nmap.order = \"order_id\"\n{refund}"
+        );
+        assert_eq!(warnings(&with(&text)), expected, "{text}");
+    };
+    let own = "delivered_when = \"status == 200 && body.ok == true\"\n";
+    let warning = "14:26 operation `refund` has no `delivered_when`: any 2xx counts as delivered, though that of the \
+                   destination looks at conversions closer";
+    check(own, "", &[warning]);
+    check(own, own, &[]);
+    check("", "", &[]);
+}

@@ -224,6 +224,9 @@ impl Checker<'_, '_, '_> {
             return;
         }
         let help = nearest(name, words.iter().map(|&word| word.to_owned())).map(did_you_mean);
+        // What happened is often taken for what the conversion is.
+        let is_kind = words.contains(&"refund");
+        let help = help.or_else(|| is_kind.then(|| format!("what happened is `event_type`: `event_type == '{name}'`")));
         let message = format!("this is one of {}, never `{name}`", words.join(", "));
         match help {
             Some(help) => self.faults.report_with_help(at, message, help),

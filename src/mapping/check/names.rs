@@ -177,7 +177,7 @@ impl Checker<'_, '_, '_> {
             Ok(Resolved::Custom(names)) => Some((Node::Custom(keys(names)), Ty::of(Base::Json), None)),
             Ok(Resolved::ItemCustom(names)) => Some((Node::ItemCustom(keys(names)), Ty::of(Base::Json), None)),
             Err(near) => {
-                let mut help = near.map(did_you_mean);
+                let mut help = meant(segments).or(near.map(did_you_mean));
                 if help.is_none() {
                     let roots = ["vars", "secrets", "meta"].map(str::to_owned);
                     help = nearest(path.split('.').next().unwrap_or(&path), roots.into_iter()).map(did_you_mean);
@@ -243,6 +243,35 @@ impl Checker<'_, '_, '_> {
         steps
     }
 }
+
+/// What is meant by a path where its name alone would lead astray.
+fn meant(segments: &[Segment]) -> Option<String> {
+    match segments {
+        [Segment::Key(word)] => {
+            let word = ["true", "false", "null"].into_iter().find(|known| word.eq_ignore_ascii_case(known));
+            word.map(did_you_mean)
+        }
+        [Segment::Key(items), Segment::Index(index), rest @ ..] if &**items == "items" && !rest.is_empty() => {
+            let list = written(&[&[Segment::Key("items".into()), Segment::All], rest].concat());
+            Some(format!("one entry of a list is taken by a filter: `{list} | nth({index})`"))
+        }
+        [Segment::Key(root), rest @ ..] if !rest.is_empty() => {
+            let free = nearest(root, ROOTS.into_iter()) == Some("custom") && &**root != "custom";
+            free.then(|| did_you_mean(written(&[&[Segment::Key("custom".into())], rest].concat())))
+        }
+        _ => None,
+    }
+}
+
+fn written(path: &[Segment]) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _written = write_path(&mut text, path);
+    text
+}
+
+/// Free data, and what is spelt like it.
+const ROOTS: [&str; 2] = ["custom", "customer"];
 
 fn keys(names: Vec<String>) -> Box<[Step]> {
     names.into_iter().map(|name| Step::Key(name.into())).collect()

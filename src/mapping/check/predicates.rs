@@ -1,7 +1,7 @@
 //! Conditions: what may be compared with what.
 
 use super::{Checked, Checker, Names};
-use crate::conversion::{Date, Slot, Timestamp};
+use crate::conversion::{Date, Money, Slot, Timestamp};
 use crate::mapping::lexer::{At, Scalar};
 use crate::mapping::pattern::Pattern;
 use crate::mapping::predicate::{Absent, Test};
@@ -87,7 +87,12 @@ impl Checker<'_, '_, '_> {
             self.faults.report_with_help(at, "a list is compared as a whole with nothing", "write 'x' in items[].sku");
         } else if !free && !alike(one, other) {
             let message = format!("{one} is never equal to {other}");
-            self.faults.report_with_help(at, message, "`| string`, `| int` and `| number` make them alike");
+            let quoted = unquoted(left, other).or_else(|| unquoted(right, one));
+            let help = quoted.map_or_else(
+                || "`| string` and `| number` make them alike".to_owned(),
+                |literal| format!("take the quotes away: `{literal}`"),
+            );
+            self.faults.report_with_help(at, message, help);
         } else if comparison.is_order() && !(ordered(one) && ordered(other)) {
             self.faults.report(at, "only numbers, timestamps and dates have an order; texts are equal or not");
         }
@@ -174,6 +179,17 @@ fn slot_of(node: &Node) -> Option<Slot> {
         return slot_of(entry);
     }
     if let Node::Field(slot) | Node::ItemField(slot) = node { Some(*slot) } else { None }
+}
+
+/// A text literal that without its quotes would be of the type that it is compared with.
+fn unquoted(literal: &Checked, with: Ty) -> Option<&str> {
+    let Node::Const(Val::Text(text)) = &literal.node else { return None };
+    let is_of_type = if with.base == Base::Bool {
+        matches!(&**text, "true" | "false")
+    } else {
+        with.is_number() && Money::parse(text).is_ok()
+    };
+    (literal.literal && is_of_type).then_some(&**text)
 }
 
 /// Whether two values can be equal at all.

@@ -96,7 +96,10 @@ impl UrlPlan {
         }
         let refuse = |reason: &str| Unmappable { field: "url".to_owned(), reason: reason.to_owned() };
         let rest = self.rest.eval(scope, secrets).map_err(|error| refuse(&error.to_string()))?;
-        let rest = rest.ok_or_else(|| refuse("a part of it is absent"))?;
+        let rest = rest.ok_or_else(|| {
+            let part = self.rest.absent(scope, secrets).unwrap_or("a part of it");
+            refuse(&format!("{part} is absent"))
+        })?;
         let mut url = String::with_capacity(self.base.len().saturating_add(rest.len()));
         url.push_str(&self.base);
         url.push_str(&rest);

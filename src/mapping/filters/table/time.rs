@@ -55,6 +55,9 @@ fn strftime(args: &Args) -> Result<Op, Mistake> {
     if format.len() > FORMAT_BYTES_MAX {
         return Err(mistake(0, "a format has at most 128 bytes"));
     }
+    if !format.contains('%') {
+        return Err(mistake(0, "this would be the same of every time: a format is written with `%`: `%Y-%m-%d`"));
+    }
     let sample = jiff::Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
     if let Err(fault) = jiff::fmt::strtime::format(format, &sample) {
         return Err(mistake(0, &format!("no format for a time: {fault}")));

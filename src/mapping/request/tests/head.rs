@@ -26,7 +26,7 @@ fn values_in_a_path_are_encoded() {
         r#"{"order_id":"a/b?c#d&e=f g+é"}"#,
         "https://acme.example.com/a%2F12/o/a%2Fb%3Fc%23d%26e%3Df%20g%2B%C3%A9?k=a%2Fb%3Fc%23d%26e%3Df%20g%2B%C3%A9",
     );
-    assert_eq!(written.unmappable("{}"), "url: a part of it is absent");
+    assert_eq!(written.unmappable("{}"), "url: {order_id} is absent");
 }
 
 #[test]
