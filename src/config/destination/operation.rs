@@ -105,12 +105,12 @@ impl<'t> Written<'t> {
 
 /// `when` and `only_when` are quoted where it is told why a conversion was skipped, so they hold nothing from elsewhere.
 fn condition(key: &'static str, keys: &mut Keys<'_>, faults: &mut Faults) -> Option<Text> {
-    let text = keys.text(key, faults)?;
+    let text = keys.text_as(key, ONE_CONDITION, faults)?;
     if let Some(Entry { node: Node { value: Value::Text { resolved: true, .. }, .. }, .. }) = keys.entry(key) {
         let message = format!("`{key}` holds a `${{…}}`, and is quoted in the reason why a conversion is skipped");
         let help = "put it into a var and compare with that: `vars.x = \"${env:NAME}\"`, `custom.k == vars.x`";
         faults.with_help(text.span.clone(), message, help);
-    let text = keys.text_as(key, ONE_CONDITION, faults)?;
+    }
     Some(text)
 }
 
