@@ -46,7 +46,7 @@ fn check_prints_its_faults_as_one_document() {
 async fn what_is_probably_not_meant_is_said_and_hinders_nothing() {
     let (sandbox, _folder, routes) = started().await;
     let wide = ["--set", "destination.thrad.when=click_ids.thrad"];
-    let dropped = "this takes the place of the preset's `when`, and drops `value`, `currency`, `status != 'rejected'`";
+    let dropped = "this takes the place of the preset's `when`, and drops `value`, `status != 'rejected'`";
     let path = routes.to_str().unwrap();
     let (code, summary, warning) = run(&[&["check", "--config", path][..], &wide].concat());
     assert_eq!(code, Some(0), "{warning}");

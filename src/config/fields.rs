@@ -220,7 +220,7 @@ mod tests {
             (
                 "impact",
                 [
-                    "| `OrderId` | `order_id ?? event_id !` | text ≤ 64, required | the order; unique to the event type |",
+                    "| `OrderId` | `order_id ?? event_id` | text ≤ 64, required | the order; unique to the event type |",
                     "| text ≤ 255, names no person, else left out |",
                     "| text, sha1 or sha256 |",
                     "| number, ≤ 2 decimals |",

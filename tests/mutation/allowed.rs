@@ -29,6 +29,24 @@ pub(super) fn allowed(preset: &str) -> Vec<&'static Allowed> {
 
 const ALLOWED: &[Allowed] = &[
     Allowed {
+        presets: &["dsp"],
+        key: "outputs.order_id.required",
+        changes: &["without required = true,", "true → false"],
+        why: "it is what deduplicates, and so has to be there in any case",
+    },
+    Allowed {
+        presets: &["impact"],
+        key: "outputs.OrderId.required",
+        changes: &["without required = true,", "true → false"],
+        why: "likewise",
+    },
+    Allowed {
+        presets: &["scaleo"],
+        key: "*on_ambiguous",
+        changes: &["without on_ambiguous = \"dead_letter\"", "on_ambiguous → on_unmappable"],
+        why: "the default of what has no slot, and of what cannot be mapped; it is said for who reads the preset",
+    },
+    Allowed {
         presets: &["trackdesk", "trackdesk-get"],
         key: "*_when",
         changes: &["contains → matches"],

@@ -243,7 +243,9 @@ fn sent(destination: &Destination, sample: &Sample) -> String {
             said + &String::from_utf8_lossy(&request.body)
         }
         Rendering::Nothing { outcome, reason } => {
-            let reason = reason.split(DOES_NOT_APPLY).next().unwrap_or_default();
+            let mut told = destination.operations.iter().filter_map(|operation| operation.otherwise.as_deref());
+            let told = told.find(|words| reason.contains(words));
+            let reason = told.or(reason.split(DOES_NOT_APPLY).next()).unwrap_or_default();
             format!("{outcome}: {reason}")
         }
     }

@@ -73,7 +73,7 @@ const LINES_BEFORE_THE_KILL: [usize; 8] = [20, 3, 400, 60, 1000, 150, 37, 600];
 async fn killed_at_any_moment_it_holds_all_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let (mut accepted, mut settled) = (BTreeSet::new(), BTreeSet::new());
-    for round in 0..LINES_BEFORE_THE_KILL.len() {
+    for (round, before_the_kill) in LINES_BEFORE_THE_KILL.into_iter().enumerate() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture", "queue::tests::crash::the_child_that_is_killed"])
             .env(CHILD, dir.path())
@@ -82,7 +82,7 @@ async fn killed_at_any_moment_it_holds_all_that_was_acknowledged() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut said: Vec<String> = lines.by_ref().take(LINES_BEFORE_THE_KILL[round]).collect();
+        let mut said: Vec<String> = lines.by_ref().take(before_the_kill).collect();
         child.kill().unwrap();
         child.wait().unwrap();
         said.extend(lines);
