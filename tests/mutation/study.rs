@@ -243,10 +243,10 @@ fn sent(destination: &Destination, sample: &Sample) -> String {
             said + &String::from_utf8_lossy(&request.body)
         }
         Rendering::Nothing { outcome, reason } => {
-            let mut told = destination.operations.iter().filter_map(|operation| operation.otherwise.as_deref());
-            let told = told.find(|words| reason.contains(words));
-            let reason = told.or(reason.split(DOES_NOT_APPLY).next()).unwrap_or_default();
-            format!("{outcome}: {reason}")
+            let words = destination.operations.iter().filter_map(|operation| operation.otherwise.as_deref());
+            let told: Vec<&str> = words.filter(|words| reason.contains(words)).collect();
+            let said = if told.is_empty() { reason.split(DOES_NOT_APPLY).take(1).collect() } else { told };
+            format!("{outcome}: {said:?}")
         }
     }
 }
