@@ -78,7 +78,7 @@ pub(crate) use finished::Finished;
 pub use interpolation::bare_path;
 pub(crate) use interpolation::{Escape, Interpolation};
 pub use request::{
-    Applies, AuthSource, ClientAuth, Encoding, Given, Grant, HmacAlgorithm, HmacSource, KeyEncoding, MapLine,
+    Applies, AuthSource, ClientAuth, Encoding, Given, Grant, Headers, HmacAlgorithm, HmacSource, KeyEncoding, MapLine,
     MapSource, OAuth, OAuthSource, OutputKind, OutputSource, Over, Pii, Request, RequestSource, RequestTemplate,
     RulesSource, SignatureEncoding, SignaturePlace, Unmappable,
 };

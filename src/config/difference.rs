@@ -345,7 +345,7 @@ body: expected "hello", got "Hello""#;
         let request = |token: &str, amount: &str| Request {
             method: http::Method::POST,
             url: format!("https://px.example.com/e?key={token}"),
-            headers: vec![(http::header::AUTHORIZATION, http::HeaderValue::from_str(token).unwrap())],
+            headers: vec![(http::header::AUTHORIZATION, http::HeaderValue::from_str(token).unwrap())].into(),
             body: format!(r#"{{"amount":{amount}}}"#).into(),
         };
         let found = changes(&request("old-1", "1"), &request("new-2", "2"), &request("***", "1"), &request("***", "2"));

@@ -264,7 +264,7 @@ mod tests {
         Request {
             method: http::Method::POST,
             url: "https://px.example.com/e?a=1&b=x%20y".to_owned(),
-            headers: vec![(http::header::CONTENT_TYPE, http::HeaderValue::from_str(content_type).unwrap())],
+            headers: vec![(http::header::CONTENT_TYPE, http::HeaderValue::from_str(content_type).unwrap())].into(),
             body: body.to_owned().into(),
         }
     }

@@ -143,9 +143,25 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether a JSON string holds the text as it is. Looks at every byte, several at a time, as nearly every text needs none.
+/// Whether a JSON string holds the text as it is. Looks at every byte, eight at a time, as nearly every text needs none.
 pub fn needs_no_escape(text: &str) -> bool {
-    !text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
+    let bytes = text.as_bytes();
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().all(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f));
+    };
+    // The last eight overlap those before them.
+    let (words, _) = bytes.as_chunks();
+    words.iter().chain([last]).all(|word| eight_need_none(u64::from_ne_bytes(*word)))
+}
+
+/// Whether none of eight bytes is a control character, a quote or a backslash.
+fn eight_need_none(bytes: u64) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const TOP_BITS: u64 = 0x8080_8080_8080_8080;
+    // The lowest byte that is smaller borrows, and its top bit rises; a byte that has that bit is none.
+    let smaller = |bytes: u64, than: u8| bytes.wrapping_sub(EACH.wrapping_mul(u64::from(than))) & !bytes;
+    let equal = |byte: u8| smaller(bytes ^ EACH.wrapping_mul(u64::from(byte)), 1);
+    (smaller(bytes, b' ') | equal(b'"') | equal(b'\\')) & TOP_BITS == 0
 }
 
 /// Reads a whole document, and nothing after it.

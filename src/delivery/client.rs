@@ -101,20 +101,19 @@ pub(super) fn assemble(request: Request) -> Result<http::Request<Full<Bytes>>, U
     if uri.scheme().is_none() || uri.host().is_none_or(str::is_empty) {
         return Err(unmappable("is not an absolute URL"));
     }
-    let mut assembled = http::Request::new(Full::new(request.body));
+    let mut assembled = http::Request::new(Full::new(Bytes::from(request.body)));
     *assembled.method_mut() = request.method;
     *assembled.uri_mut() = uri;
-    assembled.headers_mut().insert(header::USER_AGENT, USER_AGENT);
-    let mut own = http::HeaderMap::new();
-    for (name, mut value) in request.headers {
+    let headers = assembled.headers_mut();
+    for (name, value) in request.headers.iter() {
+        let mut value = value.clone();
         // Kept out of HTTP/2's header compression tables and of every `Debug` output.
         if name == header::AUTHORIZATION {
             value.set_sensitive(true);
         }
-        own.append(name, value);
+        headers.append(name, value);
     }
-    // A configured User-Agent replaces ours; several values of one name stay several.
-    assembled.headers_mut().extend(own);
+    headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
     Ok(assembled)
 }
 

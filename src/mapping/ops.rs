@@ -178,7 +178,7 @@ impl Op {
 }
 
 /// Joins texts, within the bound.
-pub(super) fn joined<'a>(parts: &[&str]) -> Evaluated<'a> {
+fn joined<'a>(parts: &[&str]) -> Evaluated<'a> {
     within(parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len())))?;
     Ok(Val::owned_text(parts.concat()))
 }
@@ -202,7 +202,8 @@ pub(super) fn scalar(value: Val<'_>) -> Result<Cow<'_, str>, EvalError> {
     value.into_scalar_text().ok_or_else(|| EvalError::new("one value is needed here, and this is a list or an object"))
 }
 
-fn within(bytes: usize) -> Result<(), EvalError> {
+/// A text of so many bytes is within the bound.
+pub(super) fn within(bytes: usize) -> Result<(), EvalError> {
     if bytes > TEXT_BYTES_MAX { Err(EvalError::new("the text would be longer than 1 MiB")) } else { Ok(()) }
 }
 

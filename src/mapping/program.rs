@@ -276,11 +276,12 @@ fn each<'a>(entry: &'a Node, context: &Context<'a>) -> Evaluated<'a> {
 
 /// What the filters make of the input.
 fn piped<'a>(input: &'a Node, calls: &'a [Call], context: &Context<'a>) -> Evaluated<'a> {
+    let Some((last, calls)) = calls.split_last() else { return input.eval(context) };
     let mut value = input.eval(context)?;
     for call in calls {
         value = call.run(value, context)?;
     }
-    Ok(value)
+    last.run(value, context)
 }
 
 /// A leaf's value of every item.
@@ -302,15 +303,15 @@ fn first<'a>(parts: &'a [Node], context: &Context<'a>) -> Evaluated<'a> {
 }
 
 fn concat<'a>(parts: &'a [Node], context: &Context<'a>) -> Evaluated<'a> {
-    let mut texts = Vec::with_capacity(parts.len());
+    let mut whole = String::new();
     for part in parts {
         match part.eval(context)? {
-            Some(value) => texts.push(ops::text(value)?),
+            Some(value) => whole.push_str(&ops::text(value)?),
             None => return Ok(None),
         }
     }
-    let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
-    ops::joined(&texts)
+    ops::within(whole.len())?;
+    Ok(Val::owned_text(whole))
 }
 
 /// Follows `steps` into `json`.

@@ -22,6 +22,7 @@ mod print;
 mod proof;
 mod reach;
 mod rules;
+mod sent;
 mod signature;
 mod slot;
 mod target;
@@ -30,14 +31,11 @@ mod tests;
 mod url;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use self::field::{Run, Seen};
 use self::flat::{Escaping, Flat, Parameters, Separator};
-use self::headers::{Credential, Header};
+use self::headers::{Credential, Header, HeaderPlan};
 use self::json::Node;
 use self::lines::Within;
 pub use self::outputs::{OutputKind, OutputSource, Pii};
@@ -52,6 +50,7 @@ pub use self::auth::{
     SignaturePlace,
 };
 pub use self::oauth::OAuth;
+pub use self::sent::{Headers, Request};
 
 /// How the map's fields are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +164,7 @@ pub struct RequestTemplate {
     method: http::Method,
     /// `None` when `lacks` says why.
     url: Option<UrlPlan>,
-    headers: Vec<Header>,
+    headers: HeaderPlan,
     query: Flat,
     auth_query: Option<(String, Credential)>,
     signature: Option<Signature>,
@@ -222,7 +221,7 @@ impl RequestTemplate {
         Ok(RequestTemplate {
             method,
             url,
-            headers: headers.headers,
+            headers: HeaderPlan::of(headers.headers),
             query: fields.query,
             auth_query: headers.auth_query,
             signature: headers.signature,
@@ -261,14 +260,9 @@ impl RequestTemplate {
                 url.push(Escaping::Query, name, &value);
             }
         }
-        let mut headers = Vec::with_capacity(self.headers.len());
-        for header in &self.headers {
-            if let Some(value) = header.render(scope, secrets)? {
-                headers.push((header.name.clone(), value));
-            }
-        }
+        let mut headers = self.headers.render(scope, secrets)?;
         if let Some(signature) = &self.signature {
-            headers.extend(signature.sign(&self.method, &mut url, &body, scope, secrets)?);
+            headers.own.extend(signature.sign(&self.method, &mut url, &body, scope, secrets)?);
         }
         if url.text.len() > URL_BYTES_MAX {
             let reason = format!("longer than {URL_BYTES_MAX} bytes");
@@ -298,7 +292,7 @@ impl RequestTemplate {
     /// Whether a slot (`header.Idempotency-Key`, `map.externalId`, `query.id`) is an output of this template.
     pub fn has_output(&self, slot: &str) -> bool {
         match slot.split_once('.') {
-            Some(("header", name)) => self.headers.iter().any(|header| header.name.as_str().eq_ignore_ascii_case(name)),
+            Some(("header", name)) => self.headers.has(name),
             Some(("map", target)) => self.map_outputs.iter().any(|output| **output == *target),
             Some(("query", name)) => self.query_outputs.iter().any(|output| **output == *name),
             Some(_) | None => false,
@@ -320,20 +314,20 @@ impl RequestTemplate {
 }
 
 impl Body {
-    fn render<'a>(&'a self, run: &mut Run<'a>) -> Result<Bytes, Unmappable> {
+    fn render<'a>(&'a self, run: &mut Run<'a>) -> Result<Vec<u8>, Unmappable> {
         match self {
             Body::Json(node) => {
                 let mut out = Vec::with_capacity(BODY_BYTES_USUAL);
                 node.write_body(run, &mut out)?;
-                Ok(out.into())
+                Ok(out)
             }
             Body::Form(flat) => {
                 let text = String::with_capacity(BODY_BYTES_USUAL);
                 let mut out = Parameters { text, next: Separator::Nothing };
                 flat.write(run, &mut out)?;
-                Ok(out.text.into())
+                Ok(out.text.into_bytes())
             }
-            Body::Empty => Ok(Bytes::new()),
+            Body::Empty => Ok(Vec::new()),
         }
     }
 }
@@ -419,19 +413,6 @@ fn method(text: &Text, encoding: Encoding, faults: &mut Vec<Fault>) -> http::Met
     method
 }
 
-/// The exact request.
-#[derive(Clone, PartialEq)]
-pub struct Request {
-    /// The method.
-    pub method: http::Method,
-    /// Absolute, percent-encoded.
-    pub url: String,
-    /// In the order in which they are sent.
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
-    /// Empty when there is none.
-    pub body: Bytes,
-}
-
 /// An [`Unmappable`] on its way up through the writers: results of a word, for hardly ever is there one.
 type Refusal = Box<Unmappable>;
 
@@ -449,17 +430,4 @@ pub struct Unmappable {
     pub field: String,
     /// What is wrong.
     pub reason: String,
-}
-
-impl fmt::Debug for Request {
-    /// Method, origin and sizes: credentials and personal data travel in all the rest.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origin = self.url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-        f.debug_struct("Request")
-            .field("method", &self.method)
-            .field("origin", &origin)
-            .field("headers", &self.headers.len())
-            .field("body_bytes", &self.body.len())
-            .finish()
-    }
 }

@@ -118,9 +118,10 @@ impl<T: PartialEq> PartialEq for Held<'_, T> {
 /// A value, absent, or why it cannot be computed.
 pub(crate) type Evaluated<'a> = Result<Option<Val<'a>>, EvalError>;
 
-/// A value while it is computed.
+/// A value while it is computed. Its tag takes a whole word, so that moving one is moving words: halves of words are read
+/// back only after they have been stored, and every filter would wait for that.
 #[derive(Debug, Clone, PartialEq)]
-#[repr(C)]
+#[repr(u64)]
 pub(crate) enum Val<'a> {
     Text(Cow<'a, str>),
     Money(Money),

@@ -167,6 +167,26 @@ proptest! {
         prop_assert_eq!(ours.canonical(), json.canonical());
     }
 
+    /// Every byte, beside any others, at every place of a word.
+    #[test]
+    fn what_needs_an_escape_is_seen_wherever_it_stands(
+        text in r#"[ !#-\[\]-~é€]{0,20}"#,
+        other in any::<char>(),
+        at: prop::sample::Index,
+    ) {
+        prop_assert!(needs_no_escape(&text));
+        let mut characters: Vec<char> = text.chars().collect();
+        characters.insert(at.index(characters.len() + 1), other);
+        let text: String = characters.into_iter().collect();
+        prop_assert_eq!(needs_no_escape(&text), !matches!(other, '"' | '\\' | '\0'..='\x1f'));
+    }
+
+    #[test]
+    fn every_character_that_needs_an_escape_is_seen(special in r#"[\x00-\x1f"\\]"#, before in ".{0,9}", after in ".{0,9}") {
+        let text = [before, special, after].concat();
+        prop_assert!(!needs_no_escape(&text));
+    }
+
     #[test]
     fn reading_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         drop(Json::parse(&bytes));

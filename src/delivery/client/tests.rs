@@ -34,8 +34,8 @@ fn post(url: &str) -> http::Request<Full<Bytes>> {
     let request = Request {
         method: http::Method::POST,
         url: url.to_owned(),
-        headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-        body: Bytes::from_static(b"{\"a\":1}"),
+        headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))].into(),
+        body: b"{\"a\":1}".to_vec(),
     };
     assemble(request).unwrap()
 }
@@ -409,7 +409,7 @@ fn a_ca_file_without_a_certificate_is_refused_in_words() {
 fn a_url_that_is_none_is_unmappable() {
     for url in ["", "/conversions", "https://", "https://a b/", "https://x/\u{7f}"] {
         let request =
-            Request { method: http::Method::GET, url: url.to_owned(), headers: Vec::new(), body: Bytes::new() };
+            Request { method: http::Method::GET, url: url.to_owned(), headers: Vec::new().into(), body: Vec::new() };
         assert_eq!(assemble(request).unwrap_err().field, "url", "{url}");
     }
 }
@@ -422,8 +422,9 @@ fn a_configured_user_agent_replaces_ours() {
         headers: vec![
             (header::USER_AGENT, HeaderValue::from_static("theirs")),
             (header::ACCEPT, HeaderValue::from_static("a")),
-        ],
-        body: Bytes::new(),
+        ]
+        .into(),
+        body: Vec::new(),
     };
     let assembled = assemble(request).unwrap();
     assert_eq!(assembled.headers().get_all(header::USER_AGENT).iter().collect::<Vec<_>>(), ["theirs"]);

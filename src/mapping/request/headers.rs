@@ -9,7 +9,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::super::{Constants, Escape, EvalError, Fault, Interpolation, MASK, Scope, Secrets, Text};
 use super::oauth::{self, OAuth};
 use super::signature::{self, Signature};
-use super::{AuthSource, Encoding, HmacSource, OAuthSource, SignaturePlace, Unmappable};
+use super::{AuthSource, Encoding, Headers, HmacSource, OAuthSource, SignaturePlace, Unmappable};
 
 /// A compiled header.
 #[derive(Debug, Clone)]
@@ -50,6 +50,53 @@ enum Scheme {
     },
 }
 
+/// The headers of a template: those that are the same for every conversion ready made, and shared by all its requests.
+#[derive(Debug, Clone)]
+pub(super) struct HeaderPlan {
+    revealed: Arc<[(HeaderName, HeaderValue)]>,
+    masked: Arc<[(HeaderName, HeaderValue)]>,
+    computed: Vec<(HeaderName, Credential)>,
+}
+
+impl HeaderPlan {
+    pub(super) fn of(headers: Vec<Header>) -> HeaderPlan {
+        let (mut fixed, mut hidden, mut computed) = (Vec::new(), Vec::new(), Vec::new());
+        for Header { name, value } in headers {
+            match value {
+                Value::Fixed { revealed, masked } => {
+                    fixed.push((name.clone(), revealed));
+                    hidden.push((name, masked));
+                }
+                Value::Computed(credential) => computed.push((name, credential)),
+            }
+        }
+        HeaderPlan { revealed: fixed.into(), masked: hidden.into(), computed }
+    }
+
+    /// Whether requests have it, where nothing of its value is absent.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let mut names = self.revealed.iter().map(|(name, _)| name).chain(self.computed.iter().map(|(name, _)| name));
+        names.any(|known| known.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// A header of which a part is absent is left out.
+    pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Headers, Unmappable> {
+        let fixed = match secrets {
+            Secrets::Revealed => &self.revealed,
+            Secrets::Masked => &self.masked,
+        };
+        let mut headers = Headers { fixed: Arc::clone(fixed), own: Vec::new() };
+        for (name, credential) in &self.computed {
+            let refuse = |reason| Unmappable { field: format!("header.{name}"), reason };
+            let Some(text) = credential.render(scope, secrets).map_err(refuse)? else { continue };
+            let value = header_value(&text, true);
+            let value = value.ok_or_else(|| refuse("a character that cannot stand in a header".to_owned()))?;
+            headers.own.push((name.clone(), value));
+        }
+        Ok(headers)
+    }
+}
+
 /// What was compiled, or the unset var or secret without which the request cannot be.
 pub(super) struct Compiled {
     pub(super) headers: Vec<Header>,
@@ -63,20 +110,6 @@ impl Header {
     /// Whether it is the same for every conversion.
     pub(super) fn is_fixed(&self) -> bool {
         matches!(self.value, Value::Fixed { .. })
-    }
-
-    /// `None`: a part is absent, and so the header is left out.
-    pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Option<HeaderValue>, Unmappable> {
-        match (&self.value, secrets) {
-            (Value::Fixed { revealed, .. }, Secrets::Revealed) => Ok(Some(revealed.clone())),
-            (Value::Fixed { masked, .. }, Secrets::Masked) => Ok(Some(masked.clone())),
-            (Value::Computed(credential), _) => {
-                let refuse = |reason| Unmappable { field: format!("header.{}", self.name), reason };
-                let Some(text) = credential.render(scope, secrets).map_err(refuse)? else { return Ok(None) };
-                let value = header_value(&text, true);
-                value.map(Some).ok_or_else(|| refuse("a character that cannot stand in a header".to_owned()))
-            }
-        }
     }
 }
 

@@ -5,7 +5,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 
@@ -13,7 +12,7 @@ use super::super::{Constants, Escape, Fault, Interpolation, MASK, Secret, Secret
 use super::flat::{Escaping, Parameters, Separator};
 use super::headers::header_value;
 use super::url::{Compiled as CompiledUrl, UrlPlan};
-use super::{ClientAuth, Grant, OAuthSource, Request};
+use super::{ClientAuth, Grant, Headers, OAuthSource, Request};
 
 /// How access tokens are come by. Two that are equal ask the same of the same endpoint, and can share a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +87,12 @@ impl OAuth {
         ];
         let basic = self.basic.as_ref().and_then(|basic| header_value(basic.reveal(), true));
         headers.extend(basic.map(|basic| (AUTHORIZATION, basic)));
-        Request { method: Method::POST, url: self.token_url.clone(), headers, body: Bytes::from(form.text) }
+        Request {
+            method: Method::POST,
+            url: self.token_url.clone(),
+            headers: Headers::from(headers),
+            body: form.text.into_bytes(),
+        }
     }
 
     /// Whether the grant stands on a refresh token.

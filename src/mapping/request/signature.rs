@@ -5,7 +5,6 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use bytes::Bytes;
 use hmac::digest::InvalidLength;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue};
@@ -94,7 +93,7 @@ impl Signature {
         &self,
         method: &http::Method,
         url: &mut Parameters,
-        body: &Bytes,
+        body: &[u8],
         scope: Scope<'_>,
         secrets: Secrets,
     ) -> Result<Option<(HeaderName, HeaderValue)>, Unmappable> {

@@ -183,7 +183,7 @@ fn three_stars_are_no_digest_and_no_word() {
     assert_eq!(shown, reason);
     // What a secret leaves when it is masked was looked at as it is.
     let masked = words("secrets.token", "s3cret/+ =").rendered("{}", Secrets::Masked).expect("its word");
-    assert_eq!(masked.body, r#"{"x":"***"}"#);
+    assert_eq!(masked.body, br#"{"x":"***"}"#);
     assert_eq!(words("secrets.token", "other").unmappable("{}"), reason);
 }
 

@@ -1,0 +1,53 @@
+//! The request as it is sent.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+/// The exact request.
+#[derive(Clone, PartialEq)]
+pub struct Request {
+    /// The method.
+    pub method: http::Method,
+    /// Absolute, percent-encoded.
+    pub url: String,
+    /// Those of the operation's own.
+    pub headers: Headers,
+    /// Empty when there is none.
+    pub body: Vec<u8>,
+}
+
+/// The headers of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Headers {
+    /// The same for every conversion.
+    pub(super) fixed: Arc<[(HeaderName, HeaderValue)]>,
+    pub(super) own: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl From<Vec<(HeaderName, HeaderValue)>> for Headers {
+    fn from(own: Vec<(HeaderName, HeaderValue)>) -> Headers {
+        Headers { fixed: Arc::new([]), own }
+    }
+}
+
+impl Headers {
+    /// In the order in which they are sent.
+    pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.fixed.iter().chain(&self.own)
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Method, origin and sizes: credentials and personal data travel in all the rest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = self.url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("origin", &origin)
+            .field("headers", &self.headers.iter().count())
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}
