@@ -11,8 +11,10 @@ mod siblings;
 mod study;
 mod variants;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::num::NonZero;
+use std::sync::{LazyLock, Mutex};
 
 use capi_relay::config::{Sample, presets};
 
@@ -54,20 +56,24 @@ fn check(preset: &str, variants: &[&str]) {
     assert!(survivors.is_empty(), "{preset}: survivors\n{survivors}");
 }
 
-/// What becomes of each: half of them beside the other, for the longest preset is as long as all others.
+/// What becomes of each; as many of them beside one another as there are cores, for the longest preset is as long as all
+/// others.
 fn fates(studied: (&str, &str, &[&str]), mutants: &[Mutant]) -> Vec<Fate> {
-    let half = |mutants: &[Mutant]| -> Vec<Fate> {
-        let study = Study::new(studied, &CORPUS, &ANSWERS);
+    let study = Study::new(studied, &CORPUS, &ANSWERS);
+    // Those of one place are told apart by the same.
+    let chunks = Mutex::new(mutants.chunks(64).enumerate());
+    let fates = Mutex::new(BTreeMap::new());
+    let work = || {
         let mut order = study.order();
-        mutants.iter().map(|mutant| study.fate(mutant, &mut order)).collect()
+        loop {
+            let Some((at, chunk)) = chunks.lock().unwrap().next() else { break };
+            let of_chunk: Vec<Fate> = chunk.iter().map(|mutant| study.fate(mutant, &mut order)).collect();
+            fates.lock().unwrap().insert(at, of_chunk);
+        }
     };
-    let (first, second) = mutants.split_at(mutants.len() / 2);
-    std::thread::scope(|scope| {
-        let beside = scope.spawn(|| half(second));
-        let mut fates = half(first);
-        fates.extend(beside.join().unwrap());
-        fates
-    })
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    fates.into_inner().unwrap().into_values().flatten().collect()
 }
 
 /// `file:line:column key: token → what it becomes`.

@@ -134,8 +134,7 @@ impl Contract {
         let limit = self.chars_max.unwrap_or(300);
         let decimals = self.scale.unwrap_or(6);
         let letters = |chars: usize| format!("'{}'", "x".repeat(chars));
-        let texts = self.values.iter().map(|word| format!("'{word}'")).chain(["'w'".to_owned()]);
-        let texts = texts.chain([limit - 1, limit, limit + 1].map(letters));
+        let texts = std::iter::once("'w'".to_owned()).chain([limit - 1, limit, limit + 1].map(letters));
         let plain = ["email", "email_sha256", "email_sha1", "email | md5", "email | sha512", "id"]
             .map(|name| format!("customer.{name}"));
         let numbers = [decimals, decimals + 1].map(|digits| format!("0.{}", "1".repeat(digits)));
@@ -154,8 +153,9 @@ impl Contract {
             "true".to_owned(),
             "custom".to_owned(),
         ];
-        let found = texts.chain(plain).map(within("item.mpn"));
-        found.chain(numbers.map(within("item.quantity"))).chain(free).chain(["items[].sku".to_owned()]).collect()
+        let words = self.values.iter().map(|word| format!("'{word}'")).map(within("item.mpn"));
+        let found = texts.chain(plain).map(within("item.mpn")).chain(numbers.map(within("item.quantity")));
+        found.chain(free).chain(["items[].sku".to_owned()]).chain(words).collect()
     }
 }
 

@@ -1,10 +1,8 @@
 //! A preset under study: the goldens of its text as it is, and whether those of a mutant are others.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use capi_relay::config::{Config, Destination, Rendering, Report, Sample, Source};
@@ -26,7 +24,7 @@ pub(super) struct Study<'c> {
     /// Of each variant.
     goldens: Vec<Vec<String>>,
     /// What a destination is refused for, or does, with further keys: by these keys.
-    loads: RefCell<BTreeMap<String, Rc<str>>>,
+    loads: Mutex<BTreeMap<String, Arc<str>>>,
 }
 
 /// What became of a mutant.
@@ -46,9 +44,12 @@ pub(super) struct Answers(Vec<Answer>);
 /// A golden of a variant: by its place in the list of [`Study::golden`].
 type Place = (usize, usize);
 
-/// The goldens that tell mutants apart, those that did last first. It says what is quick, not what
-/// is right.
-pub(super) struct Order(Vec<Place>);
+/// What tells mutants apart, what did last first. It says what is quick, not what is right.
+pub(super) struct Order {
+    goldens: Vec<Place>,
+    /// Of what is asked of a mutant of a key, that did: by its place in the list of [`Study::asked_otherwise`].
+    probes: BTreeMap<String, Vec<usize>>,
+}
 
 impl<'c> Study<'c> {
     /// Learns the goldens of the text as it is.
@@ -57,7 +58,7 @@ impl<'c> Study<'c> {
         corpus: &'c [(String, Sample)],
         answers: &'c [Answers],
     ) -> Study<'c> {
-        let loads = RefCell::default();
+        let loads = Mutex::default();
         let mut study = Study { name, text, variants, corpus, answers, goldens: Vec::new(), loads };
         for keys in variants {
             let config = study.load(text, keys).unwrap_or_else(|report| panic!("{name}: {keys}\n{report}"));
@@ -69,11 +70,8 @@ impl<'c> Study<'c> {
     }
 
     pub(super) fn order(&self) -> Order {
-        Order(
-            (0..self.variants.len())
-                .flat_map(|variant| (0..self.count()).map(move |golden| (variant, golden)))
-                .collect(),
-        )
+        let of = |variant| (0..self.count()).map(move |golden| (variant, golden));
+        Order { goldens: (0..self.variants.len()).flat_map(of).collect(), probes: BTreeMap::new() }
     }
 
     /// What becomes of a mutant. What told the last ones apart is asked first, then what is asked about its key, then all.
@@ -82,33 +80,40 @@ impl<'c> Study<'c> {
         let mut loaded = Loaded { study: self, text: &text, configs: self.variants.iter().map(|_| None).collect() };
         let mut fate = loaded.fate(0..QUICK, order);
         if fate == Fate::Survived {
-            fate = self.asked_otherwise(mutant, &text);
+            fate = self.asked_otherwise(mutant, &text, order);
         }
         if fate == Fate::Survived {
-            fate = loaded.fate(QUICK..order.0.len(), order);
+            fate = loaded.fate(QUICK..order.goldens.len(), order);
         }
         fate
     }
 
     /// What the contract refuses and what is demanded, with other keys of the destination.
-    fn asked_otherwise(&self, mutant: &Mutant, text: &str) -> Fate {
+    fn asked_otherwise(&self, mutant: &Mutant, text: &str, order: &mut Order) -> Fate {
+        // The target of an output is a name like any other's.
+        let key = match mutant.path.as_slice() {
+            [.., above, _] if above == "outputs" => above,
+            [.., key] => key,
+            [] => return Fate::Survived,
+        };
+        let last = order.probes.entry(key.clone()).or_default();
         let further = probes(self.text, mutant).into_iter().chain(demands(self.text, mutant, self.variants[0]));
-        for keys in further {
-            let expected = self.expected(&keys);
-            if *self.tried(text, &keys) != *expected {
-                return Fate::Changed;
-            }
-        }
-        Fate::Survived
+        let mut further: Vec<(usize, String)> = further.enumerate().collect();
+        further.sort_by_key(|(at, _)| last.iter().position(|last| last == at).unwrap_or(last.len()));
+        let tells = |(_, keys): &(usize, String)| self.tried(text, keys) != *self.expected(keys);
+        let Some((found, _)) = further.into_iter().find(tells) else { return Fate::Survived };
+        last.retain(|at| *at != found);
+        last.insert(0, found);
+        Fate::Changed
     }
 
-    fn expected(&self, keys: &str) -> Rc<str> {
-        if let Some(known) = self.loads.borrow().get(keys) {
-            return Rc::clone(known);
-        }
-        let made: Rc<str> = self.tried(self.text, keys).into();
-        self.loads.borrow_mut().insert(keys.to_owned(), Rc::clone(&made));
-        made
+    fn expected(&self, keys: &str) -> Arc<str> {
+        let known = self.loads.lock().unwrap().get(keys).cloned();
+        known.unwrap_or_else(|| {
+            let made: Arc<str> = self.tried(self.text, keys).into();
+            self.loads.lock().unwrap().insert(keys.to_owned(), Arc::clone(&made));
+            made
+        })
     }
 
     /// What comes of a destination with other keys: what it is refused for, or what it does with the probing conversions.
@@ -165,11 +170,10 @@ impl Loaded<'_> {
     /// What some of the goldens say; one that tells the mutant apart is the first for the next.
     fn fate(&mut self, goldens: Range<usize>, order: &mut Order) -> Fate {
         for at in goldens {
-            let (variant, golden) = order.0[at];
+            let (variant, golden) = order.goldens[at];
             let Some(destination) = self.destination(variant) else { return Fate::Refused };
             if self.study.golden(&destination, golden) != self.study.goldens[variant][golden] {
-                let found = order.0.remove(at);
-                order.0.insert(0, found);
+                order.goldens[..=at].rotate_right(1);
                 return Fate::Changed;
             }
         }

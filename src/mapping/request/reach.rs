@@ -3,12 +3,14 @@
 //! field further down says otherwise. Targets of items, of elements and of lists are compared step by step: `ids[].em`
 //! reaches `ids[0].em` and the part `em` of a list of tables in `ids`.
 
-use super::outputs::{OutputSource, Pii};
-use super::target::{Step, Target};
+use std::collections::BTreeMap;
 
-/// The contract's fields, by their places.
+use super::outputs::{OutputSource, Pii};
+use super::target::{Name, Step, Target};
+
+/// The contract's fields, by the member of the body in which they stand: what it says of others reaches no value there.
 pub(super) struct Contract<'o> {
-    outputs: Vec<(Option<Target>, &'o OutputSource)>,
+    outputs: BTreeMap<Option<Name>, Vec<(Option<Target>, &'o OutputSource)>>,
 }
 
 /// What the contract says of one value.
@@ -36,8 +38,12 @@ type Nearness = (bool, usize, usize);
 
 impl<'o> Contract<'o> {
     pub(super) fn of(outputs: &'o [OutputSource]) -> Contract<'o> {
-        let placed = |output: &'o OutputSource| (Target::of(&output.target.value), output);
-        Contract { outputs: outputs.iter().map(placed).collect() }
+        let mut contract = Contract { outputs: BTreeMap::new() };
+        for output in outputs {
+            let target = Target::of(&output.target.value);
+            contract.outputs.entry(member(target.as_ref())).or_default().push((target, output));
+        }
+        contract
     }
 
     /// What is said of the value at that place, as [`place_within`] writes it.
@@ -45,7 +51,9 @@ impl<'o> Contract<'o> {
         let target = Target::of(place);
         let reaching: Vec<(Nearness, Extent, &'o OutputSource)> = self
             .outputs
-            .iter()
+            .get(&member(target.as_ref()))
+            .into_iter()
+            .flatten()
             .filter_map(|(declared, output)| {
                 if output.target.value == place {
                     return Some(((true, 0, 0), Extent::Whole, *output));
@@ -57,6 +65,14 @@ impl<'o> Contract<'o> {
         let own = reaching.iter().filter(|(_, extent, _)| *extent != Extent::Below).max_by_key(|(near, ..)| *near);
         let said = reaching.iter().filter(|(.., output)| output.pii != Pii::Unsaid).max_by_key(|(near, ..)| *near);
         Hold { own: own.map(|(_, extent, output)| (*extent, *output)), pii: said.map(|(.., output)| *output) }
+    }
+}
+
+/// The member of the body in which it stands; `None` where the body is an array, or all of it is meant.
+fn member(target: Option<&Target>) -> Option<Name> {
+    match target?.steps.first()? {
+        Step::Member(name) => Some(name.clone()),
+        Step::Element(_) | Step::Each => None,
     }
 }
 

@@ -20,7 +20,7 @@ use super::super::{Fault, FileId, Span, Text};
 use crate::conversion::ITEMS_MAX;
 
 /// How items are numbered in a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Numbering {
     /// `{i}`: 1, 2, 3 …
     OneBased,
@@ -31,14 +31,14 @@ pub(super) enum Numbering {
 }
 
 /// A piece of a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Piece {
     Text(Box<str>),
     Number(Numbering),
 }
 
 /// A name, perhaps with the item's number in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name {
     pub(super) pieces: Vec<Piece>,
 }

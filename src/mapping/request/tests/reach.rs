@@ -39,6 +39,21 @@ fn entries_and_what_stands_below_take_the_same_of_a_person() {
 }
 
 #[test]
+fn a_place_is_the_same_by_another_spelling_and_in_a_body_that_is_an_array() {
+    let hashed = |declared: &str, target: &str, source: &str| {
+        Written::new(Encoding::Json).map(&[(target, source)]).output(declared, |output| output.pii = sha256()).fault()
+    };
+    for (declared, target) in
+        [("em", r"\em"), (r"a\.em", r"a\.\em"), ("[].em", "[0].em"), ("[0]", "[]"), ("[]", "[].em")]
+    {
+        let plain = format!("customer.email: `{declared}` is hashed (sha256), and `customer.email` is plain");
+        assert!(hashed(declared, target, "customer.email").contains(&plain), "{target}");
+        assert!(!hashed(declared, target, "customer.email_sha256").contains("hashed"), "{target}");
+    }
+    assert!(!hashed("em", "[].em", "customer.email").contains("hashed"));
+}
+
+#[test]
 fn the_nearest_that_says_something_of_a_person_is_held_to() {
     let nobody = |target: &str, source: &str| {
         Written::new(Encoding::Json)
