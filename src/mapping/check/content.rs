@@ -157,11 +157,14 @@ pub(in crate::mapping) fn chars_max(node: &Node) -> Option<usize> {
     if let Node::Const(value) = node {
         return value.borrowed().into_scalar_text().map(|text| text.chars().count());
     }
+    if let Node::Concat(parts) = node {
+        return parts.iter().map(chars_max).try_fold(0_usize, |most, part| Some(most.saturating_add(part?)));
+    }
     let Node::Pipe(input, calls) = node else { return None };
     calls.iter().fold(chars_max(input), |most, call| chars_max_after(most, &call.op))
 }
 
-fn chars_max_after(most: Option<usize>, op: &Op) -> Option<usize> {
+pub(super) fn chars_max_after(most: Option<usize>, op: &Op) -> Option<usize> {
     if let Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) = op {
         return Some(algorithm.chars(*coding));
     }
