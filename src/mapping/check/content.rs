@@ -294,6 +294,15 @@ fn decimals_after(most: Option<u32>, op: &Op) -> Option<u32> {
     most.filter(|_| matches!(op, Op::Negate | Op::StripZeros | Op::Text | Op::Number))
 }
 
+/// Whether it is a time as a text that is no number: `2026-11-20`, and not `20261120`.
+pub(in crate::mapping) fn is_written_time(node: &Node) -> bool {
+    let Node::Pipe(_, calls) = node else { return false };
+    let Some(Call { op: op @ (Op::Rfc3339(_) | Op::Strftime { .. }), .. }) = calls.last() else { return false };
+    let sample = Val::text("2026-11-20T14:03:27Z").and_then(|time| applied(op, time));
+    let written = sample.and_then(Val::into_scalar_text);
+    written.is_some_and(|written| written.parse::<u64>().is_err())
+}
+
 /// Whether it is an amount of money, as a number or as its text, that may have decimals.
 pub(super) fn is_fractional_amount(node: &Node) -> bool {
     is_amount(node) && decimals_max(node) != Some(0)
