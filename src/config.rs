@@ -27,6 +27,7 @@ mod golden;
 mod destination;
 mod load;
 mod find;
+mod succession;
 mod schema;
 mod summary;
 #[cfg(any(test, fuzzing))]
@@ -59,6 +60,7 @@ pub use rendering::{Outcome, Rendering, Sample, SampleError};
 use report::Faults;
 pub use report::{Located, Report, Severity};
 pub use schema::routes_schema;
+pub use succession::Succession;
 pub use units::older_than;
 
 /// The checked configuration: after loading nothing about it can fail.
