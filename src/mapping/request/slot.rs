@@ -118,6 +118,10 @@ impl<'p> Proof<'p> {
         if words.is_some() {
             return self.fault(text, "is one of a few words, so that different orders are one", FIELD);
         }
+        let some = self.known.as_ref().map(|known| content::some_words(field.expression.node(), known));
+        if let Some(word) = some.as_ref().and_then(|words| words.first()) {
+            return self.fault(text, &format!("can be `{word}`, so that different orders are one"), FIELD);
+        }
         if let Some(merging) = identity::merging([field.expression.node()]) {
             return self.merges(text, &merging);
         }

@@ -86,6 +86,11 @@ fn a_slot_tells_one_order_from_another() {
     check("'k-1'", &format!("'k-1': {same}"));
     check("vars.account", &format!("vars.account: {same}"));
     check("kind", "kind: `map.x` is deduplicated on, and is one of a few words, so that different orders are one");
+    let stand_in = "`map.x` is deduplicated on, and can be `none`, so that different orders are one";
+    for source in ["order_id ?? 'none'", "order_id | default('none')"] {
+        check(source, &format!("{source}: {stand_in}"));
+    }
+    check("event_id ?? 'none'", "-");
     let url = |url: &str| Written::new(Encoding::Json).map(&[("y", "kind")]).url(url).slot("query.id").fault();
     assert_eq!(url("https://px/?id={order_id}"), "-");
     assert_eq!(
