@@ -31,7 +31,7 @@ mod reload;
 #[cfg(test)]
 mod tests;
 
-pub use reload::{Reloads, Wish};
+pub use reload::{Reloaded, Reloads, Wish};
 
 /// The admin API of one relay.
 pub struct Admin {

@@ -76,7 +76,7 @@ pub(crate) use expression::{Blank, Expression};
 pub use filters::{FilterDoc, filters};
 pub(crate) use finished::Finished;
 pub use interpolation::bare_path;
-pub(crate) use interpolation::{Escape, Interpolation};
+pub(crate) use interpolation::{Escape, Interpolation, concat_meant};
 pub use request::{
     Applies, AuthSource, ClientAuth, Encoding, Given, Grant, Headers, HmacAlgorithm, HmacSource, KeyEncoding, MapLine,
     MapSource, OAuth, OAuthSource, OutputKind, OutputSource, Over, Pii, Request, RequestSource, RequestTemplate,

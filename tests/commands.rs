@@ -64,6 +64,35 @@ async fn what_is_probably_not_meant_is_said_and_hinders_nothing() {
     sandbox.stop().await;
 }
 
+#[test]
+fn render_says_beside_the_request_that_a_conversion_is_too_old_to_be_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let conversion = |name: &str, time: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("{{ \"time\": \"{time}\", \"order_id\": \"o-1\" }}")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let routes = folder.path().join("routes.toml");
+    let partner = |name: &str, more: &str| {
+        format!("[destination.{name}]\nurl = \"https://px.example.com/{name}\"\nmap.order = \"order_id\"\n{more}")
+    };
+    let (short, none) = (partner("short", "max_age = \"7d\"\n"), partner("none", ""));
+    let skips = partner("skips", "max_age = \"7d\"\nwhen = \"value\"\n");
+    let head = "[server]\nlisten = \"127.0.0.1:0\"\ntls = { self_signed = true }\n[queue]\npath = \"data\"\n\
+                [merchant.acme]\ntoken_sha256 = \"${env:NOBODY}\"\n";
+    fs::write(&routes, format!("{head}{short}{none}{skips}")).unwrap();
+    let render = |file: &str| run(&["render", "--no-secrets", "--config", routes.to_str().unwrap(), file]);
+    // A clock runs between the two: one was always too old, one never will be.
+    let (code, old, note) = render(&conversion("old.json", "2001-01-01T00:00:00Z"));
+    assert_eq!(code, Some(0), "{note}");
+    let expected = "note: short: the conversion is older than max_age (7d): posted now, it would be a dead letter\n";
+    assert_eq!(note, expected);
+    let (code, new, note) = render(&conversion("new.json", "2999-01-01T00:00:00Z"));
+    assert_eq!((code, note.as_str()), (Some(0), ""));
+    assert_eq!(old, new, "what is rendered knows no clock");
+    assert!(old.contains("### short: conversion\nPOST https://px.example.com/short"), "{old}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
     let (sandbox, folder, routes) = started().await;

@@ -4,13 +4,14 @@
 //! account was asked): method, URL and headers; envelope and the names of its fields; which amounts are numbers, texts or the
 //! smallest unit; seconds, milli- or microseconds; which fields are arrays; what is hashed and what must not be. The digests
 //! are proven below from the texts that are hashed; four of them are the vendors' own examples. `capi-relay test --update`,
-//! over the examples and `routes.toml` in one file beside it, writes the files of goldens, and what it writes is read before
+//! over the destinations of the examples and `routes.toml` in one file beside it, writes the files of goldens, and what it writes is read before
 //! it is committed.
 
 mod answers;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use capi_relay::config::{Config, Expected, Rendering, Sample, Source, presets};
 use capi_relay::delivery::verdict;
@@ -19,6 +20,7 @@ use capi_relay::queue::Verdict;
 use sha2::{Digest as _, Sha256};
 
 use self::answers::{ANSWERS, Row};
+use crate::schema;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/destinations");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/destinations");
@@ -52,10 +54,11 @@ fn files(folder: impl AsRef<Path>) -> Vec<PathBuf> {
 
 fn config() -> Config {
     let mut text = String::new();
-    for file in files(EXAMPLES).into_iter().chain([Path::new(FOLDER).join("routes.toml")]) {
-        text.push_str(&std::fs::read_to_string(file).unwrap());
-        text.push('\n');
+    for file in files(EXAMPLES) {
+        let example = std::fs::read_to_string(file).unwrap();
+        text.push_str(example.split("[server]").next().unwrap_or_default());
     }
+    text.push_str(&std::fs::read_to_string(Path::new(FOLDER).join("routes.toml")).unwrap());
     let path = Path::new(FOLDER).join("routes.toml");
     let environment = &|name: &str| Some(format!("{name}-live"));
     Config::load(Source { path, text, environment, sets: &[] }).unwrap_or_else(|report| panic!("{report}"))
@@ -115,6 +118,20 @@ fn an_example_says_in_its_head_what_is_unsure() {
         assert!(says("nsure"), "{}", file.display());
         let fits = |line: &str| line.chars().count() <= 120;
         assert!(text.lines().all(fits), "{} fits a screen", file.display());
+    }
+}
+
+#[test]
+fn an_example_is_a_whole_file_that_check_and_the_schema_take_as_it_is() {
+    for path in files(EXAMPLES) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(schema::check(&text), [""; 0], "{}", path.display());
+        let arguments = ["check", "--no-secrets", "--config", path.to_str().unwrap()];
+        let checked = Command::new(env!("CARGO_BIN_EXE_capi-relay")).args(arguments).env_clear().output().unwrap();
+        let (told, faults) = (String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+        assert_eq!((checked.status.code(), &*faults), (Some(0), ""), "{}", path.display());
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(told.contains(&format!("destination {name}: ")), "{told}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use capi_relay::cli::Relay;
+use capi_relay::config::Succession;
 use capi_relay::conversion::DestinationName;
 use capi_relay::queue::Clock;
 use capi_relay::sandbox::{Behaviour, Platform};
@@ -21,7 +22,7 @@ async fn a_corrected_url_drains_the_backlog_without_loss_or_duplicate() {
     let dsp = format!("http://{}", bench.sandbox.address(Platform::Dsp));
     let wrong = right.replace(&format!("origin = \"{dsp}\""), "origin = \"http://127.0.0.1:9\"");
     assert_ne!(right, wrong);
-    assert_eq!(bench.relay.reload(config(&wrong)).unwrap(), 2);
+    assert_eq!(bench.relay.reload(config(&wrong)).unwrap().version, 2);
 
     for number in 0..BACKLOG {
         assert_eq!(bench.post(&conversion(&format!("o{number}"))).await.status, StatusCode::ACCEPTED);
@@ -32,7 +33,7 @@ async fn a_corrected_url_drains_the_backlog_without_loss_or_duplicate() {
     .await;
     assert_eq!(bench.sandbox.counts(Platform::Dsp).effects, 0);
 
-    assert_eq!(bench.relay.reload(config(&right)).unwrap(), 3);
+    assert_eq!(bench.relay.reload(config(&right)).unwrap().version, 3);
     eventually("dsp has caught up", async || (bench.sandbox.counts(Platform::Dsp).effects == BACKLOG).then_some(()))
         .await;
     for platform in Platform::ALL {
@@ -215,6 +216,37 @@ async fn a_wrong_file_or_a_failing_golden_keeps_the_old_configuration_in_force()
     assert!(line(&["golden fails", "destination=\"scaleo\"", "reason=\"expected unsupported, got skipped: "]), "{log}");
     assert!(line(&["reason=\"1 of 1 goldens failed\"", "the one before stays in force"]), "{log}");
     assert!(!log.contains("\\n"), "{log}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_names_the_destinations_that_it_changes() {
+    let mut bench = Bench::start("").await;
+    let text = routes(&bench.sandbox, &bench.folder.path().join("queue"), "");
+    let other =
+        text.replace("advertiser_id = 12", "advertiser_id = 13").replace("destination.thrad", "destination.own");
+    let mut changes = |text: &str| {
+        let Succession { added, removed, changed, unchanged } = bench.relay.reload(config(text)).unwrap().destinations;
+        let names =
+            |names: Vec<DestinationName>| names.iter().map(DestinationName::as_str).collect::<Vec<_>>().join(", ");
+        (names(added), names(removed), names(changed), unchanged)
+    };
+    let named = |added: &str, removed: &str, changed: &str, unchanged| {
+        (added.to_owned(), removed.to_owned(), changed.to_owned(), unchanged)
+    };
+    assert_eq!(changes(&other), named("own", "thrad", "dsp", 3));
+    assert_eq!(changes(&text), named("thrad", "own", "dsp", 3));
+    assert_eq!(changes(&format!("# a word\n{text}")), named("", "", "", 5));
+    bench.stop().await;
+
+    let (sandbox, _folder, file) = started().await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let relay = Process::serve(&file);
+    write(&file, &text.replace("destination.thrad", "destination.own"), "USD", "");
+    shows(&Http::new(), &relay, "capi_relay_config_version 2").await;
+    let log = relay.terminate_with_log();
+    let line = log.lines().find(|line| line.contains("configuration reloaded")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.ends_with(r#"added="own" removed="thrad" changed="scaleo" unchanged=3"#), "{line}");
     sandbox.stop().await;
 }
 

@@ -116,7 +116,8 @@ fn is_of(value: &Value, word: &str) -> bool {
     }
 }
 
-fn check(text: &str) -> Vec<String> {
+/// The places where a routes.toml breaks the schema.
+pub(crate) fn check(text: &str) -> Vec<String> {
     let schema = routes_schema();
     let mut found = Vec::new();
     faults(&schema, &schema, &document(text).unwrap(), "", &mut found);

@@ -34,6 +34,33 @@ fn personal() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_repeats_a_persons_data_is_heard_in_the_dead_letter_and_not_in_the_log() {
+    let (sandbox, _folder, file) = started().await;
+    let echo = "no click of canary@example.com, CanaryName, 198.51.100.77";
+    let refuse = Behaviour::Answer { status: 404, headers: Vec::new(), body: echo.to_owned(), times: None };
+    sandbox.script(Platform::Thrad, refuse);
+    let relay = Process::traced(&file);
+    let http = Http::new();
+    let id = http.post(&format!("{}/v1/conversions", relay.origin), personal().to_string()).await.id();
+    let page = format!("{}/admin/dead", relay.admin);
+    let dead = eventually("a dead letter", async || {
+        let dead = http.call(Method::GET, &page, &[], "").await.body;
+        dead["dead"].get(0).cloned()
+    })
+    .await;
+    assert_eq!((&dead["destination"], &dead["last"]["excerpt"]), (&json!("thrad"), &json!(echo)));
+    let log = relay.terminate_with_log();
+    let line = log.lines().find(|line| line.contains("dead letter")).unwrap_or_else(|| panic!("{log}"));
+    for told in ["destination=thrad", "operation=\"conversion\"", &id, "Rejected", "404", "status 404 Not Found"] {
+        assert!(line.contains(told), "{told}: {line}");
+    }
+    for canary in canaries() {
+        assert!(!log.contains(&canary), "`{canary}` came out:\n{log}");
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_credential_and_no_personal_datum_comes_out_anywhere() {
     let (sandbox, _folder, file) = started().await;
     // Platforms that echo what they were sent, in every kind of answer.

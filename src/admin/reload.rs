@@ -9,14 +9,25 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::config::Succession;
+use crate::conversion::DestinationName;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 
-/// Where the answer to a wish for a reload goes: the configuration's new version, or the report of why there is none.
-pub type Wish = oneshot::Sender<Result<u64, String>>;
+/// Where the answer to a wish for a reload goes: what came into force, or the report of why nothing did.
+pub type Wish = oneshot::Sender<Result<Reloaded, String>>;
+
+/// A configuration that came into force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Counted from 1, that of the start.
+    pub version: u64,
+    /// What it changed.
+    pub destinations: Succession,
+}
 
 /// Wishes for reloads on their way, and a record of what came of all of them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,10 +47,10 @@ impl Reloads {
     }
 
     /// Records what came of a reload, whoever wished it.
-    pub fn record(&self, outcome: &Result<u64, String>) {
+    pub fn record(&self, outcome: &Result<Reloaded, String>) {
         let result = match outcome {
-            Ok(version) => {
-                self.version.set(i64::try_from(*version).unwrap_or(i64::MAX));
+            Ok(reloaded) => {
+                self.version.set(i64::try_from(reloaded.version).unwrap_or(i64::MAX));
                 "reloaded"
             }
             Err(_) => "refused",
@@ -61,12 +72,21 @@ impl Reloads {
         let (wish, outcome) = oneshot::channel();
         self.wishes.try_send(wish).map_err(|_full_or_closed| nobody())?;
         match timeout(RELOAD_TIMEOUT, outcome).await {
-            Ok(Ok(Ok(version))) => {
-                Ok(problem::json(StatusCode::OK, &json!({"status": "reloaded", "version": version})))
-            }
+            Ok(Ok(Ok(reloaded))) => Ok(problem::json(StatusCode::OK, &reloaded.as_json())),
             Ok(Ok(Err(report))) => Err(Problem::new(Kind::ConfigurationRefused, report)),
             Ok(Err(_)) | Err(_) => Err(nobody()),
         }
+    }
+}
+
+impl Reloaded {
+    fn as_json(&self) -> Value {
+        let names = |names: &[DestinationName]| names.iter().map(DestinationName::as_str).collect::<Value>();
+        let Succession { added, removed, changed, unchanged: _ } = &self.destinations;
+        json!({
+            "status": "reloaded", "version": self.version,
+            "changed": names(changed), "added": names(added), "removed": names(removed),
+        })
     }
 }
 

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Reloads, Wish};
+use super::{Admin, Reloaded, Reloads, Wish};
+use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::delivery::Pools;
 use crate::ingress::tests::Running;
@@ -120,10 +121,17 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     let mut watched = Watched::start("").await;
     let reload = async |address| call(address, Call { method: "POST", path: "/admin/reload", ..Call::get("") }).await;
     let address = watched.address;
+    let names = |names: &[&str]| names.iter().map(|name| DestinationName::parse(name).unwrap()).collect();
+    let (changed, added) = (names(&["thrad", "dsp"]), names(&["ga4"]));
+    let destinations = Succession { added, removed: Vec::new(), changed, unchanged: 3 };
+    let reloaded = Reloaded { version: 7, destinations };
     let asked = tokio::spawn(async move { reload(address).await });
-    soon(watched.wishes.recv()).await.unwrap().send(Ok(7)).unwrap();
+    soon(watched.wishes.recv()).await.unwrap().send(Ok(reloaded)).unwrap();
     let reply = asked.await.unwrap();
-    assert_eq!((reply.status, &reply.json), (200, &json!({"status": "reloaded", "version": 7})));
+    let expected = json!({
+        "status": "reloaded", "version": 7, "changed": ["thrad", "dsp"], "added": ["ga4"], "removed": [],
+    });
+    assert_eq!((reply.status, &reply.json), (200, &expected));
 
     let asked = tokio::spawn(async move { reload(address).await });
     soon(watched.wishes.recv()).await.unwrap().send(Err("routes.toml: no".to_owned())).unwrap();

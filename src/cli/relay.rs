@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::admin::{Admin, Reloads, Wish};
+use crate::admin::{Admin, Reloaded, Reloads, Wish};
 use crate::config::Config;
 use crate::delivery::{ClientError, Pools};
 use crate::ingress::{Ingress, TlsError};
@@ -107,25 +107,26 @@ impl Relay {
         Ok(Relay { public, admin, queue, pools, ingress, reloads, version, wishes, drain, end, serving, observing })
     }
 
-    /// Goes over to another configuration, whole or not at all; the version that it gets. Merchants, rates and destinations
+    /// Goes over to another configuration, whole or not at all; says what came into force. Merchants, rates and destinations
     /// change without a dropped request; `[server]` and `[queue]` only with a restart.
     ///
     /// # Errors
     ///
     /// When it would need a restart, or a destination's client cannot be built: the one before stays in force.
-    pub fn reload(&mut self, config: Config) -> Result<u64, ReloadError> {
+    pub fn reload(&mut self, config: Config) -> Result<Reloaded, ReloadError> {
         let before = self.ingress.config();
         for (section, same) in [("server", before.server == config.server), ("queue", before.queue == config.queue)] {
             if !same {
                 return Err(ReloadError::Restart { section });
             }
         }
+        let destinations = config.after(&before);
         let config = Arc::new(config);
         // Pools first: what is accepted for a destination has a pool already.
         self.pools.reload(&config).map_err(ReloadError::Delivery)?;
         self.ingress.reload(config);
         self.version = self.version.saturating_add(1);
-        Ok(self.version)
+        Ok(Reloaded { version: self.version, destinations })
     }
 
     /// The wishes of the admin API, for who can read files; once.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use tracing::info;
 
-use crate::admin::Wish;
-use crate::config::Config;
+use crate::admin::{Reloaded, Wish};
+use crate::config::{Config, Succession};
+use crate::conversion::DestinationName;
 
 use super::refusal::{Refusal, log_warnings};
 use super::relay::Relay;
@@ -75,7 +76,11 @@ impl<'a> Reloader<'a> {
             relay.reload(config).map_err(Refusal::Relay)
         });
         match &outcome {
-            Ok(version) => info!(cause, version, "configuration reloaded"),
+            Ok(Reloaded { version, destinations }) => {
+                let Succession { added, removed, changed, unchanged } = destinations;
+                let (added, removed, changed) = (named(added), named(removed), named(changed));
+                info!(cause, version, added, removed, changed, unchanged, "configuration reloaded");
+            }
             Err(refusal) => refusal.log(&cause),
         }
         let outcome = outcome.map_err(|refusal| refusal.to_string());
@@ -85,4 +90,9 @@ impl<'a> Reloader<'a> {
             drop(wish.send(outcome));
         }
     }
+}
+
+/// Names in a line of the log; where there are none, nothing is said.
+fn named(names: &[DestinationName]) -> Option<String> {
+    (!names.is_empty()).then(|| names.iter().map(DestinationName::as_str).collect::<Vec<_>>().join(", "))
 }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod build;
+pub(super) mod checked;
 mod conditions;
 mod deduplication;
 mod judgement;

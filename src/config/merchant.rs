@@ -3,13 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Merchant;
+use super::Rate;
 use super::keys::{Keys, did_you_mean, listed, text};
 use super::report::Faults;
 use super::server::digest;
 use super::tree::{Entry, Value};
 use crate::conversion::DestinationName;
 use crate::mapping::Text;
+
+/// `[merchant.NAME]`.
+#[derive(Debug)]
+pub struct Merchant {
+    /// As in the file.
+    pub name: Arc<str>,
+    /// SHA-256 of each valid token (two at once while one is being changed).
+    pub token_sha256: Vec<[u8; 32]>,
+    /// Conversions, batch items counted one by one.
+    pub rate: Option<Rate>,
+    /// `None`: all.
+    pub destinations: Option<BTreeSet<DestinationName>>,
+}
+
+impl Merchant {
+    /// Whether what it sends goes there.
+    pub fn sends_to(&self, destination: &DestinationName) -> bool {
+        self.destinations.as_ref().is_none_or(|chosen| chosen.contains(destination))
+    }
+}
 
 /// Reads every merchant. `destinations` are the names written in the file, right or wrong, so that one fault is not two.
 pub(super) fn merchants(entries: &[Entry], destinations: &[&str], faults: &mut Faults) -> Vec<Arc<Merchant>> {

@@ -1,15 +1,83 @@
 //! `[server]` and `[queue]`: how the relay listens, and where it keeps what it has accepted.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::{At, Keys, wrong_with_help};
 use super::report::Faults;
 use super::tree::{Entry, Value};
 use super::units::written;
-use super::{LogFormat, QueueSettings, Server, Transport};
 use crate::mapping::Text;
+
+/// `[server]`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Address of the public listener.
+    pub listen: SocketAddr,
+    /// What it speaks.
+    pub transport: Transport,
+    /// A proxy in front ends TLS and names the client.
+    pub behind_proxy: bool,
+    /// Address of the admin listener.
+    pub admin: SocketAddr,
+    /// SHA-256 of the admin bearer token; always present beyond loopback.
+    pub admin_token_sha256: Option<[u8; 32]>,
+    /// Largest request body.
+    pub body_bytes_max: usize,
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// From the first byte of a request to its whole body.
+    pub request_timeout: Duration,
+    /// How long a connection may be silent between requests.
+    pub idle_timeout: Duration,
+    /// How long a stopping relay waits for what is in hand.
+    pub drain_timeout: Duration,
+    /// How it logs.
+    pub log: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the public listener speaks.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP in the clear: on loopback, or behind a proxy that ends TLS.
+    Plain,
+    /// TLS with a certificate of the operator's.
+    Files {
+        /// PEM, leaf first.
+        cert: PathBuf,
+        /// PEM.
+        key: PathBuf,
+    },
+    /// TLS with a certificate made at start: for a trial.
+    SelfSigned,
+}
+
+/// `[queue]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// The data folder.
+    pub path: PathBuf,
+    /// Whether a file system that forgets at a restart will do.
+    pub allow_volatile: bool,
+    /// Stored bytes of undelivered conversions, beyond which nothing is accepted.
+    pub pending_bytes_max: u64,
+    /// Free bytes of the disk, below which nothing is accepted.
+    pub free_bytes_min: u64,
+    /// How long a repeat is recognised.
+    pub dedup_window: Duration,
+    /// How long the status of a settled conversion is kept; never shorter than `dedup_window`.
+    pub history_keep: Duration,
+}
 
 /// Reads `[server]` of the whole configuration's keys.
 pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> Option<Server> {

@@ -1,8 +1,44 @@
-//! A destination in one line, as `check` says it.
+//! A right configuration in a few lines, a destination in one: what `check` prints.
 
 use std::fmt;
 
-use super::{Destination, OnAmbiguous, Operation, units};
+use super::{Config, Destination, OnAmbiguous, Operation, Transport, units};
+use crate::conversion::DestinationName;
+
+impl Config {
+    /// What `capi-relay check` prints when all is right.
+    pub fn summary(&self) -> Summary<'_> {
+        Summary(self)
+    }
+}
+
+/// A right configuration in a few lines.
+#[derive(Debug)]
+pub struct Summary<'a>(&'a Config);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { server, queue, merchants, destinations, warnings: _ } = self.0;
+        let transport = match server.transport {
+            Transport::Plain => "plain HTTP",
+            Transport::Files { .. } => "TLS",
+            Transport::SelfSigned => "TLS, self-signed",
+        };
+        writeln!(f, "listen      {} ({transport}), admin {}", server.listen, server.admin)?;
+        writeln!(f, "queue       {}", queue.path.display())?;
+        for merchant in merchants {
+            let destinations = match &merchant.destinations {
+                None => "all destinations".to_owned(),
+                Some(chosen) => chosen.iter().map(DestinationName::as_str).collect::<Vec<_>>().join(", "),
+            };
+            writeln!(f, "merchant    {}: {destinations}", merchant.name)?;
+        }
+        for destination in destinations {
+            writeln!(f, "destination {destination}")?;
+        }
+        Ok(())
+    }
+}
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

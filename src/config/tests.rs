@@ -3,13 +3,18 @@
 mod decisions;
 mod any;
 mod operations;
+mod overlays;
+mod quantities;
 mod range;
 mod reading;
+mod references;
+mod settings;
 mod templates;
 mod warnings;
 mod presets;
 
 use super::*;
+use crate::mapping::{Scope, Secret};
 
 /// A configuration with one merchant and these destinations.
 pub(super) fn with(destinations: &str) -> String {

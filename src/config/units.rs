@@ -3,6 +3,17 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+/// So many per period; `burst` at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In how long.
+    pub per: Duration,
+    /// How many at once.
+    pub burst: NonZeroU32,
+}
+
 /// `500ms`, `30s`, `15m`, `72h`, `7d`, `1h30m`; never zero, at most ten years.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let mut total: u64 = 0;

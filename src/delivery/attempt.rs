@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
-use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, older_than};
+use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, Operation, older_than};
 use crate::conversion::Refusal;
 use crate::mapping::{CAPTURE_CHARS_MAX, Scope, Secrets, Unmappable};
 use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
@@ -85,7 +85,7 @@ impl Pool {
     /// Records what becomes of a delivery that needs no request.
     pub(super) fn settle_unsent(&self, delivery: &Delivery, outcome: Outcome) {
         self.instruments.count(unsent_label(&outcome));
-        self.log_dead(delivery, &outcome, None);
+        self.log_dead(delivery, &outcome, None, None);
         self.queue.settle(delivery, outcome, None);
     }
 
@@ -98,7 +98,7 @@ impl Pool {
     ) -> Report {
         let Prepared { request, operation, on_ambiguous } = prepared;
         let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
-        let judge_by = self.judge_of(operation);
+        let Operation { name, judge: judge_by, .. } = self.operation(operation);
         let cache = self.tokens.of(operation).map(Arc::as_ref);
         let exchange = match self.exchange(request, cache, judge_by, &stop).await {
             Ok(exchange) => exchange,
@@ -130,12 +130,12 @@ impl Pool {
             excerpt: self.excerpt(&transmission, sent),
         };
         self.instruments.attempt.observe(duration.as_secs_f64());
-        self.conclude(&delivery, outcome, record);
+        self.conclude(&delivery, outcome, record, Some(name));
         Report { health: health(judgement, &transmission), hold, begun, error: trouble, repeated }
     }
 
     /// Counts, logs and records the end of an attempt.
-    pub(super) fn conclude(&self, delivery: &Delivery, outcome: Outcome, record: Attempt) {
+    pub(super) fn conclude(&self, delivery: &Delivery, outcome: Outcome, record: Attempt, operation: Option<&str>) {
         self.instruments.count(record.verdict.as_str());
         match &outcome {
             Outcome::Delivered { .. } | Outcome::Duplicate { .. } => {
@@ -150,7 +150,7 @@ impl Pool {
             destination = %self.destination.name, id = %delivery.meta().id, attempt = delivery.attempt(),
             verdict = record.verdict.as_str(), status = record.status, duration_ms = record.duration_ms, "attempt ended"
         );
-        self.log_dead(delivery, &outcome, record.status);
+        self.log_dead(delivery, &outcome, record.status, operation);
         self.queue.settle(delivery, outcome, Some(record));
     }
 
@@ -184,7 +184,7 @@ impl Pool {
                 Outcome::Retry { due_ms: later_ms(self.clock.unix_ms(), wait), spent: true }
             }
         };
-        self.log_dead(delivery, &outcome, None);
+        self.log_dead(delivery, &outcome, None, None);
         self.queue.settle(delivery, outcome, None);
     }
 
@@ -225,15 +225,16 @@ impl Pool {
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is a position in this very list, which never changes")]
-    fn judge_of(&self, operation: usize) -> &Judge {
-        &self.destination.operations[operation].judge
+    fn operation(&self, operation: usize) -> &Operation {
+        &self.destination.operations[operation]
     }
 
-    /// A dead letter may need a person.
-    fn log_dead(&self, delivery: &Delivery, outcome: &Outcome, status: Option<u16>) {
+    /// A dead letter may need a person. The platform's own words stand in it and not here: they may repeat an address that it
+    /// refuses, and nothing of a person belongs in a log.
+    fn log_dead(&self, delivery: &Delivery, outcome: &Outcome, status: Option<u16>, operation: Option<&str>) {
         let Outcome::Dead { kind, reason } = outcome else { return };
         let (destination, id) = (&self.destination.name, delivery.meta().id);
-        tracing::warn!(%destination, %id, ?kind, status, reason, "dead letter");
+        tracing::warn!(%destination, operation, %id, ?kind, status, reason, "dead letter");
     }
 }
 

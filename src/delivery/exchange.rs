@@ -105,7 +105,7 @@ impl Pool {
             verdict,
             excerpt: self.mask.excerpt(reason.as_bytes(), None),
         };
-        self.conclude(delivery, outcome, record);
+        self.conclude(delivery, outcome, record, None);
         Report { health, hold, begun, error: Some(reason), repeated: false }
     }
 }

@@ -6,6 +6,7 @@ pub(super) mod content;
 pub(super) mod digest;
 pub(super) mod facts;
 mod functions;
+pub(super) mod identity;
 mod names;
 mod predicates;
 pub(super) mod presence;

@@ -208,6 +208,19 @@ pub fn bare_path<'t>(text: &'t Text, constants: &Constants) -> Option<&'t str> {
     Some(path).filter(|path| is_bare && Expression::reads_path(path, constants))
 }
 
+/// The expression for what is written as a template where none is taken (`order-{order_id}`); `None`: it is no template, or
+/// its braces are those of a filter's map.
+pub(crate) fn concat_meant(text: &Text, constants: &Constants, place: Place) -> Option<String> {
+    let template = Interpolation::compile_in(place, text, constants, Escape::None).ok()?;
+    let parts = template.parts.iter().map(|part| match part {
+        Part::Literal(literal) => (!literal.contains(['|', '('])).then(|| format!("'{}'", literal.replace('\'', "''"))),
+        Part::Value(_, _, written) => Some(written.trim_matches(['{', '}', ' ']).to_owned()),
+    });
+    let parts = parts.collect::<Option<Vec<String>>>()?;
+    template.expressions().next()?;
+    Some(if let [one] = parts.as_slice() { one.clone() } else { format!("concat({})", parts.join(", ")) })
+}
+
 /// Bytes up to the brace that closes the expression at the start of `text`: not one of a map, nor one in a text.
 fn expression_length(text: &str) -> Option<usize> {
     let mut depth = 0_usize;

@@ -27,7 +27,7 @@ use super::syntax::{Ast, Call, Comparison, Kind, Literal};
 const EXPRESSION_BYTES_MAX: usize = 16 * 1024;
 /// Parentheses within parentheses. Evaluation recurses as deep as the tree, so this bounds its stack.
 const DEPTH_MAX: usize = 32;
-const NO_BRACES: &str = "no braces here: this is an expression, and braces are for templates such as `url`";
+pub(super) const NO_BRACES: &str = "no braces here: this is an expression, and braces are for templates such as `url`";
 const BANG_ENDS: &str = "`!` stands at the end of the whole value: it makes the field required";
 
 /// Reads `text[range]` as a value, which may end with `!`.

@@ -157,11 +157,14 @@ pub(in crate::mapping) fn chars_max(node: &Node) -> Option<usize> {
     if let Node::Const(value) = node {
         return value.borrowed().into_scalar_text().map(|text| text.chars().count());
     }
+    if let Node::Concat(parts) = node {
+        return parts.iter().map(chars_max).try_fold(0_usize, |most, part| Some(most.saturating_add(part?)));
+    }
     let Node::Pipe(input, calls) = node else { return None };
     calls.iter().fold(chars_max(input), |most, call| chars_max_after(most, &call.op))
 }
 
-fn chars_max_after(most: Option<usize>, op: &Op) -> Option<usize> {
+pub(super) fn chars_max_after(most: Option<usize>, op: &Op) -> Option<usize> {
     if let Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) = op {
         return Some(algorithm.chars(*coding));
     }
@@ -289,6 +292,15 @@ fn decimals_after(most: Option<u32>, op: &Op) -> Option<u32> {
         return Some(most?.max(value.decimal()?.scale()));
     }
     most.filter(|_| matches!(op, Op::Negate | Op::StripZeros | Op::Text | Op::Number))
+}
+
+/// Whether it is a time as a text that is no number: `2026-11-20`, and not `20261120`.
+pub(in crate::mapping) fn is_written_time(node: &Node) -> bool {
+    let Node::Pipe(_, calls) = node else { return false };
+    let Some(Call { op: op @ (Op::Rfc3339(_) | Op::Strftime { .. }), .. }) = calls.last() else { return false };
+    let sample = Val::text("2026-11-20T14:03:27Z").and_then(|time| applied(op, time));
+    let written = sample.and_then(Val::into_scalar_text);
+    written.is_some_and(|written| written.parse::<u64>().is_err())
 }
 
 /// Whether it is an amount of money, as a number or as its text, that may have decimals.

@@ -5,7 +5,8 @@ mod lists;
 use std::collections::BTreeMap;
 
 use self::lists::{entry_list, part_list};
-use super::super::{Blank, Constants, Expression, Fault, OutType, Place, Text};
+use super::super::parser::NO_BRACES;
+use super::super::{Blank, Constants, Expression, Fault, OutType, Place, Text, concat_meant};
 use super::field::Field;
 use super::flat::{Escaping, Flat, Pair, Taken};
 use super::json::{Entries, Member, Node, Object, Spread, escaped};
@@ -106,7 +107,11 @@ fn json_line<'s>(line: &'s MapLine, constants: &Constants) -> Result<Line<'s, Ta
 }
 
 fn field(target: &str, text: &Text, constants: &Constants, place: Place) -> Result<Field, Vec<Fault>> {
-    let expression = Expression::compile(text, constants, place)?;
+    let expression =
+        Expression::compile(text, constants, place).map_err(|found| match concat_meant(text, constants, place) {
+            Some(concat) => vec![whole(text, NO_BRACES).with_help(format!("write `{concat}`"))],
+            None => found,
+        })?;
     let is_asked = expression.is_required() || expression.blank().is_some();
     let needs = if is_asked { Rows::ALL } else { expression.needs() };
     let target = target.into();

@@ -4,8 +4,9 @@
 //! A request whose slot is missing is a second sale as soon as it is repeated, and one whose slot is another's is no sale.
 
 use super::super::check::facts::Known;
+use super::super::check::identity::{HEX_SIGNS_ENOUGH, Merging};
 use super::super::check::presence::Gap;
-use super::super::check::{content, presence};
+use super::super::check::{content, identity, presence};
 use super::super::{Constants, Escape, Expression, Fault, Interpolation, Text};
 use super::field::Field;
 use super::headers::Header;
@@ -65,8 +66,11 @@ impl<'p> Proof<'p> {
         if let Some(value) = value {
             let value = Text { value: value.to_owned(), span: url.span.clone(), verbatim: false };
             let compiled = Interpolation::compile(&value, self.constants, Escape::None);
-            if compiled.is_ok_and(|value| value.is_constant()) {
-                self.is_fixed(url, PARAMETER.to_owned());
+            if compiled.as_ref().is_ok_and(|value| value.is_constant()) {
+                return self.is_fixed(url, PARAMETER.to_owned());
+            }
+            if let Some(merging) = compiled.ok().and_then(|value| merging_of(&value)) {
+                self.merges(url, &merging);
             }
         }
     }
@@ -78,6 +82,9 @@ impl<'p> Proof<'p> {
             let is_path = Expression::reads_path(bare, self.constants);
             let meant = if is_path { bare } else { "meta.dedup_key" };
             return self.is_fixed(text, format!("{what}: write `{{{meant}}}`"));
+        }
+        if let Some(merging) = merging_of(&template) {
+            return self.merges(text, &merging);
         }
         if template.is_required() {
             return;
@@ -110,6 +117,13 @@ impl<'p> Proof<'p> {
         }
         if words.is_some() {
             return self.fault(text, "is one of a few words, so that different orders are one", FIELD);
+        }
+        let some = self.known.as_ref().map(|known| content::some_words(field.expression.node(), known));
+        if let Some(word) = some.as_ref().and_then(|words| words.first()) {
+            return self.fault(text, &format!("can be `{word}`, so that different orders are one"), FIELD);
+        }
+        if let Some(merging) = identity::merging([field.expression.node()]) {
+            return self.merges(text, &merging);
         }
         if field.expression.is_required() || self.is_required_by_rule(output.target) {
             return;
@@ -180,6 +194,17 @@ impl<'p> Proof<'p> {
         }
     }
 
+    fn merges(&mut self, text: &'p Text, merging: &Merging) {
+        let what = format!("`{}` can make one of two orders, so that the second is no sale", merging.filter);
+        let help = match merging.cut {
+            Some(kept) if kept >= HEX_SIGNS_ENOUGH => {
+                format!("leave it whole, or hash it: `| sha256 | truncate({kept})`")
+            }
+            Some(_) | None => "leave it whole, or hash it: `| sha256`".to_owned(),
+        };
+        self.fault(text, &what, help);
+    }
+
     fn is_fixed(&mut self, text: &'p Text, help: String) {
         self.fault(text, "is the same for every conversion", help);
     }
@@ -194,6 +219,11 @@ impl<'p> Proof<'p> {
     fn nearest_place(&self, text: &'p Text) -> &'p Text {
         if self.slot.span.file < text.span.file { self.slot } else { text }
     }
+}
+
+/// What makes one of two orders somewhere in a template.
+fn merging_of(template: &Interpolation) -> Option<Merging> {
+    identity::merging(template.expressions().map(Expression::node))
 }
 
 const HEADER: &str = "a header is a template";

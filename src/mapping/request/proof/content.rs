@@ -78,8 +78,12 @@ impl Proof<'_> {
                     || (self.is_flat() && all(&|word| matches!(word, "true" | "false")))
             }
         };
+        let is_time = || content::is_written_time(expression.node());
         let remedy = match (output.kind, words) {
             (OutputKind::Int | OutputKind::Number, Some(_)) => "write the number itself, without quotes",
+            (OutputKind::Int | OutputKind::Number, None) if !ty.list && is_time() => {
+                "a time is a number by `| unix`, `| unix_ms` or `| unix_us`, in the place of what makes a text of it"
+            }
             (kind, _) => remedy(kind, ty),
         };
         (!fits).then(|| (format!("is {}, and this is {ty}", output.kind.wanted()), remedy.to_owned()))
@@ -103,6 +107,7 @@ fn remedy(kind: OutputKind, ty: Ty) -> &'static str {
             "`| minor_units` counts the currency's smallest unit, `| micros` millionths; `| decimal(0)` rounds"
         }
         (OutputKind::Int, Base::Timestamp) => "`| unix`, `| unix_ms` or `| unix_us`",
+        (OutputKind::Int | OutputKind::Number, Base::Date) => "`| strftime('%Y%m%d') | int`",
         (OutputKind::Int, Base::Number) => "`| decimal(0)` rounds; `| int` takes what has no decimals",
         (OutputKind::Int, _) => "`| int`",
         (OutputKind::Number, Base::Timestamp) => "`| unix` or `| unix_ms`",

@@ -1,5 +1,6 @@
 //! What is refused when the configuration is loaded: the text underlined, and why.
 
+use super::super::super::parser::NO_BRACES;
 use super::*;
 
 #[track_caller]
@@ -57,6 +58,31 @@ fn a_name_that_an_item_could_have() {
     both("I{i}_{i}", "I{i}_x", true);
     both("I{i}", "I9999{i}", true);
     both("I{i}A", "J{i}A", true);
+}
+
+#[test]
+fn a_template_in_a_map_is_one_slip() {
+    #[track_caller]
+    fn check(source: &str, meant: &str) {
+        for encoding in [Encoding::Json, Encoding::Form] {
+            let faults = Written::new(encoding).map(&[("a", source)]).compile().expect_err("it is refused");
+            let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+            assert_eq!(fault.message, NO_BRACES, "{source}");
+            assert_eq!(fault.help.as_deref(), Some(&*format!("write `{meant}`")));
+            // What is advised is right.
+            assert!(Written::new(encoding).map(&[("a", meant)]).compile().is_ok(), "{meant}");
+        }
+    }
+    check("order-{order_id}", "concat('order-', order_id)");
+    check("{order_id}", "order_id");
+    check("it's {order_id | lower} {kind}", "concat('it''s ', order_id | lower, ' ', kind)");
+    let item = Written::new(Encoding::Json).map(&[("a[].b", "s-{item.sku}")]);
+    assert_eq!(item.faults(), format!("s-{{item.sku}}: {NO_BRACES}"));
+    // A map of a filter, an expression at fault.
+    for other in ["event_type | lookup({order_id})", "order-{ordr_id}", "event_type | lookup({a: b})"] {
+        let faults = Written::new(Encoding::Json).map(&[("a", other)]).faults();
+        assert!(!faults.starts_with(&format!("{other}: ")), "{other}: {faults}");
+    }
 }
 
 #[test]

@@ -90,6 +90,26 @@ fn a_condition_that_is_laid_over_a_preset_must_ask_for_what_the_preset_relies_on
 }
 
 #[test]
+fn a_time_that_should_be_a_number_is_counted() {
+    #[track_caller]
+    fn check(kind: OutputKind, source: &str, expected: &str) {
+        let written = Written::new(Encoding::Json).map(&[("x", source)]).output("x", |output| output.kind = kind);
+        let faults = written.compile().expect_err("it is refused");
+        assert_eq!(faults[0].help.as_deref(), Some(expected), "{source}");
+    }
+    let counted = "a time is a number by `| unix`, `| unix_ms` or `| unix_us`, in the place of what makes a text of it";
+    for kind in [OutputKind::Int, OutputKind::Number] {
+        check(kind, "time | strftime('%Y-%m-%d %H:%M:%S')", counted);
+        check(kind, "time | rfc3339", counted);
+        check(kind, "customer.birthday", "`| strftime('%Y%m%d') | int`");
+    }
+    check(OutputKind::Int, "time", "`| unix`, `| unix_ms` or `| unix_us`");
+    // Of digits alone, it is the number that is meant.
+    check(OutputKind::Int, "time | strftime('%Y%m%d')", "`| int`");
+    check(OutputKind::Number, "time | strftime('%s')", "`| number`");
+}
+
+#[test]
 fn what_an_operation_is_for_counts() {
     let mut written = Written::new(Encoding::Json).map(&[("x", "value")]).required("x");
     written.source.given.kind = Some(EventKind::Adjustment);

@@ -31,8 +31,15 @@ fn a_slot_stands_in_every_request() {
     check("", "order_id ?? ''", &absent.replacen("order_id:", "order_id ?? '':", 1));
     check(
         "",
-        "event_id | digits",
-        &format!("event_id | digits: `map.x` is deduplicated on, and `digits` gives nothing of some values: {RETRY}"),
+        "page.url | url_param('order')",
+        &absent.replace("order_id", "page.url").replacen("page.url:", "page.url | url_param('order'):", 1),
+    );
+    check(
+        "page.url",
+        "page.url | url_param('order')",
+        &format!(
+            "page.url | url_param('order'): `map.x` is deduplicated on, and `url_param` gives nothing of some values: {RETRY}"
+        ),
     );
     let query = Written::new(Encoding::Json).map(&[("y", "kind")]).query(&[("x", "order_id")]);
     assert_eq!(query.slot("query.x").fault(), absent.replace("map.x", "query.x"));
@@ -79,12 +86,96 @@ fn a_slot_tells_one_order_from_another() {
     check("'k-1'", &format!("'k-1': {same}"));
     check("vars.account", &format!("vars.account: {same}"));
     check("kind", "kind: `map.x` is deduplicated on, and is one of a few words, so that different orders are one");
+    let stand_in = "`map.x` is deduplicated on, and can be `none`, so that different orders are one";
+    for source in ["order_id ?? 'none'", "order_id | default('none')"] {
+        check(source, &format!("{source}: {stand_in}"));
+    }
+    check("event_id ?? 'none'", "-");
     let url = |url: &str| Written::new(Encoding::Json).map(&[("y", "kind")]).url(url).slot("query.id").fault();
     assert_eq!(url("https://px/?id={order_id}"), "-");
     assert_eq!(
         url("https://px/?id=order_id"),
         "https://px/?id=order_id: `query.id` is deduplicated on, and is the same for every conversion"
     );
+}
+
+#[test]
+fn a_slot_keeps_two_orders_apart_whatever_its_filters() {
+    #[track_caller]
+    fn check(source: &str, filter: &str) {
+        let written = Written::new(Encoding::Json).map(&[("x", source)]).slot("map.x");
+        let expected = match filter {
+            "-" => "-".to_owned(),
+            filter => format!("{source}: `map.x` is deduplicated on, and `{filter}` {ONE_OF_TWO}"),
+        };
+        assert_eq!(written.fault(), expected, "{source}");
+    }
+    for (source, filter) in [
+        ("event_id | truncate(20)", "truncate"),
+        ("event_id | truncate(127)", "truncate"),
+        ("event_id | truncate(128)", "-"),
+        ("(order_id ?? event_id) | truncate(255) !", "truncate"),
+        ("(order_id ?? event_id) | truncate(256)", "-"),
+        ("concat('o-', event_id) | truncate(129)", "truncate"),
+        ("concat('o-', event_id) | truncate(130)", "-"),
+        ("event_id | truncate_bytes(511)", "truncate_bytes"),
+        ("event_id | truncate_bytes(512) !", "-"),
+        ("event_id | substring(1) !", "substring"),
+        ("event_id | substring(0, 128) !", "-"),
+        ("meta.dedup_key | truncate(64)", "truncate"),
+        ("event_id | lower", "lower"),
+        ("event_id | upper", "upper"),
+        ("event_id | digits !", "digits"),
+        ("event_id | alphanumeric !", "alphanumeric"),
+        ("event_id | replace('shop-', '') !", "replace"),
+        ("event_id | replace_re('^shop-', '') !", "replace_re"),
+        ("event_id | extract('[0-9]+') !", "extract"),
+        ("event_id | split('-') | nth(0) !", "nth"),
+        ("event_id | number | decimal(0) !", "decimal"),
+        ("custom.number | lower !", "lower"),
+        // Free data may have the name somewhere in it.
+        ("custom.page | url_param('order') !", "-"),
+        // A name that is also there whole tells enough.
+        ("concat(event_id | truncate(8), '-', kind) !", "truncate"),
+        ("concat(order_id | truncate(8), '-', event_id) !", "-"),
+        ("concat(event_id, '-', event_type | lower)", "-"),
+        // One order is still one.
+        ("event_id | trim !", "-"),
+        ("event_id | int !", "-"),
+        ("event_id | pad_left(12, '0')", "-"),
+        ("event_id | prefix('shop-')", "-"),
+        ("event_id | sha256", "-"),
+        ("event_id | lower | sha256", "lower"),
+        ("event_id | sha256 | upper", "-"),
+        ("event_id | sha256('base64') | replace('+', '-') !", "-"),
+        ("event_id | sha256 | truncate(16)", "-"),
+        ("event_id | sha256 | truncate(15)", "truncate"),
+        ("event_id | sha256('base64') | truncate(11)", "-"),
+        // Two spellings of one address are one person.
+        ("customer.email | trim | lower | sha256 !", "-"),
+    ] {
+        check(source, filter);
+    }
+    let header = Written::new(Encoding::Json).map(&[("x", "kind")]).header("Key", "o-{event_id | truncate(20)}");
+    let fault = format!("o-{{event_id | truncate(20)}}: `header.key` is deduplicated on, and `truncate` {ONE_OF_TWO}");
+    assert_eq!(header.slot("header.key").fault(), fault);
+    let url = |url: &str| Written::new(Encoding::Json).map(&[("y", "kind")]).url(url).slot("query.id").fault();
+    let cut = "https://px/?id={order_id | truncate(20)}";
+    assert_eq!(url(cut), format!("{cut}: `query.id` is deduplicated on, and `truncate` {ONE_OF_TWO}"));
+    assert_eq!(url("https://px/?id={event_id | truncate(20)}-{order_id}"), "-");
+}
+
+const ONE_OF_TWO: &str = "can make one of two orders, so that the second is no sale";
+
+#[test]
+fn what_would_fit_into_a_short_slot_is_a_digest() {
+    let help = |source: &str| {
+        let written = Written::new(Encoding::Json).map(&[("x", source)]).slot("map.x");
+        written.compile().expect_err("it is refused")[0].help.clone().unwrap_or_default()
+    };
+    assert_eq!(help("event_id | truncate(20)"), "leave it whole, or hash it: `| sha256 | truncate(20)`");
+    assert_eq!(help("event_id | truncate(8)"), "leave it whole, or hash it: `| sha256`");
+    assert_eq!(help("event_id | lower"), "leave it whole, or hash it: `| sha256`");
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! What becomes of a conversion at a destination: which operation sends it, or why none does. Pure: the same conversion gets
+//! the same decision until the configuration changes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Config, Consent, Destination, Merchant, Operation, TestConversions};
+use crate::conversion::{DestinationName, EventKind};
+use crate::mapping::{Condition, Scope};
+
+/// What becomes of a conversion at one destination.
+#[derive(Debug)]
+pub enum Decision<'a> {
+    /// It is sent so.
+    Send(&'a Operation),
+    /// No operation applies, another currency is expected, a test conversion without a test switch.
+    Skipped(String),
+    /// Consent is refused.
+    Withheld(String),
+    /// A refund or adjustment that the destination has no call for.
+    Unsupported(String),
+}
+
+impl Config {
+    /// What each of the merchant's destinations is owed of this conversion, in configuration order.
+    pub fn plan<'a>(&'a self, merchant: &Merchant, scope: Scope<'_>) -> Vec<(DestinationName, Decision<'a>)> {
+        let chosen = |destination: &&Arc<Destination>| merchant.sends_to(&destination.name);
+        let decided = |destination: &'a Arc<Destination>| (destination.name.clone(), destination.decide(scope));
+        self.destinations.iter().filter(chosen).map(decided).collect()
+    }
+}
+
+impl Destination {
+    /// Pure: the same conversion gets the same decision until the configuration changes.
+    pub fn decide(&self, scope: Scope<'_>) -> Decision<'_> {
+        let conversion = scope.conversion;
+        let kind = conversion.kind();
+        let mut supporting = self.operations.iter().filter(|operation| operation.serves(kind)).peekable();
+        if supporting.peek().is_none() {
+            return none_applies(kind, format!("no operation for a conversion of kind {}", word(kind)));
+        }
+        if self.consent == Consent::Require && conversion.tracking_consent() == Some(false) {
+            return Decision::Withheld("consent.tracking is false".to_owned());
+        }
+        if self.test == TestConversions::Skip && conversion.is_test() {
+            return Decision::Skipped("a test conversion, and this destination has no test switch".to_owned());
+        }
+        if let (Some(expected), Some(currency)) = (self.expect_currency.as_deref(), conversion.currency())
+            && expected != currency
+        {
+            return none_applies(kind, format!("currency is {currency}, and expect_currency is {expected}"));
+        }
+        let mut unmet = Vec::new();
+        for operation in supporting {
+            match operation.unmet(scope) {
+                Some(reason) if unmet.contains(&reason) => {}
+                Some(reason) => unmet.push(reason),
+                None => return operation.chosen(),
+            }
+        }
+        none_applies(kind, format!("does not apply: {}", unmet.join("; ")))
+    }
+}
+
+impl Operation {
+    fn serves(&self, kind: EventKind) -> bool {
+        self.kind.is_none_or(|own| own == kind)
+    }
+
+    /// Why it does not apply; `None`: it does.
+    fn unmet<'a>(&'a self, scope: Scope<'_>) -> Option<Cow<'a, str>> {
+        let unmet = |condition: &'a Option<Condition>| condition.as_ref().and_then(|condition| condition.unmet(scope));
+        match (unmet(&self.when), &self.otherwise) {
+            (Some(reason), None) => Some(Cow::Borrowed(reason)),
+            (Some(reason), Some(words)) => Some(Cow::Owned(format!("{words} ({reason})"))),
+            (None, _) => unmet(&self.only_when).map(Cow::Borrowed),
+        }
+    }
+
+    fn chosen(&self) -> Decision<'_> {
+        match self.request.lacks() {
+            None => Decision::Send(self),
+            Some(lacks) => Decision::Unsupported(format!("operation {} needs {lacks}, which is not set", self.name)),
+        }
+    }
+}
+
+/// A conversion that is not the destination's is left out; a refund or adjustment that it has no call for must be seen.
+fn none_applies(kind: EventKind, reason: String) -> Decision<'static> {
+    match kind {
+        EventKind::Conversion => Decision::Skipped(reason),
+        EventKind::Refund | EventKind::Adjustment => Decision::Unsupported(reason),
+    }
+}
+
+fn word(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Conversion => "conversion",
+        EventKind::Refund => "refund",
+        EventKind::Adjustment => "adjustment",
+    }
+}

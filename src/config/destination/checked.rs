@@ -1,0 +1,199 @@
+//! What a destination means once it is checked: its calls, how their answers are read, how fast and how long it is asked.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{Golden, Rate};
+use crate::conversion::{DestinationName, EventKind};
+use crate::mapping::{AnswerCondition, Capture, Condition, RequestTemplate, Secret};
+
+/// `[destination.NAME]`, its preset included.
+#[derive(Debug)]
+pub struct Destination {
+    /// As in the file.
+    pub name: DestinationName,
+    /// Tells whether two readings of the file, within one process, say the same of it.
+    pub fingerprint: u64,
+    /// The preset below it.
+    pub preset: Option<String>,
+    /// In the order in which they are asked.
+    pub operations: Vec<Operation>,
+    /// How fast and how long.
+    pub limits: Limits,
+    /// When a delivery is attempted again, and when given up.
+    pub retry: Retry,
+    /// What a refused consent means.
+    pub consent: Consent,
+    /// What becomes of test conversions.
+    pub test: TestConversions,
+    /// The only currency that it takes.
+    pub expect_currency: Option<String>,
+    /// Older conversions become dead letters.
+    pub max_age: Option<Duration>,
+    /// Every secret value, for masking answers' excerpts.
+    pub secrets: Vec<Secret>,
+    /// An extra root for this destination.
+    pub ca_file: Option<CaFile>,
+    /// Cases kept beside the configuration.
+    pub goldens: Vec<Golden>,
+}
+
+impl Destination {
+    /// Whether both call the same host and port with at least one of their operations.
+    pub fn shares_origin_with(&self, other: &Destination) -> bool {
+        let origins = |destination: &'_ Destination| -> BTreeSet<String> {
+            let origins = destination.operations.iter().filter_map(|operation| operation.request.origin());
+            origins.map(str::to_owned).collect()
+        };
+        !origins(self).is_disjoint(&origins(other))
+    }
+}
+
+/// A file of certificates, as it was when the configuration was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaFile {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What was in it; not yet known to be PEM.
+    pub pem: Vec<u8>,
+}
+
+/// One kind of call of a destination.
+#[derive(Debug)]
+pub struct Operation {
+    /// `conversion`, `refund`, `adjustment`, or any other name.
+    pub name: String,
+    /// The kind that its name stands for; `None`: any.
+    pub kind: Option<EventKind>,
+    /// When it applies; `None`: always.
+    pub when: Option<Condition>,
+    /// What must hold besides; `None`: nothing.
+    pub only_when: Option<Condition>,
+    /// What is said, beside the part of `when` that fails, where that does not hold.
+    pub otherwise: Option<String>,
+    /// What is sent.
+    pub request: RequestTemplate,
+    /// What becomes of a conversion that no request can be made of.
+    pub on_unmappable: OnUnmappable,
+    /// The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`.
+    pub idempotency: Option<String>,
+    /// What a request without an answer means.
+    pub on_ambiguous: OnAmbiguous,
+    /// A rate of its own, beside the destination's; `None`: it shares that one.
+    pub rate: Option<Rate>,
+    /// What the answer means.
+    pub judge: Judge,
+}
+
+/// Predicates over the answer, in the order in which they are asked.
+#[derive(Debug)]
+pub struct Judge {
+    /// The platform has it already.
+    pub duplicate_when: Option<AnswerCondition>,
+    /// Default: any 2xx.
+    pub delivered_when: Option<AnswerCondition>,
+    /// It will never be taken, whatever the status.
+    pub rejected_when: Option<AnswerCondition>,
+    /// Our credential is wrong, whatever the status.
+    pub suspended_when: Option<AnswerCondition>,
+    /// It leaves open whether the platform took it.
+    pub ambiguous_when: Option<AnswerCondition>,
+    /// Beside the built-in ones.
+    pub retry_when: Option<AnswerCondition>,
+    /// Beside `Retry-After`.
+    pub wait_header: Option<WaitHeader>,
+    /// What is kept of the answer, by name.
+    pub capture: Vec<(String, Capture)>,
+}
+
+/// A header that says how long to wait.
+#[derive(Debug, Clone)]
+pub struct WaitHeader {
+    /// Its name.
+    pub name: http::HeaderName,
+    /// What its number counts.
+    pub unit: WaitUnit,
+}
+
+/// What the number of a [`WaitHeader`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitUnit {
+    /// Seconds from now.
+    Seconds,
+    /// Seconds since 1970.
+    Unix,
+}
+
+/// How fast and how long a destination is asked.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests.
+    pub rate: Option<Rate>,
+    /// Most requests at once.
+    pub concurrency: NonZeroUsize,
+    /// For the connection.
+    pub connect_timeout: Duration,
+    /// From sending to the whole answer.
+    pub timeout: Duration,
+}
+
+/// When a delivery is attempted again, and when given up.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Before the second attempt, at most.
+    pub first: Duration,
+    /// Between attempts, at most.
+    pub max: Duration,
+    /// Since the conversion was accepted; never longer than `queue.dedup_window`.
+    pub give_up_after: Duration,
+}
+
+/// What a request without an answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnAmbiguous {
+    /// The platform deduplicates: again.
+    Retry,
+    /// Again might count twice: a person decides.
+    DeadLetter,
+}
+
+impl OnAmbiguous {
+    /// What becomes of the request, in a word.
+    pub(in crate::config) fn fate(self) -> &'static str {
+        match self {
+            OnAmbiguous::Retry => "sent again",
+            OnAmbiguous::DeadLetter => "parked",
+        }
+    }
+}
+
+/// What becomes of a conversion that no request can be made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnmappable {
+    /// A person mends the map or the conversion.
+    DeadLetter,
+    /// It is skipped, with the reason: what the destination cannot take was not meant for it.
+    Skip,
+}
+
+/// What `consent.tracking = false` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Nothing is sent.
+    Require,
+    /// It is sent, and the map passes the flag on.
+    Carry,
+    /// It is sent.
+    Ignore,
+}
+
+/// What becomes of test conversions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestConversions {
+    /// They are sent: the map has the platform's own switch.
+    Carry,
+    /// They are skipped.
+    Skip,
+}

@@ -1,0 +1,66 @@
+//! What a right file means: defaults, and rules between keys of `[server]`, `[queue]`, merchants and destinations.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn a_right_file_means_what_it_says_and_defaults_fill_the_rest() {
+    let config = right(&with(PARTNER));
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8443");
+    assert_eq!(config.server.admin.to_string(), "127.0.0.1:9090");
+    assert_eq!(config.server.body_bytes_max, 4 << 20);
+    assert_eq!(config.queue.pending_bytes_max, 8 << 30);
+    assert_eq!(config.queue.dedup_window, Duration::from_secs(72 * 3600));
+    assert_eq!(config.queue.history_keep, Duration::from_secs(7 * 86_400));
+    assert_eq!(&*config.merchants[0].name, "acme");
+    let partner = config.destination("partner").unwrap();
+    assert_eq!(partner.limits.concurrency.get(), 16);
+    assert_eq!(partner.retry.give_up_after, Duration::from_secs(72 * 3600));
+    assert_eq!(partner.operations[0].on_ambiguous, OnAmbiguous::DeadLetter, "nothing deduplicates there");
+}
+
+#[test]
+fn what_is_retried_with_a_slot_that_deduplicates_is_retried_when_ambiguous() {
+    let slot = format!("{PARTNER}idempotency = \"map.event\"\n");
+    assert_eq!(right(&with(&slot)).destinations[0].operations[0].on_ambiguous, OnAmbiguous::Retry);
+    let told = format!("{slot}on_ambiguous = \"dead_letter\"\n");
+    assert_eq!(right(&with(&told)).destinations[0].operations[0].on_ambiguous, OnAmbiguous::DeadLetter);
+    let other = format!("{PARTNER}idempotency = \"map.other\"\n");
+    assert_eq!(faults(&with(&other)), ["13:16 `map.other` is not sent, so nothing can be deduplicated on it"]);
+}
+
+#[test]
+fn the_retry_horizon_stays_within_the_window_in_which_a_repeat_is_recognised() {
+    let short = with(PARTNER).replace("[merchant", "dedup_window = \"24h\"\n[merchant");
+    assert_eq!(right(&short).destinations[0].retry.give_up_after, Duration::from_secs(86_400), "the default follows");
+    let longer = format!("{short}retry.give_up_after = \"25h\"\n");
+    assert_eq!(faults(&longer), ["14:24 `retry.give_up_after` is longer than `queue.dedup_window` (1d)"]);
+}
+
+#[test]
+fn plain_http_is_for_loopback_and_for_proxies() {
+    let check = |server: &str, expected: &[&str]| {
+        let text = with(PARTNER).replace("listen = \"127.0.0.1:8443\"\ntls = { self_signed = true }", server);
+        let found = load(&text)
+            .map_or_else(|report| report.located().iter().map(|f| f.message.clone()).collect(), |_| Vec::new());
+        assert_eq!(found, expected, "{server}");
+    };
+    let clear = "`plaintext` would send tokens and personal data in the clear beyond this machine";
+    check("listen = \"127.0.0.1:80\"\nplaintext = true", &[]);
+    check("listen = \"[::1]:80\"\nplaintext = true", &[]);
+    check("listen = \"0.0.0.0:80\"\nplaintext = true", &[clear]);
+    check("listen = \"0.0.0.0:80\"\nplaintext = true\nbehind_proxy = true", &[]);
+    check("listen = \"0.0.0.0:80\"", &["`[server]` needs `tls`"]);
+    check("listen = \"0.0.0.0:80\"\nplaintext = false", &["`[server]` needs `tls`"]);
+}
+
+#[test]
+fn a_token_belongs_to_one_merchant() {
+    let twin = with(PARTNER).replace("[destination", "[merchant.globex]\ntoken_sha256 = \"8F434346648F6B96DF89DDA901C5176B10A6D83961DD3C1AC88B59B2DC327AA4\"\n[destination");
+    assert_eq!(
+        faults(&twin),
+        ["11:17 this token is already merchant `acme`'s"],
+        "letters in either case are one digest"
+    );
+}
