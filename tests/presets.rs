@@ -36,7 +36,7 @@ fn sent(config: &Config, destination: &str, conversion: &str) -> Option<String> 
 /// As an HTTP message, one parameter or member a line.
 fn legible(request: &Request) -> String {
     let mut text = format!("{} {}\n", request.method, request.url.replace(['?', '&'], "\n  &"));
-    for (name, value) in &request.headers {
+    for (name, value) in request.headers.iter() {
         text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
     }
     let body = String::from_utf8_lossy(&request.body);
@@ -96,7 +96,7 @@ async fn post(request: &Request) -> std::io::Result<()> {
     let (_, rest) = request.url.split_once("://").unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let mut head = format!("{} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n", request.method);
-    for (name, value) in &request.headers {
+    for (name, value) in request.headers.iter() {
         head.push_str(&format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes())));
     }
     head.push_str(&format!("content-length: {}\r\n\r\n", request.body.len()));

@@ -241,7 +241,7 @@ fn sent(destination: &Destination, sample: &Sample) -> String {
     match sample.at(destination, "acme", Secrets::Revealed) {
         Rendering::Sent { operation, request } => {
             let mut said = format!("{operation}: {} {}\n", request.method, request.url);
-            for (name, value) in &request.headers {
+            for (name, value) in request.headers.iter() {
                 said.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
             }
             said + &String::from_utf8_lossy(&request.body)
