@@ -176,7 +176,8 @@ proptest! {
     ) {
         prop_assert!(needs_no_escape(&text));
         let mut characters: Vec<char> = text.chars().collect();
-        characters.insert(at.index(characters.len() + 1), other);
+        let places = characters.len().saturating_add(1);
+        characters.insert(at.index(places), other);
         let text: String = characters.into_iter().collect();
         prop_assert_eq!(needs_no_escape(&text), !matches!(other, '"' | '\\' | '\0'..='\x1f'));
     }
