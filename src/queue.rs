@@ -21,6 +21,7 @@
 //! | `window` | what is in memory, and who is handed what next |
 //! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
 //! | `shared` | what the threads and the callers share |
+//! | `dead` | dead letters: listed, replayed, discarded |
 //! | `recovery` | opening a folder, however it was left |
 //! | `embedded` | all of it wired as an engine |
 //! | `metrics` | what is measured |
@@ -28,6 +29,7 @@
 mod clock;
 mod codec;
 mod committer;
+mod dead;
 mod embedded;
 mod folder;
 mod journal;
@@ -59,8 +61,8 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 pub use self::clock::Clock;
 pub use self::folder::OpenError;
 pub use self::status::{
-    Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind, Outcome, State,
-    Status, Verdict,
+    Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind, Outcome,
+    PageRequest, State, Status, Treated, Treatment, Verdict,
 };
 
 use self::record::Record;
@@ -76,6 +78,9 @@ pub struct Settings {
     pub pending_bytes_max: u64,
     /// Below so many free bytes on the file system nothing more is accepted.
     pub free_bytes_min: u64,
+    /// With so many dead letters of a destination kept, its other work waits: a set-up that loses everything is stopped
+    /// before everything is lost.
+    pub dead_letters_max: u64,
     /// For how long a repeat is recognised.
     pub dedup_window: Duration,
     /// For how long a settled conversion's status is kept (at least `dedup_window`; dead letters stay until dealt with).
@@ -156,12 +161,22 @@ impl Queue {
         self.0.order(merchant, order_id).await
     }
 
-    /// One page of dead letters, without reading the others.
+    /// One page of dead letters, without reading the others. By ids it is one page of all.
     ///
     /// # Errors
     /// When storage cannot be read, or `after` is no page mark.
-    pub async fn dead_letters(&self, filter: DeadFilter) -> Result<DeadPage, ReadError> {
-        self.0.dead_letters(filter).await
+    pub async fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Result<DeadPage, ReadError> {
+        self.0.dead_letters(filter, page).await
+    }
+
+    /// Deals with all dead letters that are meant (unless the filter says until when: those given up by now); durable when
+    /// it returns. What is no dead
+    /// letter any more is left alone, so doing it twice does it once.
+    ///
+    /// # Errors
+    /// When storage cannot be read or written; some of it may have been done, and doing it again does the rest.
+    pub async fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Result<Treated, ReadError> {
+        self.0.treat(filter, treatment).await
     }
 
     /// How much waits: counters kept in memory, never a scan.
@@ -248,10 +263,10 @@ pub enum ReadError {
     /// Storage answered with an error.
     #[error("cannot read the queue's store: {0}")]
     Store(String),
-    /// `DeadFilter::after` is not what a page gave.
+    /// `PageRequest::after` is not what a page gave.
     #[error("`after` is no mark of a page of dead letters")]
     Mark,
-    /// The queue has failed or is closed.
+    /// The queue has failed or is closed, or cannot write now.
     #[error("the queue is closed: {0}")]
     Closed(String),
 }
@@ -284,7 +299,12 @@ impl Delivery {
         self.lease.record.conversion()
     }
 
-    /// Number of the attempt that is to be made, from 1.
+    /// Since when it is owed (Unix ms): the conversion was received, or as a dead letter replayed.
+    pub fn owed_since_ms(&self) -> u64 {
+        self.lease.replayed_ms.unwrap_or_else(|| self.lease.record.meta.id.unix_ms())
+    }
+
+    /// Number of the attempt that is to be made, from 1; of a replayed dead letter, since then.
     pub fn attempt(&self) -> u32 {
         self.lease.attempts.saturating_add(1)
     }
@@ -321,7 +341,8 @@ pub(crate) trait Engine: Send + Sync {
     fn hold(&self, destination: &DestinationName, hold: Option<Hold>);
     fn status(&self, id: ConversionId) -> Promise<'_, Result<Option<Status>, ReadError>>;
     fn order<'a>(&'a self, merchant: &'a str, order_id: &'a str) -> Promise<'a, Result<Vec<Status>, ReadError>>;
-    fn dead_letters(&self, filter: DeadFilter) -> Promise<'_, Result<DeadPage, ReadError>>;
+    fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>>;
+    fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>>;
     fn depths(&self) -> Depths;
     fn failed(&self) -> Promise<'_, String>;
     fn close(&self) -> Promise<'_, Result<(), ReadError>>;
@@ -341,6 +362,8 @@ pub(crate) struct Lease {
     revision: u32,
     /// Of one that had been put off.
     due_ms: Option<u64>,
+    /// Of one that was a dead letter.
+    replayed_ms: Option<u64>,
 }
 
 /// The most statuses that [`Queue::order`] returns.

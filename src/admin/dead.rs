@@ -7,16 +7,16 @@ use super::Admin;
 use crate::conversion::{ConversionId, DestinationName};
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 use crate::ingress::view::{AttemptView, Shown, instant};
-use crate::queue::{DeadFilter, DeadKind, DeadLetter, DeadPage};
+use crate::queue::{DeadFilter, DeadKind, DeadLetter, DeadPage, PageRequest};
 
 impl Admin {
     pub(super) async fn dead_letters(&self, query: &str) -> Result<Reply, Problem> {
-        let filter = filter(query)?;
+        let (filter, page) = wanted(query)?;
         match &filter.destination {
             Some(name) if !self.queue.depths().destinations.contains_key(name) => {
                 Err(Problem::new(Kind::InvalidQuery, "destination: none of this name is configured, or was"))
             }
-            Some(_) | None => match self.queue.dead_letters(filter).await {
+            Some(_) | None => match self.queue.dead_letters(filter, page).await {
                 Ok(page) => Ok(problem::json(StatusCode::OK, &PageView::new(&page))),
                 Err(error) => Err(problem::unreadable(&error)),
             },
@@ -24,17 +24,17 @@ impl Admin {
     }
 }
 
-/// `destination=&kind=&since=&limit=&after=`, each at most once; an empty value is none.
-fn filter(query: &str) -> Result<DeadFilter, Problem> {
+/// `destination=&kind=&since=&until=&order_id=&limit=&after=`, each at most once; an empty value is none.
+fn wanted(query: &str) -> Result<(DeadFilter, PageRequest), Problem> {
     let wrong = |message: &'static str| Problem::new(Kind::InvalidQuery, message);
-    let mut filter = DeadFilter { limit: PAGE_DEFAULT, ..DeadFilter::default() };
+    let (mut filter, mut page) = (DeadFilter::default(), PageRequest { limit: PAGE_DEFAULT, after: None });
     let mut seen = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if seen.contains(&name) {
             return Err(wrong("a parameter stands twice"));
         }
         match (&*name, &*value) {
-            ("destination" | "kind" | "since" | "limit" | "after", "") => {}
+            ("destination" | "kind" | "since" | "until" | "order_id" | "limit" | "after", "") => {}
             ("destination", text) => {
                 let name =
                     DestinationName::parse(text).ok_or_else(|| wrong("destination: not a destination's name"))?;
@@ -46,21 +46,33 @@ fn filter(query: &str) -> Result<DeadFilter, Problem> {
                 filter.kind = Some(kind.ok_or_else(|| wrong(help))?);
             }
             ("since", text) => {
-                let help = "since: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z";
-                let instant: jiff::Timestamp = text.parse().map_err(|_not_a_time| wrong(help))?;
-                let since_ms = u64::try_from(instant.as_millisecond()).map_err(|_before_1970| wrong(help))?;
-                filter.since_ms = Some(since_ms);
+                filter.since_ms = Some(
+                    unix_ms(text)
+                        .ok_or_else(|| wrong("since: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"))?,
+                );
             }
+            ("until", text) => {
+                filter.until_ms = Some(
+                    unix_ms(text)
+                        .ok_or_else(|| wrong("until: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"))?,
+                );
+            }
+            ("order_id", text) => filter.order_id = Some(text.to_owned()),
             ("limit", text) => {
                 let limit = text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
-                filter.limit = limit.ok_or_else(|| wrong("limit: a number from 1 to 1000"))?;
+                page.limit = limit.ok_or_else(|| wrong("limit: a number from 1 to 1000"))?;
             }
-            ("after", text) => filter.after = Some(text.to_owned()),
-            _ => return Err(wrong("the parameters are destination, kind, since, limit and after")),
+            ("after", text) => page.after = Some(text.to_owned()),
+            _ => return Err(wrong("the parameters are destination, kind, since, until, order_id, limit and after")),
         }
         seen.push(name);
     }
-    Ok(filter)
+    Ok((filter, page))
+}
+
+fn unix_ms(text: &str) -> Option<u64> {
+    let instant: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(instant.as_millisecond()).ok()
 }
 
 #[derive(Serialize)]
@@ -81,6 +93,7 @@ struct DeadLetterView<'a> {
     destination: &'a str,
     kind: &'static str,
     at: Option<Shown<jiff::Timestamp>>,
+    order_id: Option<&'a str>,
     attempts: u32,
     reason: &'a str,
     last: Option<AttemptView<'a>>,
@@ -93,6 +106,7 @@ impl<'a> DeadLetterView<'a> {
             destination: letter.destination.as_str(),
             kind: letter.kind.as_str(),
             at: instant(letter.at_ms),
+            order_id: letter.order_id.as_deref(),
             attempts: letter.attempts,
             reason: &letter.reason,
             last: letter.last.as_ref().map(AttemptView::new),
@@ -115,22 +129,24 @@ mod tests {
     fn queries() {
         #[track_caller]
         fn check(query: &str, expected: Result<&str, &str>) {
-            let shown = match filter(query) {
-                Ok(DeadFilter { destination, kind, since_ms, limit, after }) => {
-                    let destination = destination.as_ref().map(DestinationName::as_str);
-                    Ok(format!("{destination:?} {:?} {since_ms:?} {limit} {after:?}", kind.map(DeadKind::as_str)))
+            let shown = match wanted(query) {
+                Ok((DeadFilter { destination, kind, since_ms, until_ms, order_id, .. }, page)) => {
+                    let (destination, kind) =
+                        (destination.as_ref().map(DestinationName::as_str), kind.map(DeadKind::as_str));
+                    let PageRequest { limit, after } = page;
+                    Ok(format!("{destination:?} {kind:?} {since_ms:?} {until_ms:?} {order_id:?} {limit} {after:?}"))
                 }
                 Err(problem) => Err(problem.detail().to_owned()),
             };
             assert_eq!(shown.as_deref(), expected.map_err(str::to_owned).as_deref(), "{query}");
         }
-        check("", Ok("None None None 100 None"));
-        check("destination=&kind=&since=&limit=&after=", Ok("None None None 100 None"));
+        check("", Ok("None None None None None 100 None"));
+        check("destination=&kind=&since=&until=&order_id=&limit=&after=", Ok("None None None None None 100 None"));
         check(
-            "destination=thrad&kind=unmappable&since=1970-01-01T01:00:00%2B00:00&limit=7&after=a%20b",
-            Ok(r#"Some("thrad") Some("unmappable") Some(3600000) 7 Some("a b")"#),
+            "destination=thrad&kind=unmappable&since=1970-01-01T01:00:00%2B00:00&until=1970-01-01T02:00:00Z&order_id=o-1&limit=7&after=a%20b",
+            Ok(r#"Some("thrad") Some("unmappable") Some(3600000) Some(7200000) Some("o-1") 7 Some("a b")"#),
         );
-        check("limit=1000", Ok("None None None 1000 None"));
+        check("limit=1000", Ok("None None None None None 1000 None"));
         check("limit=1001", Err("limit: a number from 1 to 1000"));
         check("limit=0", Err("limit: a number from 1 to 1000"));
         check("limit=-1", Err("limit: a number from 1 to 1000"));
@@ -138,7 +154,8 @@ mod tests {
         check("destination=Thrad!", Err("destination: not a destination's name"));
         check("since=yesterday", Err("since: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"));
         check("since=1969-12-31T23:59:59Z", Err("since: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"));
+        check("until=soon", Err("until: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"));
         check("kind=unknown&kind=expired", Err("a parameter stands twice"));
-        check("merchant=acme", Err("the parameters are destination, kind, since, limit and after"));
+        check("merchant=acme", Err("the parameters are destination, kind, since, until, order_id, limit and after"));
     }
 }

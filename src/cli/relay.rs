@@ -202,6 +202,7 @@ fn queue_settings(config: &Config) -> queue::Settings {
         allow_volatile: settings.allow_volatile,
         pending_bytes_max: settings.pending_bytes_max,
         free_bytes_min: settings.free_bytes_min,
+        dead_letters_max: settings.dead_letters_max,
         dedup_window: settings.dedup_window,
         history_keep: settings.history_keep,
         destinations: config.destinations.iter().map(|destination| destination.name.clone()).collect(),

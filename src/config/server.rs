@@ -73,6 +73,8 @@ pub struct QueueSettings {
     pub pending_bytes_max: u64,
     /// Free bytes of the disk, below which nothing is accepted.
     pub free_bytes_min: u64,
+    /// Dead letters of one destination, with which nothing more is sent to it.
+    pub dead_letters_max: u64,
     /// How long a repeat is recognised.
     pub dedup_window: Duration,
     /// How long the status of a settled conversion is kept; never shorter than `dedup_window`.
@@ -212,6 +214,9 @@ pub(super) fn queue(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> 
         allow_volatile: keys.flag("allow_volatile", faults).is_some_and(|flag| flag.value),
         pending_bytes_max: keys.bytes("max_pending_bytes", faults).map_or(PENDING_BYTES_MAX, |at| at.value),
         free_bytes_min: keys.bytes("min_free_bytes", faults).map_or(FREE_BYTES_MIN, |at| at.value),
+        dead_letters_max: keys
+            .count("max_dead_letters", faults)
+            .map_or(DEAD_LETTERS_MAX, |at| u64::from(at.value.get())),
         dedup_window: window,
         history_keep: history_keep(&mut keys, window, faults),
     };
@@ -258,6 +263,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Within the 30 s that container platforms leave between SIGTERM and SIGKILL.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 const PENDING_BYTES_MAX: u64 = 8 << 30;
+/// A wrong token or campaign shows in the first hundred; so many are some hundred megabytes, and an alert before that.
+const DEAD_LETTERS_MAX: u64 = 100_000;
 const FREE_BYTES_MIN: u64 = 256 << 20;
 const DEDUP_WINDOW: Duration = Duration::from_secs(72 * 3600);
 const HISTORY_KEEP: Duration = Duration::from_secs(7 * 86_400);

@@ -188,9 +188,9 @@ impl Pool {
         self.queue.settle(delivery, outcome, None);
     }
 
-    /// When a delivery is given up: counted from its receipt.
+    /// When a delivery is given up: counted from its receipt, or from when it was replayed.
     fn give_up_at_ms(&self, delivery: &Delivery) -> u64 {
-        later_ms(delivery.meta().id.unix_ms(), self.destination.retry.give_up_after)
+        later_ms(delivery.owed_since_ms(), self.destination.retry.give_up_after)
     }
 
     /// A wait is believed only of an answer that asks for a repeat: a good one carries the same header for information.

@@ -17,7 +17,9 @@ use super::gate::FAILURES_MAX;
 use super::*;
 use crate::config::Source;
 use crate::conversion::{Conversion, ConversionId, Meta};
-use crate::queue::{DeadFilter, DeadKind, DeadLetter, DeliveryStatus, Initial, Settings, State, Submission, Verdict};
+use crate::queue::{
+    DeadFilter, DeadKind, DeadLetter, DeliveryStatus, Initial, PageRequest, Settings, State, Submission, Verdict,
+};
 use platform::{Platform, Reply, Seen};
 
 const SECRET: &str = "s3cr3t/value+1";
@@ -87,6 +89,7 @@ impl Bench {
             allow_volatile: config.queue.allow_volatile,
             pending_bytes_max: config.queue.pending_bytes_max,
             free_bytes_min: config.queue.free_bytes_min,
+            dead_letters_max: config.queue.dead_letters_max,
             dedup_window: config.queue.dedup_window,
             history_keep: config.queue.history_keep,
             destinations: names.clone(),
@@ -167,7 +170,7 @@ impl Bench {
     }
 
     async fn dead(&self) -> Vec<DeadLetter> {
-        self.queue.dead_letters(DeadFilter { limit: 100, ..DeadFilter::default() }).await.unwrap().dead
+        self.queue.dead_letters(DeadFilter::default(), PageRequest { limit: 100, after: None }).await.unwrap().dead
     }
 
     fn metrics(&self) -> String {

@@ -43,6 +43,7 @@ impl Running {
             allow_volatile: config.queue.allow_volatile,
             pending_bytes_max: config.queue.pending_bytes_max,
             free_bytes_min: config.queue.free_bytes_min,
+            dead_letters_max: config.queue.dead_letters_max,
             dedup_window: config.queue.dedup_window,
             history_keep: config.queue.history_keep,
             destinations: config.destinations.iter().map(|destination| destination.name.clone()).collect(),

@@ -126,7 +126,8 @@ const fn dead_kind(state: State) -> Option<DeadKind> {
         | State::Duplicate
         | State::Skipped
         | State::Withheld
-        | State::Unsupported => None,
+        | State::Unsupported
+        | State::Discarded => None,
     }
 }
 

@@ -306,11 +306,14 @@ fn concat<'a>(parts: &'a [Node], context: &Context<'a>) -> Evaluated<'a> {
     let mut whole = String::new();
     for part in parts {
         match part.eval(context)? {
-            Some(value) => whole.push_str(&ops::text(value)?),
+            Some(value) => {
+                let text = ops::text(value)?;
+                ops::within(whole.len().saturating_add(text.len()))?;
+                whole.push_str(&text);
+            }
             None => return Ok(None),
         }
     }
-    ops::within(whole.len())?;
     Ok(Val::owned_text(whole))
 }
 

@@ -39,6 +39,9 @@ pub(super) enum Answer {
     KeyReused(ConversionId),
 }
 
+/// Whether a group was kept.
+type Kept = Result<(), AcceptError>;
+
 /// New ones, and those that are answered without being kept.
 type Sorted = (Vec<Request>, Vec<(Request, Answer)>);
 
@@ -55,6 +58,19 @@ struct Waiting {
     requests: VecDeque<Request>,
     settled: VecDeque<Vec<u8>>,
     settled_bytes: usize,
+    /// Those who wait until all settlements before now are durable.
+    barriers: Vec<Barrier>,
+    stop: Stop,
+}
+
+/// Told when what was settled before is durable; dropped when it cannot be made so.
+pub(super) type Barrier = oneshot::Sender<Result<(), AcceptError>>;
+
+/// What the committer takes in for one group.
+struct Taken {
+    requests: Vec<Request>,
+    settled: Vec<Vec<u8>>,
+    barriers: Vec<Barrier>,
     stop: Stop,
 }
 
@@ -67,6 +83,13 @@ pub(super) enum Stop {
     Drain,
     /// End at once, as a crash would.
     Abandon,
+}
+
+impl Waiting {
+    /// Whether nothing is there that cannot wait for company.
+    fn is_idle(&self) -> bool {
+        self.requests.is_empty() && self.barriers.is_empty() && self.stop == Stop::Run
+    }
 }
 
 impl Inbox {
@@ -94,26 +117,35 @@ impl Inbox {
         }
     }
 
+    /// Tells when every settlement left here before is durable.
+    pub(super) fn barrier(&self, barrier: Barrier) {
+        let mut waiting = self.lock();
+        if waiting.stop == Stop::Run {
+            waiting.barriers.push(barrier);
+            drop(waiting);
+            self.arrived.notify_one();
+        }
+    }
+
     /// Abandoned, everyone who waits is told so: their requests are dropped.
     pub(super) fn stop(&self, stop: Stop) {
         let mut waiting = self.lock();
         waiting.stop = stop;
         if stop == Stop::Abandon {
             waiting.requests.clear();
+            waiting.barriers.clear();
         }
         drop(waiting);
         self.arrived.notify_one();
     }
 
     /// Waits for submissions, or until settlements have waited for [`LAZY_WAIT`].
-    fn take(&self) -> (Vec<Request>, Vec<Vec<u8>>, Stop) {
+    fn take(&self) -> Taken {
         let mut waiting = self.lock();
-        if waiting.requests.is_empty() && waiting.stop == Stop::Run {
+        if waiting.is_idle() {
             waiting = self
                 .arrived
-                .wait_timeout_while(waiting, LAZY_WAIT, |waiting| {
-                    waiting.requests.is_empty() && waiting.stop == Stop::Run
-                })
+                .wait_timeout_while(waiting, LAZY_WAIT, |waiting| waiting.is_idle())
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -134,7 +166,8 @@ impl Inbox {
             settled.push(encoded);
         }
         waiting.settled_bytes = waiting.settled_bytes.saturating_sub(bytes);
-        (requests, settled, waiting.stop)
+        let barriers = if waiting.settled.is_empty() { std::mem::take(&mut waiting.barriers) } else { Vec::new() };
+        Taken { requests, settled, barriers, stop: waiting.stop }
     }
 
     /// Takes settlements back for which there was no room, unless the end has come: then they are forgotten.
@@ -155,7 +188,7 @@ impl Inbox {
 
     fn is_empty(&self) -> bool {
         let waiting = self.lock();
-        waiting.requests.is_empty() && waiting.settled.is_empty()
+        waiting.requests.is_empty() && waiting.settled.is_empty() && waiting.barriers.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -179,14 +212,14 @@ impl Committer {
     /// Runs until it is told to stop, or storage fails.
     pub(super) fn run(mut self) {
         loop {
-            let (requests, settled, stop) = self.shared.inbox.take();
+            let Taken { requests, settled, barriers, stop } = self.shared.inbox.take();
             if stop == Stop::Abandon || self.shared.failure().is_some() {
                 return refuse(requests, &AcceptError::Closed);
             }
-            if !(requests.is_empty() && settled.is_empty())
-                && let Err(error) = self.commit(requests, settled)
-            {
-                return self.shared.fail(&error.to_string());
+            let is_empty = requests.is_empty() && settled.is_empty();
+            match if is_empty { Ok(Ok(())) } else { self.commit(requests, settled) } {
+                Ok(kept) => barriers.into_iter().for_each(|barrier| answer_to(barrier, kept.clone())),
+                Err(error) => return self.shared.fail(&error.to_string()),
             }
             if stop == Stop::Drain && self.shared.inbox.is_empty() {
                 return;
@@ -194,13 +227,14 @@ impl Committer {
         }
     }
 
-    /// One group. An error means that storage has failed; everyone in the group has been told.
-    fn commit(&mut self, requests: Vec<Request>, settled: Vec<Vec<u8>>) -> Result<(), AppendError> {
+    /// One group. The outer error means that storage has failed; everyone in the group has been told. The inner one: for
+    /// this group there was no room, and its settlements wait again.
+    fn commit(&mut self, requests: Vec<Request>, settled: Vec<Vec<u8>>) -> Result<Kept, AppendError> {
         let (new, answered) = match self.known(requests) {
             Ok(sorted) => sorted,
             Err(error) => {
                 self.shared.fail(&error.to_string());
-                return Ok(());
+                return Ok(Err(AcceptError::Closed));
             }
         };
         if let Err(error) = self.append(&new, &settled) {
@@ -208,10 +242,11 @@ impl Committer {
             let new = new.into_iter();
             return match error {
                 AppendError::NoSpace(_) => {
-                    refuse(new, &AcceptError::DiskFull("the journal cannot grow".to_owned()));
+                    let full = AcceptError::DiskFull("the journal cannot grow".to_owned());
+                    refuse(new, &full);
                     self.shared.inbox.restore(settled);
                     self.shared.space.check(&self.shared.folder);
-                    Ok(())
+                    Ok(Err(full))
                 }
                 AppendError::Failed { .. } => {
                     refuse(new, &AcceptError::Closed);
@@ -224,7 +259,8 @@ impl Committer {
             self.shared.metrics.duplicates.inc();
             answer_to(request.reply, Ok(answer));
         }
-        self.journal.prepare()
+        self.journal.prepare()?;
+        Ok(Ok(()))
     }
 
     fn append(&mut self, new: &[Request], settled: &[Vec<u8>]) -> Result<(), AppendError> {
@@ -321,7 +357,7 @@ fn refuse(requests: impl IntoIterator<Item = Request>, error: &AcceptError) {
 }
 
 /// Whoever waited may have gone away: the answer is then nobody's, and the conversion is kept all the same.
-fn answer_to(reply: oneshot::Sender<Result<Answer, AcceptError>>, answer: Result<Answer, AcceptError>) {
+fn answer_to<T>(reply: oneshot::Sender<T>, answer: T) {
     drop(reply.send(answer));
 }
 

@@ -11,12 +11,12 @@ use super::clock::Clock;
 use super::committer::{Answer, Committer, Request, Stop};
 use super::folder::OpenError;
 use super::mover::Level;
-use super::record::{self, Change, Leg, Record, Settlement};
+use super::record::{self, Change, Event, Leg, Record, Settlement};
 use super::shared::{Options, Shared};
 use super::window::Step;
 use super::{
-    AcceptError, Accepted, Attempt, DeadFilter, DeadPage, Depths, Engine, Hold, Lease, Outcome, Promise, ReadError,
-    Settings, Status, Submission, recovery,
+    AcceptError, Accepted, Attempt, DeadFilter, DeadPage, Depths, Engine, Hold, Lease, Outcome, PageRequest, Promise,
+    ReadError, Settings, Status, Submission, Treated, Treatment, recovery,
 };
 use crate::conversion::{ConversionId, DestinationName};
 
@@ -62,18 +62,12 @@ impl Embedded {
         let encoded = record::encode_accepted(&record, &legs);
         let permit = shared.room_for(&record).await?;
         shared.admit()?;
-        let status = record.status(&legs, |destination| shared.window().hold_of(destination));
+        let status = record.status(&legs, |destination| shared.window().held_because(destination));
         let (reply, answer) = oneshot::channel();
         let explicit = submission.meta.key_is_explicit();
         let request = Request { record, legs, encoded, explicit, permit, reply };
         shared.inbox.submit(request).map_err(|_request| AcceptError::Closed)?;
-        let answer = if shared.clock.is_tokio() {
-            // On paused time a runtime that only waits for another thread would jump to its next timer.
-            tokio::task::spawn_blocking(move || answer.blocking_recv()).await.unwrap_or(Ok(Err(AcceptError::Closed)))
-        } else {
-            answer.await
-        };
-        match answer.unwrap_or(Err(AcceptError::Closed))? {
+        match self.answered(answer).await? {
             Answer::New => Ok(Accepted::New(status)),
             Answer::KeyReused(first) => Ok(Accepted::KeyReused { first }),
             Answer::Duplicate(first) => match self.read(move |shared| shared.any_status(first)).await {
@@ -84,6 +78,60 @@ impl Embedded {
                     Err(AcceptError::Closed)
                 }
             },
+        }
+    }
+
+    /// What a thread of the queue answers.
+    async fn answered<T: Send + 'static>(
+        &self,
+        answer: oneshot::Receiver<Result<T, AcceptError>>,
+    ) -> Result<T, AcceptError> {
+        let answer = if self.shared.clock.is_tokio() {
+            // On paused time a runtime that only waits for another thread would jump to its next timer.
+            tokio::task::spawn_blocking(move || answer.blocking_recv()).await.unwrap_or(Ok(Err(AcceptError::Closed)))
+        } else {
+            answer.await
+        };
+        answer.unwrap_or(Err(AcceptError::Closed))
+    }
+
+    /// Deals with dead letters page by page, each durable before the next is read.
+    async fn treat_all(&self, mut filter: DeadFilter, treatment: Treatment) -> Result<Treated, ReadError> {
+        let shared = &self.shared;
+        let closed = |error: AcceptError| ReadError::Closed(error.to_string());
+        let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
+        // What is replayed and given up again is not of this one.
+        let now_ms = shared.clock.unix_ms();
+        filter.until_ms.get_or_insert(now_ms.saturating_add(1));
+        let mut sum = Treated::default();
+        let mut page = PageRequest { limit: shared.treated_at_once(), after: None };
+        loop {
+            if shared.is_stopped() {
+                return Err(closed(AcceptError::Closed));
+            }
+            let (filter, treatment) = (filter.clone(), treatment.clone());
+            let (treated, next) = self.read(move |shared| shared.treat(&filter, &page, &treatment)).await?;
+            let (barrier, answer) = oneshot::channel();
+            shared.inbox.barrier(barrier);
+            self.answered(answer).await.map_err(closed)?;
+            sum.matched = sum.matched.saturating_add(treated.matched);
+            sum.done = sum.done.saturating_add(treated.done);
+            if next.is_none() {
+                return Ok(sum);
+            }
+            page = PageRequest { limit: shared.treated_at_once(), after: next };
+            self.until_applied().await?;
+        }
+    }
+
+    /// Waits until the store has what was changed so far.
+    async fn until_applied(&self) -> Result<(), ReadError> {
+        let made = self.shared.window().changes_made();
+        self.shared.signal.raise(Level::Urgent);
+        let (mut applied, mut failure) = (self.shared.applied.subscribe(), self.shared.failure.subscribe());
+        tokio::select! {
+            _ = applied.wait_for(|applied| *applied >= made) => Ok(()),
+            _ = failure.wait_for(Option::is_some) => Err(ReadError::Closed(self.shared.failure().unwrap_or_default())),
         }
     }
 
@@ -148,15 +196,9 @@ impl Engine for Embedded {
             seq: lease.record.seq,
             id: lease.record.meta.id,
             destination: lease.destination.clone(),
-            settlement: Settlement::new(revision, at_ms, outcome, attempt),
+            settlement: Settlement::new(revision, at_ms, Event::Settled(outcome), attempt),
         };
-        let encoded = change.encode();
-        // The window first: what the committer finds in its inbox has been applied.
-        let in_store = self.shared.window().settle(&change);
-        self.shared.inbox.settled(encoded);
-        if in_store {
-            self.shared.signal.raise(Level::Work);
-        }
+        self.shared.change(&change);
     }
 
     fn give_back(&self, lease: &Lease) {
@@ -183,8 +225,12 @@ impl Engine for Embedded {
         Box::pin(self.read(move |shared| shared.order(&merchant, &order_id)))
     }
 
-    fn dead_letters(&self, filter: DeadFilter) -> Promise<'_, Result<DeadPage, ReadError>> {
-        Box::pin(self.read(move |shared| shared.dead_letters(&filter)))
+    fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>> {
+        Box::pin(self.read(move |shared| shared.dead_letters(&filter, &page)))
+    }
+
+    fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>> {
+        Box::pin(self.treat_all(filter, treatment))
     }
 
     fn depths(&self) -> Depths {

@@ -178,6 +178,7 @@ impl Mover {
         window.moved(&moves, applied, &self.ledger);
         let synced = Through { moved_seq: self.ledger.moved_seq, changes: window.changes_applied() };
         drop(window);
+        shared.applied.send_replace(synced.changes);
         if wrote {
             shared.metrics.move_seconds.observe(self.pace.seconds_since(began_us));
         }

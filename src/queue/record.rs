@@ -12,11 +12,11 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use self::forms::{
-    decode_attempt, decode_captured, decode_destination, decode_outcome, decode_state, encode_attempt, encode_captured,
-    encode_outcome, encode_state,
+    decode_attempt, decode_captured, decode_destination, decode_event, decode_state, encode_attempt, encode_captured,
+    encode_event, encode_state,
 };
 use super::codec::{Malformed, Reader, Writer};
-use super::status::{Attempt, DeadKind, DeliveryStatus, Hold, Outcome, State, Status};
+use super::status::{Attempt, DeadKind, DeliveryStatus, Outcome, State, Status};
 use super::{Initial, Submission};
 use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, Timestamp};
 
@@ -98,7 +98,7 @@ impl Record {
         self
     }
 
-    pub(super) fn status(&self, legs: &[Leg], hold: impl Fn(&DestinationName) -> Option<Hold>) -> Status {
+    pub(super) fn status(&self, legs: &[Leg], held: impl Fn(&DestinationName) -> Option<String>) -> Status {
         Status {
             id: self.meta.id,
             event_id: self.event_id.clone(),
@@ -107,7 +107,7 @@ impl Record {
             received_at: self.meta.received_at.as_str().to_owned(),
             destinations: legs
                 .iter()
-                .map(|leg| (leg.destination.clone(), leg.status(hold(&leg.destination))))
+                .map(|leg| (leg.destination.clone(), leg.status(held(&leg.destination))))
                 .collect(),
         }
     }
@@ -121,8 +121,8 @@ const RECORD_OVERHEAD_BYTES: u64 = 512;
 pub(super) enum Position {
     /// Owed, and not yet put off.
     Fresh,
-    /// Owed, not before `due_ms`.
-    Waiting { due_ms: u64 },
+    /// Owed, not before `due_ms`; of a replayed dead letter, since when.
+    Waiting { due_ms: u64, replayed_ms: Option<u64> },
     /// Settled in this state, at this time.
     Done { state: State, at_ms: u64 },
 }
@@ -133,6 +133,7 @@ pub(super) struct Leg {
     pub(super) destination: DestinationName,
     pub(super) position: Position,
     pub(super) reason: Option<String>,
+    /// Used up since it was accepted, or replayed.
     pub(super) attempts: u32,
     /// Settlements applied.
     pub(super) revision: u32,
@@ -167,27 +168,49 @@ impl Leg {
         }
     }
 
-    /// Applies a settlement unless it (or a later one) has been applied, or nothing is owed any more: replaying one twice
-    /// changes nothing. Returns whether it did.
+    /// When it was replayed, while it waits for that.
+    pub(super) fn replayed_ms(&self) -> Option<u64> {
+        match self.position {
+            Position::Waiting { replayed_ms, .. } => replayed_ms,
+            Position::Fresh | Position::Done { .. } => None,
+        }
+    }
+
+    /// Whether a settlement would change it: neither it nor a later one has been applied, and the delivery is one that
+    /// this can happen to.
+    pub(super) fn takes(&self, settlement: &Settlement) -> bool {
+        let fits = match settlement.event {
+            Event::Settled(_) => self.pending(),
+            Event::Replayed { .. } | Event::Discarded { .. } => self.dead().is_some(),
+        };
+        fits && settlement.revision > self.revision
+    }
+
+    /// Applies a settlement that it [takes](Leg::takes): replaying one twice changes nothing. Returns whether it did.
     pub(super) fn apply(&mut self, settlement: &Settlement) -> bool {
-        if settlement.revision <= self.revision || !self.pending() {
+        if !self.takes(settlement) {
             return false;
         }
         self.revision = settlement.revision;
         let at_ms = settlement.at_ms;
         let mut spent = settlement.attempt.is_some();
         let done = |state| Position::Done { state, at_ms };
-        let (position, reason, captured) = match &settlement.outcome {
-            Outcome::Delivered { captured } => (done(State::Delivered), None, Some(captured)),
-            Outcome::Duplicate { captured } => (done(State::Duplicate), None, Some(captured)),
-            Outcome::Retry { due_ms, spent: used } => {
+        let (position, reason, captured) = match &settlement.event {
+            Event::Settled(Outcome::Delivered { captured }) => (done(State::Delivered), None, Some(captured)),
+            Event::Settled(Outcome::Duplicate { captured }) => (done(State::Duplicate), None, Some(captured)),
+            Event::Settled(Outcome::Retry { due_ms, spent: used }) => {
                 spent = *used;
-                (Position::Waiting { due_ms: *due_ms }, None, None)
+                (Position::Waiting { due_ms: *due_ms, replayed_ms: self.replayed_ms() }, None, None)
             }
-            Outcome::Dead { kind, reason } => (done(State::Dead(*kind)), Some(reason), None),
-            Outcome::Skipped { reason } => (done(State::Skipped), Some(reason), None),
-            Outcome::Withheld { reason } => (done(State::Withheld), Some(reason), None),
-            Outcome::Unsupported { reason } => (done(State::Unsupported), Some(reason), None),
+            Event::Settled(Outcome::Dead { kind, reason }) => (done(State::Dead(*kind)), Some(reason), None),
+            Event::Settled(Outcome::Skipped { reason }) => (done(State::Skipped), Some(reason), None),
+            Event::Settled(Outcome::Withheld { reason }) => (done(State::Withheld), Some(reason), None),
+            Event::Settled(Outcome::Unsupported { reason }) => (done(State::Unsupported), Some(reason), None),
+            Event::Replayed { due_ms } => {
+                self.attempts = 0;
+                (Position::Waiting { due_ms: *due_ms, replayed_ms: Some(at_ms) }, None, None)
+            }
+            Event::Discarded { reason } => (done(State::Discarded), Some(reason), None),
         };
         self.position = position;
         self.reason = reason.cloned();
@@ -203,15 +226,15 @@ impl Leg {
         true
     }
 
-    pub(super) fn status(&self, hold: Option<Hold>) -> DeliveryStatus {
+    pub(super) fn status(&self, held: Option<String>) -> DeliveryStatus {
         let (state, next_attempt_ms) = match self.position {
             Position::Fresh => (State::Queued, None),
-            Position::Waiting { due_ms } if self.attempts == 0 => (State::Queued, Some(due_ms)),
-            Position::Waiting { due_ms } => (State::Retrying, Some(due_ms)),
+            Position::Waiting { due_ms, .. } if self.attempts == 0 => (State::Queued, Some(due_ms)),
+            Position::Waiting { due_ms, .. } => (State::Retrying, Some(due_ms)),
             Position::Done { state, .. } => (state, None),
         };
-        let (state, reason) = match hold {
-            Some(hold) if self.pending() => (State::Held, Some(hold.reason)),
+        let (state, reason) = match held {
+            Some(held) if self.pending() => (State::Held, Some(held)),
             Some(_) | None => (state, self.reason.clone()),
         };
         DeliveryStatus {
@@ -228,9 +251,14 @@ impl Leg {
         w.text(self.destination.as_str());
         match self.position {
             Position::Fresh => w.u8(0),
-            Position::Waiting { due_ms } => {
+            Position::Waiting { due_ms, replayed_ms: None } => {
                 w.u8(1);
                 w.u64(due_ms);
+            }
+            Position::Waiting { due_ms, replayed_ms: Some(replayed_ms) } => {
+                w.u8(3);
+                w.u64(due_ms);
+                w.u64(replayed_ms);
             }
             Position::Done { state, at_ms } => {
                 w.u8(2);
@@ -250,8 +278,9 @@ impl Leg {
         let destination = decode_destination(r)?;
         let position = match r.u8()? {
             0 => Position::Fresh,
-            1 => Position::Waiting { due_ms: r.u64()? },
+            1 => Position::Waiting { due_ms: r.u64()?, replayed_ms: None },
             2 => Position::Done { state: decode_state(r)?, at_ms: r.u64()? },
+            3 => Position::Waiting { due_ms: r.u64()?, replayed_ms: Some(r.u64()?) },
             _ => return Err(Malformed("position")),
         };
         let reason = r.option(Reader::text)?.map(str::to_owned);
@@ -262,24 +291,35 @@ impl Leg {
     }
 }
 
-/// What became of a delivery handed out, with its number among that delivery's settlements.
+/// What happens to a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Handed out, it came to this.
+    Settled(Outcome),
+    /// Given up, it is owed again from this point on (Unix ms).
+    Replayed { due_ms: u64 },
+    /// Given up, it is dealt with: a person says why.
+    Discarded { reason: String },
+}
+
+/// What happened to a delivery, with its number among that delivery's settlements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Settlement {
     pub(super) revision: u32,
     pub(super) at_ms: u64,
-    pub(super) outcome: Outcome,
+    pub(super) event: Event,
     pub(super) attempt: Option<Attempt>,
 }
 
 impl Settlement {
     /// Cuts every text to what is kept of it.
-    pub(super) fn new(revision: u32, at_ms: u64, outcome: Outcome, attempt: Option<Attempt>) -> Settlement {
+    pub(super) fn new(revision: u32, at_ms: u64, event: Event, attempt: Option<Attempt>) -> Settlement {
         let keep = |captured: BTreeMap<String, String>| {
             let pairs = captured.into_iter().take(CAPTURED_MAX);
             pairs.map(|(name, value)| (cut(name, CAPTURED_BYTES_MAX), cut(value, CAPTURED_BYTES_MAX))).collect()
         };
         let worded = |reason: String| cut(reason, REASON_BYTES_MAX);
-        let outcome = match outcome {
+        let cut_outcome = |outcome: Outcome| match outcome {
             Outcome::Delivered { captured } => Outcome::Delivered { captured: keep(captured) },
             Outcome::Duplicate { captured } => Outcome::Duplicate { captured: keep(captured) },
             Outcome::Retry { due_ms, spent } => Outcome::Retry { due_ms, spent },
@@ -288,11 +328,16 @@ impl Settlement {
             Outcome::Withheld { reason } => Outcome::Withheld { reason: worded(reason) },
             Outcome::Unsupported { reason } => Outcome::Unsupported { reason: worded(reason) },
         };
+        let event = match event {
+            Event::Settled(outcome) => Event::Settled(cut_outcome(outcome)),
+            Event::Replayed { due_ms } => Event::Replayed { due_ms },
+            Event::Discarded { reason } => Event::Discarded { reason: worded(reason) },
+        };
         let attempt = attempt.map(|attempt| Attempt {
             excerpt: attempt.excerpt.map(|excerpt| cut(excerpt, EXCERPT_BYTES_MAX)),
             ..attempt
         });
-        Settlement { revision, at_ms, outcome, attempt }
+        Settlement { revision, at_ms, event, attempt }
     }
 }
 
@@ -315,7 +360,7 @@ impl Change {
         w.text(self.destination.as_str());
         w.u32(self.settlement.revision);
         w.u64(self.settlement.at_ms);
-        encode_outcome(&mut w, &self.settlement.outcome);
+        encode_event(&mut w, &self.settlement.event);
         w.option(self.settlement.attempt.as_ref(), |w, attempt| encode_attempt(w, attempt, true));
         w.finish()
     }
@@ -329,9 +374,9 @@ impl Change {
         let id = ConversionId::from_bytes(r.id()?);
         let destination = decode_destination(&mut r)?;
         let (revision, at_ms) = (r.u32()?, r.u64()?);
-        let outcome = decode_outcome(&mut r)?;
+        let event = decode_event(&mut r)?;
         let attempt = r.option(decode_attempt)?;
-        Ok(Change { seq, id, destination, settlement: Settlement { revision, at_ms, outcome, attempt } })
+        Ok(Change { seq, id, destination, settlement: Settlement { revision, at_ms, event, attempt } })
     }
 }
 

@@ -152,8 +152,9 @@ impl Recovery {
         let failed = |error| self.failed(&error);
         let kept = self.shared.store.kept(change.id).map_err(failed)?;
         let is_new = kept.is_some_and(|kept| {
+            // What comes of it is told when it is applied: changes before it may be on their way.
             let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);
-            leg.is_some_and(|leg| leg.pending() && leg.revision < change.settlement.revision)
+            leg.is_some_and(|leg| leg.revision < change.settlement.revision)
         });
         if is_new {
             self.shared.window().change_again(change);

@@ -1,6 +1,5 @@
 //! What the committer, the mover and the callers share, and what is asked of it from outside the runtime's threads.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +12,11 @@ use super::committer::{Inbox, Stop};
 use super::folder::{Folder, OpenError};
 use super::journal::Segments;
 use super::metrics::Metrics;
+use super::mover::Level;
 use super::mover::Signal;
-use super::record::{self, Change, Record};
-use super::status::{DeadFilter, DeadPage, Status};
-use super::store::{DeadEntry, Filters, Ledger, Place, Store, StoreError, bucket, dead_letter};
+use super::record::{self, Change, Kept, Record};
+use super::status::Status;
+use super::store::{Filters, Ledger, Store, StoreError, bucket};
 use super::window::{Refill, Window};
 use super::{AcceptError, ORDER_STATUSES_MAX, ReadError, Settings};
 use crate::conversion::{ConversionId, DestinationName};
@@ -68,6 +68,10 @@ pub(super) struct Shared {
     pending_bytes_max: u64,
     window: Mutex<Window>,
     pub(super) room: Arc<Semaphore>,
+    /// Of the window's changes, how many the store has.
+    pub(super) applied: watch::Sender<u64>,
+    /// Held by the one who deals with dead letters.
+    pub(super) treating: Semaphore,
     pub(super) failure: watch::Sender<Option<String>>,
     pub(super) closed: AtomicBool,
 }
@@ -88,7 +92,12 @@ impl Shared {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let room = usize::try_from(options.window_bytes.div_ceil(CHARGE_UNIT)).unwrap_or(usize::MAX);
         Ok(Shared {
-            window: Mutex::new(Window::new(&settings.destinations, ledger, options.changes_max)),
+            window: Mutex::new(Window::new(
+                &settings.destinations,
+                ledger,
+                options.changes_max,
+                settings.dead_letters_max,
+            )),
             segments: Arc::new(Segments::default()),
             filters: Filters::new(first_bucket, last_bucket, bucket(clock.unix_ms(), ledger.bucket_ms)),
             inbox: Inbox::default(),
@@ -102,6 +111,8 @@ impl Shared {
             free_bytes_min: settings.free_bytes_min,
             pending_bytes_max: settings.pending_bytes_max,
             room: Arc::new(Semaphore::new(room)),
+            applied: watch::Sender::new(0),
+            treating: Semaphore::new(1),
             failure: watch::Sender::new(None),
             closed: AtomicBool::new(false),
             folder,
@@ -188,6 +199,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Applies a change and leaves it to the journal and the store.
+    pub(super) fn change(&self, change: &Change) {
+        let encoded = change.encode();
+        // The window first: what the committer finds in its inbox has been applied.
+        let mut window = self.window();
+        let in_store = window.settle(change);
+        let stopped = window.stopped_by(change);
+        drop(window);
+        self.inbox.settled(encoded);
+        if in_store {
+            self.signal.raise(Level::Work);
+        }
+        if let Some(reason) = stopped {
+            tracing::error!(destination = %change.destination, reason, "nothing more is sent to this destination");
+        }
+    }
+
     /// Reads ahead for a destination. Blocks.
     pub(super) fn refill(&self, refill: &Refill) {
         let Refill { destination, now_ms, skip, rooms } = refill;
@@ -205,8 +233,8 @@ impl Shared {
         }
     }
 
-    /// A status as the store has it, with what is on its way there. Blocks.
-    pub(super) fn stored_status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
+    /// What the store keeps of a conversion, with what is on its way there. Blocks.
+    pub(super) fn kept_now(&self, id: ConversionId) -> Result<Option<Kept>, StoreError> {
         let changes = self.window().changes_of(id);
         let Some(mut kept) = self.store.kept(id)? else {
             return Ok(None);
@@ -215,8 +243,14 @@ impl Shared {
             let leg = kept.legs.iter_mut().find(|leg| leg.destination == change.destination);
             leg.map(|leg| leg.apply(&change.settlement));
         }
+        Ok(Some(kept))
+    }
+
+    /// A status as the store has it, with what is on its way there. Blocks.
+    pub(super) fn stored_status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
+        let Some(kept) = self.kept_now(id)? else { return Ok(None) };
         let window = self.window();
-        Ok(Some(kept.record.status(&kept.legs, |destination| window.hold_of(destination))))
+        Ok(Some(kept.record.status(&kept.legs, |destination| window.held_because(destination))))
     }
 
     /// Memory first: what leaves it is in the store before.
@@ -234,48 +268,6 @@ impl Shared {
         ids.truncate(ORDER_STATUSES_MAX);
         let statuses = ids.into_iter().map(|id| self.any_status(id));
         Ok(statuses.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    }
-
-    /// Blocks.
-    pub(super) fn dead_letters(&self, filter: &DeadFilter) -> Result<DeadPage, ReadError> {
-        let limit = filter.limit.clamp(1, DEAD_PAGE_MAX);
-        let first = Place::first(filter.destination.as_ref(), filter.since_ms.unwrap_or(0));
-        let from = match &filter.after {
-            Some(mark) => Place::parse(mark).ok_or(ReadError::Mark)?.max(first),
-            None => first,
-        };
-        let (in_window, dying) = self.window().dead(filter);
-        let (stored, next) = self.store.dead(filter, &from, limit)?;
-        let mut found: BTreeMap<Place, DeadEntry> = BTreeMap::new();
-        let dying = dying.iter().map(|change| self.dying(change)).collect::<Result<Vec<_>, _>>()?;
-        let dying = dying.into_iter().flatten().filter(|entry| filter.matches(&entry.letter));
-        for entry in in_window.into_iter().chain(dying).chain(stored) {
-            let in_page = entry.place >= from && next.as_ref().is_none_or(|next| entry.place < *next);
-            if in_page {
-                found.insert(entry.place.clone(), entry);
-            }
-        }
-        let over = found.keys().nth(limit).cloned();
-        let next = over.or(next).map(|place| place.mark());
-        Ok(DeadPage { dead: found.into_values().take(limit).map(|entry| entry.letter).collect(), next })
-    }
-
-    /// A stored delivery that is being given up, as it will be listed.
-    fn dying(&self, change: &Change) -> Result<Option<DeadEntry>, ReadError> {
-        let Some(mut kept) = self.store.kept(change.id)? else {
-            return Ok(None);
-        };
-        let changes = self.window().changes_of(change.id);
-        let Some(leg) = kept.legs.iter_mut().find(|leg| leg.destination == change.destination) else {
-            return Ok(None);
-        };
-        for change in changes.iter().chain([change]).filter(|other| other.destination == change.destination) {
-            leg.apply(&change.settlement);
-        }
-        Ok(dead_letter(&kept.record, leg).map(|letter| {
-            let place = Place::of(&change.destination, letter.at_ms, change.seq);
-            DeadEntry { place, letter }
-        }))
     }
 }
 
@@ -367,5 +359,3 @@ const STORE_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
 const CHARGE_UNIT: u32 = 1024;
 /// Charged beside three times the body: deliveries, index entries.
 const CHARGE_BYTES: usize = 1024;
-/// Dead letters on one page.
-const DEAD_PAGE_MAX: usize = 1000;

@@ -207,6 +207,8 @@ pub enum State {
     Unsupported,
     /// Given up.
     Dead(DeadKind),
+    /// Given up, and dealt with by a person: nothing more is sent.
+    Discarded,
 }
 
 impl State {
@@ -223,6 +225,7 @@ impl State {
             State::Withheld => "withheld",
             State::Unsupported => "unsupported",
             State::Dead(_) => "dead",
+            State::Discarded => "discarded",
         }
     }
 }
@@ -251,7 +254,7 @@ pub struct DeliveryStatus {
     pub state: State,
     /// Why, in words: of a hold, a skip, a dead letter.
     pub reason: Option<String>,
-    /// Attempts used up.
+    /// Attempts used up, since it was last replayed.
     pub attempts: u32,
     /// When it may be attempted next (Unix ms), while it waits.
     pub next_attempt_ms: Option<u64>,
@@ -261,19 +264,51 @@ pub struct DeliveryStatus {
     pub captured: BTreeMap<String, String>,
 }
 
-/// Which dead letters to list.
+/// Which dead letters are meant: those of which all that is said here is so.
 #[derive(Debug, Clone, Default)]
 pub struct DeadFilter {
-    /// Of this destination only.
+    /// Of this destination.
     pub destination: Option<DestinationName>,
-    /// Of this kind only.
+    /// Of this kind.
     pub kind: Option<DeadKind>,
     /// Given up at this point or later (Unix ms).
     pub since_ms: Option<u64>,
-    /// At most so many (0 counts as 1, more than 1,000 as 1,000).
+    /// Given up before this point (Unix ms).
+    pub until_ms: Option<u64>,
+    /// Of conversions with this order id, whosever they are.
+    pub order_id: Option<String>,
+    /// Of one of these conversions.
+    pub ids: Option<Vec<ConversionId>>,
+}
+
+/// Which part of a list of dead letters is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct PageRequest {
+    /// At most so many letters (0 counts as 1, more than 1,000 as 1,000).
     pub limit: usize,
     /// [`DeadPage::next`] of the page before.
     pub after: Option<String>,
+}
+
+/// How dead letters are dealt with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Treatment {
+    /// They are owed again, from now on; attempts are counted anew.
+    Replay,
+    /// Nothing more is sent.
+    Discard {
+        /// Why, in words: shown in statuses.
+        reason: String,
+    },
+}
+
+/// How many dead letters a treatment was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Treated {
+    /// Those that were meant.
+    pub matched: u64,
+    /// Those that were dealt with: somebody else was faster with the others.
+    pub done: u64,
 }
 
 /// One page of dead letters, by destination and then oldest first.
@@ -296,6 +331,8 @@ pub struct DeadLetter {
     pub kind: DeadKind,
     /// When it was given up (Unix ms).
     pub at_ms: u64,
+    /// The order of the conversion, if it has one.
+    pub order_id: Option<String>,
     /// Attempts used up.
     pub attempts: u32,
     /// Why, in words.
@@ -322,4 +359,6 @@ pub struct Depth {
     pub dead: u64,
     /// When the oldest pending conversion was received (Unix ms).
     pub oldest_pending_ms: Option<u64>,
+    /// So many dead letters are kept that nothing more is handed out: why, in words.
+    pub stopped: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod dead;
 mod faults;
 mod model;
 mod pressure;
@@ -30,6 +31,7 @@ fn settings(path: &Path, destinations: &[&str]) -> Settings {
         allow_volatile: true,
         pending_bytes_max: 1 << 30,
         free_bytes_min: 0,
+        dead_letters_max: 1000,
         dedup_window: Duration::from_secs(3600),
         history_keep: Duration::from_secs(7200),
         destinations: destinations.iter().map(|text| name(text)).collect(),
@@ -97,6 +99,12 @@ fn attempt(status: u16, verdict: Verdict) -> Attempt {
 async fn next(queue: &Queue, destination: &str) -> Delivery {
     let destination = name(destination);
     tokio::time::timeout(Duration::from_secs(20), queue.next(&destination)).await.expect("no delivery")
+}
+
+async fn dead_letters(queue: &Queue, filter: DeadFilter) -> Vec<DeadLetter> {
+    let page = queue.dead_letters(filter, PageRequest { limit: 1000, after: None }).await.unwrap();
+    assert_eq!(page.next, None);
+    page.dead
 }
 
 /// Whether nothing is handed out although it is waited for a while.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use self::lane::{Lane, Ticket};
-use super::record::{Change, KeyHash, Leg, Position, Record};
-use super::status::{DeadKind, Depth, Depths, Hold, Outcome, Status};
+use super::record::{Change, Event, KeyHash, Leg, Position, Record};
+use super::status::{Depth, Depths, Hold, Outcome, Status};
 use super::store::{DeadEntry, Ledger, Loaded, Place, dead_letter, move_bytes};
 use super::{DeadFilter, Lease};
 use crate::conversion::{ConversionId, DestinationName};
@@ -35,6 +35,7 @@ pub(super) struct Window {
     window_bytes: u64,
     stored_bytes: u64,
     changes_max: usize,
+    dead_letters_max: u64,
 }
 
 /// A conversion that the store does not have yet.
@@ -67,7 +68,12 @@ pub(super) struct Move {
 }
 
 impl Window {
-    pub(super) fn new(destinations: &[DestinationName], ledger: &Ledger, changes_max: usize) -> Window {
+    pub(super) fn new(
+        destinations: &[DestinationName],
+        ledger: &Ledger,
+        changes_max: usize,
+        dead_letters_max: u64,
+    ) -> Window {
         let mut window = Window {
             entries: BTreeMap::new(),
             by_id: HashMap::new(),
@@ -78,6 +84,7 @@ impl Window {
             window_bytes: 0,
             stored_bytes: ledger.pending_bytes,
             changes_max,
+            dead_letters_max,
         };
         for destination in destinations {
             window.lanes.insert(destination.clone(), Lane::new(destination.clone(), true));
@@ -127,6 +134,9 @@ impl Window {
             return Step::Wait(None);
         }
         let lane = lane(&mut self.lanes, destination);
+        if lane.dead >= self.dead_letters_max {
+            return Step::Wait(None);
+        }
         let step = lane.step(now_ms);
         if lane.is_ready(now_ms) {
             lane.changed.notify_one();
@@ -156,17 +166,26 @@ impl Window {
         let seq = change.seq;
         let lane = lane(&mut self.lanes, &change.destination);
         lane.leased.remove(&seq);
-        let outcome = &change.settlement.outcome;
         let entry = self.entries.get_mut(&seq);
-        if !matches!(outcome, Outcome::Retry { .. }) {
-            lane.pending = lane.pending.saturating_sub(1);
-            lane.unmoved.remove(&seq);
-        }
-        if matches!(outcome, Outcome::Dead { .. }) {
-            lane.dead = lane.dead.saturating_add(1);
+        match &change.settlement.event {
+            Event::Settled(Outcome::Retry { .. }) => {}
+            Event::Settled(outcome) => {
+                lane.pending = lane.pending.saturating_sub(1);
+                lane.unmoved.remove(&seq);
+                lane.dead = lane.dead.saturating_add(u64::from(matches!(outcome, Outcome::Dead { .. })));
+            }
+            Event::Replayed { .. } => {
+                lane.one_dead_less(self.dead_letters_max);
+                lane.pending = lane.pending.saturating_add(1);
+                if entry.is_some() {
+                    lane.unmoved.insert(seq, change.id.unix_ms());
+                }
+            }
+            Event::Discarded { .. } => lane.one_dead_less(self.dead_letters_max),
         }
         let in_store = entry.as_ref().is_none_or(|entry| entry.moving);
         if let Some(entry) = entry {
+            let was_pending = entry.legs.iter().any(Leg::pending);
             let leg = entry.legs.iter_mut().find(|leg| leg.destination == change.destination);
             if let Some(leg) = leg {
                 leg.apply(&change.settlement);
@@ -175,8 +194,11 @@ impl Window {
                     lane.changed.notify_one();
                 }
             }
-            if !entry.legs.iter().any(Leg::pending) {
-                self.window_bytes = self.window_bytes.saturating_sub(entry.record.stored_bytes());
+            let bytes = entry.record.stored_bytes();
+            match (was_pending, entry.legs.iter().any(Leg::pending)) {
+                (true, false) => self.window_bytes = self.window_bytes.saturating_sub(bytes),
+                (false, true) => self.window_bytes = self.window_bytes.saturating_add(bytes),
+                (true, true) | (false, false) => {}
             }
         }
         if in_store {
@@ -193,11 +215,11 @@ impl Window {
             return false;
         };
         let leg = entry.legs.iter().find(|leg| leg.destination == change.destination);
-        let Some(leg) = leg.filter(|leg| leg.pending() && leg.revision < change.settlement.revision) else {
+        let Some(leg) = leg.filter(|leg| leg.takes(&change.settlement)) else {
             return true;
         };
         let key = match leg.position {
-            Position::Waiting { due_ms } => (due_ms, change.seq),
+            Position::Waiting { due_ms, .. } => (due_ms, change.seq),
             Position::Fresh | Position::Done { .. } => (0, change.seq),
         };
         let lane = lane(&mut self.lanes, &change.destination);
@@ -257,7 +279,8 @@ impl Window {
         for change in self.changes.drain(..changes.min(self.changes.len())) {
             let lane = lane(&mut self.lanes, &change.destination);
             lane.applied(change.seq);
-            if let Outcome::Retry { due_ms, .. } = change.settlement.outcome {
+            if let Event::Settled(Outcome::Retry { due_ms, .. }) | Event::Replayed { due_ms } = change.settlement.event
+            {
                 lane.stored_until(due_ms);
                 lane.changed.notify_one();
             }
@@ -283,11 +306,11 @@ impl Window {
             self.window_bytes = self.window_bytes.saturating_sub(entry.record.stored_bytes());
         }
         for (leg, taken_down) in entry.legs.iter().zip(&moved.legs) {
+            let lane = lane(&mut self.lanes, &leg.destination);
+            lane.unmoved.remove(&seq);
             if !taken_down.pending() {
                 continue;
             }
-            let lane = lane(&mut self.lanes, &leg.destination);
-            lane.unmoved.remove(&seq);
             let received_ms = entry.record.meta.id.unix_ms();
             lane.stored_oldest_ms = Some(lane.stored_oldest_ms.map_or(received_ms, |oldest| oldest.min(received_ms)));
             if lane.leased.contains(&seq) || leg.revision != taken_down.revision {
@@ -296,7 +319,7 @@ impl Window {
             }
             match leg.position {
                 Position::Fresh => lane.moved_fresh(seq),
-                Position::Waiting { due_ms } => lane.moved_waiting(due_ms, seq),
+                Position::Waiting { due_ms, .. } => lane.moved_waiting(due_ms, seq),
                 Position::Done { .. } => {}
             }
             lane.changed.notify_one();
@@ -316,14 +339,16 @@ impl Window {
         lane(&mut self.lanes, destination).hold = hold;
     }
 
-    pub(super) fn hold_of(&self, destination: &DestinationName) -> Option<Hold> {
-        self.lanes.get(destination)?.hold.clone()
+    /// Why a destination's work is held, in words.
+    pub(super) fn held_because(&self, destination: &DestinationName) -> Option<String> {
+        let lane = self.lanes.get(destination)?;
+        lane.hold.as_ref().map(|hold| hold.reason.clone()).or_else(|| self.stopped(lane))
     }
 
     /// The status of a conversion in the window.
     pub(super) fn status(&self, id: ConversionId) -> Option<Status> {
         let entry = self.entries.get(self.by_id.get(&id)?)?;
-        Some(entry.record.status(&entry.legs, |destination| self.hold_of(destination)))
+        Some(entry.record.status(&entry.legs, |destination| self.held_because(destination)))
     }
 
     /// Ids of a merchant's conversions for an order that are in the window, oldest first.
@@ -339,7 +364,26 @@ impl Window {
         self.changes.iter().filter(|change| change.id == id).cloned().collect()
     }
 
-    /// Dead letters of the window, and ids of stored conversions that have one on its way to the store.
+    /// Why nothing is handed out for a destination with as many dead letters as are kept.
+    fn stopped(&self, lane: &Lane) -> Option<String> {
+        let why = || format!("{} dead letters are kept, and no more: replay or discard them", lane.dead);
+        (lane.dead >= self.dead_letters_max).then(why)
+    }
+
+    /// The same, when this very change has brought it about.
+    pub(super) fn stopped_by(&self, change: &Change) -> Option<String> {
+        let is_dead = matches!(change.settlement.event, Event::Settled(Outcome::Dead { .. }));
+        let lane = self.lanes.get(&change.destination).filter(|lane| is_dead && lane.dead == self.dead_letters_max)?;
+        self.stopped(lane)
+    }
+
+    /// A conversion that the store does not have yet, as it stands.
+    pub(super) fn entry(&self, id: ConversionId) -> Option<(Arc<Record>, Vec<Leg>)> {
+        let entry = self.entries.get(self.by_id.get(&id)?)?;
+        Some((Arc::clone(&entry.record), entry.legs.clone()))
+    }
+
+    /// Dead letters of the window, and the changes on their way to the store that make one of a delivery, or none.
     pub(super) fn dead(&self, filter: &DeadFilter) -> (Vec<DeadEntry>, Vec<Change>) {
         let mut found = Vec::new();
         for entry in self.entries.values() {
@@ -350,13 +394,20 @@ impl Window {
                 }));
             }
         }
-        let dying = |change: &&Change| matches!(change.settlement.outcome, Outcome::Dead { .. });
-        (found, self.changes.iter().filter(dying).cloned().collect())
+        let concerns = |change: &&Change| match change.settlement.event {
+            Event::Settled(Outcome::Dead { .. }) | Event::Replayed { .. } | Event::Discarded { .. } => true,
+            Event::Settled(_) => false,
+        };
+        (found, self.changes.iter().filter(concerns).cloned().collect())
     }
 
     pub(super) fn depths(&self) -> Depths {
-        let depth =
-            |lane: &Lane| Depth { pending: lane.pending, dead: lane.dead, oldest_pending_ms: lane.oldest_pending_ms() };
+        let depth = |lane: &Lane| Depth {
+            pending: lane.pending,
+            dead: lane.dead,
+            oldest_pending_ms: lane.oldest_pending_ms(),
+            stopped: self.stopped(lane),
+        };
         Depths {
             destinations: self.lanes.iter().map(|(name, lane)| (name.clone(), depth(lane))).collect(),
             pending_bytes: self.pending_bytes(),
@@ -408,8 +459,11 @@ impl Window {
 impl DeadFilter {
     pub(super) fn matches(&self, letter: &super::DeadLetter) -> bool {
         self.destination.as_ref().is_none_or(|destination| *destination == letter.destination)
-            && self.kind.is_none_or(|kind: DeadKind| kind == letter.kind)
+            && self.kind.is_none_or(|kind| kind == letter.kind)
             && self.since_ms.is_none_or(|since_ms| letter.at_ms >= since_ms)
+            && self.until_ms.is_none_or(|until_ms| letter.at_ms < until_ms)
+            && self.order_id.as_ref().is_none_or(|order_id| letter.order_id.as_ref() == Some(order_id))
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&letter.id))
     }
 }
 
@@ -420,10 +474,11 @@ fn lane<'a>(lanes: &'a mut BTreeMap<DestinationName, Lane>, destination: &Destin
 
 /// Puts a delivery that only the window has on its shelf.
 fn shelve(lane: &mut Lane, record: &Arc<Record>, leg: &Leg) {
-    let ticket = Ticket { record: Arc::clone(record), attempts: leg.attempts, revision: leg.revision, stored: false };
+    let (attempts, revision, replayed_ms) = (leg.attempts, leg.revision, leg.replayed_ms());
+    let ticket = Ticket { record: Arc::clone(record), attempts, revision, replayed_ms, stored: false };
     match leg.position {
         Position::Fresh => lane.fresh.insert(0, ticket),
-        Position::Waiting { due_ms } => lane.waiting.insert(due_ms, ticket),
+        Position::Waiting { due_ms, .. } => lane.waiting.insert(due_ms, ticket),
         Position::Done { .. } => {}
     }
 }

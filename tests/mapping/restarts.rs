@@ -20,6 +20,7 @@ fn open(folder: &std::path::Path) -> Queue {
         path: folder.to_owned(),
         allow_volatile: true,
         pending_bytes_max: 1 << 30,
+        dead_letters_max: 100,
         free_bytes_min: 1 << 20,
         dedup_window: std::time::Duration::from_secs(3600),
         history_keep: std::time::Duration::from_secs(3600),

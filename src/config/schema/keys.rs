@@ -92,6 +92,7 @@ pub(super) const QUEUE: &[Key] = &[
     key("path", Text, "The data folder, on a disk that survives a restart."),
     key("allow_volatile", Flag, "Takes a file system that forgets at a restart."),
     key("max_pending_bytes", SIZE, "Stored bytes of undelivered conversions, beyond which nothing is accepted; default `8GiB`."),
+    key("max_dead_letters", COUNT, "Dead letters of one destination, with which nothing more is sent to it; default `100000`."),
     key("min_free_bytes", SIZE, "Free bytes of the disk, below which nothing is accepted; default `256MiB`."),
     key("dedup_window", DURATION, "How long a repeat is recognised; default `72h`."),
     key("history", Table(HISTORY), "What is kept of settled conversions."),

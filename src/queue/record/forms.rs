@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::codec::{Malformed, Reader, Writer};
 use super::super::status::{Attempt, DeadKind, Outcome, State, Verdict};
+use super::Event;
 use crate::conversion::DestinationName;
 
 pub(super) fn encode_state(w: &mut Writer, state: State) {
@@ -17,6 +18,7 @@ pub(super) fn encode_state(w: &mut Writer, state: State) {
         State::Skipped => 6,
         State::Withheld => 7,
         State::Unsupported => 8,
+        State::Discarded => 9,
         State::Dead(kind) => DEAD_BASE.saturating_add(dead_kind_number(kind)),
     });
 }
@@ -32,6 +34,7 @@ pub(super) fn decode_state(r: &mut Reader<'_>) -> Result<State, Malformed> {
         6 => State::Skipped,
         7 => State::Withheld,
         8 => State::Unsupported,
+        9 => State::Discarded,
         number => State::Dead(dead_kind(number.wrapping_sub(DEAD_BASE))?),
     })
 }
@@ -84,38 +87,43 @@ pub(super) fn decode_attempt(r: &mut Reader<'_>) -> Result<Attempt, Malformed> {
     Ok(Attempt { at_ms, duration_ms, status, verdict: verdict.ok_or(Malformed("verdict"))?, excerpt })
 }
 
-pub(super) fn encode_outcome(w: &mut Writer, outcome: &Outcome) {
+pub(super) fn encode_event(w: &mut Writer, event: &Event) {
     let worded = |w: &mut Writer, number: u8, reason: &str| {
         w.u8(number);
         w.text(reason);
     };
-    match outcome {
-        Outcome::Delivered { captured } => {
+    match event {
+        Event::Settled(Outcome::Delivered { captured }) => {
             w.u8(0);
             encode_captured(w, captured);
         }
-        Outcome::Duplicate { captured } => {
+        Event::Settled(Outcome::Duplicate { captured }) => {
             w.u8(1);
             encode_captured(w, captured);
         }
-        Outcome::Retry { due_ms, spent } => {
+        Event::Settled(Outcome::Retry { due_ms, spent }) => {
             w.u8(2);
             w.u64(*due_ms);
             w.u8(u8::from(*spent));
         }
-        Outcome::Dead { kind, reason } => {
+        Event::Settled(Outcome::Dead { kind, reason }) => {
             w.u8(3);
             w.u8(dead_kind_number(*kind));
             w.text(reason);
         }
-        Outcome::Skipped { reason } => worded(w, 4, reason),
-        Outcome::Withheld { reason } => worded(w, 5, reason),
-        Outcome::Unsupported { reason } => worded(w, 6, reason),
+        Event::Settled(Outcome::Skipped { reason }) => worded(w, 4, reason),
+        Event::Settled(Outcome::Withheld { reason }) => worded(w, 5, reason),
+        Event::Settled(Outcome::Unsupported { reason }) => worded(w, 6, reason),
+        Event::Replayed { due_ms } => {
+            w.u8(7);
+            w.u64(*due_ms);
+        }
+        Event::Discarded { reason } => worded(w, 8, reason),
     }
 }
 
-pub(super) fn decode_outcome(r: &mut Reader<'_>) -> Result<Outcome, Malformed> {
-    Ok(match r.u8()? {
+pub(super) fn decode_event(r: &mut Reader<'_>) -> Result<Event, Malformed> {
+    let outcome = match r.u8()? {
         0 => Outcome::Delivered { captured: decode_captured(r)? },
         1 => Outcome::Duplicate { captured: decode_captured(r)? },
         2 => Outcome::Retry { due_ms: r.u64()?, spent: r.u8()? == 1 },
@@ -123,8 +131,11 @@ pub(super) fn decode_outcome(r: &mut Reader<'_>) -> Result<Outcome, Malformed> {
         4 => Outcome::Skipped { reason: r.text()?.to_owned() },
         5 => Outcome::Withheld { reason: r.text()?.to_owned() },
         6 => Outcome::Unsupported { reason: r.text()?.to_owned() },
-        _ => return Err(Malformed("outcome")),
-    })
+        7 => return Ok(Event::Replayed { due_ms: r.u64()? }),
+        8 => return Ok(Event::Discarded { reason: r.text()?.to_owned() }),
+        _ => return Err(Malformed("event")),
+    };
+    Ok(Event::Settled(outcome))
 }
 
 pub(super) fn encode_captured(w: &mut Writer, captured: &BTreeMap<String, String>) {

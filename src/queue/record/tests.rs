@@ -31,6 +31,14 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+fn events() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        7 => outcomes().prop_map(Event::Settled),
+        1 => any::<u64>().prop_map(|due_ms| Event::Replayed { due_ms }),
+        1 => ".{0,40}".prop_map(|reason| Event::Discarded { reason }),
+    ]
+}
+
 fn attempts() -> impl Strategy<Value = Attempt> {
     let verdicts = proptest::sample::select(Verdict::ALL.to_vec());
     (any::<u64>(), any::<u64>(), any::<Option<u16>>(), verdicts, proptest::option::of(".{0,50}")).prop_map(
@@ -41,13 +49,16 @@ fn attempts() -> impl Strategy<Value = Attempt> {
 proptest! {
     #[test]
     fn a_change_reads_back_and_applies_once(
-        outcome in outcomes(), attempt in proptest::option::of(attempts()), revision in 1..9_u32, at_ms: u64,
+        event in events(), attempt in proptest::option::of(attempts()), revision in 1..9_u32, at_ms: u64,
     ) {
-        let settlement = Settlement::new(revision, at_ms, outcome, attempt);
+        let settlement = Settlement::new(revision, at_ms, event, attempt);
         let id = ConversionId::new(3, [1; 10]);
         let change = Change { seq: 9, id, destination: leg().destination, settlement };
         prop_assert_eq!(&Change::decode(&change.encode()).unwrap(), &change);
         let mut leg = leg();
+        if !leg.takes(&change.settlement) {
+            leg.position = Position::Done { state: State::Dead(DeadKind::Rejected), at_ms: 1 };
+        }
         prop_assert!(leg.apply(&change.settlement));
         let once = leg.clone();
         prop_assert!(!leg.apply(&change.settlement));
@@ -104,7 +115,7 @@ fn a_status_with_very_much_to_say_stays_small_and_keeps_the_states() {
                 } else {
                     Outcome::Retry { due_ms: 1, spent: true }
                 };
-                assert!(leg.apply(&Settlement::new(revision, 1, outcome, Some(attempt))));
+                assert!(leg.apply(&Settlement::new(revision, 1, Event::Settled(outcome), Some(attempt))));
             }
             assert_eq!((leg.history.len(), leg.attempts), (10, 12));
             assert!(leg.history[0].excerpt.as_ref().unwrap().len() <= 2048);

@@ -82,12 +82,17 @@ impl<'a> Applier<'a> {
 
     fn change_kept(&mut self, kept: &mut Kept, change: &Change) {
         let Kept { record, body_len, legs, pieces } = kept;
+        let was_owed = legs.iter().any(Leg::pending);
         let Some(leg) = legs.iter_mut().find(|leg| leg.destination == change.destination) else {
             return;
         };
-        let before = leg.position;
+        let (before, was_dead) = (leg.position, leg.dead());
         if !leg.apply(&change.settlement) {
             return;
+        }
+        if let Some((_, at_ms)) = was_dead {
+            let place = keys::Place::of(&leg.destination, at_ms, record.seq);
+            self.group.remove(&place.0);
         }
         for key in keys::queued(&leg.destination, record.seq, before) {
             self.group.remove(&key);
@@ -97,16 +102,14 @@ impl<'a> Applier<'a> {
         }
         let leg = &*leg;
         let tally = self.ledger.tally(&leg.destination);
-        if !leg.pending() {
-            tally.pending = tally.pending.saturating_sub(1);
-        }
-        if leg.dead().is_some() {
-            tally.dead = tally.dead.saturating_add(1);
-        }
+        tally.pending = moved_count(tally.pending, was_dead.is_none(), leg.pending());
+        tally.dead = moved_count(tally.dead, was_dead.is_some(), leg.dead().is_some());
         self.dead_entry(record, leg);
-        if !legs.iter().any(Leg::pending) {
-            let bytes = stored_bytes(record, *body_len);
-            self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_sub(bytes);
+        let bytes = stored_bytes(record, *body_len);
+        match (was_owed, legs.iter().any(Leg::pending)) {
+            (true, false) => self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_sub(bytes),
+            (false, true) => self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_add(bytes),
+            (true, true) | (false, false) => {}
         }
         if !needs_body(legs) {
             self.group.remove_body(record.seq, *body_len);
@@ -189,6 +192,11 @@ pub(in super::super) fn moves_ahead(record: &Record, legs: &[Leg]) -> bool {
 
 fn needs_body(legs: &[Leg]) -> bool {
     legs.iter().any(|leg| leg.pending() || leg.dead().is_some())
+}
+
+/// A count of which one was part before, or is afterwards.
+fn moved_count(count: u64, before: bool, after: bool) -> u64 {
+    count.saturating_sub(u64::from(before)).saturating_add(u64::from(after))
 }
 
 fn stored_bytes(record: &Record, body_len: u32) -> u64 {

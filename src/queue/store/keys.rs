@@ -70,7 +70,7 @@ pub(super) fn queued(destination: &DestinationName, seq: u64, position: Position
     let seq = seq.to_be_bytes();
     match position {
         Position::Fresh => vec![[fresh_lane(destination).as_slice(), &seq].concat()],
-        Position::Waiting { due_ms } => vec![
+        Position::Waiting { due_ms, .. } => vec![
             [due_lane(destination).as_slice(), &due_ms.to_be_bytes(), &seq].concat(),
             [age_lane(destination).as_slice(), &seq].concat(),
         ],

@@ -90,12 +90,12 @@ impl Store {
         let Some(leg) = legs.iter().find(|leg| leg.destination == *destination && leg.pending()) else {
             return Ok(None);
         };
-        let (attempts, revision) = (leg.attempts, leg.revision);
+        let (attempts, revision, replayed_ms) = (leg.attempts, leg.revision, leg.replayed_ms());
         let Some(body) = self.body(record.seq, body_len)? else {
             return Ok(None);
         };
         let record = Arc::new(record.with_body(body));
-        Ok(Some(Lease { destination: destination.clone(), record, attempts, revision, due_ms }))
+        Ok(Some(Lease { destination: destination.clone(), record, attempts, revision, due_ms, replayed_ms }))
     }
 
     /// When the oldest conversion that is pending here for the destination was received.
@@ -217,7 +217,9 @@ impl Store {
                 return Ok((found, Some(place)));
             }
             let (destination, at_ms) = keys::dead_parts(&key).ok_or(Malformed("dead letter's key"))?;
-            if filter.since_ms.is_some_and(|since_ms| at_ms < since_ms) {
+            if filter.since_ms.is_some_and(|since_ms| at_ms < since_ms)
+                || filter.until_ms.is_some_and(|until_ms| at_ms >= until_ms)
+            {
                 continue;
             }
             let kept = self.kept(ConversionId::from_bytes(Reader::new(&id).id()?))?;
@@ -225,11 +227,7 @@ impl Store {
                 let leg = kept.legs.iter().find(|leg| leg.destination == destination)?;
                 dead_letter(&kept.record, leg)
             });
-            found.extend(
-                letter
-                    .filter(|letter| filter.kind.is_none_or(|kind| letter.kind == kind))
-                    .map(|letter| DeadEntry { place, letter }),
-            );
+            found.extend(letter.filter(|letter| filter.matches(letter)).map(|letter| DeadEntry { place, letter }));
         }
         Ok((found, None))
     }
@@ -243,6 +241,7 @@ pub(in super::super) fn dead_letter(record: &Record, leg: &Leg) -> Option<DeadLe
         destination: leg.destination.clone(),
         kind,
         at_ms,
+        order_id: record.order_id.clone(),
         attempts: leg.attempts,
         reason: leg.reason.clone().unwrap_or_default(),
         last: leg.history.last().cloned(),

@@ -44,7 +44,7 @@ async fn restarts_without_work_leave_no_segments_behind() {
 async fn who_waits_while_the_store_is_read_sleeps() {
     let a = name("a");
     let ledger = Ledger { epoch: 1, moved_seq: 0, bucket_ms: 60_000, pending_bytes: 0, tallies: BTreeMap::default() };
-    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10);
+    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
     assert!(matches!(window.step(&a, 1000), Step::Refill(_)));
     let legs = vec![Leg::new(a.clone(), Initial::Owed, 1)];
     window.insert(Entry::new(Arc::new(Record::of(&submission(&["a"])).with_seq(7)), legs, 0, None));

@@ -22,6 +22,10 @@ enum Act {
         destination: usize,
         how: u8,
     },
+    Treat {
+        which: usize,
+        replay: bool,
+    },
     LetTime,
     Close,
     Crash,
@@ -33,6 +37,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
             .prop_map(|(owed, padding)| Act::Accept { owed, padding }),
         1 => (0..100_usize).prop_map(|which| Act::Again { which }),
         8 => (0..2_usize, 0..8_u8).prop_map(|(destination, how)| Act::Settle { destination, how }),
+        2 => (0..100_usize, any::<bool>()).prop_map(|(which, replay)| Act::Treat { which, replay }),
         1 => Just(Act::LetTime),
         1 => Just(Act::Close),
         1 => Just(Act::Crash),
@@ -98,8 +103,7 @@ impl Model {
                 "{text}"
             );
         }
-        let listed = queue.dead_letters(DeadFilter { limit: 1000, ..DeadFilter::default() }).await.unwrap();
-        assert_eq!(listed.dead.len(), dead.len());
+        assert_eq!(dead_letters(queue, DeadFilter::default()).await.len(), dead.len());
     }
 
     async fn act(&mut self, queue: &Queue, act: &Act) {
@@ -122,8 +126,32 @@ impl Model {
                 }
             }
             Act::Settle { destination, how } => self.settle(queue, *destination, *how).await,
+            Act::Treat { which, replay } => self.treat(queue, *which, *replay).await,
             Act::LetTime => tokio::time::sleep(Duration::from_millis(40)).await,
             Act::Close | Act::Crash => {}
+        }
+    }
+
+    /// Deals with one delivery, which may be no dead letter: what is done is durable, with all that came before it.
+    async fn treat(&mut self, queue: &Queue, which: usize, replay: bool) {
+        let deliveries: Vec<(ConversionId, usize)> = self
+            .conversions
+            .iter()
+            .flat_map(|(id, (_, _, legs))| legs.keys().map(|destination| (*id, *destination)))
+            .collect();
+        let Some((id, destination)) = deliveries.iter().cycle().nth(which).copied() else { return };
+        let treatment = if replay { Treatment::Replay } else { Treatment::Discard { reason: "dealt with".to_owned() } };
+        let (ids, destination_name) = (Some(vec![id]), Some(name(DESTINATIONS[destination])));
+        let filter = DeadFilter { ids, destination: destination_name, ..DeadFilter::default() };
+        let treated = queue.treat(filter, treatment).await.unwrap();
+        let legs = self.conversions.get_mut(&id).unwrap().2.get_mut(&destination).unwrap();
+        let Leg { state, attempts, .. } = *legs.last().unwrap();
+        let is_dead = matches!(state, State::Dead(_));
+        assert_eq!((treated.matched, treated.done), (u64::from(is_dead), u64::from(is_dead)));
+        match (is_dead, replay) {
+            (false, _) => {}
+            (true, true) => *legs = vec![Leg { state: State::Queued, attempts: 0, due: true }],
+            (true, false) => *legs = vec![Leg { state: State::Discarded, attempts, due: false }],
         }
     }
 

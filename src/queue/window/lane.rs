@@ -21,6 +21,7 @@ pub(super) struct Ticket {
     pub(super) record: Arc<Record>,
     pub(super) attempts: u32,
     pub(super) revision: u32,
+    pub(super) replayed_ms: Option<u64>,
     /// Whether the store has it too: then it may be forgotten here.
     pub(super) stored: bool,
 }
@@ -162,6 +163,7 @@ impl Lane {
             attempts: ticket.attempts,
             revision: ticket.revision,
             due_ms,
+            replayed_ms: ticket.replayed_ms,
         }))
     }
 
@@ -230,10 +232,23 @@ impl Lane {
         self.more_fresh = true;
     }
 
+    /// A dead letter is none any more: perhaps the one too many.
+    pub(super) fn one_dead_less(&mut self, dead_letters_max: u64) {
+        if self.dead >= dead_letters_max {
+            self.changed.notify_one();
+        }
+        self.dead = self.dead.saturating_sub(1);
+    }
+
     /// Puts (back) on its shelf what is in nobody's hands.
     pub(super) fn put(&mut self, lease: &Lease, stored: bool) {
-        let ticket =
-            Ticket { record: Arc::clone(&lease.record), attempts: lease.attempts, revision: lease.revision, stored };
+        let ticket = Ticket {
+            record: Arc::clone(&lease.record),
+            attempts: lease.attempts,
+            revision: lease.revision,
+            replayed_ms: lease.replayed_ms,
+            stored,
+        };
         match lease.due_ms {
             Some(due_ms) => self.waiting.insert(due_ms, ticket),
             None => self.fresh.insert(0, ticket),
