@@ -1,7 +1,8 @@
 //! The admin listener: health, readiness, metrics, destinations, dead letters, any conversion's status.
 //!
 //! Plain HTTP/1, on loopback by default; beyond it the configuration demands a bearer token. `/healthz` and `/readyz` need
-//! none, since probes have none and they tell nothing but yes or no and why. Nothing here changes the queue.
+//! none, since probes have none and they tell nothing but yes or no and why. What changes something is a POST, which a web
+//! page's script cannot make.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +28,14 @@ use crate::queue::{Depth, Queue};
 
 mod dead;
 mod reload;
+mod treatment;
 
 #[cfg(test)]
 mod tests;
 
 pub use reload::{Reloaded, Reloads, Wish};
+
+use self::treatment::Remedy;
 
 /// The admin API of one relay.
 pub struct Admin {
@@ -131,16 +135,20 @@ impl Api for Admin {
         let path = request.uri().path();
         let id = path.strip_prefix("/admin/conversions/").filter(|id| !id.is_empty() && !id.contains('/'));
         let known = ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead", RELOAD];
-        if id.is_none() && !known.contains(&path) {
+        let remedy = Remedy::ALL.into_iter().find(|(known, _)| *known == path).map(|(_, remedy)| remedy);
+        if id.is_none() && remedy.is_none() && !known.contains(&path) {
             return Err(Problem::not_found());
         }
-        if path == RELOAD {
+        if path == RELOAD || remedy.is_some() {
             if request.method() != Method::POST {
                 return Err(Problem::method_not_allowed("POST"));
             }
             self.authorize(&request)?;
             strict::check_origin(&request)?;
-            return self.reloads.wish().await;
+            return match remedy {
+                Some(remedy) => self.treat(remedy, request).await,
+                None => self.reloads.wish().await,
+            };
         }
         if !matches!(request.method(), &Method::GET | &Method::HEAD) {
             return Err(Problem::method_not_allowed("GET, HEAD"));
@@ -183,12 +191,12 @@ struct DestinationView<'a> {
 }
 
 impl<'a> DestinationView<'a> {
-    fn new(pool: &'a PoolState, depth: &Depth, now_ms: u64) -> DestinationView<'a> {
+    fn new(pool: &'a PoolState, depth: &'a Depth, now_ms: u64) -> DestinationView<'a> {
         DestinationView {
             name: pool.destination.as_str(),
-            state: pool.state.as_str(),
+            state: if depth.stopped.is_some() { "suspended" } else { pool.state.as_str() },
             since: instant(pool.since_ms),
-            reason: pool.reason.as_deref(),
+            reason: pool.reason.as_deref().or(depth.stopped.as_deref()),
             pending: depth.pending,
             oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
             dead: depth.dead,

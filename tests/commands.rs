@@ -121,6 +121,23 @@ async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
     let (_, none, _) = run(&["dead", "list", "--destination", "dsp", "--admin", &relay.admin]);
     assert_eq!(none.trim(), "no dead letters");
 
+    sandbox.script(Platform::Thrad, Behaviour::Document);
+    let (code, _, refused) = run(&["dead", "replay", "--admin", &relay.admin]);
+    assert_eq!((code, refused.contains("say which ones")), (Some(1), true), "{refused}");
+    let (_, none, _) = run(&["dead", "replay", "--kind", "expired", "--admin", &relay.admin]);
+    assert_eq!(none.trim(), "none is meant");
+    let (code, done, error) = run(&["dead", "replay", "--order-id", "order-1", "--admin", &relay.admin]);
+    assert_eq!((code, done.trim()), (Some(0), "1 replayed"), "{error}");
+    eventually("the replayed delivery", async || {
+        let (_, page, _) = run(&["status", id, "--json", "--admin", &relay.admin]);
+        let status: serde_json::Value = serde_json::from_str(&page).ok()?;
+        let thrad = &status["destinations"]["thrad"];
+        (thrad["state"] == "delivered" && thrad["attempts"] == 1 && thrad["last"]["status"] != 404).then_some(())
+    })
+    .await;
+    let (_, none, _) = run(&["dead", "list", "--admin", &relay.admin]);
+    assert_eq!(none.trim(), "no dead letters");
+
     fs::write(file, "{}").unwrap();
     let (code, _, refused) = run(&["send", file, "--url", &relay.origin, &token]);
     assert_eq!(code, Some(1));

@@ -149,6 +149,15 @@ async fn a_rejected_delivery_is_a_dead_letter_that_can_be_read() {
     let letter = &page["dead"][0];
     assert_eq!((letter["id"].as_str(), letter["kind"].as_str()), (Some(id.as_str()), Some("rejected")), "{page:#}");
     assert!(letter["last"]["excerpt"].as_str().unwrap().contains("Click not found"), "{page:#}");
+    let discard = format!("http://{}/admin/dead/discard", bench.relay.admin());
+    let wish = serde_json::json!({"ids": [id], "reason": "paid by hand"}).to_string();
+    let answer = bench.http.call(Method::POST, &discard, &[("content-type", "application/json")], &wish).await;
+    assert_eq!(
+        (answer.status, &answer.body),
+        (http::StatusCode::OK, &serde_json::json!({"matched": 1, "discarded": 1}))
+    );
+    let thrad = bench.status(&id).await["destinations"]["thrad"].clone();
+    assert_eq!((&thrad["state"], &thrad["reason"]), (&"discarded".into(), &"paid by hand".into()), "{thrad:#}");
     bench.stop().await;
 }
 

@@ -12,15 +12,21 @@ use crate::queue::{DeadFilter, DeadKind, DeadLetter, DeadPage, PageRequest};
 impl Admin {
     pub(super) async fn dead_letters(&self, query: &str) -> Result<Reply, Problem> {
         let (filter, page) = wanted(query)?;
-        match &filter.destination {
-            Some(name) if !self.queue.depths().destinations.contains_key(name) => {
-                Err(Problem::new(Kind::InvalidQuery, "destination: none of this name is configured, or was"))
-            }
-            Some(_) | None => match self.queue.dead_letters(filter, page).await {
-                Ok(page) => Ok(problem::json(StatusCode::OK, &PageView::new(&page))),
-                Err(error) => Err(problem::unreadable(&error)),
-            },
+        if let Some(name) = &filter.destination {
+            self.known(name)?;
         }
+        match self.queue.dead_letters(filter, page).await {
+            Ok(page) => Ok(problem::json(StatusCode::OK, &PageView::new(&page))),
+            Err(error) => Err(problem::unreadable(&error)),
+        }
+    }
+
+    /// Whether there is, or was, a destination of this name.
+    pub(super) fn known(&self, destination: &DestinationName) -> Result<(), Problem> {
+        if self.queue.depths().destinations.contains_key(destination) {
+            return Ok(());
+        }
+        Err(Problem::new(Kind::InvalidQuery, "destination: none of this name is configured, or was"))
     }
 }
 
@@ -35,28 +41,10 @@ fn wanted(query: &str) -> Result<(DeadFilter, PageRequest), Problem> {
         }
         match (&*name, &*value) {
             ("destination" | "kind" | "since" | "until" | "order_id" | "limit" | "after", "") => {}
-            ("destination", text) => {
-                let name =
-                    DestinationName::parse(text).ok_or_else(|| wrong("destination: not a destination's name"))?;
-                filter.destination = Some(name);
-            }
-            ("kind", text) => {
-                let kind = KINDS.into_iter().find(|kind| kind.as_str() == text);
-                let help = "kind: one of rejected, unknown, unmappable, exhausted, expired";
-                filter.kind = Some(kind.ok_or_else(|| wrong(help))?);
-            }
-            ("since", text) => {
-                filter.since_ms = Some(
-                    unix_ms(text)
-                        .ok_or_else(|| wrong("since: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"))?,
-                );
-            }
-            ("until", text) => {
-                filter.until_ms = Some(
-                    unix_ms(text)
-                        .ok_or_else(|| wrong("until: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"))?,
-                );
-            }
+            ("destination", text) => filter.destination = Some(self::name(text)?),
+            ("kind", text) => filter.kind = Some(kind(text)?),
+            ("since", text) => filter.since_ms = Some(unix_ms("since", text)?),
+            ("until", text) => filter.until_ms = Some(unix_ms("until", text)?),
             ("order_id", text) => filter.order_id = Some(text.to_owned()),
             ("limit", text) => {
                 let limit = text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
@@ -70,9 +58,22 @@ fn wanted(query: &str) -> Result<(DeadFilter, PageRequest), Problem> {
     Ok((filter, page))
 }
 
-fn unix_ms(text: &str) -> Option<u64> {
-    let instant: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(instant.as_millisecond()).ok()
+pub(super) fn name(text: &str) -> Result<DestinationName, Problem> {
+    let wrong = || Problem::new(Kind::InvalidQuery, "destination: not a destination's name");
+    DestinationName::parse(text).ok_or_else(wrong)
+}
+
+pub(super) fn kind(text: &str) -> Result<DeadKind, Problem> {
+    let help = "kind: one of rejected, unknown, unmappable, exhausted, expired";
+    let found = KINDS.into_iter().find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| Problem::new(Kind::InvalidQuery, help))
+}
+
+pub(super) fn unix_ms(parameter: &str, text: &str) -> Result<u64, Problem> {
+    let instant = text.parse().ok().map(jiff::Timestamp::as_millisecond);
+    let unix_ms = instant.and_then(|instant| u64::try_from(instant).ok());
+    let help = || format!("{parameter}: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z");
+    unix_ms.ok_or_else(|| Problem::new(Kind::InvalidQuery, help()))
 }
 
 #[derive(Serialize)]

@@ -233,7 +233,7 @@ async fn dead_letters_are_listed_filtered_and_paged() {
     assert_eq!(
         *letter,
         json!({"id": first, "destination": "first", "kind": "rejected", "at": letter["at"], "attempts": 1,
-            "reason": "status 400", "last": last})
+            "order_id": null, "reason": "status 400", "last": last})
     );
     assert_eq!(all["next"], Value::Null);
 

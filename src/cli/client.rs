@@ -65,15 +65,35 @@ impl Answer {
     }
 }
 
-/// One call to the admin listener: its address from the flags, else from the configuration.
+/// Asks the admin listener: its address from the flags, else from the configuration.
 pub(super) fn admin(configuration: &ConfigurationArgs, args: &AdminArgs, path: &str) -> Result<Answer, String> {
+    admin_call(configuration, args, path, Call::default())
+}
+
+/// Bids the admin listener do what the JSON says.
+pub(super) fn bid(
+    configuration: &ConfigurationArgs,
+    args: &AdminArgs,
+    path: &str,
+    body: &serde_json::Value,
+) -> Result<Answer, String> {
+    let body = Bytes::from(body.to_string());
+    admin_call(configuration, args, path, Call { method: Method::POST, body, ..Call::default() })
+}
+
+fn admin_call(
+    configuration: &ConfigurationArgs,
+    args: &AdminArgs,
+    path: &str,
+    call: Call<'_>,
+) -> Result<Answer, String> {
     let origin = match &args.admin {
         Some(address) if address.contains("://") => address.trim_end_matches('/').to_owned(),
         Some(address) => format!("http://{address}"),
         None => format!("http://{}", reachable(settings::load(configuration)?.server.admin)),
     };
     let url = parse(&format!("{origin}{path}"))?;
-    block_on(exchange(&url, Call { token: args.admin_token.as_deref(), ..Call::default() }))
+    block_on(exchange(&url, Call { token: args.admin_token.as_deref(), ..call }))
 }
 
 /// Shows an answer: a good one as it is or as a page, a refusal as its problem. The exit code.

@@ -10,19 +10,16 @@ use super::{AdminArgs, ConfigurationArgs, client, output};
 pub(super) enum DeadCommand {
     /// Lists them, oldest first
     List(ListArgs),
+    /// Sends them again: they are owed from now on, mapped by the configuration in force
+    Replay(ReplayArgs),
+    /// Puts them away: nothing more is sent, and their statuses say why
+    Discard(DiscardArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Those of one destination
-    #[arg(long, value_name = "NAME")]
-    destination: Option<String>,
-    /// Those of one kind: rejected, unknown, unmappable, exhausted or expired
-    #[arg(long)]
-    kind: Option<String>,
-    /// Those given up at or after this RFC 3339 time
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    #[command(flatten)]
+    which: WhichArgs,
     /// At most so many
     #[arg(long, default_value_t = 100)]
     limit: usize,
@@ -36,20 +33,95 @@ pub(super) struct ListArgs {
     admin: AdminArgs,
 }
 
+/// Which ones; all that is said must be so.
+#[derive(Debug, Args)]
+struct WhichArgs {
+    /// Those of one destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Those of one kind: rejected, unknown, unmappable, exhausted or expired
+    #[arg(long)]
+    kind: Option<String>,
+    /// Those given up at or after this RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Those given up before this RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Those of one order
+    #[arg(long, value_name = "ID")]
+    order_id: Option<String>,
+}
+
+impl WhichArgs {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let WhichArgs { destination, kind, since, until, order_id } = self;
+        let all = [("destination", destination), ("kind", kind), ("since", since), ("until", until)];
+        let all = all.into_iter().chain([("order_id", order_id)]);
+        all.filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// That of this conversion; again for each
+    #[arg(long = "id", value_name = "ID")]
+    ids: Vec<String>,
+    /// Prints the relay's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiscardArgs {
+    #[command(flatten)]
+    replay: ReplayArgs,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
 pub(super) fn command(configuration: &ConfigurationArgs, command: &DeadCommand) -> u8 {
-    let DeadCommand::List(args) = command;
-    client::show(client::admin(configuration, &args.admin, &path(args)), args.json, listing)
+    match command {
+        DeadCommand::List(args) => {
+            client::show(client::admin(configuration, &args.admin, &path(args)), args.json, listing)
+        }
+        DeadCommand::Replay(args) => {
+            let answer = client::bid(configuration, &args.admin, "/admin/dead/replay", &meant(args, None));
+            client::show(answer, args.json, |answer| counted(answer, "replayed"))
+        }
+        DeadCommand::Discard(DiscardArgs { replay: args, reason }) => {
+            let answer = client::bid(configuration, &args.admin, "/admin/dead/discard", &meant(args, Some(reason)));
+            client::show(answer, args.json, |answer| counted(answer, "discarded"))
+        }
+    }
+}
+
+fn meant(args: &ReplayArgs, reason: Option<&str>) -> Value {
+    let named = args.which.named().map(|(name, value)| (name.to_owned(), Value::from(value.as_str())));
+    let ids = (!args.ids.is_empty()).then(|| ("ids".to_owned(), Value::from(args.ids.clone())));
+    let reason = reason.map(|reason| ("reason".to_owned(), Value::from(reason)));
+    Value::Object(named.chain(ids).chain(reason).collect())
+}
+
+fn counted(answer: &Value, done: &str) -> String {
+    let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
+    match (count("matched"), count(done)) {
+        (0, _) => "none is meant".to_owned(),
+        (matched, all) if matched == all => format!("{all} {done}"),
+        (matched, some) => format!("{some} of {matched} {done}; somebody else was faster with the others"),
+    }
 }
 
 fn path(args: &ListArgs) -> String {
     let mut query = form_urlencoded::Serializer::new(String::from("/admin/dead?"));
     query.append_pair("limit", &args.limit.to_string());
-    let filters =
-        [("destination", &args.destination), ("kind", &args.kind), ("since", &args.since), ("after", &args.after)];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
+    for (name, value) in args.which.named().chain(args.after.iter().map(|after| ("after", after))) {
+        query.append_pair(name, value);
     }
     query.finish()
 }

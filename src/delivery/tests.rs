@@ -18,7 +18,8 @@ use super::*;
 use crate::config::Source;
 use crate::conversion::{Conversion, ConversionId, Meta};
 use crate::queue::{
-    DeadFilter, DeadKind, DeadLetter, DeliveryStatus, Initial, PageRequest, Settings, State, Submission, Verdict,
+    DeadFilter, DeadKind, DeadLetter, DeliveryStatus, Initial, PageRequest, Settings, State, Submission, Treatment,
+    Verdict,
 };
 use platform::{Platform, Reply, Seen};
 
@@ -358,6 +359,21 @@ async fn what_is_never_taken_is_given_up() {
     assert!(reason.starts_with("status 500 Internal Server Error; given up at attempt "), "{reason}");
     assert!(platform.seen().len() > 1);
     assert!(bench.metrics().contains("verdict=\"exhausted\"} 1\n"));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_replayed_dead_letter_has_all_the_time_of_a_new_one() {
+    let platform =
+        Platform::answering([Reply::Status(400), Reply::Status(500), Reply::Status(500)], Reply::Status(200)).await;
+    let retry = "retry = { first = \"100ms\", max = \"100ms\", give_up_after = \"1s\" }";
+    let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
+    let id = bench.accept().await;
+    bench.reaches(id, "one", |status| matches!(status.state, State::Dead(_))).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bench.queue.treat(DeadFilter::default(), Treatment::Replay).await.unwrap();
+    let status = bench.reaches(id, "one", delivered).await;
+    assert_eq!(status.attempts, 3, "{status:?}");
     bench.stop().await;
 }
 
