@@ -286,6 +286,15 @@ impl Window {
             }
             self.changes_taken = self.changes_taken.saturating_add(1);
         }
+        // What was given up and then dealt with has a second change on its way: until then it is not read ahead.
+        for change in &self.changes {
+            match change.settlement.event {
+                Event::Replayed { .. } | Event::Discarded { .. } => {
+                    lane(&mut self.lanes, &change.destination).loaded.insert(change.seq);
+                }
+                Event::Settled(_) => {}
+            }
+        }
         if blocked {
             for lane in self.lanes.values() {
                 lane.changed.notify_one();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::queue::record::{Leg, Record};
+use crate::queue::record::{Change, Event, Leg, Record, Settlement};
 use crate::queue::store::Ledger;
 use crate::queue::window::{Entry, Step, Window};
 
@@ -56,6 +56,28 @@ async fn who_waits_while_the_store_is_read_sleeps() {
         woken = woken.saturating_add(u32::from(tokio::time::timeout(Duration::ZERO, notified).await.is_ok()));
     }
     assert!(woken <= 1, "woken {woken} times of 1000 by its own asking");
+}
+
+#[test]
+fn what_is_replayed_is_not_read_ahead_before_the_store_knows_of_it() {
+    let a = name("a");
+    let ledger = Ledger { epoch: 1, moved_seq: 9, bucket_ms: 60_000, pending_bytes: 0, tallies: BTreeMap::default() };
+    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
+    let change = |revision, event| {
+        let settlement = Settlement::new(revision, 1, event, None);
+        Change { seq: 7, id: id_at(1), destination: a.clone(), settlement }
+    };
+    assert!(window.settle(&change(1, Event::Settled(dead("no")))));
+    assert!(window.settle(&change(2, Event::Replayed { due_ms: 2 })));
+    let mut skipped = |applied| {
+        window.moved(&[], applied, &ledger);
+        let Step::Refill(refill) = window.step(&a, 1000) else { panic!("nothing is read ahead") };
+        assert!(window.end_refill(&a, None).is_empty());
+        refill.skip.contains(&7)
+    };
+    assert!(skipped(0));
+    assert!(skipped(1), "the store may know of it at any time: it would be handed out twice");
+    assert!(!skipped(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
