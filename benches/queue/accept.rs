@@ -11,7 +11,7 @@ use super::raw::Raw;
 use super::{Failed, machine, say};
 
 /// In flight, conversions of a sustained round, and the least that accepting may come to of raw.
-const LOADS: [(u32, u32, f64); 4] = [(1, 4_000, 0.8), (16, 20_000, 0.8), (64, 40_000, 0.7), (256, 40_000, 0.6)];
+const LOADS: [(u32, u32, f64); 4] = [(1, 2_000, 0.8), (16, 10_000, 0.8), (64, 20_000, 0.7), (256, 20_000, 0.6)];
 /// Conversions of a burst: fewer than half of the window, so that nothing waits for the store.
 const BURST: u32 = 3_000;
 /// Rounds of each, in turn.

@@ -146,8 +146,9 @@ fn line(size: u32, filled: &Filled, opened: &Opened) -> String {
     let ratios = || filled.rounds.iter().map(|(empty, backlogged)| backlogged / empty);
     let queued = f64::from(size);
     let disk = precise(filled.disk_bytes);
+    let of_each = |figure: f64, digits: usize| if size == 0 { "–".to_owned() } else { format!("{figure:.digits$}") };
     format!(
-        "{size:10} {:8.0} {:10.0} {:12.0}   {:.2} [{:.2} … {:.2}]  {:9.0} {:6.0} {:21.0} {:9.1} {:8.2} {:22.0}",
+        "{size:10} {:8.0} {:10.0} {:12.0}   {:.2} [{:.2} … {:.2}]  {:9.0} {:6.0} {:>21} {:>9} {:8.2} {:22.0}",
         queued / filled.fill_seconds,
         median(filled.rounds.iter().map(|(empty, _)| *empty)),
         median(filled.rounds.iter().map(|(_, backlogged)| *backlogged)),
@@ -156,8 +157,8 @@ fn line(size: u32, filled: &Filled, opened: &Opened) -> String {
         ratios().fold(0.0, f64::max),
         mebibytes(filled.memory_bytes),
         mebibytes(filled.memory_bytes_max),
-        disk / queued,
-        disk / precise(filled.live_bytes),
+        of_each(disk / queued, 0),
+        of_each(disk / precise(filled.live_bytes), 1),
         opened.seconds,
         mebibytes(opened.memory_bytes),
     )
@@ -178,7 +179,7 @@ const DEAD: &str = "thrad";
 const ALIVE: [&str; 4] = ["impact", "scaleo", "trackdesk", "dsp"];
 /// Rounds of each, in turn.
 const ROUNDS: u32 = 5;
-/// Conversions of a round: several times what the window holds.
-const ROUND: u32 = 20_000;
+/// Conversions of a round: more than the window holds.
+const ROUND: u32 = 10_000;
 /// In flight while the others are served.
 const CALLERS: u32 = 64;

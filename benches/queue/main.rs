@@ -9,7 +9,7 @@
 //! Whatever is compared is taken in turn in one process, so that whatever else the machine does falls on both sides alike.
 //! Each backlog has a process of its own, so that its memory is its own.
 //!
-//! `cargo bench --bench queue` takes some ten minutes; `-- --quick` under one, and its figures say little; `-- --all` adds
+//! `cargo bench --bench queue` takes a quarter of an hour; `-- --quick` under one, and its figures say little; `-- --all` adds
 //! a backlog of three million; `-- --accept` and `-- --backlog` do one half.
 
 mod accept;
