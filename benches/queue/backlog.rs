@@ -1,0 +1,185 @@
+//! What a backlog costs: the others' throughput, memory, disk, start-up.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use capi_relay::conversion::DestinationName;
+use capi_relay::queue::{Clock, Queue};
+use serde::{Deserialize, Serialize};
+
+use super::load::{Served, accept, in_flight, median, names, settings, submission};
+use super::{Failed, machine, say};
+
+/// First argument of the process that fills a folder and serves the others …
+pub(crate) const FILL: &str = "--fill";
+/// … and of the one that opens it again.
+pub(crate) const OPEN: &str = "--open";
+
+/// What the first says.
+#[derive(Serialize, Deserialize)]
+struct Filled {
+    fill_seconds: f64,
+    /// Under load, at the end of it and at most.
+    memory_bytes: u64,
+    memory_bytes_max: u64,
+    /// Of the store's file with the backlog in it and nothing else.
+    disk_bytes: u64,
+    /// What of it is owed.
+    live_bytes: u64,
+    /// Conversions a second, accepted and delivered to four: with an empty queue and with this one.
+    rounds: Vec<(f64, f64)>,
+}
+
+/// What the second says.
+#[derive(Serialize, Deserialize)]
+struct Opened {
+    seconds: f64,
+    memory_bytes: u64,
+    pending: u64,
+}
+
+pub(crate) fn compare(folder: &Path, sizes: &[u32], quick: bool) -> Result<(), Failed> {
+    let round = if quick { ROUND / 20 } else { ROUND };
+    say(&format!("\nbacklog: medians of {ROUNDS} rounds of {round}, {CALLERS} in flight, [worst … best]"));
+    say(
+        "    queued   fill/s    empty/s backlogged/s  ratio (≥ 0.8)        RSS, most MiB (≤ 150)   B/queued disk/live   open s (≤ 1 at 10^6)  RSS MiB",
+    );
+    for size in sizes {
+        let folder = folder.join(size.to_string());
+        std::fs::create_dir_all(&folder)?;
+        let mut filling = child(FILL, &folder, &[size.to_string(), round.to_string()])?;
+        let filled: Filled = serde_json::from_str(&line_of(&mut filling)?)?;
+        // It goes on accepting and delivering until this.
+        std::thread::sleep(Duration::from_secs(1));
+        filling.kill()?;
+        filling.wait()?;
+        let mut opening = child(OPEN, &folder, &[])?;
+        let opened: Opened = serde_json::from_str(&line_of(&mut opening)?)?;
+        opening.wait()?;
+        if opened.pending < u64::from(*size) {
+            return Err(format!("{} of {size} are left", opened.pending).into());
+        }
+        say(&line(*size, &filled, &opened));
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(())
+}
+
+/// Fills a folder, measures, says so, and serves on until it is killed.
+pub(crate) async fn fill(folder: &Path, arguments: &[String]) -> Result<(), Failed> {
+    let [size, round] = arguments else {
+        return Err("how many, and how many a round?".into());
+    };
+    let (size, round): (u32, u32) = (size.parse()?, round.parse()?);
+    let (dead, four) = (names(&[DEAD])?, names(&ALIVE)?);
+    let path = folder.join("backlogged");
+    let backlogged = Served::start(Queue::open(settings(&path)?, Clock::system())?, &four);
+    let fill_seconds = accept_all(&backlogged, 256, size, &dead).await?;
+    backlogged.idle(true).await?;
+    let disk_bytes = machine::disk_bytes(&path.join("store.1"))?;
+    let live_bytes = backlogged.queue.depths().pending_bytes;
+    // Before there is a second queue in this process.
+    served(&backlogged, round, &four).await?;
+    let (memory_bytes, memory_bytes_max) = (machine::memory("VmRSS")?, machine::memory("VmHWM")?);
+    let empty = Served::start(Queue::open(settings(&folder.join("empty"))?, Clock::system())?, &four);
+    served(&empty, round, &four).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        rounds.push((served(&empty, round, &four).await?, served(&backlogged, round, &four).await?));
+    }
+    empty.end().await;
+    let filled = Filled { fill_seconds, memory_bytes, memory_bytes_max, disk_bytes, live_bytes, rounds };
+    say(&serde_json::to_string(&filled)?);
+    loop {
+        served(&backlogged, round, &four).await?;
+    }
+}
+
+/// Seconds until so many are accepted.
+async fn accept_all(to: &Served, callers: u32, count: u32, owed: &[DestinationName]) -> Result<f64, Failed> {
+    let (queue, owed) = (to.queue.clone(), owed.to_vec());
+    // Made one by one: ready-made they would count as the queue's memory.
+    let round = in_flight(callers, 0..count, move |_| {
+        let (queue, submission) = (queue.clone(), submission(&owed));
+        async move { accept(queue, submission?).await }
+    });
+    Ok(round.await?.seconds)
+}
+
+/// Conversions a second, accepted and delivered; nothing of them is left in the window.
+async fn served(queue: &Served, count: u32, four: &[DestinationName]) -> Result<f64, Failed> {
+    let begun = machine::now();
+    accept_all(queue, CALLERS, count, four).await?;
+    queue.idle(true).await?;
+    Ok(f64::from(count) / begun.elapsed().as_secs_f64())
+}
+
+/// Opens a folder that was left, and says how long that took.
+pub(crate) fn open(folder: &Path) -> Result<(), Failed> {
+    let settings = settings(&folder.join("backlogged"))?;
+    let begun = machine::now();
+    let queue = Queue::open(settings, Clock::system())?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let depths = queue.depths().destinations;
+    let pending = depths.iter().find(|(name, _)| name.as_str() == DEAD).map_or(0, |(_, depth)| depth.pending);
+    say(&serde_json::to_string(&Opened { seconds, memory_bytes: machine::memory("VmRSS")?, pending })?);
+    Ok(())
+}
+
+/// This program again.
+fn child(part: &str, folder: &Path, arguments: &[String]) -> Result<Child, Failed> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(part).arg(folder).args(arguments).stdout(Stdio::piped());
+    Ok(command.spawn()?)
+}
+
+/// The one line that it says.
+fn line_of(child: &mut Child) -> Result<String, Failed> {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().ok_or("no output to read")?).read_line(&mut line)?;
+    Ok(line)
+}
+
+fn line(size: u32, filled: &Filled, opened: &Opened) -> String {
+    let ratios = || filled.rounds.iter().map(|(empty, backlogged)| backlogged / empty);
+    let queued = f64::from(size);
+    let disk = precise(filled.disk_bytes);
+    let of_each = |figure: f64, digits: usize| if size == 0 { "–".to_owned() } else { format!("{figure:.digits$}") };
+    format!(
+        "{size:10} {:8.0} {:10.0} {:12.0}   {:.2} [{:.2} … {:.2}]  {:9.0} {:6.0} {:>21} {:>9} {:8.2} {:22.0}",
+        queued / filled.fill_seconds,
+        median(filled.rounds.iter().map(|(empty, _)| *empty)),
+        median(filled.rounds.iter().map(|(_, backlogged)| *backlogged)),
+        median(ratios()),
+        ratios().fold(f64::INFINITY, f64::min),
+        ratios().fold(0.0, f64::max),
+        mebibytes(filled.memory_bytes),
+        mebibytes(filled.memory_bytes_max),
+        of_each(disk / queued, 0),
+        of_each(disk / precise(filled.live_bytes), 1),
+        opened.seconds,
+        mebibytes(opened.memory_bytes),
+    )
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    precise(bytes) / f64::from(1 << 20)
+}
+
+/// Exact up to four tebibytes, in kibibytes.
+fn precise(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) * 1024.0
+}
+
+/// Nobody asks for its deliveries …
+const DEAD: &str = "thrad";
+/// … and somebody for theirs.
+const ALIVE: [&str; 4] = ["impact", "scaleo", "trackdesk", "dsp"];
+/// Rounds of each, in turn.
+const ROUNDS: u32 = 5;
+/// Conversions of a round: more than the window holds.
+const ROUND: u32 = 10_000;
+/// In flight while the others are served.
+const CALLERS: u32 = 64;
