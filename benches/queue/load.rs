@@ -26,6 +26,7 @@ pub(crate) fn settings(folder: &Path) -> Result<Settings, Failed> {
         allow_volatile: false,
         pending_bytes_max: u64::MAX,
         free_bytes_min: 1 << 30,
+        dead_letters_max: u64::MAX,
         dedup_window: Duration::from_secs(72 * 3600),
         history_keep: Duration::from_secs(72 * 3600),
         destinations: names(&FIVE)?,
