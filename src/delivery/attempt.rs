@@ -30,6 +30,20 @@ pub(super) struct Prepared {
     pub(super) on_ambiguous: OnAmbiguous,
 }
 
+/// What becomes of a delivery for which there is no request.
+#[derive(Debug)]
+pub(super) struct Unsent<'p> {
+    pub(super) outcome: Outcome,
+    /// Whose request could not be made, where it came to that.
+    pub(super) operation: Option<&'p str>,
+}
+
+impl From<Outcome> for Unsent<'_> {
+    fn from(outcome: Outcome) -> Self {
+        Unsent { outcome, operation: None }
+    }
+}
+
 /// How an attempt ended, as far as the pool must know.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -48,32 +62,33 @@ pub(super) struct Report {
 impl Pool {
     /// The request of a delivery, or what becomes of it without one. The configuration may have changed since it was
     /// accepted, so everything is decided anew.
-    pub(super) fn prepare(&self, delivery: &Delivery) -> Result<Prepared, Outcome> {
+    pub(super) fn prepare(&self, delivery: &Delivery) -> Result<Prepared, Unsent<'_>> {
         let conversion = delivery.conversion().map_err(|refusal| dead(DeadKind::Unmappable, refused(&refusal)))?;
         let now_ms = self.clock.unix_ms();
         if let Some(max_age) = self.destination.max_age {
             let happened_ms = u64::try_from(conversion.time().instant().as_millisecond()).unwrap_or(0);
             if Duration::from_millis(now_ms.saturating_sub(happened_ms)) > max_age {
-                return Err(dead(DeadKind::Expired, older_than(max_age)));
+                return Err(dead(DeadKind::Expired, older_than(max_age)).into());
             }
         }
         // The first attempt is always made: what waited out a long stop, or was replayed, was never tried.
         if delivery.attempt() > 1 && now_ms >= self.give_up_at_ms(delivery) {
-            return Err(dead(
-                DeadKind::Exhausted,
-                format!("not delivered within {} s", self.destination.retry.give_up_after.as_secs()),
-            ));
+            let reason = format!("not delivered within {} s", self.destination.retry.give_up_after.as_secs());
+            return Err(dead(DeadKind::Exhausted, reason).into());
         }
         let scope = Scope { conversion: &conversion, meta: delivery.meta() };
         let operation = match self.destination.decide(scope) {
             Decision::Send(operation) => operation,
-            Decision::Skipped(reason) => return Err(Outcome::Skipped { reason }),
-            Decision::Withheld(reason) => return Err(Outcome::Withheld { reason }),
-            Decision::Unsupported(reason) => return Err(Outcome::Unsupported { reason }),
+            Decision::Skipped(reason) => return Err(Outcome::Skipped { reason }.into()),
+            Decision::Withheld(reason) => return Err(Outcome::Withheld { reason }.into()),
+            Decision::Unsupported(reason) => return Err(Outcome::Unsupported { reason }.into()),
         };
-        let unmappable = |unmappable: Unmappable| match operation.on_unmappable {
-            OnUnmappable::DeadLetter => dead(DeadKind::Unmappable, unmappable.to_string()),
-            OnUnmappable::Skip => Outcome::Skipped { reason: format!("unmappable: {unmappable}") },
+        let unmappable = |unmappable: Unmappable| {
+            let outcome = match operation.on_unmappable {
+                OnUnmappable::DeadLetter => dead(DeadKind::Unmappable, unmappable.to_string()),
+                OnUnmappable::Skip => Outcome::Skipped { reason: format!("unmappable: {unmappable}") },
+            };
+            Unsent { outcome, operation: Some(&operation.name) }
         };
         let request = operation.request.render(scope, Secrets::Revealed).map_err(unmappable)?;
         let request = client::assemble(request).map_err(unmappable)?;
@@ -83,9 +98,9 @@ impl Pool {
     }
 
     /// Records what becomes of a delivery that needs no request.
-    pub(super) fn settle_unsent(&self, delivery: &Delivery, outcome: Outcome) {
+    pub(super) fn settle_unsent(&self, delivery: &Delivery, Unsent { outcome, operation }: Unsent<'_>) {
         self.instruments.count(unsent_label(&outcome));
-        self.log_dead(delivery, &outcome, None, None);
+        self.log_dead(delivery, &outcome, None, operation);
         self.queue.settle(delivery, outcome, None);
     }
 

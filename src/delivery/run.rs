@@ -77,7 +77,7 @@ impl Pool {
     fn begin(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery) {
         let prepared = match catch_unwind(AssertUnwindSafe(|| self.prepare(&delivery))) {
             Ok(Ok(prepared)) => prepared,
-            Ok(Err(outcome)) => return self.settle_unsent(&delivery, outcome),
+            Ok(Err(unsent)) => return self.settle_unsent(&delivery, unsent),
             Err(_panic) => return self.settle_panicked(&delivery, OnAmbiguous::Retry),
         };
         let now = Instant::now();

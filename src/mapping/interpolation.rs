@@ -209,16 +209,40 @@ pub fn bare_path<'t>(text: &'t Text, constants: &Constants) -> Option<&'t str> {
 }
 
 /// The expression for what is written as a template where none is taken (`order-{order_id}`); `None`: it is no template, or
-/// its braces are those of a filter's map.
+/// its braces are those of a filter's map or stand in a text, or no expression says the same.
 pub(crate) fn concat_meant(text: &Text, constants: &Constants, place: Place) -> Option<String> {
+    let is_open = |text: &str| text.matches('\'').count() % 2 == 1;
+    if is_open(text.value.split('{').next()?) && !is_open(&text.value) {
+        return None;
+    }
     let template = Interpolation::compile_in(place, text, constants, Escape::None).ok()?;
-    let parts = template.parts.iter().map(|part| match part {
-        Part::Literal(literal) => (!literal.contains(['|', '('])).then(|| format!("'{}'", literal.replace('\'', "''"))),
-        Part::Value(_, _, written) => Some(written.trim_matches(['{', '}', ' ']).to_owned()),
-    });
-    let parts = parts.collect::<Option<Vec<String>>>()?;
     template.expressions().next()?;
-    Some(if let [one] = parts.as_slice() { one.clone() } else { format!("concat({})", parts.join(", ")) })
+    let compiles = |value: String| {
+        let meant = Text { value, span: text.span.clone(), verbatim: false };
+        Expression::compile(&meant, constants, place).is_ok()
+    };
+    // `!` ends the whole, wherever it was written.
+    let (mut parts, mut required) = (Vec::new(), "");
+    for part in &template.parts {
+        let written = match part {
+            Part::Literal(literal) => literal,
+            Part::Value(_, _, written) => written.trim_matches(['{', '}', ' ']),
+        };
+        let bare = written.strip_suffix('!').filter(|rest| matches!(part, Part::Value(..)) || rest.ends_with(' '));
+        required = if bare.is_some() { " !" } else { required };
+        let bare = bare.map_or(written, str::trim_end);
+        match part {
+            Part::Literal(_) if bare.contains(['|', '(']) => return None,
+            Part::Literal(_) if bare.is_empty() => {}
+            Part::Literal(_) => parts.push(format!("'{}'", bare.replace('\'', "''"))),
+            Part::Value(..) if compiles(format!("concat('-', {bare})")) => parts.push(bare.to_owned()),
+            Part::Value(..) if bare.contains("??") => parts.push(format!("({bare}) | string")),
+            Part::Value(..) => parts.push(format!("{bare} | string")),
+        }
+    }
+    let meant = if let [one] = parts.as_slice() { one.clone() } else { format!("concat({})", parts.join(", ")) };
+    let meant = format!("{meant}{required}");
+    compiles(meant.clone()).then_some(meant)
 }
 
 /// Bytes up to the brace that closes the expression at the start of `text`: not one of a map, nor one in a text.

@@ -262,7 +262,7 @@ impl RequestTemplate {
         }
         let mut headers = self.headers.render(scope, secrets)?;
         if let Some(signature) = &self.signature {
-            headers.own.extend(signature.sign(&self.method, &mut url, &body, scope, secrets)?);
+            headers.computed.extend(signature.sign(&self.method, &mut url, &body, scope, secrets)?);
         }
         if url.text.len() > URL_BYTES_MAX {
             let reason = format!("longer than {URL_BYTES_MAX} bytes");

@@ -6,7 +6,8 @@ use super::*;
 
 #[test]
 fn a_retry_beyond_the_window_of_the_platform_is_a_fault() {
-    let slot = format!("{PARTNER}idempotency = \"map.event\"\ndedup_window = \"24h\"\n");
+    let partner = PARTNER.replace("event_type", "event_id");
+    let slot = format!("{partner}idempotency = \"map.event\"\ndedup_window = \"24h\"\n");
     assert_eq!(
         right(&with(&slot)).destinations[0].retry.give_up_after,
         Duration::from_secs(86_400),

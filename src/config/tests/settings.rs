@@ -22,7 +22,8 @@ fn a_right_file_means_what_it_says_and_defaults_fill_the_rest() {
 
 #[test]
 fn what_is_retried_with_a_slot_that_deduplicates_is_retried_when_ambiguous() {
-    let slot = format!("{PARTNER}idempotency = \"map.event\"\n");
+    let partner = PARTNER.replace("event_type", "event_id");
+    let slot = format!("{partner}idempotency = \"map.event\"\n");
     assert_eq!(right(&with(&slot)).destinations[0].operations[0].on_ambiguous, OnAmbiguous::Retry);
     let told = format!("{slot}on_ambiguous = \"dead_letter\"\n");
     assert_eq!(right(&with(&told)).destinations[0].operations[0].on_ambiguous, OnAmbiguous::DeadLetter);

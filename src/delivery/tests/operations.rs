@@ -1,6 +1,7 @@
 //! What one operation of a destination has of its own: its rate, and what doubt means.
 
 use super::*;
+use crate::queue::Outcome;
 
 /// An operation of `one` for the first conversions, by their ids, with these further keys.
 fn operation_of(url: &str, ids: &str, more: &str) -> String {
@@ -48,5 +49,19 @@ async fn an_operation_says_by_itself_what_ambiguity_and_unmappable_mean() {
     let status = bench.reaches(skipped, "one", |status| status.state == State::Skipped).await;
     assert_eq!(status.reason.as_deref(), Some("unmappable: order: required, and absent"));
     bench.reaches(dead, "one", |status| status.state == State::Dead(DeadKind::Unmappable)).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_cannot_be_mapped_tells_of_which_operation_it_is() {
+    let early = operation_of("http://127.0.0.1:9/", "'e1'", "map.order = \"order_id !\"");
+    let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", &early)]);
+    let pool = bench.pools.all().remove(0);
+    bench.accept().await;
+    let delivery = bench.queue.next(&pool.destination.name).await;
+    let unsent = pool.prepare(&delivery).unwrap_err();
+    assert_eq!(unsent.operation, Some("early"));
+    assert!(matches!(unsent.outcome, Outcome::Dead { kind: DeadKind::Unmappable, .. }), "{unsent:?}");
+    drop(delivery);
     bench.stop().await;
 }

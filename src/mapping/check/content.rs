@@ -4,8 +4,8 @@
 use super::facts::{Facts, Known, Leaf};
 use super::presence;
 use crate::conversion::{Kind, Privacy, Slot};
-use crate::mapping::ops::{Algorithm, Coding, List, Op};
-use crate::mapping::program::{Call, Node};
+use crate::mapping::ops::{Algorithm, Coding, Edit, List, Op, Word};
+use crate::mapping::program::{Call, MetaField, Node};
 use crate::mapping::scope::Secrets;
 use crate::mapping::value::Val;
 
@@ -160,6 +160,9 @@ pub(in crate::mapping) fn chars_max(node: &Node) -> Option<usize> {
     if let Node::Concat(parts) = node {
         return parts.iter().map(chars_max).try_fold(0_usize, |most, part| Some(most.saturating_add(part?)));
     }
+    if let Node::Meta(MetaField::Id) = node {
+        return Some(UUID_CHARS);
+    }
     let Node::Pipe(input, calls) = node else { return None };
     calls.iter().fold(chars_max(input), |most, call| chars_max_after(most, &call.op))
 }
@@ -168,10 +171,24 @@ pub(super) fn chars_max_after(most: Option<usize>, op: &Op) -> Option<usize> {
     if let Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) = op {
         return Some(algorithm.chars(*coding));
     }
-    if let Op::Truncate(cut) = op {
+    // A character has a byte at least.
+    if let Op::Truncate(cut) | Op::Edit(Edit::TruncateBytes(cut)) = op {
         return Some(most.map_or(*cut, |most| most.min(*cut)));
     }
-    most.filter(|_| matches!(op, Op::Text | Op::Trim))
+    if let Op::Edit(Edit::Substring(from, kept)) = op {
+        let rest = most.map(|most| most.saturating_sub(*from));
+        return rest.map_or(*kept, |rest| Some(kept.map_or(rest, |kept| rest.min(kept))));
+    }
+    if let Op::Prefix(Word::Plain(text)) | Op::Suffix(Word::Plain(text)) = op {
+        return most.map(|most| most.saturating_add(text.chars().count()));
+    }
+    if let Op::Edit(Edit::Pad(_, least, _)) = op {
+        return most.map(|most| most.max(*least));
+    }
+    if let Op::Replace(Word::Plain(old), Word::Plain(new)) = op {
+        return most.filter(|_| new.chars().count() <= old.chars().count());
+    }
+    most.filter(|_| matches!(op, Op::Text | Op::Trim | Op::Edit(Edit::Alphanumeric)))
 }
 
 /// `0190a6e2-5f4c-7c3e-9f1a-2b3c4d5e6f70`.

@@ -76,7 +76,7 @@ pub(super) fn gap_in(node: &Node, facts: &Facts) -> Option<Gap> {
 }
 
 /// What is left after the filters, one after the other.
-fn after(input: &Node, calls: &[Call], facts: &Facts) -> Option<Gap> {
+pub(super) fn after(input: &Node, calls: &[Call], facts: &Facts) -> Option<Gap> {
     let mut gap = gap_in(input, facts);
     for (i, call) in calls.iter().enumerate() {
         gap = match (&call.op, gap) {

@@ -51,6 +51,7 @@ enum Scheme {
 }
 
 /// The headers of a template: those that are the same for every conversion ready made, and shared by all its requests.
+/// They go first, then the computed ones, each in the order of the file.
 #[derive(Debug, Clone)]
 pub(super) struct HeaderPlan {
     revealed: Arc<[(HeaderName, HeaderValue)]>,
@@ -85,13 +86,13 @@ impl HeaderPlan {
             Secrets::Revealed => &self.revealed,
             Secrets::Masked => &self.masked,
         };
-        let mut headers = Headers { fixed: Arc::clone(fixed), own: Vec::new() };
+        let mut headers = Headers { fixed: Arc::clone(fixed), computed: Vec::new() };
         for (name, credential) in &self.computed {
             let refuse = |reason| Unmappable { field: format!("header.{name}"), reason };
             let Some(text) = credential.render(scope, secrets).map_err(refuse)? else { continue };
             let value = header_value(&text, true);
             let value = value.ok_or_else(|| refuse("a character that cannot stand in a header".to_owned()))?;
-            headers.own.push((name.clone(), value));
+            headers.computed.push((name.clone(), value));
         }
         Ok(headers)
     }
@@ -174,7 +175,7 @@ fn masked(value: String) -> String {
     if value.contains(MASK) { value } else { MASK.to_owned() }
 }
 
-/// Compiles `auth` and headers, in the order in which they are sent; faults are added to `faults`.
+/// Compiles `auth` and headers, in the order of the file, `auth` first; faults are added to `faults`.
 pub(super) fn compile(
     lines: &[(Text, Text)],
     auth: Option<&AuthSource>,

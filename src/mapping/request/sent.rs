@@ -18,24 +18,26 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// The headers of a request.
+/// The headers of a request: constant ones go first, then computed ones, each in the order of the file, that
+/// of `auth` before them; a signature stands last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Headers {
     /// The same for every conversion.
     pub(super) fixed: Arc<[(HeaderName, HeaderValue)]>,
-    pub(super) own: Vec<(HeaderName, HeaderValue)>,
+    /// Of this conversion's values, or signed.
+    pub(super) computed: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl From<Vec<(HeaderName, HeaderValue)>> for Headers {
-    fn from(own: Vec<(HeaderName, HeaderValue)>) -> Headers {
-        Headers { fixed: Arc::new([]), own }
+    fn from(computed: Vec<(HeaderName, HeaderValue)>) -> Headers {
+        Headers { fixed: Arc::new([]), computed }
     }
 }
 
 impl Headers {
     /// In the order in which they are sent.
     pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.fixed.iter().chain(&self.own)
+        self.fixed.iter().chain(&self.computed)
     }
 }
 

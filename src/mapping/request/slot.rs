@@ -4,14 +4,15 @@
 //! A request whose slot is missing is a second sale as soon as it is repeated, and one whose slot is another's is no sale.
 
 use super::super::check::facts::Known;
-use super::super::check::identity::{HEX_SIGNS_ENOUGH, Merging};
-use super::super::check::presence::Gap;
-use super::super::check::{content, identity, presence};
+use super::super::check::identity::{self, HEX_SIGNS_ENOUGH, Merging, Says};
+use super::super::check::presence::{self, Gap};
+use super::super::program::Node;
 use super::super::{Constants, Escape, Expression, Fault, Interpolation, Text};
 use super::field::Field;
 use super::headers::Header;
 use super::lines::Output;
 use super::rules::Nameable;
+use super::url;
 use super::{Applies, AuthSource, Over, RequestSource};
 
 /// Every reason why a repeat of this request need not be known as one; a slot that is no output is not looked at here.
@@ -45,11 +46,31 @@ struct Proof<'p> {
 
 impl<'p> Proof<'p> {
     fn header(&mut self, name: &str, headers: &[Header]) {
-        let written = self.source.headers.iter().find(|(other, _)| other.value.eq_ignore_ascii_case(name));
+        let is_named = |own: &Text| own.value.eq_ignore_ascii_case(name);
+        let is_authorization = name.eq_ignore_ascii_case(http::header::AUTHORIZATION.as_str());
+        let written = self.source.headers.iter().find(|(other, _)| is_named(other));
         if let Some((_, text)) = written {
-            self.template(text, HEADER);
+            self.header_line(text);
         } else if headers.iter().any(|header| header.name.as_str().eq_ignore_ascii_case(name) && header.is_fixed()) {
             self.is_fixed(self.slot, FIELD.to_owned());
+        } else if let Some(AuthSource::Header { name: own, value }) = &self.source.auth
+            && is_named(own)
+        {
+            self.template(value, value, HEADER);
+        } else if let Some(AuthSource::Bearer(value) | AuthSource::Basic { user: value, .. }) = &self.source.auth
+            && is_authorization
+        {
+            self.template(value, value, HEADER);
+        }
+    }
+
+    fn header_line(&mut self, text: &'p Text) {
+        let Some(template) = self.template(text, text, HEADER).filter(|template| !template.is_required()) else {
+            return;
+        };
+        let gap = |known: &Known| template.expressions().find_map(|part| presence::gap(part.node(), known));
+        if let Some(gap) = self.known.as_ref().and_then(gap) {
+            self.may_be_absent(text, &gap);
         }
     }
 
@@ -58,41 +79,24 @@ impl<'p> Proof<'p> {
         if let Some(AuthSource::Query { name: own, value }) = &self.source.auth
             && own.value == name
         {
-            return self.template(value, PARAMETER);
-        }
-        let url = &self.source.url;
-        let query = url.value.split_once('?').map_or("", |(_, query)| query);
-        let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        if let Some(value) = value {
-            let value = Text { value: value.to_owned(), span: url.span.clone(), verbatim: false };
-            let compiled = Interpolation::compile(&value, self.constants, Escape::None);
-            if compiled.as_ref().is_ok_and(|value| value.is_constant()) {
-                return self.is_fixed(url, PARAMETER.to_owned());
-            }
-            if let Some(merging) = compiled.ok().and_then(|value| merging_of(&value)) {
-                self.merges(url, &merging);
-            }
+            self.template(value, value, PARAMETER);
+        } else if let Some(value) = url::parameter(&self.source.url, name, self.constants) {
+            self.template(&self.source.url, &value, PARAMETER);
         }
     }
 
-    fn template(&mut self, text: &'p Text, what: &str) {
-        let Ok(template) = Interpolation::compile(text, self.constants, Escape::None) else { return };
+    /// Proves what is written at `text`, and hands it back where it is right.
+    fn template(&mut self, text: &'p Text, written: &Text, what: &str) -> Option<Interpolation> {
+        let template = Interpolation::compile(written, self.constants, Escape::None).ok()?;
         if template.is_constant() {
-            let bare = text.value.trim_matches(['{', '}', ' ']);
+            let bare = written.value.trim_matches(['{', '}', ' ']);
             let is_path = Expression::reads_path(bare, self.constants);
             let meant = if is_path { bare } else { "meta.dedup_key" };
-            return self.is_fixed(text, format!("{what}: write `{{{meant}}}`"));
+            self.is_fixed(text, format!("{what}: write `{{{meant}}}`"));
+            return None;
         }
-        if let Some(merging) = merging_of(&template) {
-            return self.merges(text, &merging);
-        }
-        if template.is_required() {
-            return;
-        }
-        let gap = |known: &Known| template.expressions().find_map(|part| presence::gap(part.node(), known));
-        if let Some(gap) = self.known.as_ref().and_then(gap) {
-            self.may_be_absent(text, &gap);
-        }
+        let parts: Vec<&Node> = template.expressions().map(Expression::node).collect();
+        self.tells_orders_apart(text, &parts).then_some(template)
     }
 
     fn output(&mut self, output: &Nameable<'_>) {
@@ -110,20 +114,11 @@ impl<'p> Proof<'p> {
             return;
         }
         self.stands_whole(field, &line.target);
-        let words = |known: &Known| content::words(field.expression.node(), known);
-        let words = self.known.as_ref().and_then(words);
-        if field.expression.is_literal() || words.as_ref().is_some_and(|words| words.len() == 1) {
+        if field.expression.is_literal() {
             return self.is_fixed(text, FIELD.to_owned());
         }
-        if words.is_some() {
-            return self.fault(text, "is one of a few words, so that different orders are one", FIELD);
-        }
-        let some = self.known.as_ref().map(|known| content::some_words(field.expression.node(), known));
-        if let Some(word) = some.as_ref().and_then(|words| words.first()) {
-            return self.fault(text, &format!("can be `{word}`, so that different orders are one"), FIELD);
-        }
-        if let Some(merging) = identity::merging([field.expression.node()]) {
-            return self.merges(text, &merging);
+        if !self.tells_orders_apart(text, &[field.expression.node()]) {
+            return;
         }
         if field.expression.is_required() || self.is_required_by_rule(output.target) {
             return;
@@ -194,15 +189,18 @@ impl<'p> Proof<'p> {
         }
     }
 
-    fn merges(&mut self, text: &'p Text, merging: &Merging) {
-        let what = format!("`{}` can make one of two orders, so that the second is no sale", merging.filter);
-        let help = match merging.cut {
-            Some(kept) if kept >= HEX_SIGNS_ENOUGH => {
-                format!("leave it whole, or hash it: `| sha256 | truncate({kept})`")
+    fn tells_orders_apart(&mut self, text: &'p Text, parts: &[&Node]) -> bool {
+        match self.known.as_ref().map(|known| identity::says(parts, known)) {
+            None | Some(Says::Name { .. } | Says::Else) => return true,
+            Some(Says::Merged(Merging { filter, cut })) => {
+                let what = format!("`{filter}` can make one of two orders, so that the second is no sale");
+                let kept = cut.filter(|kept| (HEX_SIGNS_ENOUGH..HEX_SIGNS).contains(kept));
+                let kept = kept.map_or(String::new(), |kept| format!(" | truncate({kept})"));
+                self.fault(text, &what, format!("leave it whole, or hash it: `| sha256{kept}`"));
             }
-            Some(_) | None => "leave it whole, or hash it: `| sha256`".to_owned(),
-        };
-        self.fault(text, &what, help);
+            Some(Says::Shared(shown)) => self.fault(text, &format!("{shown} tells no order from another"), FIELD),
+        }
+        false
     }
 
     fn is_fixed(&mut self, text: &'p Text, help: String) {
@@ -221,12 +219,9 @@ impl<'p> Proof<'p> {
     }
 }
 
-/// What makes one of two orders somewhere in a template.
-fn merging_of(template: &Interpolation) -> Option<Merging> {
-    identity::merging(template.expressions().map(Expression::node))
-}
-
 const HEADER: &str = "a header is a template";
 const PARAMETER: &str = "a parameter of the URL is a template";
 const FIELD: &str = "name what tells one conversion from another: `order_id ?? event_id`, `meta.dedup_key`";
+/// Of SHA-256.
+const HEX_SIGNS: usize = 64;
 const OVER: &str = "write `over = \"reject\"`: a conversion that does not fit is a dead letter";

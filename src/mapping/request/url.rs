@@ -363,17 +363,35 @@ fn braces(text: &str) -> usize {
     text.len()
 }
 
-/// The template with a letter for each inserted value.
+/// The template with letters for each inserted value, as many bytes as its braces take.
 fn skeleton(template: &str) -> String {
     let mut out = String::new();
     let mut rest = template;
     while let Some((literal, inserted)) = rest.find('{').and_then(|at| rest.split_at_checked(at)) {
+        let bytes = braces(inserted);
         out.push_str(literal);
-        out.push('x');
-        rest = inserted.get(braces(inserted)..).unwrap_or_default();
+        out.extend(std::iter::repeat_n('x', bytes));
+        rest = inserted.get(bytes..).unwrap_or_default();
     }
     out.push_str(rest);
     out
+}
+
+/// What stands in the template for the parameter of this name; empty where the leading var brings it whole.
+pub(super) fn parameter(url: &Text, name: &str, constants: &Constants) -> Option<Text> {
+    let Ok(Known::Is(split)) = Split::of(url, constants) else { return None };
+    let tail = format!("{}{}", split.path, skeleton(url.value.get(split.rest_start..)?));
+    let at = |tail_at: usize| split.rest_start.saturating_add(tail_at.saturating_sub(split.path.len()));
+    let mut start = tail.find('?')?.saturating_add(1);
+    for pair in tail.get(start..)?.split('&') {
+        let end = start.saturating_add(pair.len());
+        if form_urlencoded::parse(pair.as_bytes()).any(|(found, _)| found == name) {
+            let value = pair.find('=').map_or(end, |sign| start.saturating_add(sign).saturating_add(1));
+            return Some(part(url, at(value)..at(end)));
+        }
+        start = end.saturating_add(1);
+    }
+    None
 }
 
 /// Whether the path steps somewhere else when it is resolved.

@@ -76,10 +76,25 @@ fn a_template_in_a_map_is_one_slip() {
     check("order-{order_id}", "concat('order-', order_id)");
     check("{order_id}", "order_id");
     check("it's {order_id | lower} {kind}", "concat('it''s ', order_id | lower, ' ', kind)");
+    check("o-{order_id !}", "concat('o-', order_id) !");
+    check("o-{order_id} !", "concat('o-', order_id) !");
+    check("o-{order_id ! }-{kind}", "concat('o-', order_id, '-', kind) !");
+    check("{order_id} !", "order_id !");
+    check("{order_id}!", "concat(order_id, '!')");
+    check("o-{value}", "concat('o-', value | string)");
+    check("o-{value ?? order.tax}", "concat('o-', (value ?? order.tax) | string)");
     let item = Written::new(Encoding::Json).map(&[("a[].b", "s-{item.sku}")]);
     assert_eq!(item.faults(), format!("s-{{item.sku}}: {NO_BRACES}"));
     // A map of a filter, an expression at fault.
-    for other in ["event_type | lookup({order_id})", "order-{ordr_id}", "event_type | lookup({a: b})"] {
+    let quoted = Written::new(Encoding::Json).map(&[("a", "'o-{order_id}' ?? ordr_id")]).faults();
+    assert!(quoted.contains("ordr_id: ") && !quoted.contains(NO_BRACES), "{quoted}");
+    for other in [
+        "event_type | lookup({order_id})",
+        "order-{ordr_id}",
+        "event_type | lookup({a: b})",
+        // No text says what a list or an object is.
+        "o-{items[].sku}",
+    ] {
         let faults = Written::new(Encoding::Json).map(&[("a", other)]).faults();
         assert!(!faults.starts_with(&format!("{other}: ")), "{other}: {faults}");
     }

@@ -127,6 +127,17 @@ fn headers_take_values_and_are_left_out_without_them() {
 }
 
 #[test]
+fn constant_headers_go_first_and_computed_ones_behind_each_in_the_order_of_the_file() {
+    let written = get()
+        .header("B", "{event_type}")
+        .header("C", "{vars.tenant}")
+        .header("A", "{order_id}")
+        .header("D", "1")
+        .auth_header("E", "{order_id}");
+    headers(&written, r#"{"order_id":"o"}"#, &["c: acme", "d: 1", "e: o", "b: purchase_completed", "a: o"]);
+}
+
+#[test]
 fn a_conversion_cannot_forge_a_header() {
     let written = get().header("X-Order", "{custom.order | string}");
     for evil in [r"a\r\nX-Evil: 1", r"a\nb", r"a\u0000b", r"a\u007fb", "é"] {

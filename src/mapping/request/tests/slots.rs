@@ -85,11 +85,37 @@ fn a_slot_tells_one_order_from_another() {
     let same = "`map.x` is deduplicated on, and is the same for every conversion";
     check("'k-1'", &format!("'k-1': {same}"));
     check("vars.account", &format!("vars.account: {same}"));
-    check("kind", "kind: `map.x` is deduplicated on, and is one of a few words, so that different orders are one");
-    let stand_in = "`map.x` is deduplicated on, and can be `none`, so that different orders are one";
-    for source in ["order_id ?? 'none'", "order_id | default('none')"] {
-        check(source, &format!("{source}: {stand_in}"));
+    for (source, shared) in [
+        ("kind", "kind"),
+        ("event_type", "event_type"),
+        ("currency !", "currency"),
+        ("value | string !", "value"),
+        ("customer.country !", "customer.country"),
+        ("consent.tcf !", "consent.tcf"),
+        ("meta.merchant", "meta.merchant"),
+        ("meta.received_at", "meta.received_at"),
+        ("event_type ?? order_id", "event_type"),
+        ("items[].sku | join(',') !", "item.sku"),
+        ("concat('o-', kind)", "kind"),
+        ("order_id ?? 'none'", "'none'"),
+        ("order_id | default('none')", "'none'"),
+        ("concat('o-', order_id ?? 'none')", "'none'"),
+        ("(order_id ?? 'none') | sha256", "'none'"),
+        ("(order_id ?? 'none') | prefix('o-')", "'none'"),
+        ("(order_id | default('none')) | sha256", "'none'"),
+        ("customer.id ?? 'none'", "'none'"),
+    ] {
+        check(source, &format!("{source}: `map.x` is deduplicated on, and `{shared}` {OF_MANY}"));
     }
+    let computed = "sum(value, 1) | string !";
+    check(computed, &format!("{computed}: `map.x` is deduplicated on, and a computed number {OF_MANY}"));
+    for named in ["event_id ?? order_id", "concat(kind, '-', event_id)", "order_id ?? customer.id !", "custom.n !"] {
+        check(named, "-");
+    }
+    let given = Written::new(Encoding::Json).map(&[("x", "order_id ?? 'none'")]).slot("map.x");
+    assert_eq!(given.when("order_id").fault(), "-", "the stand-in is never used");
+    let few = Written::new(Encoding::Json).map(&[("x", "custom.n !")]).slot("map.x").when("custom.n in ['a', 'b']");
+    assert_eq!(few.fault(), format!("custom.n !: `map.x` is deduplicated on, and `custom.n` {OF_MANY}"));
     check("event_id ?? 'none'", "-");
     let url = |url: &str| Written::new(Encoding::Json).map(&[("y", "kind")]).url(url).slot("query.id").fault();
     assert_eq!(url("https://px/?id={order_id}"), "-");
@@ -100,17 +126,70 @@ fn a_slot_tells_one_order_from_another() {
 }
 
 #[test]
-fn a_slot_keeps_two_orders_apart_whatever_its_filters() {
+fn a_template_that_is_a_slot_tells_one_order_from_another() {
     #[track_caller]
-    fn check(source: &str, filter: &str) {
+    fn check(value: &str, wrong: &str) {
+        let expected = |place: &str, slot: &str| match wrong {
+            "-" => "-".to_owned(),
+            wrong => format!("{place}: `{slot}` is deduplicated on, and {wrong}"),
+        };
+        let written = || Written::new(Encoding::Json).map(&[("x", "kind")]);
+        let header = written().header("Key", value).slot("header.key");
+        assert_eq!(header.fault(), expected(value, "header.key"), "{value}");
+        let url = format!("https://px/?a={{vars.account}}&id={value}&b=1");
+        let parameter = written().url(&url).slot("query.id");
+        assert_eq!(parameter.fault(), expected(&url, "query.id"), "{value}");
+        let query = written().auth_query("id", value).slot("query.id");
+        assert_eq!(query.fault(), expected(value, "query.id"), "{value}");
+        let header = written().auth_header("Key", value).slot("header.key");
+        assert_eq!(header.fault(), expected(value, "header.key"), "{value}");
+        for credential in [written().bearer(value), written().basic(value, "p")] {
+            let (fault, slot) = (credential.slot("header.authorization").fault(), "header.authorization");
+            assert_eq!(fault, expected(value, slot), "{value}");
+        }
+    }
+    check("{order_id ?? 'none'}", &format!("`'none'` {OF_MANY}"));
+    check("{order_id | default('none')}", &format!("`'none'` {OF_MANY}"));
+    check("o-{kind}", &format!("`kind` {OF_MANY}"));
+    check("o-{order_id ?? kind}", &format!("`kind` {OF_MANY}"));
+    check("{meta.merchant}", &format!("`meta.merchant` {OF_MANY}"));
+    check("{event_id | truncate(20)}-{order_id ?? kind}", &format!("`truncate` {ONE_OF_TWO}"));
+    check("{event_id | upper | replace('&','n')}", &format!("`upper` {ONE_OF_TWO}"));
+    check("{kind}-{event_id}", "-");
+    check("o-{event_id | sha256 | truncate(16)}", "-");
+    // Braces may hold what looks like the query's signs.
+    let url = |url: &str| Written::new(Encoding::Json).map(&[("y", "kind")]).url(url).slot("query.id").fault();
+    let cut =
+        "https://{vars.unset ?? 'px'}.example.com/{event_id | replace('?', '&id=') !}/e?id={event_id | truncate(6)}";
+    assert_eq!(url(cut), format!("{cut}: `query.id` is deduplicated on, and `truncate` {ONE_OF_TWO}"));
+    assert_eq!(url("https://px/{event_id | truncate(6)}?id={event_id}"), "-");
+    assert_eq!(url("https://px/?%69d={event_id}"), "-");
+    let fixed = "{vars.endpoint}&id=1&x={event_id}";
+    assert_eq!(url(fixed), format!("{fixed}: `query.id` is deduplicated on, and is the same for every conversion"));
+    assert_eq!(url("{vars.endpoint}&id={event_id}"), "-");
+    let brought = Written::new(Encoding::Json).map(&[("y", "kind")]).url("{vars.endpoint}&x={event_id}");
+    let same = "{vars.endpoint}&x={event_id}: `query.src` is deduplicated on, and is the same for every conversion";
+    assert_eq!(brought.slot("query.src").fault(), same);
+}
+
+const OF_MANY: &str = "tells no order from another";
+
+/// Expressions, and the filter of each that makes one of two orders.
+#[track_caller]
+fn keep_apart(rows: &[(&str, &str)]) {
+    for (source, filter) in rows {
         let written = Written::new(Encoding::Json).map(&[("x", source)]).slot("map.x");
-        let expected = match filter {
+        let expected = match *filter {
             "-" => "-".to_owned(),
             filter => format!("{source}: `map.x` is deduplicated on, and `{filter}` {ONE_OF_TWO}"),
         };
         assert_eq!(written.fault(), expected, "{source}");
     }
-    for (source, filter) in [
+}
+
+#[test]
+fn a_slot_keeps_two_orders_apart_whatever_its_filters() {
+    keep_apart(&[
         ("event_id | truncate(20)", "truncate"),
         ("event_id | truncate(127)", "truncate"),
         ("event_id | truncate(128)", "-"),
@@ -130,7 +209,11 @@ fn a_slot_keeps_two_orders_apart_whatever_its_filters() {
         ("event_id | replace('shop-', '') !", "replace"),
         ("event_id | replace_re('^shop-', '') !", "replace_re"),
         ("event_id | extract('[0-9]+') !", "extract"),
-        ("event_id | split('-') | nth(0) !", "nth"),
+        ("event_id | split('-') | nth(0) !", "split"),
+        ("event_id | split('-') | join('') !", "split"),
+        ("event_id | pad_right(12, ' ')", "pad_right"),
+        ("event_id | pad_right(12, '0')", "pad_right"),
+        ("event_id | pad_left(12, 'x')", "pad_left"),
         ("event_id | number | decimal(0) !", "decimal"),
         ("custom.number | lower !", "lower"),
         // Free data may have the name somewhere in it.
@@ -138,12 +221,50 @@ fn a_slot_keeps_two_orders_apart_whatever_its_filters() {
         // A name that is also there whole tells enough.
         ("concat(event_id | truncate(8), '-', kind) !", "truncate"),
         ("concat(order_id | truncate(8), '-', event_id) !", "-"),
+        ("concat(event_id | truncate(8), '-', order_id ?? kind)", "truncate"),
+        ("concat(order_id | truncate(8), '-', customer.email ?? order_id) !", "truncate"),
+        ("concat(order_id | truncate(8), '-', event_id | truncate(8)) !", "truncate"),
+        ("concat(event_id, '-', kind) | truncate(128)", "truncate"),
         ("concat(event_id, '-', event_type | lower)", "-"),
+    ]);
+}
+
+#[test]
+fn what_leaves_a_name_whole_stands_in_a_slot() {
+    keep_apart(&[
         // One order is still one.
         ("event_id | trim !", "-"),
         ("event_id | int !", "-"),
         ("event_id | pad_left(12, '0')", "-"),
+        ("event_id | pad_left(12, ' ')", "-"),
+        ("event_id | pad_left(12, '0') | truncate(128)", "-"),
+        ("event_id | pad_left(200, '0') | truncate(199)", "truncate"),
         ("event_id | prefix('shop-')", "-"),
+        ("event_id | prefix('shop-') | truncate(133)", "-"),
+        ("event_id | prefix('shop-') | truncate(132)", "truncate"),
+        ("event_id | suffix('-1') | truncate(130)", "-"),
+        ("event_id | suffix('-1') | truncate(129)", "truncate"),
+        ("event_id | replace('a', 'b') !", "replace"),
+        // An alternative that is never reached.
+        ("event_id ?? (order_id | truncate(20))", "-"),
+        ("(event_id ?? order_id) | truncate(128)", "-"),
+        // The relay's own id has one spelling.
+        ("meta.id | truncate(36)", "-"),
+        ("meta.id | truncate(35)", "truncate"),
+        ("meta.id | truncate_bytes(36) !", "-"),
+        ("meta.id | upper", "-"),
+        ("meta.id | lower", "-"),
+        ("meta.id | alphanumeric !", "-"),
+        ("meta.id | replace('-', '') !", "-"),
+        ("meta.id | replace('-', '') | upper | prefix('R') !", "-"),
+        ("meta.id | replace('a', 'b') !", "replace"),
+        ("(meta.idempotency_key ?? meta.id) | upper", "upper"),
+    ]);
+}
+
+#[test]
+fn enough_signs_of_a_digest_keep_two_orders_apart() {
+    keep_apart(&[
         ("event_id | sha256", "-"),
         ("event_id | lower | sha256", "lower"),
         ("event_id | sha256 | upper", "-"),
@@ -151,11 +272,56 @@ fn a_slot_keeps_two_orders_apart_whatever_its_filters() {
         ("event_id | sha256 | truncate(16)", "-"),
         ("event_id | sha256 | truncate(15)", "truncate"),
         ("event_id | sha256('base64') | truncate(11)", "-"),
+        ("event_id | sha256('base64') | truncate(10)", "truncate"),
+        ("event_id | sha256('base64') | lower | truncate(15)", "truncate"),
+        (
+            "event_id | sha256('base64') | replace('+', '-') | replace('/', '_') | replace('=', '') | truncate(11) !",
+            "-",
+        ),
+        ("event_id | sha256('base64') | replace('+', '') !", "replace"),
+        ("event_id | sha256 | replace('a', 'b') !", "replace"),
+        ("event_id | sha256 | truncate_bytes(32) !", "-"),
+        ("event_id | sha256 | truncate_bytes(15) !", "truncate_bytes"),
+        ("event_id | sha256 | substring(48) !", "-"),
+        ("event_id | sha256 | substring(49) !", "substring"),
+        ("event_id | sha256 | substring(8, 16) !", "-"),
+        ("event_id | sha256 | truncate(32) | substring(16) !", "-"),
+        ("event_id | sha256 | truncate(32) | substring(17) !", "substring"),
+        ("event_id | md5 | prefix('o-') | truncate(18)", "-"),
+        ("event_id | md5 | prefix('o-') | truncate(17)", "truncate"),
+        ("event_id | sha256 | prefix('é') | truncate_bytes(17) !", "truncate_bytes"),
+        ("event_id | sha256 | suffix('-1') | truncate(16)", "-"),
+    ]);
+}
+
+#[test]
+fn signs_that_are_none_of_the_digest_tell_nothing() {
+    keep_apart(&[
+        ("event_id | sha256 | prefix('shop-order-12345-') | truncate(16)", "truncate"),
+        ("event_id | sha256 | pad_left(80, '0') | truncate(16)", "truncate"),
+        ("event_id | sha256 | pad_left(80, '0')", "-"),
+        ("event_id | sha256 | extract('^[0-9a-f]{1}') !", "extract"),
+        ("event_id | sha256 | split('a') | nth(0) !", "split"),
+        ("event_id | sha256 | replace_re('[0-9a-f]{62}$', '') !", "replace_re"),
+        ("event_id | sha256 | digits !", "digits"),
+        ("event_id | split('-') | sha256 | nth(0) !", "split"),
+        ("(order_id | sha256 ?? event_id | sha256) | truncate(32)", "-"),
+        ("(order_id | md5 ?? event_id | sha256) | substring(16) !", "-"),
+        ("(order_id | md5 ?? event_id | sha256) | substring(17) !", "substring"),
+        ("(order_id ?? event_id | sha256) | truncate(32)", "truncate"),
+        ("concat('o-', event_id | sha256) | truncate(40)", "-"),
+        ("concat('o-', event_id | sha256) | truncate(17)", "truncate"),
+        ("concat('o-', event_id | sha256, '-1') | truncate(18)", "-"),
+        ("concat(kind, event_id | sha256) | truncate(40)", "truncate"),
+        ("custom.n | sha256 | truncate(15) !", "truncate"),
+        ("customer.id | lookup({a: 'b'}) !", "lookup"),
         // Two spellings of one address are one person.
         ("customer.email | trim | lower | sha256 !", "-"),
-    ] {
-        check(source, filter);
-    }
+    ]);
+}
+
+#[test]
+fn a_template_keeps_two_orders_apart_whatever_its_filters() {
     let header = Written::new(Encoding::Json).map(&[("x", "kind")]).header("Key", "o-{event_id | truncate(20)}");
     let fault = format!("o-{{event_id | truncate(20)}}: `header.key` is deduplicated on, and `truncate` {ONE_OF_TWO}");
     assert_eq!(header.slot("header.key").fault(), fault);
@@ -174,6 +340,11 @@ fn what_would_fit_into_a_short_slot_is_a_digest() {
         written.compile().expect_err("it is refused")[0].help.clone().unwrap_or_default()
     };
     assert_eq!(help("event_id | truncate(20)"), "leave it whole, or hash it: `| sha256 | truncate(20)`");
+    assert_eq!(help("event_id | truncate_bytes(20) !"), "leave it whole, or hash it: `| sha256 | truncate(20)`");
+    assert_eq!(help("event_id | truncate(63)"), "leave it whole, or hash it: `| sha256 | truncate(63)`");
+    for whole in ["truncate(64)", "truncate(15)", "substring(1) !", "pad_right(9, '0')"] {
+        assert_eq!(help(&format!("event_id | {whole}")), "leave it whole, or hash it: `| sha256`", "{whole}");
+    }
     assert_eq!(help("event_id | truncate(8)"), "leave it whole, or hash it: `| sha256`");
     assert_eq!(help("event_id | lower"), "leave it whole, or hash it: `| sha256`");
 }
