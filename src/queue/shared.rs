@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::clock::Clock;
 use super::committer::{Inbox, Stop};
 use super::folder::{Folder, OpenError};
+use super::generation::Sparse;
 use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Signal;
@@ -34,6 +35,8 @@ pub(super) struct Options {
     pub(super) changes_max: usize,
     /// Space set aside for opening on a full disk.
     pub(super) ballast_bytes: u64,
+    /// When the store's file is given back.
+    pub(super) sparse: Sparse,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             linger: LINGER,
             changes_max: CHANGES_MAX,
             ballast_bytes: BALLAST_BYTES,
+            sparse: Sparse::default(),
         }
     }
 }
@@ -51,7 +55,8 @@ impl Default for Options {
 /// What the threads and the callers share.
 pub(super) struct Shared {
     pub(super) folder: Arc<Folder>,
-    pub(super) store: Store,
+    /// The one in force.
+    store: RwLock<Arc<Store>>,
     pub(super) segments: Arc<Segments>,
     pub(super) filters: Filters,
     pub(super) inbox: Inbox,
@@ -105,7 +110,7 @@ impl Shared {
             failure: watch::Sender::new(None),
             closed: AtomicBool::new(false),
             folder,
-            store,
+            store: RwLock::new(Arc::new(store)),
             clock,
             options,
         })
@@ -113,6 +118,16 @@ impl Shared {
 
     pub(super) fn window(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store in force, for one question: what is asked later may have to be asked of another.
+    pub(super) fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another in its place, which holds the same.
+    pub(super) fn go_over_to(&self, store: Store) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(store);
     }
 
     /// Why nothing can be promised any more, if that is so.
@@ -191,7 +206,7 @@ impl Shared {
     /// Reads ahead for a destination. Blocks.
     pub(super) fn refill(&self, refill: &Refill) {
         let Refill { destination, now_ms, skip, rooms } = refill;
-        let loaded = self.store.load(destination, *now_ms, skip, *rooms);
+        let loaded = self.store().load(destination, *now_ms, skip, *rooms);
         let (loaded, error) = match loaded {
             Ok(loaded) => (Some(loaded), None),
             Err(error) => (None, Some(error)),
@@ -208,7 +223,7 @@ impl Shared {
     /// A status as the store has it, with what is on its way there. Blocks.
     pub(super) fn stored_status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
         let changes = self.window().changes_of(id);
-        let Some(mut kept) = self.store.kept(id)? else {
+        let Some(mut kept) = self.store().kept(id)? else {
             return Ok(None);
         };
         for change in &changes {
@@ -228,7 +243,7 @@ impl Shared {
     /// Blocks.
     pub(super) fn order(&self, merchant: &str, order_id: &str) -> Result<Vec<Status>, ReadError> {
         let mut ids = self.window().order(merchant, order_id);
-        ids.extend(self.store.order(&record::key_hash(merchant, order_id))?);
+        ids.extend(self.store().order(&record::key_hash(merchant, order_id))?);
         ids.sort_unstable();
         ids.dedup();
         ids.truncate(ORDER_STATUSES_MAX);
@@ -245,7 +260,7 @@ impl Shared {
             None => first,
         };
         let (in_window, dying) = self.window().dead(filter);
-        let (stored, next) = self.store.dead(filter, &from, limit)?;
+        let (stored, next) = self.store().dead(filter, &from, limit)?;
         let mut found: BTreeMap<Place, DeadEntry> = BTreeMap::new();
         let dying = dying.iter().map(|change| self.dying(change)).collect::<Result<Vec<_>, _>>()?;
         let dying = dying.into_iter().flatten().filter(|entry| filter.matches(&entry.letter));
@@ -262,7 +277,7 @@ impl Shared {
 
     /// A stored delivery that is being given up, as it will be listed.
     fn dying(&self, change: &Change) -> Result<Option<DeadEntry>, ReadError> {
-        let Some(mut kept) = self.store.kept(change.id)? else {
+        let Some(mut kept) = self.store().kept(change.id)? else {
             return Ok(None);
         };
         let changes = self.window().changes_of(change.id);

@@ -3,6 +3,7 @@
 mod basics;
 mod crash;
 mod faults;
+mod generation;
 mod model;
 mod pressure;
 mod refusals;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::generation::Sparse;
 use super::shared::Options;
 use super::*;
 
@@ -44,6 +46,7 @@ fn small() -> Options {
         linger: Duration::from_millis(30),
         changes_max: 64,
         ballast_bytes: 0,
+        sparse: Sparse::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::generation::{always, folder_state};
 use super::*;
 
 const DESTINATIONS: [&str; 2] = ["a", "b"];
@@ -23,6 +24,8 @@ enum Act {
         how: u8,
     },
     LetTime,
+    /// Until the store's file has been given back.
+    Generation,
     Close,
     Crash,
 }
@@ -34,6 +37,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => (0..100_usize).prop_map(|which| Act::Again { which }),
         8 => (0..2_usize, 0..8_u8).prop_map(|(destination, how)| Act::Settle { destination, how }),
         1 => Just(Act::LetTime),
+        1 => Just(Act::Generation),
         1 => Just(Act::Close),
         1 => Just(Act::Crash),
     ];
@@ -123,7 +127,7 @@ impl Model {
             }
             Act::Settle { destination, how } => self.settle(queue, *destination, *how).await,
             Act::LetTime => tokio::time::sleep(Duration::from_millis(40)).await,
-            Act::Close | Act::Crash => {}
+            Act::Generation | Act::Close | Act::Crash => {}
         }
     }
 
@@ -154,17 +158,22 @@ impl Model {
 
 async fn run(acts: Vec<Act>) {
     let dir = tempfile::tempdir().unwrap();
-    let mut queue = open(dir.path(), &DESTINATIONS);
+    let open = || Queue::open_with(&settings(dir.path(), &DESTINATIONS), Clock::system(), always()).unwrap();
+    let mut queue = open();
     let mut model = Model::default();
     for act in acts {
         model.act(&queue, &act).await;
+        if matches!(act, Act::Generation) {
+            let before = folder_state(dir.path()).generation;
+            eventually("given back", async || folder_state(dir.path()).generation > before).await;
+        }
         if matches!(act, Act::Close | Act::Crash) {
             let crashed = matches!(act, Act::Crash);
             if !crashed {
                 queue.close().await.unwrap();
             }
             drop(queue);
-            queue = open(dir.path(), &DESTINATIONS);
+            queue = open();
             model.check(&queue, crashed).await;
         }
     }
