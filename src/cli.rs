@@ -4,6 +4,7 @@
 
 mod check;
 mod client;
+mod compact;
 mod dead;
 mod demo;
 mod diff;
@@ -127,6 +128,8 @@ enum Command {
         #[command(subcommand)]
         command: dead::DeadCommand,
     },
+    /// Gives back what the queue's store holds of what is gone, while no relay uses the folder
+    Compact,
     /// Runs local stand-ins of the five platforms
     Sandbox(sandbox::SandboxArgs),
     /// Starts the stand-ins and a relay, sends sample conversions and shows what each platform received
@@ -151,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => send::command(&cli.configuration, &args),
         Command::Status(args) => status::command(&cli.configuration, &args),
         Command::Dead { command } => dead::command(&cli.configuration, &command),
+        Command::Compact => compact::command(&cli.configuration),
         Command::Sandbox(args) => sandbox::command(&args),
         Command::Demo(args) => demo::command(&args),
         Command::Health(args) => health(&cli.configuration, &args),

@@ -22,6 +22,7 @@
 //! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
 //! | `shared` | what the threads and the callers share |
 //! | `dead` | dead letters: listed, replayed, discarded |
+//! | `generation` | the store's file, given back |
 //! | `recovery` | opening a folder, however it was left |
 //! | `embedded` | all of it wired as an engine |
 //! | `metrics` | what is measured |
@@ -32,6 +33,7 @@ mod committer;
 mod dead;
 mod embedded;
 mod folder;
+mod generation;
 mod journal;
 mod metrics;
 mod mover;
@@ -111,6 +113,15 @@ impl Queue {
 
     fn open_with(settings: &Settings, clock: Clock, options: shared::Options) -> Result<Queue, OpenError> {
         Ok(Queue(Arc::new(embedded::Embedded::open(settings, clock, options)?)))
+    }
+
+    /// Gives back what the store's file holds of what is gone, in a folder that no process serves. Blocks. Returns the
+    /// file's bytes before and now.
+    ///
+    /// # Errors
+    /// In words, as [`Queue::open`]; or there is no room for a copy of what is alive. Nothing is lost then.
+    pub fn compact(settings: &Settings) -> Result<(u64, u64), OpenError> {
+        recovery::compact(settings)
     }
 
     /// Returns once the conversion and all its pending deliveries are on stable storage, or nothing of it is kept.

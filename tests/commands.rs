@@ -145,3 +145,20 @@ async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
     assert_eq!(relay.terminate(), Some(0));
     sandbox.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compact_waits_for_the_relay_to_stop_and_says_what_it_gave_back() {
+    let (sandbox, folder, routes) = started().await;
+    let path = routes.to_str().unwrap();
+    let relay = Process::serve(&routes);
+    let (code, _, refused) = run(&["compact", "--config", path]);
+    assert_eq!(code, Some(1));
+    assert!(refused.contains("another process uses this folder"), "{refused}");
+    assert_eq!(relay.terminate(), Some(0));
+    let (code, said, error) = run(&["compact", "--config", path]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(said.contains(" bytes before, ") && said.ends_with(" after\n"), "{said}");
+    assert_eq!(Process::serve(&routes).terminate(), Some(0));
+    drop(folder);
+    sandbox.stop().await;
+}

@@ -195,7 +195,7 @@ impl Relay {
     }
 }
 
-fn queue_settings(config: &Config) -> queue::Settings {
+pub(super) fn queue_settings(config: &Config) -> queue::Settings {
     let settings = config.queue.clone();
     queue::Settings {
         path: settings.path,

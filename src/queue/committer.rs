@@ -342,7 +342,7 @@ impl Committer {
         // One more: the clock may have been set back since.
         let buckets = bucket(from_ms, shared.bucket_ms)..=bucket(now_ms, shared.bucket_ms).saturating_add(1);
         for bucket in shared.filters.candidates(buckets, key) {
-            if let Some(first) = shared.store.dedup(bucket, key)?.filter(recent) {
+            if let Some(first) = shared.store().dedup(bucket, key)?.filter(recent) {
                 return Ok(Some(first));
             }
         }

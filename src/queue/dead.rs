@@ -28,7 +28,7 @@ impl Shared {
         let (in_window, changes) = self.window().dead(filter);
         let changed: HashSet<(ConversionId, DestinationName)> =
             changes.into_iter().map(|change| (change.id, change.destination)).collect();
-        let (stored, next) = self.store.dead(filter, &from, limit)?;
+        let (stored, next) = self.store().dead(filter, &from, limit)?;
         // What is on its way to the store counts, not what the store has.
         let unchanged = stored.into_iter().filter(|entry| !changed.contains(&entry.letter.key()));
         let on_their_way = changed.iter().map(|(id, destination)| self.dead_entry(*id, destination));

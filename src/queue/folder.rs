@@ -98,6 +98,14 @@ pub enum OpenError {
         /// What it said.
         what: String,
     },
+    /// There is no room, or no way, to copy it.
+    #[error("{path}: the store's file cannot be given back: {why} (nothing is lost)")]
+    NotGivenBack {
+        /// The folder.
+        path: PathBuf,
+        /// What is in the way.
+        why: String,
+    },
 }
 
 impl OpenError {
@@ -191,6 +199,11 @@ impl Folder {
         write_state(&self.path, state)?;
         *held = state;
         Ok(())
+    }
+
+    /// The state as it is found on disk, now.
+    pub(super) fn state_on_disk(&self) -> Result<Option<State>, OpenError> {
+        read_state(&self.path)
     }
 
     /// Free bytes for this process on the folder's file system.
@@ -288,7 +301,7 @@ pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
     sync_dir(folder)
 }
 
-fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
+pub(super) fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
     let path = folder.join(STATE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,

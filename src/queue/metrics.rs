@@ -77,7 +77,9 @@ impl Collector for Gauges {
             &per_destination(&|depth| depth.oldest_pending_ms.map_or(0, oldest_seconds)),
         )?;
         gauge(&mut encoder, "queue_bytes", "Stored bytes of conversions still owed to someone", depths.pending_bytes)?;
-        gauge(&mut encoder, "store_file_bytes", "Size of the store's file", shared.store.file_bytes())?;
+        let store = shared.store();
+        gauge(&mut encoder, "store_file_bytes", "Size of the store's file", store.file_bytes())?;
+        gauge(&mut encoder, "store_live_bytes", "Bytes of what the store holds", store.live_bytes())?;
         let segments = u64::try_from(shared.segments.count()).unwrap_or(u64::MAX);
         gauge(&mut encoder, "journal_segments", "Segments of the journal in use", segments)?;
         let free = shared.space.free_bytes();

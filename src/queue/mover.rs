@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::committer::Stop;
 use super::folder::is_full;
+use super::generation::Generations;
 use super::journal::Through;
 use super::shared::Shared;
 use super::store::{Applier, GROUP_BYTES_MAX, Ledger, StoreError, bucket, moves_ahead};
@@ -71,6 +72,7 @@ pub(super) struct Mover {
     forget_next: bool,
     /// Whether parts of long bodies are still to be removed.
     unswept: bool,
+    generations: Generations,
     turn: u8,
 }
 
@@ -84,6 +86,7 @@ impl Mover {
             forgotten: None,
             forget_next: true,
             unswept: false,
+            generations: Generations::default(),
             turn: 0,
         }
     }
@@ -103,6 +106,7 @@ impl Mover {
             }
             let drain = stop == Stop::Drain;
             if !self.shared.space.has_room_for_store(&self.shared.folder) {
+                self.generations.end(&self.shared, "the disk is full");
                 if drain {
                     tracing::warn!("the disk is full: what was not moved stays in the journal");
                     return;
@@ -115,7 +119,7 @@ impl Mover {
                 Err(error) => return self.shared.fail(&format!("moving to the store: {error}")),
             };
             if drain && self.is_drained() {
-                return;
+                return self.generations.end(&self.shared, "the queue is being closed");
             }
         }
     }
@@ -123,15 +127,17 @@ impl Mover {
     /// One group and what is due beside it. Returns how long to wait before the next.
     fn turn(&mut self, drain: bool) -> Result<Duration, StoreError> {
         let more = self.step(drain)?;
-        let unfilled = self.shared.filters.fill(&self.shared.store, FILTER_KEYS)?;
+        let unfilled = self.shared.filters.fill(&self.shared.store(), FILTER_KEYS)?;
         let now_ms = self.pace.elapsed_ms();
         if now_ms.saturating_sub(self.housekept_ms) >= HOUSEKEEPING_MS {
             self.housekept_ms = now_ms;
             self.housekeep()?;
         }
-        Ok(if drain || more || self.shared.is_pressed() {
+        let busy = drain || more || self.shared.is_pressed();
+        let copying = self.generations.turn(&self.shared, now_ms, busy)?;
+        Ok(if busy {
             Duration::ZERO
-        } else if unfilled || self.unswept || self.forget_next || !self.is_drained() {
+        } else if copying || unfilled || self.unswept || self.forget_next || !self.is_drained() {
             BETWEEN_GROUPS
         } else {
             IDLE
@@ -143,7 +149,8 @@ impl Mover {
         let shared = Arc::clone(&self.shared);
         let began_us = self.pace.elapsed_us();
         self.turn = self.turn.wrapping_add(1);
-        let mut applier = Applier::new(&shared.store, &self.ledger);
+        let store = shared.store();
+        let mut applier = Applier::new(&store, &self.ledger);
         // A large conversion needs a group of its own, and forgetting needs room: now and then the others wait.
         let spare = self.turn.is_multiple_of(SPARE_TURN);
         let changes = if spare { Vec::new() } else { shared.window().first_changes(CHANGES_MAX) };
@@ -159,7 +166,7 @@ impl Mover {
         let moves = self.begin_moves(moves_bytes, applied == 0, all);
         for moved in &moves {
             if moves_ahead(&moved.record, &moved.legs) {
-                shared.store.write_body(&moved.record)?;
+                store.write_body(&moved.record)?;
             }
             applier.move_in(&moved.record, &moved.legs);
         }
@@ -237,7 +244,7 @@ impl Mover {
         let shared = &self.shared;
         let destinations = shared.window().with_pending();
         for destination in destinations {
-            let oldest_ms = shared.store.oldest_ms(&destination)?;
+            let oldest_ms = shared.store().oldest_ms(&destination)?;
             shared.window().set_oldest(&destination, oldest_ms);
         }
         Ok(())

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
 use super::clock::Clock;
 use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, write_state};
+use super::generation;
 use super::journal::{self, Journal, Kind, Through, replay};
 use super::mover::Mover;
 use super::record::{self, Change};
@@ -34,12 +36,13 @@ pub(super) fn open(settings: &Settings, clock: Clock, options: Options) -> Resul
     drop_ballast_if_full(path)?;
     let (state, store, ledger) = match state {
         Some(state) => {
-            let (store, ledger) = Store::open(&store::dir(path, state.generation), state)?;
+            let (store, ledger) = open_store(path, state)?;
             (state, store, ledger)
         }
         None => create(path, &lock, settings)?,
     };
     let folder = Arc::new(Folder::new(path, lock, state, options.ballast_bytes));
+    let store = generation::at_start(&folder, store, options.sparse, settings.free_bytes_min)?;
     make_dir(&folder.journal_dir()).map_err(|source| OpenError::write(path, source))?;
     journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), store, &ledger)?);
@@ -55,6 +58,27 @@ pub(super) fn open(settings: &Settings, clock: Clock, options: Options) -> Resul
     let journal = Journal::begin(folder, Arc::clone(&shared.segments), &replayed, segment_bytes)?;
     shared.space.check(&shared.folder);
     Ok(Opened { shared, journal, mover, last_accepted })
+}
+
+/// Gives the store's file back, whatever that brings, of a folder that nobody serves. The journal stays as it is. Returns
+/// the file's bytes before and now.
+pub(super) fn compact(settings: &Settings) -> Result<(u64, u64), OpenError> {
+    let path = &settings.path;
+    let missing = |source| OpenError::read(path, source);
+    std::fs::metadata(path).map_err(missing)?;
+    let (lock, state) = Folder::claim(path, settings.allow_volatile)?;
+    let state = state.ok_or_else(|| OpenError::read(&path.join("state"), ErrorKind::NotFound.into()))?;
+    let (store, _) = open_store(path, state)?;
+    generation::compact(&Folder::new(path, lock, state, 0), store, settings.free_bytes_min)
+}
+
+/// The generation in force. Others are none's: an unfinished one is removed before, for the room that it takes; one that
+/// was left behind after, for until then it may be the last that opens.
+fn open_store(path: &Path, state: State) -> Result<(Store, Ledger), OpenError> {
+    generation::remove_others(path, state.generation, true)?;
+    let opened = Store::open(&store::dir(path, state.generation), state)?;
+    generation::remove_others(path, state.generation, false)?;
+    Ok(opened)
 }
 
 /// A new folder. The lock's holder is the only one here.
@@ -150,7 +174,7 @@ impl Recovery {
         }
         drop(window);
         let failed = |error| self.failed(&error);
-        let kept = self.shared.store.kept(change.id).map_err(failed)?;
+        let kept = self.shared.store().kept(change.id).map_err(failed)?;
         let is_new = kept.is_some_and(|kept| {
             // What comes of it is told when it is applied: changes before it may be on their way.
             let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);
@@ -173,7 +197,7 @@ impl Recovery {
     fn step(&mut self) -> Result<(), OpenError> {
         if !self.shared.space.has_room_for_store(&self.shared.folder) {
             let path = self.shared.folder.path().to_owned();
-            return Err(OpenError::NoSpace { path, source: std::io::ErrorKind::StorageFull.into() });
+            return Err(OpenError::NoSpace { path, source: ErrorKind::StorageFull.into() });
         }
         let stepped = self.mover.step(false);
         stepped.map(|_| ()).map_err(|error| self.failed(&error))

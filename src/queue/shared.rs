@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::clock::Clock;
 use super::committer::{Inbox, Stop};
 use super::folder::{Folder, OpenError};
+use super::generation::Sparse;
 use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Level;
@@ -34,6 +35,8 @@ pub(super) struct Options {
     pub(super) changes_max: usize,
     /// Space set aside for opening on a full disk.
     pub(super) ballast_bytes: u64,
+    /// When the store's file is given back.
+    pub(super) sparse: Sparse,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             linger: LINGER,
             changes_max: CHANGES_MAX,
             ballast_bytes: BALLAST_BYTES,
+            sparse: Sparse::default(),
         }
     }
 }
@@ -51,7 +55,8 @@ impl Default for Options {
 /// What the threads and the callers share.
 pub(super) struct Shared {
     pub(super) folder: Arc<Folder>,
-    pub(super) store: Store,
+    /// The one in force.
+    store: RwLock<Arc<Store>>,
     pub(super) segments: Arc<Segments>,
     pub(super) filters: Filters,
     pub(super) inbox: Inbox,
@@ -116,7 +121,7 @@ impl Shared {
             failure: watch::Sender::new(None),
             closed: AtomicBool::new(false),
             folder,
-            store,
+            store: RwLock::new(Arc::new(store)),
             clock,
             options,
         })
@@ -124,6 +129,16 @@ impl Shared {
 
     pub(super) fn window(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store in force, for one question: what is asked later may have to be asked of another.
+    pub(super) fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another in its place, which holds the same.
+    pub(super) fn go_over_to(&self, store: Store) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(store);
     }
 
     /// Why nothing can be promised any more, if that is so.
@@ -219,7 +234,7 @@ impl Shared {
     /// Reads ahead for a destination. Blocks.
     pub(super) fn refill(&self, refill: &Refill) {
         let Refill { destination, now_ms, skip, rooms } = refill;
-        let loaded = self.store.load(destination, *now_ms, skip, *rooms);
+        let loaded = self.store().load(destination, *now_ms, skip, *rooms);
         let (loaded, error) = match loaded {
             Ok(loaded) => (Some(loaded), None),
             Err(error) => (None, Some(error)),
@@ -236,7 +251,7 @@ impl Shared {
     /// What the store keeps of a conversion, with what is on its way there. Blocks.
     pub(super) fn kept_now(&self, id: ConversionId) -> Result<Option<Kept>, StoreError> {
         let changes = self.window().changes_of(id);
-        let Some(mut kept) = self.store.kept(id)? else {
+        let Some(mut kept) = self.store().kept(id)? else {
             return Ok(None);
         };
         for change in &changes {
@@ -262,7 +277,7 @@ impl Shared {
     /// Blocks.
     pub(super) fn order(&self, merchant: &str, order_id: &str) -> Result<Vec<Status>, ReadError> {
         let mut ids = self.window().order(merchant, order_id);
-        ids.extend(self.store.order(&record::key_hash(merchant, order_id))?);
+        ids.extend(self.store().order(&record::key_hash(merchant, order_id))?);
         ids.sort_unstable();
         ids.dedup();
         ids.truncate(ORDER_STATUSES_MAX);

@@ -14,24 +14,30 @@
 //! - No value is larger than [`PIECE_BYTES`]. sled keeps up to 16 entries in a node and writes nodes; one of more than
 //!   128 KiB goes to a file of its own that no sync of ours covers. Bodies and long statuses are cut in pieces.
 //! - What sled writes is more than it is given: a node is written anew every ten updates. [`Group`] counts that in.
+//! - Its file never shrinks: `copy` makes another store that holds the same.
 
 mod apply;
+mod copy;
 mod filter;
 mod keys;
 mod long;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::copy::Copy;
 use super::codec::{Malformed, Reader, Writer};
 use super::folder::{OpenError, State, is_full, make_dir, sync_dir};
 use crate::conversion::DestinationName;
 
 pub(super) use self::apply::{Applier, move_bytes, moves_ahead};
+pub(super) use self::copy::remove;
 pub(super) use self::filter::Filters;
 pub(super) use self::keys::{Place, bucket};
 pub(super) use self::read::{DeadEntry, Loaded, Room, dead_letter};
@@ -41,6 +47,10 @@ pub(super) struct Store {
     db: sled::Db,
     /// sled's file, through a descriptor of our own: what makes a flush durable.
     file: File,
+    /// Of all keys and values: kept with them, so that it never has to be counted.
+    live_bytes: AtomicU64,
+    /// The store that is to take this one's place, while it is being made.
+    copy: Mutex<Option<Copy>>,
 }
 
 /// Why the store could not do what it was asked.
@@ -75,16 +85,17 @@ pub(super) struct Tally {
 }
 
 /// Writes that become durable together.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Group {
-    batch: sled::Batch,
+    /// What each key is to hold; nothing: it is removed.
+    writes: HashMap<Vec<u8>, Option<Vec<u8>>>,
     bytes: usize,
 }
 
 impl Group {
     pub(super) fn insert(&mut self, key: &[u8], value: Vec<u8>) {
         self.bytes = self.bytes.saturating_add(cost(key.len().saturating_add(value.len())));
-        self.batch.insert(key, value);
+        self.writes.insert(key.to_vec(), Some(value));
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) {
@@ -94,7 +105,7 @@ impl Group {
     /// Removes an entry that is among others of that size: they are written anew with it gone.
     fn remove_sized(&mut self, key: &[u8], size: usize) {
         self.bytes = self.bytes.saturating_add(cost(key.len().saturating_add(size)));
-        self.batch.remove(key);
+        self.writes.insert(key.to_vec(), None);
     }
 
     /// Roughly what sled writes for it.
@@ -125,13 +136,7 @@ impl Store {
         let mut group = Group::default();
         group.insert(keys::LEDGER, ledger.encode());
         store.commit(group).map_err(|error| OpenError::store(dir, &error))?;
-        let synced = || {
-            File::open(dir.join("conf"))?.sync_all()?;
-            File::open(dir.join("db"))?.sync_all()?;
-            sync_dir(dir)?;
-            dir.parent().map_or(Ok(()), sync_dir)
-        };
-        synced().map_err(write)?;
+        sync_all(dir).map_err(write)?;
         Ok((store, ledger))
     }
 
@@ -190,14 +195,37 @@ impl Store {
         let path = dir.join("db");
         let file = OpenOptions::new().read(true).write(true).open(&path);
         let file = file.map_err(|source| OpenError::Write { path, source })?;
-        Ok(Store { db, file })
+        let live_bytes = db.get(keys::LIVE_BYTES).map_err(|error| OpenError::store(dir, &error.into()))?;
+        // A store of before they were counted has none: the first copy counts them.
+        let live_bytes = live_bytes.and_then(|bytes| Reader::new(&bytes).u64().ok()).unwrap_or_default();
+        Ok(Store { db, file, live_bytes: AtomicU64::new(live_bytes), copy: Mutex::default() })
     }
 
-    /// Applies the group and returns once it is on stable storage.
+    /// Applies the group, also to a copy that is being made, and returns once it is on stable storage.
     pub(super) fn commit(&self, group: Group) -> Result<(), StoreError> {
-        self.db.apply_batch(group.batch)?;
+        self.mirror(&group);
+        self.write(group)
+    }
+
+    fn write(&self, group: Group) -> Result<(), StoreError> {
+        let mut live_bytes = self.live_bytes();
+        let mut batch = sled::Batch::default();
+        let sized = |key: &[u8], value: &[u8]| entry_bytes(key.len(), value.len());
+        for (key, value) in group.writes {
+            let before = self.db.get(&key)?.map_or(0, |value| sized(&key, &value));
+            let after = value.as_ref().map_or(0, |value| sized(&key, value));
+            live_bytes = live_bytes.saturating_add(after).saturating_sub(before);
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch.insert(keys::LIVE_BYTES, &live_bytes.to_le_bytes());
+        self.db.apply_batch(batch)?;
         self.db.flush()?;
-        self.file.sync_data().map_err(StoreError::Sync)
+        self.file.sync_data().map_err(StoreError::Sync)?;
+        self.live_bytes.store(live_bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(super) fn ledger(&self) -> Result<Option<Ledger>, StoreError> {
@@ -209,6 +237,23 @@ impl Store {
     pub(super) fn file_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
+
+    /// Bytes of its keys and values: what a copy would hold.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.live_bytes.load(Ordering::Relaxed)
+    }
+}
+
+fn entry_bytes(key_len: usize, value_len: usize) -> u64 {
+    u64::try_from(key_len.saturating_add(value_len)).unwrap_or(u64::MAX)
+}
+
+/// Makes all of a store's files durable, and their names.
+fn sync_all(dir: &Path) -> io::Result<()> {
+    File::open(dir.join("conf"))?.sync_all()?;
+    File::open(dir.join("db"))?.sync_all()?;
+    sync_dir(dir)?;
+    dir.parent().map_or(Ok(()), sync_dir)
 }
 
 impl OpenError {
@@ -267,18 +312,29 @@ pub(super) fn dir(folder: &Path, generation: u64) -> PathBuf {
     folder.join(format!("store.{generation}"))
 }
 
+/// The generations of the store that a folder holds, whole or not, oldest first.
+pub(super) fn generations(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        found.extend(name.to_str().and_then(|name| name.strip_prefix("store.")?.parse::<u64>().ok()));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// A store left behind by a first start that did not get as far as the state file: it holds nothing, and is removed. One
-/// that holds more than a new one is refused.
-pub(super) fn remove_unborn(folder: &Path, generation: u64) -> Result<(), OpenError> {
-    let dir = dir(folder, generation);
-    if !dir.exists() {
-        return Ok(());
+/// that holds more than a new one, or is a later generation, is refused.
+pub(super) fn remove_unborn(folder: &Path, first_generation: u64) -> Result<(), OpenError> {
+    for generation in generations(folder).map_err(|source| OpenError::read(folder, source))? {
+        let dir = dir(folder, generation);
+        let bytes = std::fs::metadata(dir.join("db")).map_or(0, |metadata| metadata.len());
+        if generation != first_generation || bytes > UNBORN_BYTES_MAX {
+            return Err(OpenError::damaged(folder, "the file `state` is missing, and there is a store"));
+        }
+        std::fs::remove_dir_all(&dir).map_err(|source| OpenError::write(&dir, source))?;
     }
-    let bytes = std::fs::metadata(dir.join("db")).map_or(0, |metadata| metadata.len());
-    if bytes > UNBORN_BYTES_MAX {
-        return Err(OpenError::damaged(folder, "the file `state` is missing, and there is a store"));
-    }
-    std::fs::remove_dir_all(&dir).map_err(|source| OpenError::write(&dir, source))
+    Ok(())
 }
 
 /// The most that a group may count ([`Group::bytes`]) between two syncs. Beyond one of sled's segments (512 KiB) of lost

@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod dead;
 mod faults;
+mod generation;
 mod model;
 mod pressure;
 mod refusals;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::generation::Sparse;
 use super::shared::Options;
 use super::*;
 
@@ -46,6 +48,7 @@ fn small() -> Options {
         linger: Duration::from_millis(30),
         changes_max: 64,
         ballast_bytes: 0,
+        sparse: Sparse::default(),
     }
 }
 

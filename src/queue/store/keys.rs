@@ -6,6 +6,8 @@ use super::super::record::{KeyHash, Position};
 
 /// The ledger's only key.
 pub(super) const LEDGER: &[u8] = b"m";
+/// The only key that the store writes of itself: bytes of all the others and their values.
+pub(super) const LIVE_BYTES: &[u8] = b"l";
 
 /// Statuses by id, oldest first.
 pub(super) const STATUS: u8 = b's';

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::generation::{always, folder_state};
 use super::*;
 
 const DESTINATIONS: [&str; 2] = ["a", "b"];
@@ -27,6 +28,8 @@ enum Act {
         replay: bool,
     },
     LetTime,
+    /// Until the store's file has been given back.
+    Generation,
     Close,
     Crash,
 }
@@ -39,6 +42,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => (0..2_usize, 0..8_u8).prop_map(|(destination, how)| Act::Settle { destination, how }),
         2 => (0..100_usize, any::<bool>()).prop_map(|(which, replay)| Act::Treat { which, replay }),
         1 => Just(Act::LetTime),
+        1 => Just(Act::Generation),
         1 => Just(Act::Close),
         1 => Just(Act::Crash),
     ];
@@ -128,7 +132,7 @@ impl Model {
             Act::Settle { destination, how } => self.settle(queue, *destination, *how).await,
             Act::Treat { which, replay } => self.treat(queue, *which, *replay).await,
             Act::LetTime => tokio::time::sleep(Duration::from_millis(40)).await,
-            Act::Close | Act::Crash => {}
+            Act::Generation | Act::Close | Act::Crash => {}
         }
     }
 
@@ -182,17 +186,22 @@ impl Model {
 
 async fn run(acts: Vec<Act>) {
     let dir = tempfile::tempdir().unwrap();
-    let mut queue = open(dir.path(), &DESTINATIONS);
+    let open = || Queue::open_with(&settings(dir.path(), &DESTINATIONS), Clock::system(), always()).unwrap();
+    let mut queue = open();
     let mut model = Model::default();
     for act in acts {
         model.act(&queue, &act).await;
+        if matches!(act, Act::Generation) {
+            let before = folder_state(dir.path()).generation;
+            eventually("given back", async || folder_state(dir.path()).generation > before).await;
+        }
         if matches!(act, Act::Close | Act::Crash) {
             let crashed = matches!(act, Act::Crash);
             if !crashed {
                 queue.close().await.unwrap();
             }
             drop(queue);
-            queue = open(dir.path(), &DESTINATIONS);
+            queue = open();
             model.check(&queue, crashed).await;
         }
     }
