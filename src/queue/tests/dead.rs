@@ -18,6 +18,13 @@ async fn stored(queue: Queue, path: &Path) -> Queue {
     open(path, &["a", "b"])
 }
 
+/// A queue with one dead letter, in memory or in the store.
+async fn one_given_up(path: &Path, in_store: bool) -> (Queue, ConversionId) {
+    let queue = open(path, &["a", "b"]);
+    let id = given_up(&queue).await;
+    (if in_store { stored(queue, path).await } else { queue }, id)
+}
+
 fn discard(reason: &str) -> Treatment {
     Treatment::Discard { reason: reason.to_owned() }
 }
@@ -30,11 +37,7 @@ fn of(ids: &[ConversionId]) -> DeadFilter {
 async fn a_replayed_dead_letter_is_owed_again_and_counts_anew() {
     for in_store in [false, true] {
         let dir = tempfile::tempdir().unwrap();
-        let mut queue = open(dir.path(), &["a", "b"]);
-        let id = given_up(&queue).await;
-        if in_store {
-            queue = stored(queue, dir.path()).await;
-        }
+        let (queue, id) = one_given_up(dir.path(), in_store).await;
         let before_ms = Clock::system().unix_ms();
         let treated = queue.treat(DeadFilter::default(), Treatment::Replay).await.unwrap();
         assert_eq!(treated, Treated { matched: 1, done: 1 });
@@ -61,11 +64,7 @@ async fn a_replayed_dead_letter_is_owed_again_and_counts_anew() {
 async fn a_discarded_dead_letter_is_none_any_more_and_says_why() {
     for in_store in [false, true] {
         let dir = tempfile::tempdir().unwrap();
-        let mut queue = open(dir.path(), &["a", "b"]);
-        let id = given_up(&queue).await;
-        if in_store {
-            queue = stored(queue, dir.path()).await;
-        }
+        let (queue, id) = one_given_up(dir.path(), in_store).await;
         queue.treat(of(&[id]), discard("paid by hand")).await.unwrap();
         let status = queue.status(id).await.unwrap().unwrap().destinations.remove(0).1;
         assert_eq!((status.state, status.reason.as_deref()), (State::Discarded, Some("paid by hand")));
