@@ -15,8 +15,10 @@
 //! | `status` | outcomes, states, statuses, depths: the vocabulary |
 //! | `clock` | time |
 //! | `codec`, `record` | what is stored, as bytes |
-//! | `journal` | commits: append, sync, replay |
-//! | `store` | sled: what waits, dead letters, deduplication, statuses |
+//! | `log` | append-only files of commits |
+//! | `journal` | what is accepted: append, sync, replay |
+//! | `store` | sled: what waits, and dead letters |
+//! | `history` | what became of the others, and which keys were used |
 //! | `folder` | the data folder: lock, state file, space |
 //! | `window` | what is in memory, and who is handed what next |
 //! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
@@ -34,7 +36,9 @@ mod dead;
 mod embedded;
 mod folder;
 mod generation;
+mod history;
 mod journal;
+mod log;
 mod metrics;
 mod mover;
 mod record;

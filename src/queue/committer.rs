@@ -16,7 +16,7 @@ use super::journal::{AppendError, Journal, Kind, Through};
 use super::mover::Level;
 use super::record::{KeyHash, Leg, Record};
 use super::shared::Shared;
-use super::store::{StoreError, bucket};
+use super::store::StoreError;
 use super::window::Entry;
 use crate::conversion::ConversionId;
 
@@ -339,14 +339,7 @@ impl Committer {
         if let Some(first) = in_window.filter(recent) {
             return Ok(Some(first));
         }
-        // One more: the clock may have been set back since.
-        let buckets = bucket(from_ms, shared.bucket_ms)..=bucket(now_ms, shared.bucket_ms).saturating_add(1);
-        for bucket in shared.filters.candidates(buckets, key) {
-            if let Some(first) = shared.store().dedup(bucket, key)?.filter(recent) {
-                return Ok(Some(first));
-            }
-        }
-        Ok(None)
+        shared.history.first_with(key, from_ms)
     }
 }
 

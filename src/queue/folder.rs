@@ -6,6 +6,7 @@
 //! | `state` | what must be found here: written whole or not at all, checked by a checksum |
 //! | `journal/` | segments |
 //! | `store.N/` | the store, generation N |
+//! | `history/` | segments of what is settled |
 //! | `ballast` | space that a full disk can be freed of |
 //! | `quarantine/` | copies of what was found damaged |
 //!
@@ -53,6 +54,19 @@ pub enum OpenError {
         /// Its format.
         found: u32,
         /// The newest that this version reads.
+        known: u32,
+    },
+    /// An older capi-relay wrote it.
+    #[error(
+        "{path} was written by an older capi-relay (format {found}; this one reads {known}); let that version deliver \
+         what is in it, then give this one an empty folder"
+    )]
+    Older {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The one that this version reads.
         known: u32,
     },
     /// It holds something else than what was acknowledged.
@@ -134,8 +148,33 @@ pub(super) struct State {
     pub(super) oldest_segment: u64,
     /// … to this one (0: none yet).
     pub(super) newest_segment: u64,
-    /// The store must have come at least this far.
+    /// Store and history together must have come at least this far …
     pub(super) moved_seq: u64,
+    /// … the store alone this far …
+    pub(super) store_seq: u64,
+    /// … and the history, counted in its own records, this far.
+    pub(super) history_seq: u64,
+    /// The history must hold every segment from this one …
+    pub(super) oldest_history: u64,
+    /// … to this one (0: none yet).
+    pub(super) newest_history: u64,
+}
+
+impl State {
+    /// Of a folder in which nothing has been kept yet.
+    pub(super) fn first(epoch: u64, generation: u64) -> State {
+        State {
+            epoch,
+            generation,
+            oldest_segment: 1,
+            newest_segment: 0,
+            moved_seq: 0,
+            store_seq: 0,
+            history_seq: 1,
+            oldest_history: 1,
+            newest_history: 0,
+        }
+    }
 }
 
 /// The folder, locked.
@@ -290,6 +329,10 @@ pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
     w.u64(state.oldest_segment);
     w.u64(state.newest_segment);
     w.u64(state.moved_seq);
+    w.u64(state.store_seq);
+    w.u64(state.history_seq);
+    w.u64(state.oldest_history);
+    w.u64(state.newest_history);
     let mut bytes = w.finish();
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
@@ -320,11 +363,16 @@ pub(super) fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
             oldest_segment: next(),
             newest_segment: next(),
             moved_seq: next(),
+            store_seq: next(),
+            history_seq: next(),
+            oldest_history: next(),
+            newest_history: next(),
         };
         Some((format, state))
     };
     match whole.and_then(|(covered, _)| read(covered)) {
         Some((FORMAT, state)) => Ok(Some(state)),
+        Some((found, _)) if found < FORMAT => Err(OpenError::Older { path: folder.to_owned(), found, known: FORMAT }),
         Some((found, _)) => Err(OpenError::Newer { path: folder.to_owned(), found, known: FORMAT }),
         None => Err(OpenError::damaged(&path, "its checksum does not match")),
     }
@@ -349,7 +397,7 @@ const BALLAST: &str = "ballast";
 const OWNER_ONLY: u32 = 0o700;
 const STATE_MAGIC: [u8; 8] = *b"capiQue\n";
 /// Version of the whole folder's format.
-const FORMAT: u32 = 1;
-const STATE_LEN: usize = 56;
+const FORMAT: u32 = 2;
+const STATE_LEN: usize = 88;
 /// sled cannot open without writing: with less than this the ballast is given up first.
 const OPENING_BYTES: u64 = 16 * 1024 * 1024;

@@ -6,9 +6,7 @@
 //! **Never.** A file is not appended to across a restart: each opening begins a new segment, so what a crash tore is never
 //! written behind. A segment is not given up before the store has synced everything in it ([`Segments::release`]).
 
-mod frame;
 mod replay;
-mod segment;
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,12 +14,38 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::frame::Stamp;
-use self::segment::{DATA_START, Segment};
-use super::folder::{Folder, OpenError, is_full, sync_dir};
+use super::codec::Malformed;
+use super::folder::{Folder, OpenError, State, is_full, sync_dir};
+use super::log::frame::{self, Stamp};
+use super::log::segment::{self, DATA_START, Segment};
 
-pub(super) use self::frame::Kind;
 pub(super) use self::replay::{Replayed, replay};
+
+/// What a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A conversion was accepted.
+    Accepted,
+    /// A delivery was settled or put off.
+    Settled,
+}
+
+impl Kind {
+    fn number(self) -> u8 {
+        match self {
+            Kind::Accepted => 1,
+            Kind::Settled => 2,
+        }
+    }
+
+    fn of(number: u8) -> Result<Kind, Malformed> {
+        match number {
+            1 => Ok(Kind::Accepted),
+            2 => Ok(Kind::Settled),
+            _ => Err(Malformed("kind of a record")),
+        }
+    }
+}
 
 /// The end of the journal that is written. Owned by the committer.
 #[derive(Debug)]
@@ -92,6 +116,7 @@ impl Journal {
         records: impl Iterator<Item = (Kind, &'a [u8])> + Clone,
         through: Through,
     ) -> Result<(), AppendError> {
+        let records = records.map(|(kind, payload)| (kind.number(), payload));
         let body = records.clone().fold(0_u64, |sum, (_, payload)| sum.saturating_add(frame::record_len(payload)));
         let count = u64::try_from(records.clone().count()).unwrap_or(u64::MAX);
         let len = frame::frame_len(body);
@@ -214,8 +239,8 @@ impl Segments {
     }
 
     /// Gives up the oldest segments that wait for nothing beyond `synced`; the newest always stays. The state file says so
-    /// before a file goes.
-    pub(super) fn release(&self, folder: &Folder, synced: Through) -> io::Result<usize> {
+    /// before a file goes, with what must be found elsewhere from then on.
+    pub(super) fn release(&self, folder: &Folder, synced: Through, note: impl FnOnce(&mut State)) -> io::Result<usize> {
         let (released, oldest) = {
             let notes = self.lock();
             let last = notes.len().saturating_sub(1);
@@ -229,7 +254,7 @@ impl Segments {
         };
         folder.update(|state| {
             state.oldest_segment = oldest;
-            state.moved_seq = state.moved_seq.max(synced.moved_seq);
+            note(state);
         })?;
         self.lock().drain(..released.len());
         let dir = folder.journal_dir();

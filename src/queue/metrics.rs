@@ -80,6 +80,7 @@ impl Collector for Gauges {
         let store = shared.store();
         gauge(&mut encoder, "store_file_bytes", "Size of the store's file", store.file_bytes())?;
         gauge(&mut encoder, "store_live_bytes", "Bytes of what the store holds", store.live_bytes())?;
+        gauge(&mut encoder, "history_bytes", "Bytes of what is settled and still kept", shared.history.bytes())?;
         let segments = u64::try_from(shared.segments.count()).unwrap_or(u64::MAX);
         gauge(&mut encoder, "journal_segments", "Segments of the journal in use", segments)?;
         let free = shared.space.free_bytes();

@@ -1,21 +1,21 @@
 //! The mover: one thread that takes over into the store what the window has, in order, and gives up the journal behind it.
 //!
 //! A conversion is moved when it is settled, or has lingered in the window, or when the window is pressed; so most are moved
-//! when nothing is owed any more, and cost the store a status, a deduplication and an order entry. What is still owed goes
-//! with its body and its place in the queue. Changes to moved deliveries follow in the order in which they were made. What
-//! is written between two syncs is bounded (`GROUP_BYTES_MAX` says why).
+//! when nothing is owed any more, and are appended to the history. What is still owed goes to the store, with its body and
+//! its place in the queue. Changes to moved deliveries follow in the order in which they were made. What is written to the
+//! store between two syncs is bounded (`GROUP_BYTES_MAX` says why).
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
 use super::committer::Stop;
-use super::folder::is_full;
+use super::folder::{State, is_full};
 use super::generation::Generations;
 use super::journal::Through;
 use super::shared::Shared;
-use super::store::{Applier, GROUP_BYTES_MAX, Ledger, StoreError, bucket, moves_ahead};
-use crate::conversion::ConversionId;
+use super::store::{Applier, GROUP_BYTES_MAX, Ledger, StoreError, moves_ahead};
+use super::window::{Move, MoveRoom};
 
 /// Wakes the mover before its time.
 #[derive(Default)]
@@ -65,11 +65,10 @@ impl Signal {
 pub(super) struct Mover {
     shared: Arc<Shared>,
     ledger: Ledger,
+    /// How far the store has come, by its own ledger.
+    store_seq: u64,
     pace: Clock,
     housekept_ms: u64,
-    /// Where forgetting history goes on.
-    forgotten: Option<ConversionId>,
-    forget_next: bool,
     /// Whether parts of long bodies are still to be removed.
     unswept: bool,
     generations: Generations,
@@ -78,13 +77,14 @@ pub(super) struct Mover {
 
 impl Mover {
     pub(super) fn new(shared: Arc<Shared>, ledger: Ledger) -> Mover {
+        let store_seq = ledger.moved_seq;
+        let moved_seq = ledger.moved_seq.max(shared.history.moved_seq());
         Mover {
             shared,
-            ledger,
+            ledger: Ledger { moved_seq, ..ledger },
+            store_seq,
             pace: Clock::system(),
             housekept_ms: 0,
-            forgotten: None,
-            forget_next: true,
             unswept: false,
             generations: Generations::default(),
             turn: 0,
@@ -115,7 +115,18 @@ impl Mover {
                 continue;
             }
             pause = match self.turn(drain) {
-                Ok(pause) => pause,
+                Ok(pause) => {
+                    self.shared.space.mover_was_refused(false);
+                    pause
+                }
+                Err(StoreError::NoSpace(error)) if drain => {
+                    return tracing::warn!(%error, "the disk is full: what was not moved stays in the journal");
+                }
+                Err(StoreError::NoSpace(error)) => {
+                    tracing::debug!(%error, "what is to be moved waits in the journal");
+                    self.shared.space.mover_was_refused(true);
+                    IDLE
+                }
                 Err(error) => return self.shared.fail(&format!("moving to the store: {error}")),
             };
             if drain && self.is_drained() {
@@ -127,7 +138,6 @@ impl Mover {
     /// One group and what is due beside it. Returns how long to wait before the next.
     fn turn(&mut self, drain: bool) -> Result<Duration, StoreError> {
         let more = self.step(drain)?;
-        let unfilled = self.shared.filters.fill(&self.shared.store(), FILTER_KEYS)?;
         let now_ms = self.pace.elapsed_ms();
         if now_ms.saturating_sub(self.housekept_ms) >= HOUSEKEEPING_MS {
             self.housekept_ms = now_ms;
@@ -137,7 +147,7 @@ impl Mover {
         let copying = self.generations.turn(&self.shared, now_ms, busy)?;
         Ok(if busy {
             Duration::ZERO
-        } else if copying || unfilled || self.unswept || self.forget_next || !self.is_drained() {
+        } else if copying || self.unswept || !self.is_drained() {
             BETWEEN_GROUPS
         } else {
             IDLE
@@ -151,7 +161,7 @@ impl Mover {
         self.turn = self.turn.wrapping_add(1);
         let store = shared.store();
         let mut applier = Applier::new(&store, &self.ledger);
-        // A large conversion needs a group of its own, and forgetting needs room: now and then the others wait.
+        // A large conversion needs a group of its own: now and then the others wait.
         let spare = self.turn.is_multiple_of(SPARE_TURN);
         let changes = if spare { Vec::new() } else { shared.window().first_changes(CHANGES_MAX) };
         let mut applied = 0_usize;
@@ -162,24 +172,28 @@ impl Mover {
             applier.change(change)?;
             applied = applied.saturating_add(1);
         }
-        let moves_bytes = if spare { MOVES_BYTES / 2 } else { MOVES_BYTES.saturating_sub(applier.bytes()) };
-        let moves = self.begin_moves(moves_bytes, applied == 0, all);
+        let room = MoveRoom {
+            store_bytes: MOVES_BYTES.saturating_sub(applier.bytes()),
+            history_bytes: HISTORY_BYTES.saturating_sub(applier.history_bytes()),
+            alone: applied == 0,
+        };
+        let moves = self.begin_moves(room, all);
         for moved in &moves {
             if moves_ahead(&moved.record, &moved.legs) {
                 store.write_body(&moved.record)?;
             }
             applier.move_in(&moved.record, &moved.legs);
         }
-        self.forget(&mut applier)?;
         self.unswept = applier.bytes() < GROUP_BYTES_MAX / 2 && applier.sweep()?;
         let full = applier.bytes() > GROUP_BYTES_MAX / 2
+            || applier.history_bytes() > HISTORY_BYTES / 2
             || applied < changes.len()
             || spare && !shared.window().first_changes(1).is_empty();
-        let wrote = applier.bytes() > 0;
-        self.ledger = applier.commit()?;
-        for moved in &moves {
-            let bucket = bucket(moved.record.meta.id.unix_ms(), self.ledger.bucket_ms);
-            shared.filters.insert(bucket, &moved.record.key);
+        let is_stored = applier.bytes() > 0;
+        let wrote = is_stored || applier.history_bytes() > 0;
+        self.ledger = applier.commit(&shared.history, &shared.folder)?;
+        if is_stored {
+            self.store_seq = self.ledger.moved_seq;
         }
         let mut window = shared.window();
         window.moved(&moves, applied, &self.ledger);
@@ -193,17 +207,23 @@ impl Mover {
         Ok(full)
     }
 
-    fn begin_moves(&self, bytes_max: usize, alone: bool, all: bool) -> Vec<super::window::Move> {
+    fn begin_moves(&self, room: MoveRoom, all: bool) -> Vec<Move> {
         let shared = &self.shared;
         let now_ms = shared.clock.elapsed_ms();
         let linger_ms = u64::try_from(shared.options.linger.as_millis()).unwrap_or(u64::MAX);
         let all = all || shared.is_pressed();
-        shared.window().begin_moves(bytes_max, alone, |since_ms| all || now_ms.saturating_sub(since_ms) >= linger_ms)
+        shared.window().begin_moves(room, |since_ms| all || now_ms.saturating_sub(since_ms) >= linger_ms)
     }
 
     /// Gives up segments of the journal that are not needed any more. Without space for the state file they stay.
     pub(super) fn release(&self, synced: Through) -> Result<(), StoreError> {
-        match self.shared.segments.release(&self.shared.folder, synced) {
+        let (store_seq, history_seq) = (self.store_seq, self.ledger.history_seq);
+        let note = |state: &mut State| {
+            state.moved_seq = state.moved_seq.max(synced.moved_seq);
+            state.store_seq = state.store_seq.max(store_seq);
+            state.history_seq = state.history_seq.max(history_seq);
+        };
+        match self.shared.segments.release(&self.shared.folder, synced, note) {
             Ok(_) => Ok(()),
             Err(error) if is_full(&error) => {
                 tracing::warn!(%error, "no space to give up journal segments");
@@ -213,29 +233,15 @@ impl Mover {
         }
     }
 
-    /// Forgets some history, when it is time.
-    fn forget(&mut self, applier: &mut Applier<'_>) -> Result<(), StoreError> {
-        let room = FORGET_BYTES.saturating_sub(applier.bytes()) / FORGOTTEN_BYTES;
-        if !self.forget_next || room == 0 {
-            return Ok(());
-        }
-        let shared = &self.shared;
-        let now_ms = shared.clock.unix_ms();
-        let first_bucket = bucket(now_ms.saturating_sub(shared.dedup_window_ms), self.ledger.bucket_ms);
-        shared.filters.expire(first_bucket);
-        let before_ms = now_ms.saturating_sub(shared.history_keep_ms);
-        let (forgotten, more) = applier.forget(self.forgotten, before_ms, first_bucket, room)?;
-        self.forgotten = forgotten;
-        self.forget_next = more || self.forgotten.is_some();
-        Ok(())
-    }
-
     fn housekeep(&mut self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        self.forget_next = true;
         if let Err(error) = shared.folder.keep_ballast(shared.free_bytes_min) {
             tracing::debug!(%error, "the ballast could not be made");
         }
+        let now_ms = shared.clock.unix_ms();
+        let before_ms = now_ms.saturating_sub(shared.history_keep_ms);
+        let open_ms = shared.history_keep_ms / SEGMENTS_OF_HISTORY;
+        shared.history.expire(&shared.folder, now_ms, before_ms, open_ms)?;
         self.note_oldest()
     }
 
@@ -267,11 +273,9 @@ const CHANGES_MAX: usize = 512;
 const CHANGES_BYTES: usize = 48 * 1024;
 /// … and moves fill it up to this.
 const MOVES_BYTES: usize = 104 * 1024;
-/// History is forgotten while a group is smaller than this …
-const FORGET_BYTES: usize = 80 * 1024;
-/// … counted with so much for a conversion: status, order and deduplication entries.
-const FORGOTTEN_BYTES: usize = 2 * 1024;
+/// Appended to the history in one group: some thousand conversions, a few milliseconds of writing.
+const HISTORY_BYTES: usize = 512 * 1024;
+/// What was settled is forgotten this much later than it might be, at most: an eighth of the time that it is kept.
+const SEGMENTS_OF_HISTORY: u64 = 8;
 /// Every so manyth group is without changes and has room left.
 const SPARE_TURN: u8 = 4;
-/// Keys read into the deduplication filters at a time.
-const FILTER_KEYS: usize = 4096;

@@ -71,7 +71,6 @@ impl Record {
         w.option(self.order_id.as_deref(), Writer::text);
         w.option(self.meta.idempotency_key.as_deref(), Writer::text);
         w.text(&self.meta.dedup_key);
-        w.text(self.meta.received_at.as_str());
     }
 
     /// `body` is empty; see [`Record::with_body`].
@@ -83,7 +82,7 @@ impl Record {
         let order_id = r.option(Reader::text)?.map(str::to_owned);
         let idempotency_key = r.option(Reader::text)?.map(str::to_owned);
         let dedup_key = r.text()?.to_owned();
-        let received_at = Timestamp::parse(r.text()?).map_or(Err(Malformed("timestamp")), Ok)?;
+        let received_at = Timestamp::from_instant(id.instant());
         let meta = Meta { id, merchant, idempotency_key, dedup_key, received_at };
         Ok(Record { seq, meta, event_id, order_id, key, digest, body: Bytes::new(), conversion: OnceLock::new() })
     }
@@ -253,22 +252,22 @@ impl Leg {
             Position::Fresh => w.u8(0),
             Position::Waiting { due_ms, replayed_ms: None } => {
                 w.u8(1);
-                w.u64(due_ms);
+                w.number(due_ms);
             }
             Position::Waiting { due_ms, replayed_ms: Some(replayed_ms) } => {
                 w.u8(3);
-                w.u64(due_ms);
-                w.u64(replayed_ms);
+                w.number(due_ms);
+                w.number(replayed_ms);
             }
             Position::Done { state, at_ms } => {
                 w.u8(2);
                 encode_state(w, state);
-                w.u64(at_ms);
+                w.number(at_ms);
             }
         }
         w.option(self.reason.as_deref(), Writer::text);
-        w.u32(self.attempts);
-        w.u32(self.revision);
+        w.number(self.attempts);
+        w.number(self.revision);
         let without = self.history.len().saturating_sub(excerpts);
         w.list(self.history.iter().enumerate(), |w, (index, attempt)| encode_attempt(w, attempt, index >= without));
         encode_captured(w, &self.captured);
@@ -278,13 +277,13 @@ impl Leg {
         let destination = decode_destination(r)?;
         let position = match r.u8()? {
             0 => Position::Fresh,
-            1 => Position::Waiting { due_ms: r.u64()?, replayed_ms: None },
-            2 => Position::Done { state: decode_state(r)?, at_ms: r.u64()? },
-            3 => Position::Waiting { due_ms: r.u64()?, replayed_ms: Some(r.u64()?) },
+            1 => Position::Waiting { due_ms: r.number()?, replayed_ms: None },
+            2 => Position::Done { state: decode_state(r)?, at_ms: r.number()? },
+            3 => Position::Waiting { due_ms: r.number()?, replayed_ms: Some(r.number()?) },
             _ => return Err(Malformed("position")),
         };
         let reason = r.option(Reader::text)?.map(str::to_owned);
-        let (attempts, revision) = (r.u32()?, r.u32()?);
+        let (attempts, revision) = (r.number()?, r.number()?);
         let history = r.list(decode_attempt)?;
         let captured = decode_captured(r)?;
         Ok(Leg { destination, position, reason, attempts, revision, history, captured })
@@ -355,11 +354,11 @@ impl Change {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(128);
         w.u8(SETTLED_FORM);
-        w.u64(self.seq);
+        w.number(self.seq);
         w.raw(self.id.as_bytes());
         w.text(self.destination.as_str());
-        w.u32(self.settlement.revision);
-        w.u64(self.settlement.at_ms);
+        w.number(self.settlement.revision);
+        w.number(self.settlement.at_ms);
         encode_event(&mut w, &self.settlement.event);
         w.option(self.settlement.attempt.as_ref(), |w, attempt| encode_attempt(w, attempt, true));
         w.finish()
@@ -370,10 +369,10 @@ impl Change {
         if r.u8()? != SETTLED_FORM {
             return Err(Malformed("form of a settlement"));
         }
-        let seq = r.u64()?;
+        let seq = r.number()?;
         let id = ConversionId::from_bytes(r.id()?);
         let destination = decode_destination(&mut r)?;
-        let (revision, at_ms) = (r.u32()?, r.u64()?);
+        let (revision, at_ms) = (r.number()?, r.number()?);
         let event = decode_event(&mut r)?;
         let attempt = r.option(decode_attempt)?;
         Ok(Change { seq, id, destination, settlement: Settlement { revision, at_ms, event, attempt } })
@@ -401,32 +400,49 @@ pub(super) fn decode_accepted(bytes: &[u8], seq: u64) -> Result<(Record, Vec<Leg
     Ok((record.with_body(body), legs))
 }
 
-/// The store's form of a status: head, length of the body, legs. Cut to [`STATUS_BYTES_MAX`] by leaving out the oldest
-/// excerpts first.
+/// The store's form of a status: head, length of the body, legs.
 pub(super) fn encode_status(record: &Record, body_len: u32, legs: &[Leg]) -> Vec<u8> {
-    let encode = |excerpts: usize, history: bool| {
-        let mut w = Writer::with_capacity(512);
-        w.u8(STATUS_FORM);
-        w.u64(record.seq);
-        record.encode_head(&mut w);
-        w.u32(body_len);
-        w.list(legs.iter(), |w, leg| {
-            if history {
-                leg.encode(w, excerpts);
-            } else {
-                let reason = leg.reason.clone().map(|reason| cut(reason, REASON_BYTES_MIN));
-                Leg { reason, history: Vec::new(), captured: BTreeMap::new(), ..leg.clone() }.encode(w, 0);
-            }
-        });
-        w
-    };
+    let mut w = Writer::with_capacity(512);
+    w.u8(STATUS_FORM);
+    w.u64(record.seq);
+    record.encode_head(&mut w);
+    w.u32(body_len);
+    encode_legs(&mut w, legs);
+    w.finish()
+}
+
+/// The history's form of a conversion that nothing is owed of: all that a status shows beside the id.
+pub(super) fn encode_outcome(w: &mut Writer, record: &Record, legs: &[Leg]) {
+    w.text(&record.meta.merchant);
+    w.text(&record.event_id);
+    w.option(record.order_id.as_deref(), Writer::text);
+    encode_legs(w, legs);
+}
+
+/// Cut to [`LEGS_BYTES_MAX`] by leaving out the oldest excerpts first.
+fn encode_legs(w: &mut Writer, legs: &[Leg]) {
+    let start = w.len();
     for excerpts in [ATTEMPTS_KEPT, 3, 1, 0] {
-        let w = encode(excerpts, true);
-        if w.len() <= STATUS_BYTES_MAX {
-            return w.finish();
+        w.list(legs.iter(), |w, leg| leg.encode(w, excerpts));
+        if w.len().saturating_sub(start) <= LEGS_BYTES_MAX {
+            return;
         }
+        w.truncate(start);
     }
-    encode(0, false).finish()
+    w.list(legs.iter(), |w, leg| {
+        let reason = leg.reason.clone().map(|reason| cut(reason, REASON_BYTES_MIN));
+        Leg { reason, history: Vec::new(), captured: BTreeMap::new(), ..leg.clone() }.encode(w, 0);
+    });
+}
+
+pub(super) fn decode_outcome(r: &mut Reader<'_>, id: ConversionId) -> Result<Status, Malformed> {
+    let merchant = Arc::from(r.text()?);
+    let event_id = r.text()?.to_owned();
+    let order_id = r.option(Reader::text)?.map(str::to_owned);
+    let legs = r.list(Leg::decode)?;
+    let received_at = Timestamp::from_instant(id.instant()).as_str().to_owned();
+    let destinations = legs.into_iter().map(|leg| (leg.destination.clone(), leg.status(None))).collect();
+    Ok(Status { id, event_id, order_id, merchant, received_at, destinations })
 }
 
 /// What a status says: the record without its body, the body's length, the legs; and in how many pieces it is kept.
@@ -483,7 +499,7 @@ const CAPTURED_MAX: usize = 16;
 /// Of one captured name or value.
 const CAPTURED_BYTES_MAX: usize = 512;
 /// A status is read and written as a whole.
-const STATUS_BYTES_MAX: usize = 24 * 1024;
+const LEGS_BYTES_MAX: usize = 24 * 1024;
 
 /// First byte of each stored form: a later version of it gets another number.
 const ACCEPTED_FORM: u8 = 1;

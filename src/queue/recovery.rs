@@ -14,6 +14,7 @@ use super::Settings;
 use super::clock::Clock;
 use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, write_state};
 use super::generation;
+use super::history::History;
 use super::journal::{self, Journal, Kind, Through, replay};
 use super::mover::Mover;
 use super::record::{self, Change};
@@ -39,13 +40,17 @@ pub(super) fn open(settings: &Settings, clock: Clock, options: Options) -> Resul
             let (store, ledger) = open_store(path, state)?;
             (state, store, ledger)
         }
-        None => create(path, &lock, settings)?,
+        None => create(path, &lock)?,
     };
     let folder = Arc::new(Folder::new(path, lock, state, options.ballast_bytes));
+    store
+        .remove_unmoved_bodies(ledger.moved_seq)
+        .map_err(|error| OpenError::Store { path: path.clone(), what: error.to_string() })?;
     let store = generation::at_start(&folder, store, options.sparse, settings.free_bytes_min)?;
     make_dir(&folder.journal_dir()).map_err(|source| OpenError::write(path, source))?;
     journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
-    let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), store, &ledger)?);
+    let history = open_history(&folder, &ledger, options.history_bytes)?;
+    let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), store, history, &ledger));
     let mut recovery =
         Recovery { mover: Mover::new(Arc::clone(&shared), ledger), shared, last_accepted: 0, needed: BTreeMap::new() };
     let replayed = recovery.replay(state)?;
@@ -81,16 +86,23 @@ fn open_store(path: &Path, state: State) -> Result<(Store, Ledger), OpenError> {
     Ok(opened)
 }
 
+/// The history, held to the state and to the store's ledger.
+fn open_history(folder: &Folder, ledger: &Ledger, segment_bytes: u64) -> Result<History, OpenError> {
+    let mut state = folder.state();
+    state.history_seq = state.history_seq.max(ledger.history_seq);
+    History::open(folder.path(), &folder.quarantine_dir(), state, segment_bytes)
+}
+
 /// A new folder. The lock's holder is the only one here.
-fn create(path: &Path, _lock: &File, settings: &Settings) -> Result<(State, Store, Ledger), OpenError> {
+fn create(path: &Path, _lock: &File) -> Result<(State, Store, Ledger), OpenError> {
     let journal_dir = path.join("journal");
     if !journal::is_empty(&journal_dir).map_err(|source| OpenError::read(&journal_dir, source))? {
         return Err(OpenError::damaged(path, "the file `state` is missing, and there is a journal"));
     }
     store::remove_unborn(path, FIRST_GENERATION)?;
     let epoch = rand::random();
-    let (store, ledger) = Store::create(&store::dir(path, FIRST_GENERATION), epoch, settings.dedup_window)?;
-    let state = State { epoch, generation: FIRST_GENERATION, oldest_segment: 1, newest_segment: 0, moved_seq: 0 };
+    let (store, ledger) = Store::create(&store::dir(path, FIRST_GENERATION), epoch)?;
+    let state = State::first(epoch, FIRST_GENERATION);
     write_state(path, state).map_err(|source| OpenError::write(path, source))?;
     Ok((state, store, ledger))
 }

@@ -9,15 +9,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clock::Clock;
 use super::committer::{Inbox, Stop};
-use super::folder::{Folder, OpenError};
+use super::folder::Folder;
 use super::generation::Sparse;
+use super::history::History;
 use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Level;
 use super::mover::Signal;
 use super::record::{self, Change, Kept, Record};
 use super::status::Status;
-use super::store::{Filters, Ledger, Store, StoreError, bucket};
+use super::store::{Ledger, Store, StoreError};
 use super::window::{Refill, Window};
 use super::{AcceptError, ORDER_STATUSES_MAX, ReadError, Settings};
 use crate::conversion::{ConversionId, DestinationName};
@@ -29,6 +30,8 @@ pub(super) struct Options {
     pub(super) segment_bytes: u64,
     /// Of the window, as charged for conversions that the store does not have yet.
     pub(super) window_bytes: u32,
+    /// Of a segment of the history.
+    pub(super) history_bytes: u64,
     /// How long a conversion that is not settled stays in the window.
     pub(super) linger: Duration,
     /// Changes that wait for the store before nothing more is handed out.
@@ -44,6 +47,7 @@ impl Default for Options {
         Options {
             segment_bytes: SEGMENT_BYTES,
             window_bytes: WINDOW_BYTES,
+            history_bytes: HISTORY_BYTES,
             linger: LINGER,
             changes_max: CHANGES_MAX,
             ballast_bytes: BALLAST_BYTES,
@@ -58,7 +62,7 @@ pub(super) struct Shared {
     /// The one in force.
     store: RwLock<Arc<Store>>,
     pub(super) segments: Arc<Segments>,
-    pub(super) filters: Filters,
+    pub(super) history: History,
     pub(super) inbox: Inbox,
     pub(super) signal: Signal,
     pub(super) space: Space,
@@ -68,7 +72,6 @@ pub(super) struct Shared {
     pub(super) destinations: Vec<DestinationName>,
     pub(super) dedup_window_ms: u64,
     pub(super) history_keep_ms: u64,
-    pub(super) bucket_ms: u64,
     pub(super) free_bytes_min: u64,
     pending_bytes_max: u64,
     window: Mutex<Window>,
@@ -88,15 +91,12 @@ impl Shared {
         options: Options,
         folder: Arc<Folder>,
         store: Store,
+        history: History,
         ledger: &Ledger,
-    ) -> Result<Shared, OpenError> {
-        let (first_bucket, last_bucket) = store
-            .first_bucket()
-            .and_then(|first| Ok((first, store.last_bucket()?)))
-            .map_err(|error| OpenError::Store { path: folder.path().to_owned(), what: error.to_string() })?;
+    ) -> Shared {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let room = usize::try_from(options.window_bytes.div_ceil(CHARGE_UNIT)).unwrap_or(usize::MAX);
-        Ok(Shared {
+        Shared {
             window: Mutex::new(Window::new(
                 &settings.destinations,
                 ledger,
@@ -104,7 +104,7 @@ impl Shared {
                 settings.dead_letters_max,
             )),
             segments: Arc::new(Segments::default()),
-            filters: Filters::new(first_bucket, last_bucket, bucket(clock.unix_ms(), ledger.bucket_ms)),
+            history,
             inbox: Inbox::default(),
             signal: Signal::default(),
             space: Space::new(settings.free_bytes_min),
@@ -112,7 +112,6 @@ impl Shared {
             destinations: settings.destinations.clone(),
             dedup_window_ms: millis(settings.dedup_window),
             history_keep_ms: millis(settings.history_keep.max(settings.dedup_window)),
-            bucket_ms: ledger.bucket_ms,
             free_bytes_min: settings.free_bytes_min,
             pending_bytes_max: settings.pending_bytes_max,
             room: Arc::new(Semaphore::new(room)),
@@ -124,7 +123,7 @@ impl Shared {
             store: RwLock::new(Arc::new(store)),
             clock,
             options,
-        })
+        }
     }
 
     pub(super) fn window(&self) -> MutexGuard<'_, Window> {
@@ -261,9 +260,10 @@ impl Shared {
         Ok(Some(kept))
     }
 
-    /// A status as the store has it, with what is on its way there. Blocks.
+    /// A status as the store has it, with what is on its way there; or the history: what goes there leaves the store
+    /// afterwards. Blocks.
     pub(super) fn stored_status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
-        let Some(kept) = self.kept_now(id)? else { return Ok(None) };
+        let Some(kept) = self.kept_now(id)? else { return Ok(self.history.status(id)?) };
         let window = self.window();
         Ok(Some(kept.record.status(&kept.legs, |destination| window.held_because(destination))))
     }
@@ -277,7 +277,9 @@ impl Shared {
     /// Blocks.
     pub(super) fn order(&self, merchant: &str, order_id: &str) -> Result<Vec<Status>, ReadError> {
         let mut ids = self.window().order(merchant, order_id);
-        ids.extend(self.store().order(&record::key_hash(merchant, order_id))?);
+        let order = record::key_hash(merchant, order_id);
+        ids.extend(self.store().order(&order)?);
+        ids.extend(self.history.order(&order)?);
         ids.sort_unstable();
         ids.dedup();
         ids.truncate(ORDER_STATUSES_MAX);
@@ -294,32 +296,53 @@ impl From<StoreError> for ReadError {
 
 /// How much room the file system has, as last looked at.
 pub(super) struct Space {
-    free_bytes: watch::Sender<u64>,
+    room: watch::Sender<Room>,
     free_bytes_min: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    free_bytes: u64,
+    /// The mover was refused what it needed, whatever is said to be free.
+    refused: bool,
+}
+
+impl Room {
+    fn is_low(self, free_bytes_min: u64) -> bool {
+        self.refused || self.free_bytes < free_bytes_min
+    }
 }
 
 impl Space {
     fn new(free_bytes_min: u64) -> Space {
-        Space { free_bytes: watch::Sender::new(u64::MAX), free_bytes_min: free_bytes_min.max(STORE_FREE_BYTES_MIN) }
+        let room = Room { free_bytes: u64::MAX, refused: false };
+        Space { room: watch::Sender::new(room), free_bytes_min: free_bytes_min.max(STORE_FREE_BYTES_MIN) }
     }
 
     pub(super) fn check(&self, folder: &Folder) {
         match folder.free_bytes() {
-            Ok(free_bytes) => {
-                let was_low = self.is_low();
-                self.free_bytes.send_replace(free_bytes);
-                match (was_low, self.is_low()) {
-                    (false, true) => {
-                        tracing::error!(
-                            free_bytes,
-                            "the disk is nearly full: nothing is accepted until there is space"
-                        );
-                    }
-                    (true, false) => tracing::info!(free_bytes, "the disk has space again"),
-                    (true, true) | (false, false) => {}
-                }
-            }
+            Ok(free_bytes) => self.note(|room| room.free_bytes = free_bytes),
             Err(error) => tracing::warn!(%error, "cannot tell how much space is free"),
+        }
+    }
+
+    /// What came of the mover's last try.
+    pub(super) fn mover_was_refused(&self, refused: bool) {
+        if self.room.borrow().refused != refused {
+            self.note(|room| room.refused = refused);
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Room)) {
+        let was_low = self.is_low();
+        self.room.send_modify(change);
+        let free_bytes = self.free_bytes();
+        match (was_low, self.is_low()) {
+            (false, true) => {
+                tracing::error!(free_bytes, "the disk is nearly full: nothing is accepted until there is space");
+            }
+            (true, false) => tracing::info!(free_bytes, "the disk has space again"),
+            (true, true) | (false, false) => {}
         }
     }
 
@@ -334,18 +357,18 @@ impl Space {
     }
 
     pub(super) fn free_bytes(&self) -> u64 {
-        *self.free_bytes.borrow()
+        self.room.borrow().free_bytes
     }
 
     /// Waits until there is too little for another conversion.
     pub(super) async fn low(&self) {
-        let mut free_bytes = self.free_bytes.subscribe();
+        let mut room = self.room.subscribe();
         // The sender lives in `self`: this ends when space is low, or never.
-        drop(free_bytes.wait_for(|free_bytes| *free_bytes < self.free_bytes_min).await);
+        drop(room.wait_for(|room| room.is_low(self.free_bytes_min)).await);
     }
 
     fn is_low(&self) -> bool {
-        self.free_bytes() < self.free_bytes_min
+        self.room.borrow().is_low(self.free_bytes_min)
     }
 
     fn refusal(&self) -> AcceptError {
@@ -363,6 +386,8 @@ impl fmt::Debug for Shared {
 const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// About 10,000 conversions of 700 bytes: a third of a second of work at 30,000 a second, and well within the memory budget.
 const WINDOW_BYTES: u32 = 32 * 1024 * 1024;
+/// Some 50,000 conversions: what its index takes in memory while it is written, and a start reads when it was not ended.
+const HISTORY_BYTES: u64 = 16 * 1024 * 1024;
 /// Longer than a quick destination takes to answer, so that what it answers at once is never written as waiting.
 const LINGER: Duration = Duration::from_millis(250);
 /// Of up to a few kilobytes each (an excerpt); they take the mover less than a second.

@@ -1,7 +1,6 @@
 //! The store: sled, under the conditions on which it keeps what it is given.
 //!
-//! It holds what waits (fresh overflow and retries), dead letters, deduplication entries, statuses and the bodies that are
-//! still needed. Reads come from anywhere but a runtime thread; writes from the mover alone, in groups.
+//! It holds what waits (fresh overflow and retries) and dead letters, each with its status and its body. Reads come from anywhere but a runtime thread; writes from the mover alone, in groups.
 //!
 //! sled 0.34.7, measured: its own `flush` is not durable on Linux; a lost tail of more than one of its 512 KiB segments
 //! makes it open **empty**; a leftover of a snapshot makes it not open at all; `flush_async` hangs. So:
@@ -18,7 +17,6 @@
 
 mod apply;
 mod copy;
-mod filter;
 mod keys;
 mod long;
 mod read;
@@ -38,8 +36,7 @@ use crate::conversion::DestinationName;
 
 pub(super) use self::apply::{Applier, move_bytes, moves_ahead};
 pub(super) use self::copy::remove;
-pub(super) use self::filter::Filters;
-pub(super) use self::keys::{Place, bucket};
+pub(super) use self::keys::Place;
 pub(super) use self::read::{DeadEntry, Loaded, Room, dead_letter};
 
 /// An open store.
@@ -62,16 +59,21 @@ pub(super) enum StoreError {
     Sync(#[source] io::Error),
     #[error("{0}")]
     Form(#[from] Malformed),
+    /// Nothing was written.
+    #[error("no space: {0}")]
+    NoSpace(#[source] io::Error),
+    #[error("reading the history: {0}")]
+    History(#[source] io::Error),
 }
 
 /// What the store says about itself, written with every group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ledger {
     pub(super) epoch: u64,
-    /// Every conversion up to this sequence number has been moved here.
+    /// Every conversion up to this sequence number has been moved, here or to the history.
     pub(super) moved_seq: u64,
-    /// Length of a deduplication bucket; fixed when the store is made.
-    pub(super) bucket_ms: u64,
+    /// The history had come this far when this was written.
+    pub(super) history_seq: u64,
     /// Stored bytes of conversions still owed to someone.
     pub(super) pending_bytes: u64,
     pub(super) tallies: BTreeMap<DestinationName, Tally>,
@@ -122,17 +124,11 @@ pub(super) fn cost(bytes: usize) -> usize {
 
 impl Store {
     /// Makes an empty store and syncs all of it.
-    pub(super) fn create(dir: &Path, epoch: u64, dedup_window: Duration) -> Result<(Store, Ledger), OpenError> {
+    pub(super) fn create(dir: &Path, epoch: u64) -> Result<(Store, Ledger), OpenError> {
         let write = |source| OpenError::write(dir, source);
         make_dir(dir).map_err(write)?;
         let store = Store::open_sled(dir)?;
-        let ledger = Ledger {
-            epoch,
-            moved_seq: 0,
-            bucket_ms: filter::bucket_ms(dedup_window),
-            pending_bytes: 0,
-            tallies: BTreeMap::new(),
-        };
+        let ledger = Ledger { epoch, moved_seq: 0, history_seq: 0, pending_bytes: 0, tallies: BTreeMap::new() };
         let mut group = Group::default();
         group.insert(keys::LEDGER, ledger.encode());
         store.commit(group).map_err(|error| OpenError::store(dir, &error))?;
@@ -154,10 +150,10 @@ impl Store {
         if ledger.epoch != state.epoch {
             return Err(OpenError::damaged(dir, "the store belongs to another folder"));
         }
-        if ledger.moved_seq < state.moved_seq {
+        if ledger.moved_seq < state.store_seq {
             let what = format!(
                 "the store has come to record {} and must have come to {} at least",
-                ledger.moved_seq, state.moved_seq
+                ledger.moved_seq, state.store_seq
             );
             return Err(OpenError::damaged(dir, what));
         }
@@ -272,7 +268,7 @@ impl Ledger {
         w.u8(LEDGER_FORM);
         w.u64(self.epoch);
         w.u64(self.moved_seq);
-        w.u64(self.bucket_ms);
+        w.u64(self.history_seq);
         w.u64(self.pending_bytes);
         w.list(self.tallies.iter(), |w, (destination, tally)| {
             w.text(destination.as_str());
@@ -287,12 +283,12 @@ impl Ledger {
         if r.u8()? != LEDGER_FORM {
             return Err(Malformed("form of the ledger"));
         }
-        let (epoch, moved_seq, bucket_ms, pending_bytes) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+        let (epoch, moved_seq, history_seq, pending_bytes) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
         let tallies = r.list(|r| {
             let destination = DestinationName::parse(r.text()?).ok_or(Malformed("destination"))?;
             Ok((destination, Tally { pending: r.u64()?, dead: r.u64()? }))
         })?;
-        Ok(Ledger { epoch, moved_seq, bucket_ms, pending_bytes, tallies: tallies.into_iter().collect() })
+        Ok(Ledger { epoch, moved_seq, history_seq, pending_bytes, tallies: tallies.into_iter().collect() })
     }
 }
 

@@ -23,7 +23,7 @@ use super::*;
 /// A running number: no two tests' ids or keys meet.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
-fn name(text: &str) -> DestinationName {
+pub(super) fn name(text: &str) -> DestinationName {
     DestinationName::parse(text).unwrap()
 }
 
@@ -45,6 +45,7 @@ fn small() -> Options {
     Options {
         segment_bytes: 64 * 1024,
         window_bytes: 64 * 1024,
+        history_bytes: 48 * 1024,
         linger: Duration::from_millis(30),
         changes_max: 64,
         ballast_bytes: 0,
@@ -56,7 +57,7 @@ fn open(path: &Path, destinations: &[&str]) -> Queue {
     Queue::open_with(&settings(path, destinations), Clock::system(), small()).unwrap()
 }
 
-fn id_at(unix_ms: u64) -> ConversionId {
+pub(super) fn id_at(unix_ms: u64) -> ConversionId {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.to_be_bytes());
@@ -64,7 +65,7 @@ fn id_at(unix_ms: u64) -> ConversionId {
 }
 
 /// A conversion with that event id, `padding` bytes larger than need be, owed to all of these.
-fn submission_of(event_id: &str, padding: usize, owed: &[&str]) -> Submission {
+pub(super) fn submission_of(event_id: &str, padding: usize, owed: &[&str]) -> Submission {
     let body = format!(
         r#"{{"time":"2026-01-01T00:00:00Z","event_id":"{event_id}","order_id":"order-{event_id}","custom":{{"x":"{}"}}}}"#,
         "x".repeat(padding)
@@ -86,7 +87,7 @@ async fn accept(queue: &Queue, submission: Submission) -> ConversionId {
     }
 }
 
-fn delivered() -> Outcome {
+pub(super) fn delivered() -> Outcome {
     Outcome::Delivered { captured: Default::default() }
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Window {
 /// A conversion that the store does not have yet.
 pub(super) struct Entry {
     pub(super) record: Arc<Record>,
-    pub(super) legs: Vec<Leg>,
+    pub(super) legs: Arc<Vec<Leg>>,
     /// When it came in, on the clock that never goes back.
     pub(super) since_ms: u64,
     /// Its place in the window, given back with it.
@@ -57,14 +57,23 @@ impl Entry {
         since_ms: u64,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Entry {
-        Entry { record, legs, since_ms, _permit: permit, moving: false }
+        Entry { record, legs: Arc::new(legs), since_ms, _permit: permit, moving: false }
     }
 }
 
 /// A conversion as the mover took it down.
 pub(super) struct Move {
     pub(super) record: Arc<Record>,
-    pub(super) legs: Vec<Leg>,
+    pub(super) legs: Arc<Vec<Leg>>,
+}
+
+/// How much may be moved at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MoveRoom {
+    pub(super) store_bytes: usize,
+    pub(super) history_bytes: usize,
+    /// Whether one that is larger goes too, alone.
+    pub(super) alone: bool,
 }
 
 impl Window {
@@ -186,7 +195,7 @@ impl Window {
         let in_store = entry.as_ref().is_none_or(|entry| entry.moving);
         if let Some(entry) = entry {
             let was_pending = entry.legs.iter().any(Leg::pending);
-            let leg = entry.legs.iter_mut().find(|leg| leg.destination == change.destination);
+            let leg = Arc::make_mut(&mut entry.legs).iter_mut().find(|leg| leg.destination == change.destination);
             if let Some(leg) = leg {
                 leg.apply(&change.settlement);
                 if !in_store && leg.pending() {
@@ -250,21 +259,22 @@ impl Window {
         self.changes.iter().take(count).cloned().collect()
     }
 
-    /// The oldest conversions that may be moved, in order, up to so many bytes of the store; a larger one only when it would
-    /// be `alone`. Until [`Window::moved`] their deliveries are still handed out from here. `ripe`: whether one that came in at that time is
-    /// moved although it is not settled.
-    pub(super) fn begin_moves(&mut self, bytes_max: usize, alone: bool, ripe: impl Fn(u64) -> bool) -> Vec<Move> {
+    /// The oldest conversions that may be moved, in order, as far as there is room. Until [`Window::moved`] their deliveries
+    /// are still handed out from here. `ripe`: whether one that came in at that time is moved although it is not settled.
+    pub(super) fn begin_moves(&mut self, room: MoveRoom, ripe: impl Fn(u64) -> bool) -> Vec<Move> {
         let mut moves = Vec::new();
-        let mut bytes = 0_usize;
+        let mut bytes = (0_usize, 0_usize);
         for entry in self.entries.values_mut() {
-            bytes = bytes.saturating_add(move_bytes(&entry.record, &entry.legs));
+            let (stored, appended) = move_bytes(&entry.record, &entry.legs);
+            bytes = (bytes.0.saturating_add(stored), bytes.1.saturating_add(appended));
             let settled = !entry.legs.iter().any(Leg::pending);
-            let fits = bytes <= bytes_max || (alone && moves.is_empty());
+            let fits = bytes.0 <= room.store_bytes && bytes.1 <= room.history_bytes;
+            let fits = fits || (room.alone && moves.is_empty());
             if !(settled || ripe(entry.since_ms)) || !fits {
                 break;
             }
             entry.moving = true;
-            moves.push(Move { record: Arc::clone(&entry.record), legs: entry.legs.clone() });
+            moves.push(Move { record: Arc::clone(&entry.record), legs: Arc::clone(&entry.legs) });
         }
         moves
     }
@@ -314,7 +324,7 @@ impl Window {
         if entry.legs.iter().any(Leg::pending) {
             self.window_bytes = self.window_bytes.saturating_sub(entry.record.stored_bytes());
         }
-        for (leg, taken_down) in entry.legs.iter().zip(&moved.legs) {
+        for (leg, taken_down) in entry.legs.iter().zip(&*moved.legs) {
             let lane = lane(&mut self.lanes, &leg.destination);
             lane.unmoved.remove(&seq);
             if !taken_down.pending() {
@@ -387,16 +397,16 @@ impl Window {
     }
 
     /// A conversion that the store does not have yet, as it stands.
-    pub(super) fn entry(&self, id: ConversionId) -> Option<(Arc<Record>, Vec<Leg>)> {
+    pub(super) fn entry(&self, id: ConversionId) -> Option<(Arc<Record>, Arc<Vec<Leg>>)> {
         let entry = self.entries.get(self.by_id.get(&id)?)?;
-        Some((Arc::clone(&entry.record), entry.legs.clone()))
+        Some((Arc::clone(&entry.record), Arc::clone(&entry.legs)))
     }
 
     /// Dead letters of the window, and the changes on their way to the store that make one of a delivery, or none.
     pub(super) fn dead(&self, filter: &DeadFilter) -> (Vec<DeadEntry>, Vec<Change>) {
         let mut found = Vec::new();
         for entry in self.entries.values() {
-            for leg in &entry.legs {
+            for leg in &*entry.legs {
                 found.extend(dead_letter(&entry.record, leg).filter(|letter| filter.matches(letter)).map(|letter| {
                     let place = Place::of(&leg.destination, letter.at_ms, entry.record.seq);
                     DeadEntry { place, letter }
@@ -448,7 +458,7 @@ impl Window {
             lane.pending = tally.pending.saturating_add(u64::try_from(lane.unmoved.len()).unwrap_or(u64::MAX));
             lane.dead = tally.dead;
         }
-        for leg in self.entries.values().flat_map(|entry| &entry.legs).filter(|leg| leg.dead().is_some()) {
+        for leg in self.entries.values().flat_map(|entry| &*entry.legs).filter(|leg| leg.dead().is_some()) {
             let lane = lane(&mut self.lanes, &leg.destination);
             lane.dead = lane.dead.saturating_add(1);
         }

@@ -10,7 +10,7 @@ type Seen = (u64, Kind, Vec<u8>);
 
 fn folder(path: &Path) -> Arc<Folder> {
     let (lock, state) = Folder::claim(path, true).unwrap();
-    let first = State { epoch: 7, generation: 1, oldest_segment: 1, newest_segment: 0, moved_seq: 0 };
+    let first = State::first(7, 1);
     let state = state.unwrap_or(first);
     write_state(path, state).unwrap();
     super::super::folder::make_dir(&path.join("journal")).unwrap();
@@ -168,7 +168,7 @@ fn a_commit_inside_a_body_is_never_taken_for_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut forged = Vec::new();
     let stamp = Stamp { segment: 1, salt: 0 };
-    frame::encode(&mut forged, stamp, 3, [(Kind::Accepted, b"forged".as_slice())].into_iter());
+    frame::encode(&mut forged, stamp, 3, [(1, b"forged".as_slice())].into_iter());
     let padded = [vec![0; 3], forged.clone(), forged].concat();
     written(dir.path(), &[vec![(Kind::Accepted, b"first".to_vec())], vec![(Kind::Accepted, padded)]]);
     let path = segment::path(&dir.path().join("journal"), 1);
@@ -192,7 +192,7 @@ fn recycled_segments_show_nothing_of_their_former_life() {
         journal.append(commit.iter().map(|(kind, payload)| (*kind, payload.as_slice())), through).unwrap();
         journal.prepare().unwrap();
         // Everything but the last three conversions has been moved.
-        segments.release(&folder, Through { moved_seq: (round + 1).saturating_sub(3), changes: 0 }).unwrap();
+        segments.release(&folder, Through { moved_seq: (round + 1).saturating_sub(3), changes: 0 }, |_| {}).unwrap();
         let (seen, replayed) = read(&folder).unwrap();
         assert_eq!(replayed.next_seq, round + 2, "round {round}");
         assert!(seen.len() <= 80 && seen.last().unwrap().0 == round + 1, "round {round}");
@@ -214,7 +214,7 @@ fn a_segment_waits_for_moves_and_for_changes() {
         segments.wrote(number, Through { moved_seq: number * 10, changes: number });
     }
     let check = |moved_seq, changes, left| {
-        segments.release(&folder, Through { moved_seq, changes }).unwrap();
+        segments.release(&folder, Through { moved_seq, changes }, |_| {}).unwrap();
         assert_eq!(segments.count(), left, "{moved_seq} moved, {changes} changed");
     };
     check(9, 9, 3);

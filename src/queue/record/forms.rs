@@ -71,16 +71,16 @@ fn verdict_number(verdict: Verdict) -> u8 {
 }
 
 pub(super) fn encode_attempt(w: &mut Writer, attempt: &Attempt, excerpt: bool) {
-    w.u64(attempt.at_ms);
-    w.u64(attempt.duration_ms);
-    w.option(attempt.status, Writer::u16);
+    w.number(attempt.at_ms);
+    w.number(attempt.duration_ms);
+    w.option(attempt.status, Writer::number);
     w.u8(verdict_number(attempt.verdict));
     w.option(attempt.excerpt.as_deref().filter(|_| excerpt), Writer::text);
 }
 
 pub(super) fn decode_attempt(r: &mut Reader<'_>) -> Result<Attempt, Malformed> {
-    let (at_ms, duration_ms) = (r.u64()?, r.u64()?);
-    let status = r.option(Reader::u16)?;
+    let (at_ms, duration_ms) = (r.number()?, r.number()?);
+    let status = r.option(Reader::number)?;
     let number = r.u8()?;
     let verdict = Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number);
     let excerpt = r.option(Reader::text)?.map(str::to_owned);
@@ -103,7 +103,7 @@ pub(super) fn encode_event(w: &mut Writer, event: &Event) {
         }
         Event::Settled(Outcome::Retry { due_ms, spent }) => {
             w.u8(2);
-            w.u64(*due_ms);
+            w.number(*due_ms);
             w.u8(u8::from(*spent));
         }
         Event::Settled(Outcome::Dead { kind, reason }) => {
@@ -116,7 +116,7 @@ pub(super) fn encode_event(w: &mut Writer, event: &Event) {
         Event::Settled(Outcome::Unsupported { reason }) => worded(w, 6, reason),
         Event::Replayed { due_ms } => {
             w.u8(7);
-            w.u64(*due_ms);
+            w.number(*due_ms);
         }
         Event::Discarded { reason } => worded(w, 8, reason),
     }
@@ -126,12 +126,12 @@ pub(super) fn decode_event(r: &mut Reader<'_>) -> Result<Event, Malformed> {
     let outcome = match r.u8()? {
         0 => Outcome::Delivered { captured: decode_captured(r)? },
         1 => Outcome::Duplicate { captured: decode_captured(r)? },
-        2 => Outcome::Retry { due_ms: r.u64()?, spent: r.u8()? == 1 },
+        2 => Outcome::Retry { due_ms: r.number()?, spent: r.u8()? == 1 },
         3 => Outcome::Dead { kind: dead_kind(r.u8()?)?, reason: r.text()?.to_owned() },
         4 => Outcome::Skipped { reason: r.text()?.to_owned() },
         5 => Outcome::Withheld { reason: r.text()?.to_owned() },
         6 => Outcome::Unsupported { reason: r.text()?.to_owned() },
-        7 => return Ok(Event::Replayed { due_ms: r.u64()? }),
+        7 => return Ok(Event::Replayed { due_ms: r.number()? }),
         8 => return Ok(Event::Discarded { reason: r.text()?.to_owned() }),
         _ => return Err(Malformed("event")),
     };

@@ -1,9 +1,15 @@
-//! What moving a conversion here, changing a delivery, and forgetting history mean as writes.
+//! What taking a conversion over from the journal, and changing a delivery, mean as writes.
 //!
-//! Everything goes through an [`Applier`], which keeps the ledger in step: a group and its ledger are one batch.
+//! A conversion of which something is owed, or dead, is the store's; of which nothing is, the history's. Once the last of it
+//! is settled it goes from the one to the other and does not come back.
+//!
+//! Everything goes through an [`Applier`], which keeps the ledger in step: a group and its ledger are one batch. What the
+//! history gets is synced before: a crash in between repeats the group, and what was written twice says the same.
 
 use std::collections::HashMap;
 
+use super::super::folder::Folder;
+use super::super::history::{Batch, History};
 use super::super::record::{self, Change, Kept, Leg, Position, Record};
 use super::long::is_inline;
 use super::{Group, Ledger, Store, StoreError, cost, keys};
@@ -12,26 +18,46 @@ use crate::conversion::ConversionId;
 /// Collects one group.
 pub(in super::super) struct Applier<'a> {
     store: &'a Store,
+    /// As it was written last, and as it will be.
+    before: Ledger,
     ledger: Ledger,
     group: Group,
+    batch: Batch,
     /// Statuses changed in this group: sled does not show them before it is applied.
     changed: HashMap<ConversionId, Kept>,
 }
 
 impl<'a> Applier<'a> {
     pub(in super::super) fn new(store: &'a Store, ledger: &Ledger) -> Applier<'a> {
-        Applier { store, ledger: ledger.clone(), group: Group::default(), changed: HashMap::new() }
+        Applier {
+            store,
+            before: ledger.clone(),
+            ledger: ledger.clone(),
+            group: Group::default(),
+            batch: Batch::default(),
+            changed: HashMap::new(),
+        }
     }
 
-    /// Roughly what the group writes.
+    /// Roughly what the group writes to the store.
     pub(in super::super) fn bytes(&self) -> usize {
         self.group.bytes()
+    }
+
+    /// What it appends to the history.
+    pub(in super::super) fn history_bytes(&self) -> usize {
+        self.batch.bytes()
     }
 
     /// Takes a conversion over from the journal. A body that [`moves_ahead`] must have been written by
     /// [`Store::write_body`].
     pub(in super::super) fn move_in(&mut self, record: &Record, legs: &[Leg]) {
         let id = record.meta.id;
+        self.ledger.moved_seq = self.ledger.moved_seq.max(record.seq);
+        if !needs_body(legs) {
+            return self.batch.settled(record, legs);
+        }
+        self.batch.used(record);
         for leg in legs {
             for key in keys::queued(&leg.destination, record.seq, leg.position) {
                 self.group.insert(&key, id.as_bytes().to_vec());
@@ -48,21 +74,15 @@ impl<'a> Applier<'a> {
         if legs.iter().any(Leg::pending) {
             self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_add(record.stored_bytes());
         }
-        if needs_body(legs) && is_inline(record) {
+        if is_inline(record) {
             self.group.put_body(record);
         }
         let body_len = u32::try_from(record.body.len()).unwrap_or(u32::MAX);
-        if !needs_body(legs) && !is_inline(record) {
-            self.group.remove_body(record.seq, body_len);
-        }
-        let bucket = keys::bucket(id.unix_ms(), self.ledger.bucket_ms);
-        self.group.insert(&keys::dedup(bucket, &record.key), [id.as_bytes().as_slice(), &record.digest].concat());
         if let Some(order_id) = &record.order_id {
             let order = record::key_hash(&record.meta.merchant, order_id);
             self.group.insert(&keys::order(&order, id), Vec::new());
         }
         self.group.put_status(id, &record::encode_status(record, body_len, legs), 0);
-        self.ledger.moved_seq = self.ledger.moved_seq.max(record.seq);
     }
 
     /// Applies a change to a delivery that was moved. One that was applied before, or whose conversion has been forgotten,
@@ -111,40 +131,17 @@ impl<'a> Applier<'a> {
             (false, true) => self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_add(bytes),
             (true, true) | (false, false) => {}
         }
-        if !needs_body(legs) {
-            self.group.remove_body(record.seq, *body_len);
+        if needs_body(legs) {
+            *pieces = self.group.put_status(record.meta.id, &record::encode_status(record, *body_len, legs), *pieces);
+            return;
         }
-        *pieces = self.group.put_status(record.meta.id, &record::encode_status(record, *body_len, legs), *pieces);
-    }
-
-    /// Forgets settled conversions received before `before_ms`, beginning behind `after`, and deduplication entries of
-    /// buckets before `bucket`; looks at so many entries at most. Returns where to go on, `None` at the end,
-    /// and whether there may be more deduplication entries to remove.
-    pub(in super::super) fn forget(
-        &mut self,
-        after: Option<ConversionId>,
-        before_ms: u64,
-        bucket: u32,
-        entries_max: usize,
-    ) -> Result<(Option<ConversionId>, bool), StoreError> {
-        let expired = self.store.dedup_before(bucket, entries_max)?;
-        let more = expired.len() >= entries_max;
-        for key in expired {
-            self.group.remove(&key);
+        self.batch.settled(record, legs);
+        self.group.remove_body(record.seq, *body_len);
+        self.group.remove_status(record.meta.id, *pieces);
+        if let Some(order_id) = &record.order_id {
+            let order = record::key_hash(&record.meta.merchant, order_id);
+            self.group.remove(&keys::order(&order, record.meta.id));
         }
-        let (old, next) = self.store.kept_before(after, before_ms, entries_max)?;
-        for kept in old {
-            let Kept { record, legs, pieces, .. } = &kept;
-            if needs_body(legs) || self.changed.contains_key(&record.meta.id) {
-                continue;
-            }
-            self.group.remove_status(record.meta.id, *pieces);
-            if let Some(order_id) = &record.order_id {
-                let order = record::key_hash(&record.meta.merchant, order_id);
-                self.group.remove(&keys::order(&order, record.meta.id));
-            }
-        }
-        Ok((next, more))
     }
 
     /// Removes some pieces of long bodies that are not needed any more. Returns whether there were any.
@@ -153,8 +150,15 @@ impl<'a> Applier<'a> {
     }
 
     /// Makes the group durable and returns the ledger that it left. Without anything to write nothing is synced.
-    pub(in super::super) fn commit(mut self) -> Result<Ledger, StoreError> {
-        if self.group.bytes() > 0 {
+    pub(in super::super) fn commit(mut self, history: &History, folder: &Folder) -> Result<Ledger, StoreError> {
+        let is_stored = self.group.bytes() > 0;
+        if !self.batch.is_empty() {
+            // What goes to the store is moved once the store says so.
+            let moved_seq = if is_stored { self.before.moved_seq } else { self.ledger.moved_seq };
+            history.append(folder, &self.batch, moved_seq)?;
+            self.ledger.history_seq = history.next_seq();
+        }
+        if is_stored {
             self.group.insert(keys::LEDGER, self.ledger.encode());
             self.store.commit(self.group)?;
         }
@@ -171,9 +175,9 @@ impl<'a> Applier<'a> {
     }
 }
 
-/// Roughly what moving a conversion writes, the body included when it goes with it.
-pub(in super::super) fn move_bytes(record: &Record, legs: &[Leg]) -> usize {
-    let body = if needs_body(legs) && is_inline(record) { cost(record.body.len()) } else { 0 };
+/// Roughly what moving a conversion writes to the store, the body included when it goes with it, and to the history.
+pub(in super::super) fn move_bytes(record: &Record, legs: &[Leg]) -> (usize, usize) {
+    let body = if is_inline(record) { cost(record.body.len()) } else { 0 };
     let texts = legs.iter().fold(HEAD_BYTES, |sum, leg| {
         let excerpts = leg.history.iter().filter_map(|attempt| attempt.excerpt.as_ref()).map(String::len);
         let captured = leg.captured.iter().map(|(name, value)| name.len().saturating_add(value.len()));
@@ -182,7 +186,10 @@ pub(in super::super) fn move_bytes(record: &Record, legs: &[Leg]) -> usize {
     });
     let entries = legs.iter().filter(|leg| leg.pending() || leg.dead().is_some()).count().saturating_mul(2);
     let index = cost(INDEX_BYTES).saturating_mul(entries.saturating_add(2));
-    body.saturating_add(cost(texts)).saturating_add(index)
+    if !needs_body(legs) {
+        return (0, texts);
+    }
+    (body.saturating_add(cost(texts)).saturating_add(index), HEAD_BYTES)
 }
 
 /// Whether a conversion's body is written ahead of its move.

@@ -13,7 +13,7 @@ pub(super) const LIVE_BYTES: &[u8] = b"l";
 pub(super) const STATUS: u8 = b's';
 /// Further pieces of long statuses.
 const STATUS_MORE: u8 = b't';
-const BODY: u8 = b'p';
+pub(super) const BODY: u8 = b'p';
 /// Bodies to be removed, piece by piece.
 pub(super) const GARBAGE: u8 = b'g';
 const FRESH: u8 = b'f';
@@ -21,8 +21,6 @@ const DUE: u8 = b'q';
 const AGE: u8 = b'a';
 /// Dead letters by destination, oldest first.
 pub(super) const DEAD: u8 = b'x';
-/// Deduplication entries by bucket.
-pub(super) const DEDUP: u8 = b'd';
 const ORDER: u8 = b'o';
 
 pub(super) fn status(id: ConversionId) -> Vec<u8> {
@@ -122,26 +120,6 @@ pub(super) fn dead_parts(key: &[u8]) -> Option<(DestinationName, u64)> {
     let (rest, at_ms) = rest.split_last_chunk::<8>()?;
     let name = rest.get(1..)?.split_last()?.1;
     Some((DestinationName::parse(std::str::from_utf8(name).ok()?)?, u64::from_be_bytes(*at_ms)))
-}
-
-/// The deduplication bucket of a time. Buckets keep new entries near each other, and are given up whole.
-pub(in super::super) fn bucket(at_ms: u64, bucket_ms: u64) -> u32 {
-    u32::try_from(at_ms.checked_div(bucket_ms).unwrap_or(0)).unwrap_or(u32::MAX)
-}
-
-pub(super) fn dedup_bucket(bucket: u32) -> Vec<u8> {
-    [&[DEDUP], bucket.to_be_bytes().as_slice()].concat()
-}
-
-pub(super) fn dedup(bucket: u32, key: &KeyHash) -> Vec<u8> {
-    [dedup_bucket(bucket).as_slice(), key].concat()
-}
-
-/// Bucket and hash of a deduplication entry's key.
-pub(super) fn dedup_parts(key: &[u8]) -> Option<(u32, KeyHash)> {
-    let (rest, hash) = key.split_last_chunk::<16>()?;
-    let (_, bucket) = rest.split_last_chunk::<4>()?;
-    Some((u32::from_be_bytes(*bucket), *hash))
 }
 
 pub(super) fn orders(order: &KeyHash) -> Vec<u8> {

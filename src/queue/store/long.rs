@@ -58,6 +58,21 @@ impl Store {
         self.commit(group)
     }
 
+    /// Removes bodies that were written ahead of a move that a crash prevented: of conversions behind `moved_seq`.
+    pub(in super::super) fn remove_unmoved_bodies(&self, moved_seq: u64) -> Result<(), StoreError> {
+        let from = keys::body(moved_seq.saturating_add(1), 0);
+        loop {
+            let mut group = Group::default();
+            for entry in self.db.range(from.clone()..vec![keys::BODY.saturating_add(1)]).keys().take(REMOVED_PIECES) {
+                group.remove_sized(&entry?, PIECE_BYTES);
+            }
+            if group.bytes() == 0 {
+                return Ok(());
+            }
+            self.commit(group)?;
+        }
+    }
+
     /// Puts the removal of some pieces of a long body into the group. Returns whether there was something to remove.
     pub(super) fn sweep(&self, group: &mut Group) -> Result<bool, StoreError> {
         let Some((key, value)) = self.db.scan_prefix([keys::GARBAGE]).next().transpose()? else {
@@ -141,6 +156,8 @@ const FIRST_BYTES: usize = PIECE_BYTES;
 const INLINE_BYTES_MAX: usize = 4 * PIECE_BYTES;
 /// Pieces of a body removed in one group.
 const SWEPT_PIECES: u32 = 4;
+/// The same, when nothing else is in the group.
+const REMOVED_PIECES: usize = 12;
 /// A status' usual size.
 const STATUS_BYTES: usize = 600;
 /// A status is being rewritten while it is read: seldom, and never so often in a row.

@@ -169,12 +169,31 @@ async fn beyond_the_window_a_repeat_is_new_again_and_history_is_forgotten() {
     let first = accept(&queue, old).await;
     let second = accept(&queue, submission_of("again", 10, &["a"])).await;
     assert_ne!(first, second);
-    for _ in 0..2 {
-        let delivery = next(&queue, "a").await;
-        queue.settle(&delivery, delivered(), None);
-    }
-    eventually("forgotten", async || queue.status(first).await.unwrap().is_none()).await;
-    assert_eq!(state(&queue, second, "a").await, State::Delivered);
+    let again = queue.accept(submission_of("again", 10, &["a"])).await.unwrap();
+    assert!(matches!(again, Accepted::Duplicate(status) if status.id == second));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_settled_is_forgotten_after_its_time_and_what_is_owed_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dedup_window, history_keep) = (Duration::from_millis(500), Duration::from_millis(1000));
+    let short = Settings { dedup_window, history_keep, ..settings(dir.path(), &["a", "b"]) };
+    let queue = Queue::open_with(&short, Clock::system(), small()).unwrap();
+    let (settled, owed) = (submission_of("settled", 10, &["a"]), submission_of("owed", 10, &["b"]));
+    let (settled, owed) = (accept(&queue, settled).await, accept(&queue, owed).await);
+    queue.settle(&next(&queue, "a").await, delivered(), None);
+    assert_eq!(state(&queue, settled, "a").await, State::Delivered);
+    eventually("forgotten", async || queue.status(settled).await.unwrap().is_none()).await;
+    let segments = || std::fs::read_dir(dir.path().join("history")).unwrap().count();
+    eventually("its file is gone", async || segments() == 0).await;
+    assert_eq!(state(&queue, owed, "b").await, State::Queued);
+    assert_eq!(queue.order("acme", "order-owed").await.unwrap().len(), 1);
+    // With no file left the history goes on where it was.
+    let third = accept(&queue, submission_of("third", 10, &[])).await;
+    drop(queue);
+    let queue = Queue::open_with(&short, Clock::system(), small()).unwrap();
+    assert!(queue.status(third).await.unwrap().is_some());
+    assert_eq!(state(&queue, owed, "b").await, State::Queued);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -43,7 +43,7 @@ async fn restarts_without_work_leave_no_segments_behind() {
 #[tokio::test]
 async fn who_waits_while_the_store_is_read_sleeps() {
     let a = name("a");
-    let ledger = Ledger { epoch: 1, moved_seq: 0, bucket_ms: 60_000, pending_bytes: 0, tallies: BTreeMap::default() };
+    let ledger = Ledger { epoch: 1, moved_seq: 0, history_seq: 1, pending_bytes: 0, tallies: BTreeMap::default() };
     let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
     assert!(matches!(window.step(&a, 1000), Step::Refill(_)));
     let legs = vec![Leg::new(a.clone(), Initial::Owed, 1)];
@@ -61,7 +61,7 @@ async fn who_waits_while_the_store_is_read_sleeps() {
 #[test]
 fn what_is_replayed_is_not_read_ahead_before_the_store_knows_of_it() {
     let a = name("a");
-    let ledger = Ledger { epoch: 1, moved_seq: 9, bucket_ms: 60_000, pending_bytes: 0, tallies: BTreeMap::default() };
+    let ledger = Ledger { epoch: 1, moved_seq: 9, history_seq: 1, pending_bytes: 0, tallies: BTreeMap::default() };
     let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
     let change = |revision, event| {
         let settlement = Settlement::new(revision, 1, event, None);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
-use crate::queue::folder::{State as FolderState, read_state};
+use crate::queue::folder::{Folder, State as FolderState, read_state};
+use crate::queue::history::History;
 use crate::queue::record::{Event, Leg, Record, Settlement};
 use crate::queue::store::{self, Applier, Store};
 
@@ -132,20 +133,23 @@ async fn what_is_gone_is_given_back_and_all_else_is_there() {
 #[test]
 fn a_copys_file_is_at_most_twice_what_it_holds() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, ledger) = Store::create(&dir.path().join("store.1"), 1, Duration::from_secs(3600)).unwrap();
+    let (store, ledger) = Store::create(&dir.path().join("store.1"), 1).unwrap();
     let mut ledger = ledger;
+    let (lock, state) = (std::fs::File::open(dir.path()).unwrap(), FolderState::first(1, 1));
+    let folder = Folder::new(dir.path(), lock, state, 0);
+    let history = History::open(dir.path(), dir.path(), state, 1 << 20).unwrap();
     for number in 1..=8000_u64 {
         let body = if number.is_multiple_of(2) { 1200 } else { 0 };
         let handed_in = submission_of(&format!("ratio-{number}"), body, &["a"]);
         let mut leg = Leg::new(name("a"), Initial::Owed, 1);
         if body == 0 {
-            let outcome = Settlement::new(1, 1, Event::Settled(delivered()), Some(attempt(200, Verdict::Delivered)));
+            let outcome = Settlement::new(1, 1, Event::Settled(dead("no")), Some(attempt(400, Verdict::Rejected)));
             assert!(leg.apply(&outcome));
         }
         let record = Record::of(&handed_in).with_seq(number);
         let mut applier = Applier::new(&store, &ledger);
         applier.move_in(&record, &[leg]);
-        ledger = applier.commit().unwrap();
+        ledger = applier.commit(&history, &folder).unwrap();
     }
     store.begin_copy(&dir.path().join("store.2")).unwrap();
     while !store.copy_more().unwrap() {}

@@ -129,7 +129,7 @@ async fn damage_before_the_journals_tail_is_quarantined_and_refused() {
         let file = std::fs::OpenOptions::new().write(true).open(&first).unwrap();
         file.write_all_at(&[whole[place] ^ 0x40], u64::try_from(place).unwrap()).unwrap();
         refused(dir.path(), &["journal segment 0000000000000001", "damaged", "a copy is kept"]);
-        assert!(dir.path().join("quarantine/0000000000000001.seg").exists());
+        assert!(dir.path().join("quarantine/journal-0000000000000001.seg").exists());
         file.write_all_at(&whole[place..=place], u64::try_from(place).unwrap()).unwrap();
     }
     let aside = dir.path().join("aside");

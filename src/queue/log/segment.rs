@@ -16,17 +16,17 @@ use super::frame::Stamp;
 
 /// A segment file that is open.
 #[derive(Debug)]
-pub(super) struct Segment {
-    pub(super) file: File,
-    pub(super) stamp: Stamp,
+pub(in super::super) struct Segment {
+    pub(in super::super) file: File,
+    pub(in super::super) stamp: Stamp,
     /// Sequence number of the first record that it may hold.
-    pub(super) first_seq: u64,
-    pub(super) bytes: u64,
+    pub(in super::super) first_seq: u64,
+    pub(in super::super) bytes: u64,
 }
 
 impl Segment {
     /// Makes segment `number` out of a spare file or a new one. On an error nothing has a segment's name.
-    pub(super) fn make(dir: &Path, stamp: Stamp, first_seq: u64, bytes: u64) -> io::Result<Segment> {
+    pub(in super::super) fn make(dir: &Path, stamp: Stamp, first_seq: u64, bytes: u64) -> io::Result<Segment> {
         let (file, bytes) = allocate_spare(dir, bytes)?;
         file.write_all_at(&encode_header(stamp, first_seq), 0)?;
         file.sync_all()?;
@@ -36,7 +36,7 @@ impl Segment {
     }
 
     /// `Ok(Err(why))`: the file is there and no segment of this version.
-    pub(super) fn open(dir: &Path, number: u64) -> io::Result<Result<Segment, &'static str>> {
+    pub(in super::super) fn open(dir: &Path, number: u64) -> io::Result<Result<Segment, &'static str>> {
         let file = OpenOptions::new().read(true).write(true).open(path(dir, number))?;
         let bytes = file.metadata()?.len();
         let mut header = [0_u8; HEADER_LEN];
@@ -52,7 +52,7 @@ impl Segment {
 }
 
 /// The spare file, with at least so many bytes allocated; it is made when there is none.
-pub(super) fn allocate_spare(dir: &Path, bytes: u64) -> io::Result<(File, u64)> {
+pub(in super::super) fn allocate_spare(dir: &Path, bytes: u64) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(spare_path(dir))?;
     let len = file.metadata()?.len();
     let bytes = bytes.max(len);
@@ -69,7 +69,7 @@ pub(super) fn allocate_spare(dir: &Path, bytes: u64) -> io::Result<(File, u64)> 
 }
 
 /// Blocks for the whole file, so that a full disk is met here and not by a commit.
-fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
+pub(in super::super) fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
@@ -88,17 +88,17 @@ fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
 }
 
 /// Where segment `number` lies.
-pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+pub(in super::super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.{EXTENSION}"))
 }
 
 /// The one file kept for the next segment.
-pub(super) fn spare_path(dir: &Path) -> PathBuf {
+pub(in super::super) fn spare_path(dir: &Path) -> PathBuf {
     dir.join("spare")
 }
 
 /// The numbers of the segments in the folder, in order.
-pub(super) fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
+pub(in super::super) fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
@@ -144,8 +144,8 @@ fn decode_header(bytes: &[u8]) -> Result<(Stamp, u64), &'static str> {
 }
 
 /// Commits begin here: the header has a block to itself.
-pub(super) const DATA_START: u64 = 4096;
-const MAGIC: [u8; 8] = *b"capiJrnl";
+pub(in super::super) const DATA_START: u64 = 4096;
+const MAGIC: [u8; 8] = *b"capiLog\n";
 const VERSION: u32 = 1;
 const HEADER_LEN: usize = 40;
 /// What making a segment leaves free: twice what the store needs to be written to.

@@ -12,55 +12,38 @@
 //! | 4 | number of records |
 //! | 4 | CRC32C |
 //!
-//! A record is its length (4), its kind (1) and its payload.
+//! A record is its length (4), its kind (1) and its payload; what the kinds mean is for whoever keeps the log to say.
 
 use super::super::codec::{Malformed, Reader};
 
-/// What a record says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Kind {
-    /// A conversion was accepted.
-    Accepted,
-    /// A delivery was settled or put off.
-    Settled,
-}
-
-impl Kind {
-    fn number(self) -> u8 {
-        match self {
-            Kind::Accepted => 1,
-            Kind::Settled => 2,
-        }
-    }
-
-    fn of(number: u8) -> Result<Kind, Malformed> {
-        match number {
-            1 => Ok(Kind::Accepted),
-            2 => Ok(Kind::Settled),
-            _ => Err(Malformed("kind of a record")),
-        }
-    }
+/// A record as it lies in a frame.
+pub(in super::super) struct Record<'a> {
+    pub(in super::super) seq: u64,
+    pub(in super::super) kind: u8,
+    pub(in super::super) payload: &'a [u8],
+    /// Where the record begins, counted from the frame's beginning.
+    pub(in super::super) at: u64,
 }
 
 /// What ties a frame to the one life of one segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) segment: u64,
-    pub(super) salt: u64,
+pub(in super::super) struct Stamp {
+    pub(in super::super) segment: u64,
+    pub(in super::super) salt: u64,
 }
 
 /// A frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) body_len: u32,
-    pub(super) first_seq: u64,
-    pub(super) count: u32,
+pub(in super::super) struct Header {
+    pub(in super::super) body_len: u32,
+    pub(in super::super) first_seq: u64,
+    pub(in super::super) count: u32,
     crc: u32,
 }
 
 impl Header {
     /// `None` when this is no frame's beginning.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Header> {
+    pub(in super::super) fn parse(bytes: &[u8]) -> Option<Header> {
         let mut r = Reader::new(bytes);
         if r.raw(MAGIC.len()).ok()? != MAGIC {
             return None;
@@ -73,32 +56,32 @@ impl Header {
     }
 
     /// Bytes from this header to the next one.
-    pub(super) fn frame_len(&self) -> u64 {
+    pub(in super::super) fn frame_len(&self) -> u64 {
         frame_len(u64::from(self.body_len))
     }
 
-    pub(super) fn holds(&self, stamp: Stamp, body: &[u8]) -> bool {
+    pub(in super::super) fn holds(&self, stamp: Stamp, body: &[u8]) -> bool {
         self.crc == checksum(stamp, self.body_len, self.first_seq, self.count, body)
     }
 }
 
 /// Bytes that records of `body_len` take as a frame.
-pub(super) fn frame_len(body_len: u64) -> u64 {
+pub(in super::super) fn frame_len(body_len: u64) -> u64 {
     let len = body_len.saturating_add(HEADER_BYTES);
     len.checked_next_multiple_of(ALIGN).unwrap_or(u64::MAX)
 }
 
 /// Bytes of one record inside a frame.
-pub(super) fn record_len(payload: &[u8]) -> u64 {
+pub(in super::super) fn record_len(payload: &[u8]) -> u64 {
     u64::try_from(payload.len()).unwrap_or(u64::MAX).saturating_add(RECORD_HEAD_BYTES)
 }
 
 /// Appends one frame to `out`.
-pub(super) fn encode<'a>(
+pub(in super::super) fn encode<'a>(
     out: &mut Vec<u8>,
     stamp: Stamp,
     first_seq: u64,
-    records: impl Iterator<Item = (Kind, &'a [u8])> + Clone,
+    records: impl Iterator<Item = (u8, &'a [u8])> + Clone,
 ) {
     let mut count = 0_u32;
     let body_len = records.clone().fold(0_u64, |sum, (_, payload)| sum.saturating_add(record_len(payload)));
@@ -108,7 +91,7 @@ pub(super) fn encode<'a>(
     for (kind, payload) in records {
         count = count.saturating_add(1);
         out.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-        out.push(kind.number());
+        out.push(kind);
         out.extend_from_slice(payload);
     }
     let Some((header, body)) = out.get_mut(start..).and_then(|frame| frame.split_at_mut_checked(24)) else {
@@ -126,14 +109,17 @@ pub(super) fn encode<'a>(
     out.resize(start.saturating_add(padded), 0);
 }
 
-/// The records of a frame whose checksum holds.
-pub(super) fn records(header: &Header, body: &[u8]) -> Result<Vec<(u64, Kind, Vec<u8>)>, Malformed> {
+/// Hands on the records of a frame whose checksum holds.
+pub(in super::super) fn records<'a>(header: &Header, body: &'a [u8]) -> Result<Vec<Record<'a>>, Malformed> {
     let mut r = Reader::new(body);
     let mut found = Vec::new();
+    let mut at = HEADER_BYTES;
     for index in 0..u64::from(header.count) {
         let len = usize::try_from(r.u32()?).unwrap_or(usize::MAX);
-        let kind = Kind::of(r.u8()?)?;
-        found.push((header.first_seq.saturating_add(index), kind, r.raw(len)?.to_vec()));
+        let kind = r.u8()?;
+        let payload = r.raw(len)?;
+        found.push(Record { seq: header.first_seq.saturating_add(index), kind, payload, at });
+        at = at.saturating_add(record_len(payload));
     }
     if r.is_empty() { Ok(found) } else { Err(Malformed("length of a commit")) }
 }
@@ -147,8 +133,9 @@ fn checksum(stamp: Stamp, body_len: u32, first_seq: u64, count: u32, body: &[u8]
     crc32c::crc32c_append(crc, body)
 }
 
-pub(super) const HEADER_BYTES: u64 = 24;
+pub(in super::super) const HEADER_BYTES: u64 = 24;
 /// Frames begin at multiples of this: finding one behind damage looks at an eighth of the places.
-pub(super) const ALIGN: u64 = 8;
-pub(super) const MAGIC: [u8; 4] = *b"cmt1";
-const RECORD_HEAD_BYTES: u64 = 5;
+pub(in super::super) const ALIGN: u64 = 8;
+pub(in super::super) const MAGIC: [u8; 4] = *b"cmt1";
+/// Of a record, before its payload: length and kind.
+pub(in super::super) const RECORD_HEAD_BYTES: u64 = 5;

@@ -1,0 +1,523 @@
+//! The history: what became of conversions that nothing is owed of any more, and which keys were used.
+//!
+//! Most of what is accepted is delivered at once. Of that the store would hold three entries in random places each, to be
+//! removed again after some days; here it is one record appended, found through an index, and given up with its whole
+//! segment. Measured, this is what lets the mover keep up with the journal.
+//!
+//! **Promises.** [`History::append`] returns after `fdatasync`; only then a record is found. Each segment is an append-only
+//! log; when it is full, its index is written behind its commits, and it never changes again. Memory holds the index of the
+//! segment that is written and a filter of fixed size for each of the newest others.
+//!
+//! **Never.** Nothing here is owed to anybody: what waits, and dead letters, are the store's.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `form` | a record as bytes |
+//! | `table` | where records are found |
+//! | `filter` | which keys are not in a segment |
+//! | `full` | a segment that is full, and its index |
+
+mod filter;
+mod form;
+mod full;
+mod table;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use self::filter::Filter;
+use self::form::{Kept, Names, kind};
+use self::full::Full;
+use self::table::{By, Open};
+use super::folder::{Folder, OpenError, State, is_full, make_dir, sync_dir};
+use super::log::frame::{self, Stamp};
+use super::log::segment::{self, DATA_START, Segment};
+use super::log::{walk, whole_commit_after};
+use super::record::{KeyHash, Leg, Record};
+use super::status::Status;
+use super::store::StoreError;
+use crate::conversion::ConversionId;
+
+/// The open history of a folder. Written by the mover alone; read from anywhere but a runtime thread.
+#[derive(Debug)]
+pub(super) struct History {
+    dir: PathBuf,
+    segment_bytes: u64,
+    end: Mutex<End>,
+    index: RwLock<Index>,
+}
+
+/// Where it is written.
+#[derive(Debug)]
+struct End {
+    /// `None`: the next append begins one.
+    segment: Option<Segment>,
+    /// Of the newest segment.
+    number: u64,
+    at: u64,
+    next_seq: u64,
+    moved_seq: u64,
+    buffer: Vec<u8>,
+}
+
+/// Where things are found.
+#[derive(Debug, Default)]
+struct Index {
+    /// Oldest first.
+    full: VecDeque<Arc<Full>>,
+    written: Option<Written>,
+}
+
+/// What is known of the segment that is being written.
+#[derive(Debug)]
+struct Written {
+    file: Arc<File>,
+    tables: Open,
+    filter: Filter,
+    received: Received,
+    /// When it was begun (Unix ms); `None`: just now.
+    since_ms: Option<u64>,
+}
+
+/// When the conversions of a segment were received: from the first to the last (Unix ms).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Received {
+    first_ms: u64,
+    last_ms: u64,
+}
+
+impl Received {
+    const NONE: Received = Received { first_ms: u64::MAX, last_ms: 0 };
+
+    fn add(&mut self, at_ms: u64) {
+        self.first_ms = self.first_ms.min(at_ms);
+        self.last_ms = self.last_ms.max(at_ms);
+    }
+}
+
+/// What is appended together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    records: Vec<(u8, Names, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Nothing is owed of this one any more.
+    pub(super) fn settled(&mut self, record: &Record, legs: &[Leg]) {
+        self.push(kind::SETTLED, form::encode_settled(record, legs));
+    }
+
+    /// The store takes this one over: here its key is found.
+    pub(super) fn used(&mut self, record: &Record) {
+        self.push(kind::USED, form::encode_used(record));
+    }
+
+    fn push(&mut self, kind: u8, (names, payload): (Names, Vec<u8>)) {
+        self.bytes = self.bytes.saturating_add(payload.len());
+        self.records.push((kind, names, payload));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl History {
+    /// Opens what the state says must be there; what was torn by a crash is cut off.
+    pub(super) fn open(
+        folder: &Path,
+        quarantine: &Path,
+        state: State,
+        segment_bytes: u64,
+    ) -> Result<History, OpenError> {
+        let dir = folder.join("history");
+        make_dir(&dir).map_err(|source| OpenError::write(&dir, source))?;
+        let read = |source| OpenError::read(&dir, source);
+        remove_expired(&dir, state.oldest_history).map_err(|source| OpenError::write(&dir, source))?;
+        let numbers = segment::numbers(&dir).map_err(read)?;
+        if let Some(missing) = (state.oldest_history..=state.newest_history).find(|number| !numbers.contains(number)) {
+            return Err(OpenError::damaged(&dir, format!("history segment {missing:016x} is missing")));
+        }
+        let mut end = End {
+            segment: None,
+            number: state.newest_history,
+            at: 0,
+            next_seq: state.history_seq,
+            moved_seq: state.moved_seq,
+            buffer: Vec::new(),
+        };
+        let mut index = Index::default();
+        for (place, number) in numbers.iter().enumerate() {
+            let damaged = |why: &str| super::log::quarantined(&dir, quarantine, "history", *number, why);
+            let segment = Segment::open(&dir, *number).map_err(read)?.map_err(damaged)?;
+            if place > 0 && segment.first_seq != end.next_seq {
+                return Err(damaged("commits before this one's are missing"));
+            }
+            let full = Full::open(&dir, &segment).map_err(read)?;
+            end.number = *number;
+            if let Some(full) = full {
+                (end.next_seq, end.moved_seq) = (full.next_seq, end.moved_seq.max(full.moved_seq));
+                index.full.push_back(Arc::new(full));
+                continue;
+            }
+            let (written, at) = scan(&segment, &mut end).map_err(read)?.map_err(|error| damaged(&error))?;
+            if let Some(behind) = whole_commit_after(&segment, at).map_err(read)? {
+                return Err(damaged(&format!(
+                    "the commit at byte {at} is damaged, and one at byte {behind} came after it"
+                )));
+            }
+            end.at = at;
+            end.segment = Some(cut(segment, at, segment_bytes).map_err(|source| OpenError::write(&dir, source))?);
+            index.written = Some(written);
+            if place.saturating_add(1) < numbers.len() {
+                seal(&dir, &mut end, &mut index).map_err(|source| OpenError::write(&dir, source))?;
+            }
+        }
+        index.keep_newest_filters();
+        if end.next_seq < state.history_seq {
+            let (has, must) = (end.next_seq, state.history_seq);
+            return Err(OpenError::damaged(
+                &dir,
+                format!("the history has come to record {has} and must have come to {must}"),
+            ));
+        }
+        Ok(History { dir, segment_bytes, end: Mutex::new(end), index: RwLock::new(index) })
+    }
+
+    /// Sequence number of the next record: how far the history has come.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.lock_end().next_seq
+    }
+
+    /// How far conversions had been moved, by what was appended last.
+    pub(super) fn moved_seq(&self) -> u64 {
+        self.lock_end().moved_seq
+    }
+
+    /// Appends the batch and returns once it is on stable storage. With it every conversion up to `moved_seq` has been
+    /// moved. Without room for another segment nothing is written ([`StoreError::NoSpace`]).
+    pub(super) fn append(&self, folder: &Folder, batch: &Batch, moved_seq: u64) -> Result<(), StoreError> {
+        let mut held = self.lock_end();
+        let end = &mut *held;
+        let through = moved_seq.to_le_bytes();
+        let records = batch.records.iter().map(|(kind, _, payload)| (*kind, payload.as_slice()));
+        let records = std::iter::once((kind::THROUGH, through.as_slice())).chain(records);
+        let body = records.clone().fold(0_u64, |sum, (_, payload)| sum.saturating_add(frame::record_len(payload)));
+        let len = frame::frame_len(body);
+        if end.segment.as_ref().is_none_or(|segment| end.at.saturating_add(len) > segment.bytes) {
+            self.roll(folder, end, len).map_err(StoreError::of)?;
+        }
+        let Some(segment) = &end.segment else { return Err(StoreError::of(io::ErrorKind::NotFound.into())) };
+        end.buffer.clear();
+        frame::encode(&mut end.buffer, segment.stamp, end.next_seq, records);
+        segment.file.write_all_at(&end.buffer, end.at).map_err(StoreError::Sync)?;
+        segment.file.sync_data().map_err(StoreError::Sync)?;
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(written) = &mut index.written {
+            let mut at = end.at.saturating_add(frame::HEADER_BYTES).saturating_add(frame::record_len(&through));
+            for (kind, names, payload) in &batch.records {
+                written.insert(*kind, names, at);
+                at = at.saturating_add(frame::record_len(payload));
+            }
+        }
+        drop(index);
+        end.at = end.at.saturating_add(len);
+        let count = u64::try_from(batch.records.len()).unwrap_or(u64::MAX);
+        end.next_seq = end.next_seq.saturating_add(count).saturating_add(1);
+        end.moved_seq = end.moved_seq.max(moved_seq);
+        Ok(())
+    }
+
+    /// Ends the segment that is written and begins the next, with room for a commit of `len`.
+    fn roll(&self, folder: &Folder, end: &mut End, len: u64) -> io::Result<()> {
+        self.seal(end)?;
+        let number = end.number.saturating_add(1);
+        let stamp = Stamp { segment: number, salt: rand::random() };
+        let bytes = self.segment_bytes.max(len.saturating_add(DATA_START));
+        let segment = Segment::make(&self.dir, stamp, end.next_seq, bytes)?;
+        folder.update(|state| state.newest_history = number)?;
+        let written = Written::new(&segment)?;
+        self.index.write().unwrap_or_else(PoisonError::into_inner).written = Some(written);
+        (end.number, end.at, end.segment) = (number, DATA_START, Some(segment));
+        Ok(())
+    }
+
+    fn seal(&self, end: &mut End) -> io::Result<()> {
+        seal_shared(&self.dir, end, &self.index)
+    }
+
+    /// Gives up segments whose conversions were all received before `before_ms`. One that is written for longer than
+    /// `open_ms` is ended, so that its time comes too.
+    pub(super) fn expire(&self, folder: &Folder, now_ms: u64, before_ms: u64, open_ms: u64) -> Result<(), StoreError> {
+        let mut held = self.lock_end();
+        let end = &mut *held;
+        let since_ms = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.written.as_mut().map(|written| *written.since_ms.get_or_insert(now_ms))
+        };
+        if since_ms.is_some_and(|since_ms| since_ms.saturating_add(open_ms) < now_ms) {
+            self.seal(end).map_err(StoreError::of)?;
+        }
+        let index = || self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let count = index().full.iter().take_while(|full| full.received.last_ms < before_ms).count();
+        if count == 0 {
+            return Ok(());
+        }
+        let oldest = index().full.get(count).map_or(0, |full| full.number);
+        let oldest = if oldest > 0 { oldest } else { end.number.saturating_add(u64::from(end.segment.is_none())) };
+        let updated = folder.update(|state| {
+            state.oldest_history = oldest;
+            state.history_seq = state.history_seq.max(end.next_seq);
+            state.moved_seq = state.moved_seq.max(end.moved_seq);
+        });
+        updated.map_err(StoreError::of)?;
+        self.index.write().unwrap_or_else(PoisonError::into_inner).full.drain(..count);
+        remove_expired(&self.dir, oldest).map_err(StoreError::of)
+    }
+
+    /// The conversion that used a key and was received at `from_ms` or later, with its content's digest.
+    pub(super) fn first_with(
+        &self,
+        key: &KeyHash,
+        from_ms: u64,
+    ) -> Result<Option<(ConversionId, KeyHash)>, StoreError> {
+        let by = By::Key(*key);
+        for place in self.places(by, |received| received.last_ms >= from_ms) {
+            let found = place.records(by, |_, kept| {
+                let Names { id, digest, .. } = kept.names;
+                Ok((id.unix_ms() >= from_ms).then_some((id, digest)))
+            })?;
+            if let Some(first) = found.into_iter().next() {
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What became of a conversion of which nothing is owed any more; what was written last counts.
+    pub(super) fn status(&self, id: ConversionId) -> Result<Option<Status>, StoreError> {
+        let by = By::Id(id);
+        let received = |received: &Received| (received.first_ms..=received.last_ms).contains(&id.unix_ms());
+        for place in self.places(by, received) {
+            let mut found =
+                place.records(by, |kind, kept| (kind == kind::SETTLED).then(|| kept.status()).transpose())?;
+            if let Some(status) = found.pop() {
+                return Ok(Some(status));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ids of settled conversions for an order.
+    pub(super) fn order(&self, order: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
+        let by = By::Order(*order);
+        let mut ids = Vec::new();
+        for place in self.places(by, |_| true) {
+            ids.append(&mut place.records(by, |_, kept| Ok(Some(kept.names.id)))?);
+        }
+        Ok(ids)
+    }
+
+    /// Bytes of all segments.
+    pub(super) fn bytes(&self) -> u64 {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let full = index.full.iter().fold(0_u64, |sum, full| sum.saturating_add(full.bytes));
+        let written = index.written.as_ref().and_then(|written| written.file.metadata().ok());
+        full.saturating_add(written.map_or(0, |metadata| metadata.len()))
+    }
+
+    /// Where to look, the newest first. Nothing is read under the lock.
+    fn places(&self, by: By, concerns: impl Fn(&Received) -> bool) -> Vec<Place> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut places = Vec::new();
+        if let Some(written) = &index.written {
+            let found = written.tables.find(by);
+            if !found.is_empty() {
+                places.push(Place::Written(Arc::clone(&written.file), found));
+            }
+        }
+        let full = index.full.iter().rev().filter(|full| concerns(&full.received) && full.may_hold(by));
+        places.extend(full.map(|full| Place::Full(Arc::clone(full))));
+        places
+    }
+
+    fn lock_end(&self) -> std::sync::MutexGuard<'_, End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A segment that may hold what is asked for.
+enum Place {
+    Written(Arc<File>, Vec<u32>),
+    Full(Arc<Full>),
+}
+
+impl Place {
+    /// What `take` makes of the records that are meant, in the order of writing.
+    fn records<T>(
+        &self,
+        by: By,
+        mut take: impl FnMut(u8, Kept<'_>) -> Result<Option<T>, super::codec::Malformed>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut taken = Vec::new();
+        let mut visit = |file: &File, at: u32| {
+            let (kind, payload) = read_record(file, u64::from(at)).map_err(StoreError::History)?;
+            let kept = Kept::decode(&payload)?;
+            if by.is(&kept.names) {
+                taken.extend(take(kind, kept)?);
+            }
+            Ok::<(), StoreError>(())
+        };
+        match self {
+            Place::Written(file, found) => found.iter().try_for_each(|at| visit(file, *at))?,
+            Place::Full(full) => {
+                if let Some((file, mut found)) = full.find(by).map_err(StoreError::History)? {
+                    found.sort_unstable();
+                    found.into_iter().try_for_each(|at| visit(&file, at))?;
+                }
+            }
+        }
+        Ok(taken)
+    }
+}
+
+impl Index {
+    /// Of those that are too old to be asked often none is kept.
+    fn keep_newest_filters(&mut self) {
+        let beyond = self.full.len().saturating_sub(FILTERS_MAX);
+        for full in self.full.iter_mut().take(beyond).rev().take_while(|full| full.has_filter()) {
+            Arc::make_mut(full).forget_filter();
+        }
+    }
+}
+
+impl Written {
+    fn new(segment: &Segment) -> io::Result<Written> {
+        Ok(Written {
+            file: Arc::new(segment.file.try_clone()?),
+            tables: Open::default(),
+            filter: Filter::new(),
+            received: Received::NONE,
+            since_ms: None,
+        })
+    }
+
+    fn insert(&mut self, kind: u8, names: &Names, at: u64) {
+        self.filter.insert(&names.key);
+        self.received.add(names.id.unix_ms());
+        // A segment is never larger than what this counts.
+        self.tables.insert(names, kind == kind::SETTLED, u32::try_from(at).unwrap_or(u32::MAX));
+    }
+}
+
+impl StoreError {
+    /// Of making room: nothing was written yet of what was to be kept.
+    fn of(source: io::Error) -> StoreError {
+        if is_full(&source) { StoreError::NoSpace(source) } else { StoreError::Sync(source) }
+    }
+}
+
+/// Ends the segment that is written, if there is one: its index goes behind its commits.
+fn seal_shared(dir: &Path, end: &mut End, index: &RwLock<Index>) -> io::Result<()> {
+    let full = {
+        let index = index.read().unwrap_or_else(PoisonError::into_inner);
+        match (&end.segment, &index.written) {
+            (Some(segment), Some(written)) => {
+                Some(Full::make(dir, segment, (end.at, end.next_seq, end.moved_seq), written)?)
+            }
+            _ => None,
+        }
+    };
+    let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+    (end.segment, index.written) = (None, None);
+    index.full.extend(full.map(Arc::new));
+    index.keep_newest_filters();
+    Ok(())
+}
+
+/// The same while it is being opened.
+fn seal(dir: &Path, end: &mut End, index: &mut Index) -> io::Result<()> {
+    let shared = RwLock::new(std::mem::take(index));
+    seal_shared(dir, end, &shared)?;
+    *index = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(())
+}
+
+/// Reads the commits of a segment without an index; says where they end.
+fn scan(segment: &Segment, end: &mut End) -> io::Result<Result<(Written, u64), String>> {
+    let mut written = Written::new(segment)?;
+    end.next_seq = segment.first_seq;
+    let walked = walk(segment, |frame_at, header, body| {
+        for record in frame::records(header, body).map_err(|error| error.to_string())? {
+            if record.kind == kind::THROUGH {
+                let moved_seq = record.payload.try_into().map(u64::from_le_bytes);
+                end.moved_seq = end.moved_seq.max(moved_seq.map_err(|error| error.to_string())?);
+                continue;
+            }
+            let kept = Kept::decode(record.payload).map_err(|error| error.to_string())?;
+            written.insert(record.kind, &kept.names, frame_at.saturating_add(record.at));
+        }
+        end.next_seq = end.next_seq.saturating_add(u64::from(header.count));
+        Ok::<(), String>(())
+    })?;
+    // At least since then; what was received last may have been written any time later.
+    written.since_ms = Some(written.received.first_ms);
+    Ok(walked.map(|at| (written, at)))
+}
+
+/// Cuts off what was torn, so that it is never written before; what is left is on stable storage.
+fn cut(mut segment: Segment, at: u64, segment_bytes: u64) -> io::Result<Segment> {
+    segment.file.set_len(at)?;
+    segment.file.sync_all()?;
+    segment.bytes = at.max(segment_bytes);
+    match segment::preallocate(&segment.file, segment.bytes) {
+        Ok(()) => {}
+        // The next commit begins another segment, when there is room.
+        Err(error) if is_full(&error) => {
+            segment.file.set_len(at)?;
+            segment.bytes = at;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(segment)
+}
+
+fn read_record(file: &File, at: u64) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0_u8; 5];
+    file.read_exact_at(&mut head, at)?;
+    let [a, b, c, d, kind] = head;
+    let len = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    if len > RECORD_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "length of a record"));
+    }
+    let mut payload = vec![0; len];
+    file.read_exact_at(&mut payload, at.saturating_add(frame::RECORD_HEAD_BYTES))?;
+    Ok((kind, payload))
+}
+
+/// Removes files of segments that were given up.
+fn remove_expired(dir: &Path, oldest: u64) -> io::Result<()> {
+    let expired: Vec<u64> = segment::numbers(dir)?.into_iter().filter(|number| *number < oldest).collect();
+    for number in &expired {
+        std::fs::remove_file(segment::path(dir, *number))?;
+    }
+    if expired.is_empty() { Ok(()) } else { sync_dir(dir) }
+}
+
+/// Filters in memory, of 64 KiB each: some seventeen million conversions within the window of deduplication. Segments
+/// beyond are asked with a read each.
+const FILTERS_MAX: usize = 384;
+/// A record is a status, which is bounded; this is far beyond, and only damage claims it.
+const RECORD_BYTES_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

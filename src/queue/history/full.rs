@@ -1,0 +1,133 @@
+//! A segment that is full: its commits, its filter, its tables, and a footer that says where they are.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::super::codec::{Reader, Writer};
+use super::super::log::segment::{self, Segment};
+use super::filter::{FILTER_BYTES, Filter};
+use super::table::{self, By, Counts};
+use super::{Received, Written};
+
+/// What is known of it without reading.
+#[derive(Debug, Clone)]
+pub(super) struct Full {
+    pub(super) number: u64,
+    path: PathBuf,
+    pub(super) bytes: u64,
+    /// The next segment's first record.
+    pub(super) next_seq: u64,
+    pub(super) moved_seq: u64,
+    pub(super) received: Received,
+    counts: Counts,
+    tables_at: u64,
+    filter: Option<Filter>,
+}
+
+impl Full {
+    /// Writes the index of what was written up to `at`, and syncs all of it.
+    pub(super) fn make(
+        dir: &Path,
+        segment: &Segment,
+        (at, next_seq, moved_seq): (u64, u64, u64),
+        written: &Written,
+    ) -> io::Result<Full> {
+        let (pages, counts) = written.tables.encode();
+        let mut bytes = written.filter.encode();
+        let filter_crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&pages);
+        let mut w = Writer::with_capacity(FOOTER_BYTES);
+        w.raw(&MAGIC);
+        w.u64(segment.stamp.salt);
+        for field in [at, next_seq, moved_seq, written.received.first_ms, written.received.last_ms] {
+            w.u64(field);
+        }
+        counts.0.into_iter().for_each(|count| w.u32(count));
+        w.u32(filter_crc);
+        let mut footer = w.finish();
+        footer.extend_from_slice(&crc32c::crc32c(&footer).to_le_bytes());
+        bytes.extend_from_slice(&footer);
+        segment.file.write_all_at(&bytes, at)?;
+        segment.file.set_len(at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX)))?;
+        segment.file.sync_all()?;
+        let full = Full::open(dir, segment)?;
+        full.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a segment's index is not what was written"))
+    }
+
+    /// `None` when it has no whole index: it is being written, or its making was cut short.
+    pub(super) fn open(dir: &Path, segment: &Segment) -> io::Result<Option<Full>> {
+        let bytes = segment.file.metadata()?.len();
+        let mut footer = [0_u8; FOOTER_BYTES];
+        let footer_bytes = u64::try_from(FOOTER_BYTES).unwrap_or(u64::MAX);
+        let Some(footer_at) = bytes.checked_sub(footer_bytes) else { return Ok(None) };
+        segment.file.read_exact_at(&mut footer, footer_at)?;
+        let Some(found) = decode(&footer, segment.stamp.salt) else { return Ok(None) };
+        let Found { at, next_seq, moved_seq, received, counts, filter_crc } = found;
+        let filter_bytes = u64::try_from(FILTER_BYTES).unwrap_or(u64::MAX);
+        let tables_at = at.saturating_add(filter_bytes);
+        if tables_at.saturating_add(counts.bytes()) != footer_at {
+            return Ok(None);
+        }
+        let mut filter = vec![0_u8; FILTER_BYTES];
+        segment.file.read_exact_at(&mut filter, at)?;
+        // A damaged one is none: every key may be there.
+        let filter = if crc32c::crc32c(&filter) == filter_crc { Filter::decode(&filter) } else { None };
+        let number = segment.stamp.segment;
+        let path = segment::path(dir, number);
+        Ok(Some(Full { number, path, bytes, next_seq, moved_seq, received, counts, tables_at, filter }))
+    }
+
+    pub(super) fn may_hold(&self, by: By) -> bool {
+        match (by, &self.filter) {
+            (By::Key(key), Some(filter)) => filter.may_hold(&key),
+            (By::Key(_) | By::Order(_) | By::Id(_), _) => true,
+        }
+    }
+
+    /// Places that may be what is asked for, and the file; `None` when it has been given up meanwhile.
+    pub(super) fn find(&self, by: By) -> io::Result<Option<(File, Vec<u32>)>> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = table::find(&file, self.tables_at, self.counts, by)?;
+        Ok(Some((file, found)))
+    }
+
+    pub(super) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    pub(super) fn forget_filter(&mut self) {
+        self.filter = None;
+    }
+}
+
+struct Found {
+    at: u64,
+    next_seq: u64,
+    moved_seq: u64,
+    received: Received,
+    counts: Counts,
+    filter_crc: u32,
+}
+
+fn decode(footer: &[u8; FOOTER_BYTES], salt: u64) -> Option<Found> {
+    let (covered, crc) = footer.split_last_chunk::<4>()?;
+    if crc32c::crc32c(covered).to_le_bytes() != *crc {
+        return None;
+    }
+    let mut r = Reader::new(covered);
+    let is_own = r.raw(MAGIC.len()).ok()? == MAGIC && r.u64().ok()? == salt;
+    let (at, next_seq, moved_seq) = (r.u64().ok()?, r.u64().ok()?, r.u64().ok()?);
+    let received = Received { first_ms: r.u64().ok()?, last_ms: r.u64().ok()? };
+    let counts = Counts([r.u32().ok()?, r.u32().ok()?, r.u32().ok()?]);
+    let filter_crc = r.u32().ok()?;
+    is_own.then_some(Found { at, next_seq, moved_seq, received, counts, filter_crc })
+}
+
+const MAGIC: [u8; 8] = *b"capiIdx\n";
+const FOOTER_BYTES: usize = 76;

@@ -1,0 +1,211 @@
+//! The history alone: what is appended is found, across segments, restarts, crashes and damage.
+
+use std::collections::BTreeMap;
+
+use super::super::status::State as Standing;
+use super::super::tests::{delivered, id_at, name, submission_of};
+use super::super::{Initial, Submission};
+use super::*;
+use crate::conversion::Meta;
+use crate::queue::record::{self, Event, Settlement};
+
+/// Conversions by sequence number.
+type Known = BTreeMap<u64, Arc<Record>>;
+
+/// A folder with nothing but a history, in segments of 16 KiB.
+struct Bench {
+    dir: tempfile::TempDir,
+    folder: Folder,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = File::open(dir.path()).unwrap();
+        Bench { folder: Folder::new(dir.path(), lock, State::first(1, 1), 0), dir }
+    }
+
+    fn open(&self) -> Result<History, OpenError> {
+        History::open(self.dir.path(), &self.dir.path().join("quarantine"), self.folder.state(), 16 * 1024)
+    }
+
+    fn segment(&self, number: u64) -> PathBuf {
+        segment::path(&self.dir.path().join("history"), number)
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        segment::numbers(&self.dir.path().join("history")).unwrap()
+    }
+}
+
+fn record(seq: u64, at_ms: u64) -> (Record, Vec<Leg>) {
+    let handed_in: Submission = submission_of(&format!("history-{seq}"), 10, &["a"]);
+    let mut record = Record::of(&handed_in).with_seq(seq);
+    record.meta = Meta::new(id_at(at_ms), record.meta.merchant.clone(), None, &handed_in.conversion);
+    let mut leg = Leg::new(name("a"), Initial::Owed, at_ms);
+    assert!(leg.apply(&Settlement::new(1, at_ms, Event::Settled(delivered()), None)));
+    (record, vec![leg])
+}
+
+/// Appends so many conversions, three a commit; every fourth is only `used`.
+fn fill(bench: &Bench, history: &History, known: &mut Known, count: u64, at_ms: u64) {
+    let from = known.last_key_value().map_or(1, |(seq, _)| seq + 1);
+    for first in (from..from + count).step_by(3) {
+        let mut batch = Batch::default();
+        for seq in first..(first + 3).min(from + count) {
+            let (record, legs) = record(seq, at_ms + seq);
+            if seq % 4 == 0 {
+                batch.used(&record)
+            } else {
+                batch.settled(&record, &legs)
+            }
+            known.insert(seq, Arc::new(record));
+        }
+        history.append(&bench.folder, &batch, first).unwrap();
+    }
+}
+
+#[track_caller]
+fn check(history: &History, known: &Known) {
+    for (seq, record) in known {
+        let first = history.first_with(&record.key, 0).unwrap();
+        assert_eq!(first, Some((record.meta.id, record.digest)), "the key of {seq}");
+        let too_late = record.meta.id.unix_ms() + 1;
+        assert_eq!(history.first_with(&record.key, too_late).unwrap(), None, "the key of {seq}, received before");
+        let status = history.status(record.meta.id).unwrap();
+        let order = record::key_hash("acme", &format!("order-history-{seq}"));
+        let of_order = history.order(&order).unwrap();
+        if seq % 4 == 0 {
+            assert_eq!((status, of_order), (None, Vec::new()), "{seq} is only used");
+        } else {
+            let status = status.unwrap_or_else(|| panic!("{seq} is lost"));
+            assert_eq!(status, record.status(&record_legs(&status), |_| None));
+            assert_eq!(of_order, [record.meta.id]);
+        }
+    }
+    let (stranger, _) = record(u64::MAX, 1);
+    assert_eq!(history.first_with(&stranger.key, 0).unwrap(), None);
+    assert_eq!(history.status(stranger.meta.id).unwrap(), None);
+}
+
+/// The legs that a status was made of: all are delivered.
+fn record_legs(status: &Status) -> Vec<Leg> {
+    let (destination, found) = &status.destinations[0];
+    assert_eq!(found.state, Standing::Delivered);
+    let mut leg = Leg::new(destination.clone(), Initial::Owed, 1);
+    leg.apply(&Settlement::new(1, 1, Event::Settled(delivered()), None));
+    vec![leg]
+}
+
+#[test]
+fn what_is_appended_is_found_across_segments_and_restarts() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    for round in 0..4 {
+        let history = bench.open().unwrap();
+        check(&history, &known);
+        assert_eq!(history.moved_seq(), known.last_key_value().map_or(0, |(seq, _)| (seq - 1) / 3 * 3 + 1));
+        fill(&bench, &history, &mut known, 150, 1_000_000 * round);
+        check(&history, &known);
+    }
+    assert!(bench.numbers().len() > 4, "{:?}", bench.numbers());
+}
+
+#[test]
+fn a_torn_tail_is_cut_at_every_byte_and_never_met_again() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    fill(&bench, &bench.open().unwrap(), &mut known, 12, 5);
+    let whole = std::fs::read(bench.segment(1)).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    let last = known.last_key_value().map(|(seq, _)| *seq).unwrap();
+    // The last commit is torn: what was in it is not known.
+    known.retain(|seq, _| *seq <= last - 3);
+    for torn in (end - 200..=end).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[torn..].fill(0);
+        std::fs::write(bench.segment(1), &bytes).unwrap();
+        let history = bench.open().unwrap();
+        check(&history, &known);
+        // What is written now is shorter than what was torn, and none of that follows it.
+        let mut one_more = known.clone();
+        fill(&bench, &history, &mut one_more, 1, 9);
+        drop(history);
+        check(&bench.open().unwrap(), &one_more);
+    }
+}
+
+#[test]
+fn an_index_cut_short_is_made_anew() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    fill(&bench, &bench.open().unwrap(), &mut known, 400, 5);
+    assert!(bench.numbers().len() > 2);
+    let whole = std::fs::read(bench.segment(1)).unwrap();
+    for cut in [1, 40, 76, 5000, 60_000, 70_000] {
+        std::fs::write(bench.segment(1), &whole[..whole.len() - cut]).unwrap();
+        check(&bench.open().unwrap(), &known);
+        assert_eq!(std::fs::read(bench.segment(1)).unwrap(), whole, "{cut} bytes cut off");
+    }
+}
+
+#[test]
+fn damage_is_refused_in_words_or_read_as_an_error() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    fill(&bench, &bench.open().unwrap(), &mut known, 400, 5);
+    let newest = *bench.numbers().last().unwrap();
+    // In the segment that is being written, before its end.
+    let whole = std::fs::read(bench.segment(newest)).unwrap();
+    let mut bytes = whole.clone();
+    bytes[4096 + 40] ^= 4;
+    std::fs::write(bench.segment(newest), &bytes).unwrap();
+    let refused = bench.open().unwrap_err().to_string();
+    assert!(refused.contains("history segment") && refused.contains("a copy is kept"), "{refused}");
+    std::fs::write(bench.segment(newest), &whole).unwrap();
+    // In a full one: a record, and a page of the index, say so when they are read.
+    let whole = std::fs::read(bench.segment(1)).unwrap();
+    for place in [4096 + 24 + 13 + 40, whole.len() - 76 - 4096 + 5] {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 4;
+        std::fs::write(bench.segment(1), &bytes).unwrap();
+        let history = bench.open().unwrap();
+        let met = known
+            .values()
+            .filter(|record| history.first_with(&record.key, 0).is_err() || history.status(record.meta.id).is_err());
+        assert!(met.count() > 0, "byte {place} is not missed");
+    }
+    // A damaged filter answers "perhaps".
+    let mut bytes = whole.clone();
+    let filter_at = whole.len() - 76 - 3 * 4096 - 1000;
+    bytes[filter_at..filter_at + 500].fill(0);
+    std::fs::write(bench.segment(1), &bytes).unwrap();
+    check(&bench.open().unwrap(), &known);
+    std::fs::remove_file(bench.segment(2)).unwrap();
+    assert!(bench.open().unwrap_err().to_string().contains("history segment 0000000000000002 is missing"));
+}
+
+#[test]
+fn what_is_too_old_is_given_up_segment_by_segment() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    let history = bench.open().unwrap();
+    fill(&bench, &history, &mut known, 200, 1000);
+    fill(&bench, &history, &mut known, 100, 500_000);
+    let count = bench.numbers().len();
+    history.expire(&bench.folder, 500_000, 400_000, u64::MAX / 2).unwrap();
+    let left = bench.numbers();
+    assert!(left.len() < count && left.len() > 1, "{left:?} of {count}");
+    let recent = known.values().filter(|record| record.meta.id.unix_ms() >= 400_000);
+    for record in recent {
+        assert!(history.first_with(&record.key, 0).unwrap().is_some());
+    }
+    assert_eq!(history.first_with(&known[&1].key, 0).unwrap(), None);
+    // Also the one that is being written, once its time has come; and then it goes on behind it.
+    history.expire(&bench.folder, 500_000, 400_000, 1000).unwrap();
+    history.expire(&bench.folder, 502_000, 900_000, 1000).unwrap();
+    assert!(bench.numbers().is_empty());
+    drop(history);
+    let history = bench.open().unwrap();
+    assert_eq!(history.moved_seq(), 300);
+    fill(&bench, &history, &mut known, 10, 1_000_000);
+    let later = known.split_off(&301);
+    check(&history, &later);
+    drop(history);
+    check(&bench.open().unwrap(), &later);
+}
