@@ -289,16 +289,19 @@ impl Committer {
     fn publish(&self, new: Vec<Request>) {
         let since_ms = self.shared.clock.elapsed_ms();
         let first_seq = self.last_accepted.saturating_add(1).saturating_sub(u64::try_from(new.len()).unwrap_or(0));
-        let mut replies = Vec::with_capacity(new.len());
-        let mut window = self.shared.window();
-        for (seq, request) in (first_seq..).zip(new) {
+        let mut left = (first_seq..).zip(new).map(|(seq, request)| {
             let record = Arc::new(request.record.with_seq(seq));
-            window.insert(Entry::new(record, request.legs, since_ms, Some(request.permit)));
-            replies.push(request.reply);
-        }
-        drop(window);
-        for reply in replies {
-            answer_to(reply, Ok(Answer::New));
+            (Entry::new(record, request.legs, since_ms, Some(request.permit)), request.reply)
+        });
+        loop {
+            let (entries, replies): (Vec<Entry>, Vec<_>) = left.by_ref().take(PUBLISHED_AT_ONCE).unzip();
+            if entries.is_empty() {
+                break;
+            }
+            self.shared.window().insert_all(entries);
+            for reply in replies {
+                answer_to(reply, Ok(Answer::New));
+            }
         }
         if self.shared.is_pressed() {
             self.shared.signal.raise(Level::Urgent);
@@ -358,6 +361,8 @@ fn answer_to<T>(reply: oneshot::Sender<T>, answer: T) {
 const LAZY_WAIT: Duration = Duration::from_millis(1000);
 /// Settlements waiting beyond this are forgotten, oldest first.
 const LAZY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Taken into the window under one lock: everybody else waits for it.
+const PUBLISHED_AT_ONCE: usize = 64;
 /// Submissions in one commit: far above what waits on a busy day, so that a commit stays a few megabytes.
 const GROUP_COUNT_MAX: usize = 4096;
 /// Bytes of one commit, a single larger record aside.

@@ -54,15 +54,14 @@ impl Embedded {
 
     async fn submit(&self, submission: Submission) -> Result<Accepted, AcceptError> {
         let shared = &self.shared;
-        shared.admit()?;
+        shared.admit(&shared.window())?;
         let now_ms = shared.clock.unix_ms();
         let record = Record::of(&submission);
         let plan = submission.plan.into_iter();
         let legs: Vec<Leg> = plan.map(|(destination, initial)| Leg::new(destination, initial, now_ms)).collect();
         let encoded = record::encode_accepted(&record, &legs);
         let permit = shared.room_for(&record).await?;
-        shared.admit()?;
-        let status = record.status(&legs, |destination| shared.window().held_because(destination));
+        let status = shared.admitted(&record, &legs)?;
         let (reply, answer) = oneshot::channel();
         let explicit = submission.meta.key_is_explicit();
         let request = Request { record, legs, encoded, explicit, permit, reply };
@@ -147,14 +146,12 @@ impl Embedded {
 
     async fn wait_for_next(&self, destination: &DestinationName) -> Lease {
         let shared = &self.shared;
-        let changed = shared.window().changed(destination);
         loop {
-            let notified = changed.notified();
             if shared.is_stopped() {
                 return std::future::pending().await;
             }
             let step = shared.window().step(destination, shared.clock.unix_ms());
-            let due_ms = match step {
+            let (due_ms, changed) = match step {
                 Step::Lease(lease) => return *lease,
                 Step::Refill(refill) => {
                     let shared = Arc::clone(shared);
@@ -165,13 +162,13 @@ impl Embedded {
                     }
                     continue;
                 }
-                Step::Wait(due_ms) => due_ms,
+                Step::Wait(due_ms, changed) => (due_ms, changed),
             };
             match due_ms {
-                None => notified.await,
+                None => changed.notified().await,
                 Some(due_ms) => {
                     tokio::select! {
-                        () = notified => {}
+                        () = changed.notified() => {}
                         () = shared.clock.sleep_until(due_ms) => {}
                     }
                 }

@@ -16,10 +16,12 @@
 //! | `table` | where records are found |
 //! | `filter` | which keys are not in a segment |
 //! | `full` | a segment that is full, and its index |
+//! | `opening` | taking up what an earlier process left |
 
 mod filter;
 mod form;
 mod full;
+mod opening;
 mod table;
 
 use std::collections::VecDeque;
@@ -33,10 +35,9 @@ use self::filter::Filter;
 use self::form::{Kept, Names, kind};
 use self::full::Full;
 use self::table::{By, Open};
-use super::folder::{Folder, OpenError, State, is_full, make_dir, sync_dir};
+use super::folder::{Folder, OpenError, State, is_full, sync_dir};
 use super::log::frame::{self, Stamp};
 use super::log::segment::{self, DATA_START, Segment};
-use super::log::{walk, whole_commit_after};
 use super::record::{KeyHash, Leg, Record};
 use super::status::Status;
 use super::store::StoreError;
@@ -140,56 +141,7 @@ impl History {
         segment_bytes: u64,
     ) -> Result<History, OpenError> {
         let dir = folder.join("history");
-        make_dir(&dir).map_err(|source| OpenError::write(&dir, source))?;
-        let read = |source| OpenError::read(&dir, source);
-        remove_expired(&dir, state.oldest_history).map_err(|source| OpenError::write(&dir, source))?;
-        let numbers = segment::numbers(&dir).map_err(read)?;
-        if let Some(missing) = (state.oldest_history..=state.newest_history).find(|number| !numbers.contains(number)) {
-            return Err(OpenError::damaged(&dir, format!("history segment {missing:016x} is missing")));
-        }
-        let mut end = End {
-            segment: None,
-            number: state.newest_history,
-            at: 0,
-            next_seq: state.history_seq,
-            moved_seq: state.moved_seq,
-            buffer: Vec::new(),
-        };
-        let mut index = Index::default();
-        for (place, number) in numbers.iter().enumerate() {
-            let damaged = |why: &str| super::log::quarantined(&dir, quarantine, "history", *number, why);
-            let segment = Segment::open(&dir, *number).map_err(read)?.map_err(damaged)?;
-            if place > 0 && segment.first_seq != end.next_seq {
-                return Err(damaged("commits before this one's are missing"));
-            }
-            let full = Full::open(&dir, &segment).map_err(read)?;
-            end.number = *number;
-            if let Some(full) = full {
-                (end.next_seq, end.moved_seq) = (full.next_seq, end.moved_seq.max(full.moved_seq));
-                index.full.push_back(Arc::new(full));
-                continue;
-            }
-            let (written, at) = scan(&segment, &mut end).map_err(read)?.map_err(|error| damaged(&error))?;
-            if let Some(behind) = whole_commit_after(&segment, at).map_err(read)? {
-                return Err(damaged(&format!(
-                    "the commit at byte {at} is damaged, and one at byte {behind} came after it"
-                )));
-            }
-            end.at = at;
-            end.segment = Some(cut(segment, at, segment_bytes).map_err(|source| OpenError::write(&dir, source))?);
-            index.written = Some(written);
-            if place.saturating_add(1) < numbers.len() {
-                seal(&dir, &mut end, &mut index).map_err(|source| OpenError::write(&dir, source))?;
-            }
-        }
-        index.keep_newest_filters();
-        if end.next_seq < state.history_seq {
-            let (has, must) = (end.next_seq, state.history_seq);
-            return Err(OpenError::damaged(
-                &dir,
-                format!("the history has come to record {has} and must have come to {must}"),
-            ));
-        }
+        let (end, index) = opening::open(&dir, quarantine, state, segment_bytes)?;
         Ok(History { dir, segment_bytes, end: Mutex::new(end), index: RwLock::new(index) })
     }
 
@@ -239,7 +191,7 @@ impl History {
 
     /// Ends the segment that is written and begins the next, with room for a commit of `len`.
     fn roll(&self, folder: &Folder, end: &mut End, len: u64) -> io::Result<()> {
-        self.seal(end)?;
+        seal(&self.dir, end, &self.index)?;
         let number = end.number.saturating_add(1);
         let stamp = Stamp { segment: number, salt: rand::random() };
         let bytes = self.segment_bytes.max(len.saturating_add(DATA_START));
@@ -249,10 +201,6 @@ impl History {
         self.index.write().unwrap_or_else(PoisonError::into_inner).written = Some(written);
         (end.number, end.at, end.segment) = (number, DATA_START, Some(segment));
         Ok(())
-    }
-
-    fn seal(&self, end: &mut End) -> io::Result<()> {
-        seal_shared(&self.dir, end, &self.index)
     }
 
     /// Gives up segments whose conversions were all received before `before_ms`. One that is written for longer than
@@ -265,7 +213,7 @@ impl History {
             index.written.as_mut().map(|written| *written.since_ms.get_or_insert(now_ms))
         };
         if since_ms.is_some_and(|since_ms| since_ms.saturating_add(open_ms) < now_ms) {
-            self.seal(end).map_err(StoreError::of)?;
+            seal(&self.dir, end, &self.index).map_err(StoreError::of)?;
         }
         let index = || self.index.read().unwrap_or_else(PoisonError::into_inner);
         let count = index().full.iter().take_while(|full| full.received.last_ms < before_ms).count();
@@ -427,7 +375,7 @@ impl StoreError {
 }
 
 /// Ends the segment that is written, if there is one: its index goes behind its commits.
-fn seal_shared(dir: &Path, end: &mut End, index: &RwLock<Index>) -> io::Result<()> {
+fn seal(dir: &Path, end: &mut End, index: &RwLock<Index>) -> io::Result<()> {
     let full = {
         let index = index.read().unwrap_or_else(PoisonError::into_inner);
         match (&end.segment, &index.written) {
@@ -442,53 +390,6 @@ fn seal_shared(dir: &Path, end: &mut End, index: &RwLock<Index>) -> io::Result<(
     index.full.extend(full.map(Arc::new));
     index.keep_newest_filters();
     Ok(())
-}
-
-/// The same while it is being opened.
-fn seal(dir: &Path, end: &mut End, index: &mut Index) -> io::Result<()> {
-    let shared = RwLock::new(std::mem::take(index));
-    seal_shared(dir, end, &shared)?;
-    *index = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(())
-}
-
-/// Reads the commits of a segment without an index; says where they end.
-fn scan(segment: &Segment, end: &mut End) -> io::Result<Result<(Written, u64), String>> {
-    let mut written = Written::new(segment)?;
-    end.next_seq = segment.first_seq;
-    let walked = walk(segment, |frame_at, header, body| {
-        for record in frame::records(header, body).map_err(|error| error.to_string())? {
-            if record.kind == kind::THROUGH {
-                let moved_seq = record.payload.try_into().map(u64::from_le_bytes);
-                end.moved_seq = end.moved_seq.max(moved_seq.map_err(|error| error.to_string())?);
-                continue;
-            }
-            let kept = Kept::decode(record.payload).map_err(|error| error.to_string())?;
-            written.insert(record.kind, &kept.names, frame_at.saturating_add(record.at));
-        }
-        end.next_seq = end.next_seq.saturating_add(u64::from(header.count));
-        Ok::<(), String>(())
-    })?;
-    // At least since then; what was received last may have been written any time later.
-    written.since_ms = Some(written.received.first_ms);
-    Ok(walked.map(|at| (written, at)))
-}
-
-/// Cuts off what was torn, so that it is never written before; what is left is on stable storage.
-fn cut(mut segment: Segment, at: u64, segment_bytes: u64) -> io::Result<Segment> {
-    segment.file.set_len(at)?;
-    segment.file.sync_all()?;
-    segment.bytes = at.max(segment_bytes);
-    match segment::preallocate(&segment.file, segment.bytes) {
-        Ok(()) => {}
-        // The next commit begins another segment, when there is room.
-        Err(error) if is_full(&error) => {
-            segment.file.set_len(at)?;
-            segment.bytes = at;
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(segment)
 }
 
 fn read_record(file: &File, at: u64) -> io::Result<(u8, Vec<u8>)> {

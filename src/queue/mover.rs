@@ -195,8 +195,12 @@ impl Mover {
         if is_stored {
             self.store_seq = self.ledger.moved_seq;
         }
+        for part in moves.chunks(MOVES_AT_ONCE) {
+            let gone = shared.window().finish_moves(part);
+            drop(gone);
+        }
         let mut window = shared.window();
-        window.moved(&moves, applied, &self.ledger);
+        window.applied(applied, &self.ledger);
         let synced = Through { moved_seq: self.ledger.moved_seq, changes: window.changes_applied() };
         drop(window);
         shared.applied.send_replace(synced.changes);
@@ -277,5 +281,7 @@ const MOVES_BYTES: usize = 104 * 1024;
 const HISTORY_BYTES: usize = 512 * 1024;
 /// What was settled is forgotten this much later than it might be, at most: an eighth of the time that it is kept.
 const SEGMENTS_OF_HISTORY: u64 = 8;
+/// Taken out of the window under one lock: everybody else waits for it.
+const MOVES_AT_ONCE: usize = 64;
 /// Every so manyth group is without changes and has room left.
 const SPARE_TURN: u8 = 4;

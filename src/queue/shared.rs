@@ -16,7 +16,7 @@ use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Level;
 use super::mover::Signal;
-use super::record::{self, Change, Kept, Record};
+use super::record::{self, Change, Kept, Leg, Record};
 use super::status::Status;
 use super::store::{Ledger, Store, StoreError};
 use super::window::{Refill, Window};
@@ -195,14 +195,13 @@ impl Shared {
     }
 
     /// Whether there is room on disk for one more.
-    pub(super) fn admit(&self) -> Result<(), AcceptError> {
+    pub(super) fn admit(&self, window: &Window) -> Result<(), AcceptError> {
         if self.is_stopped() {
             return Err(AcceptError::Closed);
         }
         if self.space.is_low() {
             return Err(self.space.refusal());
         }
-        let window = self.window();
         let pending_bytes = window.pending_bytes();
         if pending_bytes >= self.pending_bytes_max {
             let most = window.longest().map_or_else(String::new, |(name, pending)| {
@@ -211,6 +210,13 @@ impl Shared {
             return Err(AcceptError::Full(format!("{pending_bytes} bytes are pending{most}")));
         }
         Ok(())
+    }
+
+    /// The status with which it is accepted: while it waited for room, that of the disk may have run out.
+    pub(super) fn admitted(&self, record: &Record, legs: &[Leg]) -> Result<Status, AcceptError> {
+        let window = self.window();
+        self.admit(&window)?;
+        Ok(record.status(legs, |destination| window.held_because(destination)))
     }
 
     /// Applies a change and leaves it to the journal and the store.

@@ -8,9 +8,10 @@
 
 mod lane;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use self::lane::{Lane, Ticket};
@@ -113,6 +114,11 @@ impl Window {
         Some(&entry.record)
     }
 
+    /// Takes in accepted conversions, in their order.
+    pub(super) fn insert_all(&mut self, entries: Vec<Entry>) {
+        entries.into_iter().for_each(|entry| self.insert(entry));
+    }
+
     /// Takes in an accepted conversion.
     pub(super) fn insert(&mut self, entry: Entry) {
         let record = &entry.record;
@@ -140,11 +146,11 @@ impl Window {
     /// What there is for someone who asks for this destination's next delivery.
     pub(super) fn step(&mut self, destination: &DestinationName, now_ms: u64) -> Step {
         if self.changes.len() >= self.changes_max {
-            return Step::Wait(None);
+            return Step::Wait(None, self.changed(destination));
         }
         let lane = lane(&mut self.lanes, destination);
         if lane.dead >= self.dead_letters_max {
-            return Step::Wait(None);
+            return Step::Wait(None, Arc::clone(&lane.changed));
         }
         let step = lane.step(now_ms);
         if lane.is_ready(now_ms) {
@@ -153,8 +159,7 @@ impl Window {
         step
     }
 
-    /// Tells when asking again is worth while.
-    pub(super) fn changed(&mut self, destination: &DestinationName) -> Arc<Notify> {
+    fn changed(&mut self, destination: &DestinationName) -> Arc<Notify> {
         Arc::clone(&lane(&mut self.lanes, destination).changed)
     }
 
@@ -254,12 +259,12 @@ impl Window {
         lane.changed.notify_one();
     }
 
-    /// The oldest changes, for the mover. They stay here until [`Window::moved`].
+    /// The oldest changes, for the mover. They stay here until [`Window::applied`].
     pub(super) fn first_changes(&self, count: usize) -> Vec<Change> {
         self.changes.iter().take(count).cloned().collect()
     }
 
-    /// The oldest conversions that may be moved, in order, as far as there is room. Until [`Window::moved`] their deliveries
+    /// The oldest conversions that may be moved, in order, as far as there is room. Until [`Window::finish_moves`] their deliveries
     /// are still handed out from here. `ripe`: whether one that came in at that time is moved although it is not settled.
     pub(super) fn begin_moves(&mut self, room: MoveRoom, ripe: impl Fn(u64) -> bool) -> Vec<Move> {
         let mut moves = Vec::new();
@@ -279,12 +284,14 @@ impl Window {
         moves
     }
 
-    /// The store has synced these: the first `changes` of the waiting ones, and the moves.
-    pub(super) fn moved(&mut self, moves: &[Move], changes: usize, ledger: &Ledger) {
+    /// Store and history have synced these. What is returned is to be dropped where it delays nobody.
+    pub(super) fn finish_moves(&mut self, moves: &[Move]) -> Vec<Entry> {
+        moves.iter().filter_map(|moved| self.finish_move(moved)).collect()
+    }
+
+    /// The store has synced the first `changes` of those that wait.
+    pub(super) fn applied(&mut self, changes: usize, ledger: &Ledger) {
         self.stored_bytes = ledger.pending_bytes;
-        for moved in moves {
-            self.finish_move(moved);
-        }
         let blocked = self.changes.len() >= self.changes_max;
         for change in self.changes.drain(..changes.min(self.changes.len())) {
             let lane = lane(&mut self.lanes, &change.destination);
@@ -312,11 +319,9 @@ impl Window {
         }
     }
 
-    fn finish_move(&mut self, moved: &Move) {
+    fn finish_move(&mut self, moved: &Move) -> Option<Entry> {
         let seq = moved.record.seq;
-        let Some(entry) = self.entries.remove(&seq) else {
-            return;
-        };
+        let entry = self.entries.remove(&seq)?;
         self.by_id.remove(&entry.record.meta.id);
         if self.by_key.get(&entry.record.key) == Some(&seq) {
             self.by_key.remove(&entry.record.key);
@@ -343,6 +348,7 @@ impl Window {
             }
             lane.changed.notify_one();
         }
+        Some(entry)
     }
 
     /// Numbers of changes: handed to the store so far, and made so far.

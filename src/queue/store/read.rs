@@ -1,7 +1,8 @@
 //! Reading the store: statuses, work that is due, dead letters. Every scan is bounded by what it returns and skips.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+
+use foldhash::HashSet;
 
 use super::super::codec::{Malformed, Reader};
 use super::super::record::{Kept, KeyHash, Leg, Record};

@@ -4,9 +4,10 @@
 //! are still in the window wait for them. Every [`DUE_SHARE`]th hand-out goes to a due retry, if there is one; without
 //! fresh work they have it all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::{HashSet, HashSetExt as _};
 use tokio::sync::Notify;
 
 use super::super::Lease;
@@ -101,8 +102,8 @@ pub(in super::super) enum Step {
     Lease(Box<Lease>),
     /// Read ahead from the store, then ask again.
     Refill(Refill),
-    /// Nothing before this time (Unix ms), unless the lane says otherwise.
-    Wait(Option<u64>),
+    /// Nothing before this time (Unix ms), unless the lane tells. What it tells before it is listened to is kept.
+    Wait(Option<u64>, Arc<Notify>),
 }
 
 /// What is to be read ahead.
@@ -154,7 +155,7 @@ impl Lane {
             let next = self.waiting.first().map(|((due_ms, _), _)| due_ms);
             // What is due in the store is being read then: the end of that wakes.
             let stored = self.next_due_ms.filter(|due_ms| *due_ms > now_ms);
-            return Step::Wait(next.into_iter().chain(stored).min());
+            return Step::Wait(next.into_iter().chain(stored).min(), Arc::clone(&self.changed));
         };
         self.leased.insert(ticket.record.seq);
         Step::Lease(Box::new(Lease {

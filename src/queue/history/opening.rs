@@ -1,0 +1,143 @@
+//! Taking up what an earlier process left, however it ended. Nothing is changed before all of it is found to be right.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::super::folder::{OpenError, State, is_full, make_dir};
+use super::super::log::segment::{self, Segment};
+use super::super::log::{frame, quarantined, walk, whole_commit_after};
+use super::form::{Kept, kind};
+use super::full::Full;
+use super::{End, Index, Received, Written, remove_expired, seal};
+
+/// A segment without an index: written when the process ended, or its end was cut short.
+struct Unended {
+    segment: Segment,
+    written: Written,
+    /// Where its commits end …
+    at: u64,
+    /// … and how far the history had come there.
+    next_seq: u64,
+    moved_seq: u64,
+}
+
+/// What is found of one segment.
+enum Found {
+    Full(Full),
+    Unended(Box<Unended>),
+}
+
+/// Where the history goes on, and where things are found.
+pub(super) fn open(dir: &Path, quarantine: &Path, state: State, segment_bytes: u64) -> Result<(End, Index), OpenError> {
+    let write = |source| OpenError::write(dir, source);
+    make_dir(dir).map_err(write)?;
+    let numbers = segment::numbers(dir).map_err(|source| OpenError::read(dir, source))?;
+    let numbers: Vec<u64> = numbers.into_iter().filter(|number| *number >= state.oldest_history).collect();
+    if let Some(missing) = (state.oldest_history..=state.newest_history).find(|number| !numbers.contains(number)) {
+        return Err(OpenError::damaged(dir, format!("history segment {missing:016x} is missing")));
+    }
+    let (mut found, mut next_seq) = (Vec::new(), None);
+    for number in &numbers {
+        let segment = look(dir, quarantine, *number, next_seq)?;
+        next_seq = Some(match &segment {
+            Found::Full(full) => full.next_seq,
+            Found::Unended(unended) => unended.next_seq,
+        });
+        found.push(segment);
+    }
+    let has = next_seq.unwrap_or(state.history_seq);
+    if has < state.history_seq {
+        let what = format!("the history has come to record {has} and must have come to {}", state.history_seq);
+        return Err(OpenError::damaged(dir, what));
+    }
+    remove_expired(dir, state.oldest_history).map_err(write)?;
+    let mut end = End {
+        segment: None,
+        number: numbers.last().copied().unwrap_or(state.newest_history),
+        at: 0,
+        next_seq: has,
+        moved_seq: state.moved_seq,
+        buffer: Vec::new(),
+    };
+    let index = RwLock::new(Index::default());
+    for segment in found {
+        // One that is not the last was to be ended when the process was.
+        seal(dir, &mut end, &index).map_err(write)?;
+        let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+        match segment {
+            Found::Full(full) => {
+                end.moved_seq = end.moved_seq.max(full.moved_seq);
+                index.full.push_back(Arc::new(full));
+            }
+            Found::Unended(unended) => {
+                let Unended { segment, written, at, next_seq, moved_seq } = *unended;
+                (end.at, end.next_seq, end.moved_seq) = (at, next_seq, end.moved_seq.max(moved_seq));
+                end.segment = Some(cut(segment, at, segment_bytes).map_err(write)?);
+                index.written = Some(written);
+            }
+        }
+    }
+    end.next_seq = has;
+    let mut index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
+    index.keep_newest_filters();
+    Ok((end, index))
+}
+
+/// Reads what must be read of a segment; it must go on at record `next_seq`, if that is known.
+fn look(dir: &Path, quarantine: &Path, number: u64, next_seq: Option<u64>) -> Result<Found, OpenError> {
+    let read = |source| OpenError::read(dir, source);
+    let damaged = |why: &str| quarantined(dir, quarantine, "history", number, why);
+    let segment = Segment::open(dir, number).map_err(read)?.map_err(damaged)?;
+    if next_seq.is_some_and(|next_seq| segment.first_seq != next_seq) {
+        return Err(damaged("commits before this one's are missing"));
+    }
+    if let Some(full) = Full::open(dir, &segment).map_err(read)? {
+        return Ok(Found::Full(full));
+    }
+    let unended = scan(segment).map_err(read)?.map_err(|why| damaged(&why))?;
+    let at = unended.at;
+    if let Some(behind) = whole_commit_after(&unended.segment, at).map_err(read)? {
+        return Err(damaged(&format!("the commit at byte {at} is damaged, and one at byte {behind} came after it")));
+    }
+    Ok(Found::Unended(Box::new(unended)))
+}
+
+/// Reads the commits of a segment without an index.
+fn scan(segment: Segment) -> io::Result<Result<Unended, String>> {
+    let mut written = Written::new(&segment)?;
+    let (mut next_seq, mut moved_seq) = (segment.first_seq, 0_u64);
+    let walked = walk(&segment, |frame_at, header, body| {
+        for record in frame::records(header, body).map_err(|error| error.to_string())? {
+            if record.kind == kind::THROUGH {
+                let through = record.payload.try_into().map(u64::from_le_bytes);
+                moved_seq = moved_seq.max(through.map_err(|error| error.to_string())?);
+                continue;
+            }
+            let kept = Kept::decode(record.payload).map_err(|error| error.to_string())?;
+            written.insert(record.kind, &kept.names, frame_at.saturating_add(record.at));
+        }
+        next_seq = next_seq.saturating_add(u64::from(header.count));
+        Ok::<(), String>(())
+    })?;
+    // At least since then: what was received last may have been written any time later.
+    written.since_ms = Some(written.received.first_ms).filter(|_| written.received != Received::NONE);
+    Ok(walked.map(|at| Unended { segment, written, at, next_seq, moved_seq }))
+}
+
+/// Cuts off what was torn, so that it is never written before; what is left is on stable storage.
+fn cut(mut segment: Segment, at: u64, segment_bytes: u64) -> io::Result<Segment> {
+    segment.file.set_len(at)?;
+    segment.file.sync_all()?;
+    segment.bytes = at.max(segment_bytes);
+    match segment::preallocate(&segment.file, segment.bytes) {
+        Ok(()) => {}
+        // The next commit begins another segment, when there is room.
+        Err(error) if is_full(&error) => {
+            segment.file.set_len(at)?;
+            segment.bytes = at;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(segment)
+}
