@@ -157,6 +157,8 @@ impl Store {
             );
             return Err(OpenError::damaged(dir, what));
         }
+        // Opening, sled writes a snapshot and clears segments that it makes up for: its name must last before they are gone.
+        sync_dir(dir).map_err(|source| OpenError::write(dir, source))?;
         store.file.sync_data().map_err(|source| OpenError::write(dir, source))?;
         Ok((store, ledger))
     }

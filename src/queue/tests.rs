@@ -6,6 +6,7 @@ mod dead;
 mod faults;
 mod generation;
 mod model;
+mod power;
 mod pressure;
 mod refusals;
 

@@ -27,7 +27,8 @@ pub(super) struct Full {
 }
 
 impl Full {
-    /// Writes the index of what was written up to `at`, and syncs all of it.
+    /// Writes the index of what was written up to `at`, and syncs all of it. The footer comes last: where it is found, the
+    /// rest is whole, whatever a power cut has left of a write.
     pub(super) fn make(
         dir: &Path,
         segment: &Segment,
@@ -48,10 +49,14 @@ impl Full {
         w.u32(filter_crc);
         let mut footer = w.finish();
         footer.extend_from_slice(&crc32c::crc32c(&footer).to_le_bytes());
-        bytes.extend_from_slice(&footer);
+        let footer_at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        // Its place is taken up with the rest: a full disk is met before.
+        bytes.resize(bytes.len().saturating_add(footer.len()), 0);
         segment.file.write_all_at(&bytes, at)?;
         segment.file.set_len(at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX)))?;
         segment.file.sync_all()?;
+        segment.file.write_all_at(&footer, footer_at)?;
+        segment.file.sync_data()?;
         let full = Full::open(dir, segment)?;
         full.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a segment's index is not what was written"))
     }
