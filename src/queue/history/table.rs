@@ -120,10 +120,7 @@ pub(super) fn find(file: &File, tables_at: u64, counts: Counts, by: By) -> io::R
     let count = counts.0.get(table).copied().unwrap_or(0);
     let first_at = tables_at.saturating_add(counts.pages_before(table).saturating_mul(page_bytes()));
     let read = |page: u64| read_page(file, first_at, page, count);
-    let last_page = match pages(count).checked_sub(1) {
-        Some(last_page) => last_page,
-        None => return Ok(Vec::new()),
-    };
+    let Some(last_page) = pages(count).checked_sub(1) else { return Ok(Vec::new()) };
     let mut page = guess(wanted, count).min(last_page);
     let mut entries = read(page)?;
     // Back to the first page that may hold it, or on to it; then on while it may go on.
