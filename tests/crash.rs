@@ -67,7 +67,7 @@ async fn every_conversion_answered_202_is_there_and_arrives_after_sigkill() {
         let enough = 1 + roll(&mut seed, ACKNOWLEDGED);
         play(relay, round, connections, enough, &accounts, &sandbox, &mut seed).await;
     }
-    finish(&accounts, &sandbox, &file, rounds).await;
+    println!("{}", finish(&accounts, &sandbox, &file, rounds).await);
     sandbox.stop().await;
 }
 
@@ -182,7 +182,8 @@ async fn replay(relay: &Process, limit: u64) {
 }
 
 /// All destinations take what they get, all that is dead is replayed: then everything has arrived, and nothing is owed.
-async fn finish(accounts: &Shared, sandbox: &Sandbox, file: &std::path::Path, rounds: u64) {
+async fn finish(accounts: &Shared, sandbox: &Sandbox, file: &std::path::Path, rounds: u64) -> String {
+    let mut summary = String::new();
     for platform in Platform::ALL {
         sandbox.script(platform, Behaviour::Document);
     }
@@ -202,8 +203,8 @@ async fn finish(accounts: &Shared, sandbox: &Sandbox, file: &std::path::Path, ro
         .await;
         let arrived = sandbox.arrivals(platform);
         let repeats: u32 = arrived.values().map(|count| count.saturating_sub(1)).sum();
-        println!(
-            "{}: {} acknowledged, {} arrived, {repeats} sent more than once, {} violations",
+        summary += &format!(
+            "{}: {} acknowledged, {} arrived, {repeats} sent more than once, {} violations\n",
             platform.name(),
             acknowledged.len(),
             arrived.len(),
@@ -220,4 +221,5 @@ async fn finish(accounts: &Shared, sandbox: &Sandbox, file: &std::path::Path, ro
     accounts.lock().unwrap().forget_settled();
     balanced(accounts, &relay).await;
     assert_eq!(relay.terminate(), Some(0));
+    summary
 }

@@ -265,7 +265,7 @@ fn faults(counted: &BTreeMap<(&'static str, Part), usize>, chosen: impl Fn(usize
 }
 
 /// Runs them all, some at a time, each on a folder of its own; says which of them were met.
-async fn meet(faults: Vec<Fault>, sandbox: &Arc<Sandbox>, used: Option<(PathBuf, Accounts)>) {
+async fn meet(faults: Vec<Fault>, sandbox: &Arc<Sandbox>, used: Option<(PathBuf, Accounts)>) -> String {
     let (left, used) = (Arc::new(Mutex::new(faults)), Arc::new(used));
     let mut workers = JoinSet::new();
     for _ in 0..AT_A_TIME {
@@ -293,9 +293,8 @@ async fn meet(faults: Vec<Fault>, sandbox: &Arc<Sandbox>, used: Option<(PathBuf,
         // How many calls a life makes differs a little; that it makes one does not.
         assert!(hit || fault.nth > 1, "{fault:?} was never met");
     }
-    for ((call, part), (runs, hits)) in counts {
-        println!("{call} on {part:?}: {hits} faults met in {runs} runs");
-    }
+    let line = |((call, part), (runs, hits))| format!("{call} on {part:?}: {hits} faults met in {runs} runs\n");
+    counts.into_iter().map(line).collect()
 }
 
 /// What a life without faults does; `used` is where it is played.
@@ -304,7 +303,6 @@ async fn count(case: &Case, accounts: &mut Accounts) -> BTreeMap<(&'static str, 
     let none = Fault { call: "none", part: Part::Folder, error: "none", nth: 0 };
     case.live(&case.strace(&options), accounts, &none).await;
     let counted = case.counted();
-    println!("{counted:?}");
     counted
 }
 
@@ -325,7 +323,7 @@ async fn a_call_that_fails_loses_nothing_that_was_acknowledged_and_is_told() {
         assert!(counted.keys().any(|(counted, _)| *counted == call), "{call} is not made: the test sees nothing");
     }
     let chosen = |most: usize| BTreeSet::from([1, most.div_ceil(2), most]);
-    meet(faults(&counted, chosen), &sandbox, Some((used, accounts))).await;
+    println!("{}", meet(faults(&counted, chosen), &sandbox, Some((used, accounts))).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 6)]
@@ -335,5 +333,6 @@ async fn a_first_start_in_which_a_call_fails_is_refused_in_words_or_works() {
     let counted = count(&case, &mut Accounts::default()).await;
     // What comes behind the start is the other test's.
     let start: BTreeMap<_, _> = counted.into_iter().map(|(of, most)| (of, most.min(8))).collect();
-    meet(faults(&start, |most| BTreeSet::from([most.div_ceil(2)])), &sandbox, None).await;
+    let faults = faults(&start, |most| BTreeSet::from([most.div_ceil(2)]));
+    println!("{}", meet(faults, &sandbox, None).await);
 }

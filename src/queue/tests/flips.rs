@@ -208,7 +208,7 @@ fn choose(files: &Files, seed: &mut u64) -> (PathBuf, usize, u8) {
     let mut at = below(seed, bytes.len());
     // Unwritten parts now and then.
     for _ in 0..200 {
-        if bytes[at] != 0 || roll(seed) % 50 == 0 {
+        if bytes[at] != 0 || roll(seed).is_multiple_of(50) {
             break;
         }
         at = below(seed, bytes.len());

@@ -90,7 +90,12 @@ impl Model {
                     State::Queued | State::Retrying => waiting.push(*destination),
                     State::Dead(_) => dead.push(*destination),
                     State::Delivered | State::Discarded => settled.push(*destination),
-                    other => panic!("{other:?} is nothing that was done"),
+                    other @ (State::Held
+                    | State::Accepted
+                    | State::Duplicate
+                    | State::Skipped
+                    | State::Withheld
+                    | State::Unsupported) => panic!("{other:?} is nothing that was done"),
                 }
                 if crashed {
                     *known = vec![fit];
