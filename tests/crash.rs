@@ -1,55 +1,210 @@
-//! `kill -9` under load: what was answered `202` arrives.
+//! `kill -9` under a merchant's load: what was answered `202` is there, is owed what it was owed, and arrives.
+//!
+//! Some of the load is repeated; one destination refuses for a while, one rejects what it
+//! gets, until its dead letters are replayed. `CAPI_RELAY_TEST_ROUNDS` sets how many relays are killed, `CAPI_RELAY_TEST_SEED`
+//! when, and under how many connections.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use capi_relay::sandbox::Platform;
+use capi_relay::sandbox::{Behaviour, Platform, Sandbox};
 use http::{Method, StatusCode};
+use serde_json::{Value, json};
 
+use crate::support::accounts::{Accounts, Depths, depths_if_there, post};
 use crate::support::process::{Process, started};
-use crate::support::{Http, conversion, eventually, handle};
+use crate::support::{Http, eventually, handle};
 
 /// Rounds of start, load, SIGKILL.
-const ROUNDS: usize = 20;
-/// Connections of the load.
-const CLIENTS: usize = 16;
+const ROUNDS: u64 = 20;
+/// Connections of the load, at most.
+const CONNECTIONS: u64 = 256;
+/// Orders acknowledged in a round before the kill, at most.
+const ACKNOWLEDGED: u64 = 250;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_conversion_answered_202_arrives_after_sigkill() {
+type Shared = Arc<Mutex<Accounts>>;
+
+/// The next of a row of numbers that look random, below a limit.
+fn roll(seed: &mut u64, limit: u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) % limit
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_conversion_answered_202_is_there_and_arrives_after_sigkill() {
+    let rounds = number_from("CAPI_RELAY_TEST_ROUNDS").unwrap_or(ROUNDS);
+    let first = number_from("CAPI_RELAY_TEST_SEED").unwrap_or_else(rand::random);
+    println!("CAPI_RELAY_TEST_SEED={first}");
+    let mut seed = first;
     let (sandbox, _folder, file) = started().await;
-    let acknowledged = Arc::new(Mutex::new(Vec::<String>::new()));
-
-    for round in 0..ROUNDS {
-        let relay = Process::serve(&file);
-        let gone = Arc::new(AtomicBool::new(false));
-        let mut load = tokio::task::JoinSet::new();
-        for client in 0..CLIENTS {
-            let (gone, acknowledged) = (Arc::clone(&gone), Arc::clone(&acknowledged));
-            let url = format!("{}/v1/conversions", relay.origin);
-            load.spawn(async move { post_until_gone(&url, round, client, &gone, &acknowledged).await });
+    let accounts = Shared::default();
+    let answer = |status| Behaviour::Answer { status, headers: Vec::new(), body: String::new(), times: None };
+    for round in 0..rounds {
+        let rejects = round % 5 < 2;
+        sandbox.script(Platform::Scaleo, if rejects { answer(400) } else { Behaviour::Document });
+        let down = round % 4 < 2;
+        sandbox.script(Platform::Impact, if down { answer(503) } else { Behaviour::Document });
+        let relay = Process::serve_with(&file, &["--no-goldens"]);
+        if round > 0 {
+            let depths = balanced(&accounts, &relay).await;
+            println!("round {round}: {depths:?}");
         }
-        // A different moment each round: in the first accepts, in steady state, in the mover's groups.
-        let before = acknowledged.lock().unwrap().len();
-        let enough = before + 1 + (round * 37) % 400;
-        eventually("the load", async || (acknowledged.lock().unwrap().len() >= enough).then_some(())).await;
-        relay.kill();
-        gone.store(true, Ordering::Relaxed);
-        load.join_all().await;
+        if round % 5 == 4 {
+            let limit = roll(&mut seed, 2 * ACKNOWLEDGED);
+            replay(&relay, limit).await;
+        }
+        // Few, some and many.
+        let most = [4, 32, CONNECTIONS][usize::try_from(round % 3).unwrap()];
+        let connections = 1 + roll(&mut seed, most);
+        let enough = 1 + roll(&mut seed, ACKNOWLEDGED);
+        play(relay, round, connections, enough, &accounts, &sandbox, &mut seed).await;
     }
+    println!("{}", finish(&accounts, &sandbox, &file, rounds).await);
+    sandbox.stop().await;
+}
 
-    let acknowledged: HashSet<String> = acknowledged.lock().unwrap().drain(..).collect();
-    let relay = Process::serve(&file);
+/// Load until so much is acknowledged, then SIGKILL.
+async fn play(
+    relay: Process,
+    round: u64,
+    connections: u64,
+    enough: u64,
+    accounts: &Shared,
+    sandbox: &Sandbox,
+    seed: &mut u64,
+) {
+    let (gone, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut load = tokio::task::JoinSet::new();
+    for number in 0..connections {
+        let client = Client {
+            name: format!("r{round}c{number}"),
+            origin: relay.origin.clone(),
+            seed: roll(seed, u64::MAX),
+            gone: Arc::clone(&gone),
+            acknowledged: Arc::clone(&acknowledged),
+            accounts: Arc::clone(accounts),
+        };
+        load.spawn(client.run());
+    }
+    let http = Http::new();
+    let enough = usize::try_from(enough).unwrap();
+    let wanted = eventually("the load", async || (acknowledged.load(Ordering::Relaxed) >= enough).then_some(()));
+    let watching = async {
+        loop {
+            plausible(&http, &relay.admin, accounts, sandbox).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = wanted => {}
+        () = watching => {}
+    }
+    relay.kill();
+    gone.store(true, Ordering::Relaxed);
+    load.join_all().await;
+}
+
+/// While the load runs: no more is owed than was posted, and no less than was acknowledged and has arrived nowhere.
+async fn plausible(http: &Http, admin: &str, accounts: &Shared, sandbox: &Sandbox) {
+    let acknowledged: Vec<String> = accounts.lock().unwrap().acknowledged().cloned().collect();
+    let Some(depths) = depths_if_there(http, admin).await else { return };
+    let posted = accounts.lock().unwrap().posted_count();
+    for platform in Platform::ALL {
+        let arrived = sandbox.arrivals(platform);
+        let owed = depths[platform.name()];
+        let owed = owed.pending + owed.dead;
+        let missing = acknowledged.iter().filter(|order| !arrived.contains_key(&handle(platform, order))).count();
+        let missing = u64::try_from(missing).unwrap();
+        assert!((missing..=posted).contains(&owed), "{}: {owed}, not {missing} to {posted}", platform.name());
+    }
+}
+
+/// A merchant's process.
+struct Client {
+    name: String,
+    origin: String,
+    seed: u64,
+    gone: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
+    accounts: Shared,
+}
+
+impl Client {
+    async fn run(mut self) {
+        let http = Http::new();
+        let mut orders = Vec::<String>::new();
+        while !self.gone.load(Ordering::Relaxed) {
+            // Not sure whether it went through, the merchant sends one again.
+            let again = roll(&mut self.seed, 6) == 0 && !orders.is_empty();
+            let order = if again {
+                orders[usize::try_from(roll(&mut self.seed, u64::try_from(orders.len()).unwrap())).unwrap()].clone()
+            } else {
+                format!("{}n{}", self.name, orders.len())
+            };
+            self.accounts.lock().unwrap().post(&order);
+            let Ok(answer) = post(&http, &self.origin, &order).await else { return };
+            let status = answer.body["status"].as_str().unwrap_or_default();
+            let fits = if again { "duplicate" } else { "accepted" };
+            assert_eq!(status, fits, "{} {}", answer.status, answer.body);
+            self.accounts.lock().unwrap().acknowledge(&order, &answer.id());
+            self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            orders.extend((!again).then_some(order));
+        }
+    }
+}
+
+/// Every status is read, and the depths are those.
+async fn balanced(accounts: &Shared, relay: &Process) -> Depths {
+    let mut known = accounts.lock().unwrap().clone();
+    let depths = known.balance(&relay.origin, &relay.admin).await;
+    *accounts.lock().unwrap() = known;
+    depths
+}
+
+/// Replays so many dead letters, if there are.
+async fn replay(relay: &Process, limit: u64) {
+    let http = Http::new();
+    let listed = http.call(Method::GET, &format!("{}/admin/dead?limit={}", relay.admin, limit.max(1)), &[], "").await;
+    let ids: Vec<&Value> = listed.body["dead"].as_array().unwrap().iter().map(|letter| &letter["id"]).collect();
+    let body = json!({ "destination": "scaleo", "ids": ids }).to_string();
+    let url = format!("{}/admin/dead/replay", relay.admin);
+    let answer = http.call(Method::POST, &url, &[("content-type", "application/json")], &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.body["replayed"].as_u64(), u64::try_from(ids.len()).ok(), "{}", answer.body);
+}
+
+/// All destinations take what they get, all that is dead is replayed: then everything has arrived, and nothing is owed.
+async fn finish(accounts: &Shared, sandbox: &Sandbox, file: &std::path::Path, rounds: u64) -> String {
+    let mut summary = String::new();
+    for platform in Platform::ALL {
+        sandbox.script(platform, Behaviour::Document);
+    }
+    let relay = Process::serve_with(file, &["--no-goldens"]);
+    balanced(accounts, &relay).await;
+    let http = Http::new();
+    let url = format!("{}/admin/dead/replay", relay.admin);
+    let headers = [("content-type", "application/json")];
+    let answer = http.call(Method::POST, &url, &headers, &json!({ "destination": "scaleo" }).to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let acknowledged: HashSet<String> = accounts.lock().unwrap().acknowledged().cloned().collect();
     for platform in Platform::ALL {
         eventually(&format!("{} conversions at {}", acknowledged.len(), platform.name()), async || {
-            let arrived = sandbox.arrivals(platform);
+            let arrived = sandbox.effects(platform);
             acknowledged.iter().all(|order| arrived.contains_key(&handle(platform, order))).then_some(())
         })
         .await;
         let arrived = sandbox.arrivals(platform);
         let repeats: u32 = arrived.values().map(|count| count.saturating_sub(1)).sum();
-        println!(
-            "{}: {} acknowledged, {} arrived, {repeats} sent more than once, {} violations",
+        summary += &format!(
+            "{}: {} acknowledged, {} arrived, {repeats} sent more than once, {} violations\n",
             platform.name(),
             acknowledged.len(),
             arrived.len(),
@@ -57,24 +212,14 @@ async fn every_conversion_answered_202_arrives_after_sigkill() {
         );
         assert_eq!(sandbox.counts(platform).violations, 0);
     }
-    assert!(acknowledged.len() > ROUNDS * 10, "too little load to mean anything: {}", acknowledged.len());
+    assert!(acknowledged.len() > usize::try_from(rounds * 10).unwrap(), "too little load: {}", acknowledged.len());
+    eventually("nothing owed", async || {
+        let depths = depths_if_there(&http, &relay.admin).await.unwrap();
+        depths.values().all(|owed| owed.pending == 0 && owed.dead == 0).then_some(())
+    })
+    .await;
+    accounts.lock().unwrap().forget_settled();
+    balanced(accounts, &relay).await;
     assert_eq!(relay.terminate(), Some(0));
-    sandbox.stop().await;
-}
-
-async fn post_until_gone(url: &str, round: usize, client: usize, gone: &AtomicBool, acknowledged: &Mutex<Vec<String>>) {
-    let http = Http::new();
-    for number in 0.. {
-        let order = format!("r{round}c{client}n{number}");
-        let body = conversion(&order).to_string();
-        let answer = http.attempt(Method::POST, url, &[("content-type", "application/json")], &body).await;
-        match answer {
-            Ok(answer) if answer.status == StatusCode::ACCEPTED => acknowledged.lock().unwrap().push(order),
-            Ok(answer) => panic!("{} {}", answer.status, answer.body),
-            Err(_) => return,
-        }
-        if gone.load(Ordering::Relaxed) {
-            return;
-        }
-    }
+    summary
 }

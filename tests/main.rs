@@ -20,6 +20,7 @@ mod demo;
 mod destinations;
 mod disk;
 mod fan_out;
+mod faults;
 mod goldens;
 mod mapping;
 mod mutation;

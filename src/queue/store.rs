@@ -3,7 +3,8 @@
 //! It holds what waits (fresh overflow and retries) and dead letters, each with its status and its body. Reads come from anywhere but a runtime thread; writes from the mover alone, in groups.
 //!
 //! sled 0.34.7, measured: its own `flush` is not durable on Linux; a lost tail of more than one of its 512 KiB segments
-//! makes it open **empty**; a leftover of a snapshot makes it not open at all; `flush_async` hangs. So:
+//! makes it open **empty**; a leftover of a snapshot makes it not open at all; `flush_async` hangs, and after a
+//! failed write `flush` may (`flush` says when); what it cannot read at its opening it overwrites (`probe`). So:
 //!
 //! - [`Store::commit`] is one batch, `flush`, and `fdatasync` on a descriptor of our own; a group counts at most
 //!   [`GROUP_BYTES_MAX`], and no timer of sled's writes in between.
@@ -17,8 +18,10 @@
 
 mod apply;
 mod copy;
+mod flush;
 mod keys;
 mod long;
+mod probe;
 mod read;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::copy::Copy;
+use self::flush::Flusher;
 use super::codec::{Malformed, Reader, Writer};
 use super::folder::{OpenError, State, is_full, make_dir, sync_dir};
 use crate::conversion::DestinationName;
@@ -48,6 +52,8 @@ pub(super) struct Store {
     live_bytes: AtomicU64,
     /// The store that is to take this one's place, while it is being made.
     copy: Mutex<Option<Copy>>,
+    /// Behind the database: its handle is the last to go.
+    flusher: Flusher,
 }
 
 /// Why the store could not do what it was asked.
@@ -142,6 +148,7 @@ impl Store {
             return Err(OpenError::damaged(dir, "the store's files are missing"));
         }
         remove_snapshot_leftovers(dir).map_err(|source| OpenError::write(dir, source))?;
+        probe::read(dir).map_err(|source| OpenError::read(dir, source))?;
         let store = Store::open_sled(dir)?;
         let ledger = store.ledger().map_err(|error| OpenError::store(dir, &error))?;
         let Some(ledger) = ledger else {
@@ -196,7 +203,8 @@ impl Store {
         let live_bytes = db.get(keys::LIVE_BYTES).map_err(|error| OpenError::store(dir, &error.into()))?;
         // A store of before they were counted has none: the first copy counts them.
         let live_bytes = live_bytes.and_then(|bytes| Reader::new(&bytes).u64().ok()).unwrap_or_default();
-        Ok(Store { db, file, live_bytes: AtomicU64::new(live_bytes), copy: Mutex::default() })
+        let flusher = Flusher::new(&db, dir)?;
+        Ok(Store { db, file, live_bytes: AtomicU64::new(live_bytes), copy: Mutex::default(), flusher })
     }
 
     /// Applies the group, also to a copy that is being made, and returns once it is on stable storage.
@@ -220,7 +228,7 @@ impl Store {
         }
         batch.insert(keys::LIVE_BYTES, &live_bytes.to_le_bytes());
         self.db.apply_batch(batch)?;
-        self.db.flush()?;
+        self.flusher.flush(&self.db)?;
         self.file.sync_data().map_err(StoreError::Sync)?;
         self.live_bytes.store(live_bytes, Ordering::Relaxed);
         Ok(())

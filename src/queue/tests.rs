@@ -1,9 +1,11 @@
 //! What the queue promises, tested through its public handle on real folders.
 
 mod basics;
+mod broken;
 mod crash;
 mod dead;
 mod faults;
+mod flips;
 mod generation;
 mod model;
 mod power;

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+pub(crate) mod accounts;
 pub(crate) mod process;
 pub(crate) mod recorder;
 

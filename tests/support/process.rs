@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use capi_relay::sandbox::{Accounts, Sandbox};
 use tempfile::TempDir;
@@ -28,7 +28,16 @@ pub(crate) struct Process {
     pub(crate) origin: String,
     pub(crate) admin: String,
     log: Arc<Mutex<String>>,
-    reader: JoinHandle<()>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// How a relay ended, by itself or asked to.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// None: by a signal.
+    pub(crate) code: Option<i32>,
+    /// All that it has logged.
+    pub(crate) log: String,
 }
 
 impl Process {
@@ -58,6 +67,13 @@ impl Process {
 
     #[track_caller]
     fn start(wrapper: &[&str], routes: &Path, arguments: &[&str], level: &str) -> Process {
+        Process::attempt(wrapper, routes, arguments, level)
+            .unwrap_or_else(|ended| panic!("the relay did not start: {:?}\n{}", ended.code, ended.log))
+    }
+
+    /// Starts it; how it ended when it did not come to serve.
+    #[track_caller]
+    pub(crate) fn attempt(wrapper: &[&str], routes: &Path, arguments: &[&str], level: &str) -> Result<Process, Ended> {
         let own = env!("CARGO_BIN_EXE_capi-relay");
         let words: Vec<&str> = wrapper.iter().copied().chain([own]).collect();
         let mut command = Command::new(words[0]);
@@ -82,11 +98,18 @@ impl Process {
                 kept.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
-        let Ok((public, admin)) = said.recv_timeout(Duration::from_secs(60)) else {
-            panic!("the relay did not start:\n{}", log.lock().unwrap())
-        };
-        let (origin, admin) = (format!("http://{public}"), format!("http://{admin}"));
-        Process { child, origin, admin, log, reader }
+        let mut process = Process { child, origin: String::new(), admin: String::new(), log, reader: Some(reader) };
+        match said.recv_timeout(PATIENCE) {
+            Ok((public, admin)) => {
+                process.origin = format!("http://{public}");
+                process.admin = format!("http://{admin}");
+                Ok(process)
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(process.end()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                panic!("the relay neither starts nor ends:\n{}", process.log.lock().unwrap())
+            }
+        }
     }
 
     /// SIGKILL: no drain, no destructor.
@@ -102,11 +125,35 @@ impl Process {
     }
 
     /// SIGTERM, and everything it has logged.
-    pub(crate) fn terminate_with_log(mut self) -> String {
+    pub(crate) fn terminate_with_log(self) -> String {
         self.signal_term();
-        self.child.wait().unwrap();
-        self.reader.join().unwrap();
-        std::mem::take(&mut *self.log.lock().unwrap())
+        self.end().log
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// SIGTERM if it still runs, and how it ended.
+    pub(crate) fn stop(mut self) -> Ended {
+        if !self.has_ended() {
+            self.signal_term();
+        }
+        self.end()
+    }
+
+    /// Waits for its end, which must come.
+    #[track_caller]
+    fn end(mut self) -> Ended {
+        let began = Instant::now();
+        while !self.has_ended() {
+            assert!(began.elapsed() < PATIENCE, "the relay does not end:\n{}", self.log.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let code = self.child.wait().unwrap().code();
+        self.reader.take().map(JoinHandle::join).transpose().unwrap();
+        Ended { code, log: std::mem::take(&mut *self.log.lock().unwrap()) }
     }
 
     /// SIGHUP.
@@ -129,6 +176,19 @@ impl Process {
     }
 }
 
+/// A test that fails leaves no relay behind.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
 fn field(line: &str, name: &str) -> Option<String> {
     Some(line.split_once(name)?.1.split_whitespace().next()?.to_owned())
 }
+
+/// Nothing that is right takes longer, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);

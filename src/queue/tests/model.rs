@@ -1,4 +1,4 @@
-//! The queue against a model of it: random work, restarts and crashes as steps.
+//! The queue against a model of it: random work, restarts and crashes as steps. `CAPI_RELAY_TEST_CASES` sets how often.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ impl Model {
     /// Holds every status and the depths to the model. After a crash the model learns what was kept.
     async fn check(&mut self, queue: &Queue, crashed: bool) {
         // The destination of each delivery that is.
-        let (mut waiting, mut dead) = (Vec::new(), Vec::new());
+        let (mut waiting, mut dead, mut settled, mut owed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (id, (_, _, legs)) in &mut self.conversions {
             let status = queue.status(*id).await.unwrap().unwrap_or_else(|| panic!("{id} is lost"));
             assert_eq!(status.destinations.len(), legs.len());
@@ -85,11 +85,17 @@ impl Model {
                 let fits = |leg: &&Leg| leg.state == found.state && leg.attempts == found.attempts;
                 let fit = if crashed { known.iter().rev().find(fits) } else { known.last().filter(fits) };
                 let fit = fit.unwrap_or_else(|| panic!("{found:?} is none of {known:?}")).clone();
-                if matches!(fit.state, State::Queued | State::Retrying) {
-                    waiting.push(*destination);
-                }
-                if matches!(fit.state, State::Dead(_)) {
-                    dead.push(*destination);
+                owed.push(*destination);
+                match fit.state {
+                    State::Queued | State::Retrying => waiting.push(*destination),
+                    State::Dead(_) => dead.push(*destination),
+                    State::Delivered | State::Discarded => settled.push(*destination),
+                    other @ (State::Held
+                    | State::Accepted
+                    | State::Duplicate
+                    | State::Skipped
+                    | State::Withheld
+                    | State::Unsupported) => panic!("{other:?} is nothing that was done"),
                 }
                 if crashed {
                     *known = vec![fit];
@@ -106,6 +112,9 @@ impl Model {
                 (count(&waiting, destination), count(&dead, destination)),
                 "{text}"
             );
+            // The accounts: what was accepted is settled, dead or pending.
+            let kept = depth.pending + depth.dead + count(&settled, destination);
+            assert_eq!(kept, count(&owed, destination), "{text}");
         }
         assert_eq!(dead_letters(queue, DeadFilter::default()).await.len(), dead.len());
     }
@@ -184,7 +193,15 @@ impl Model {
     }
 }
 
+/// Steps taken in all cases.
+static STEPS: AtomicU64 = AtomicU64::new(0);
+
+fn cases() -> u32 {
+    std::env::var_os("CAPI_RELAY_TEST_CASES").map_or(40, |text| text.to_str().unwrap().parse().unwrap())
+}
+
 async fn run(acts: Vec<Act>) {
+    STEPS.fetch_add(u64::try_from(acts.len()).unwrap(), Ordering::Relaxed);
     let dir = tempfile::tempdir().unwrap();
     let open = || Queue::open_with(&settings(dir.path(), &DESTINATIONS), Clock::system(), always()).unwrap();
     let mut queue = open();
@@ -222,11 +239,14 @@ async fn run(acts: Vec<Act>) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
-    #[test]
-    fn it_does_what_the_model_says_across_restarts_and_crashes(acts in acts()) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+#[test]
+fn it_does_what_the_model_says_across_restarts_and_crashes() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let config = ProptestConfig { cases: cases(), source_file: Some(file!()), ..ProptestConfig::default() };
+    let ran = proptest::test_runner::TestRunner::new(config).run(&acts(), |acts| {
         runtime.block_on(run(acts));
-    }
+        Ok(())
+    });
+    println!("{} steps", STEPS.load(Ordering::Relaxed));
+    ran.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -1,0 +1,67 @@
+//! Reads what sled reads at its opening, before sled does.
+//!
+//! sled takes a segment that it cannot read for the end of its log, and overwrites what it finds behind it: one read that
+//! fails, and everything that waits is gone. Here a read that fails is an error, and nothing has been changed.
+//!
+//! sled reads the head of every segment, and those whole that are as new as its last snapshot or newer.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Fails when sled could not read its file.
+pub(super) fn read(dir: &Path) -> io::Result<()> {
+    let newest_snapshot = snapshots(dir)?.into_iter().max().unwrap_or_default();
+    let from = newest_snapshot.checked_div(SEGMENT_BYTES).unwrap_or(0).saturating_mul(SEGMENT_BYTES);
+    let file = File::open(dir.join("db"))?;
+    let len = file.metadata()?.len();
+    let mut whole = vec![0; usize::try_from(SEGMENT_BYTES).unwrap_or_default()];
+    let mut at = 0_u64;
+    while at < len {
+        let mut head = [0; HEAD_BYTES];
+        if read_up_to(&file, &mut head, at)? == HEAD_BYTES && log_position(&head) >= from {
+            read_up_to(&file, &mut whole, at)?;
+        }
+        at = at.saturating_add(SEGMENT_BYTES);
+    }
+    Ok(())
+}
+
+/// How far into the log each snapshot goes, by its name.
+fn snapshots(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        found.extend(name.to_str().and_then(|name| u64::from_str_radix(name.strip_prefix("snap.")?, 16).ok()));
+    }
+    Ok(found)
+}
+
+/// Where in the log a segment belongs, whether its head is whole or not.
+fn log_position(head: &[u8; HEAD_BYTES]) -> u64 {
+    let position = head.get(4..12).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    position.map_or(0, |bytes| u64::from_le_bytes(bytes) ^ POSITION_MASK)
+}
+
+/// As many bytes as there are before the file's end.
+fn read_up_to(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut done = 0_usize;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let offset = at.saturating_add(u64::try_from(done).unwrap_or(u64::MAX));
+        match file.read_at(rest, offset) {
+            Ok(0) => break,
+            Ok(count) => done = done.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// sled's segments, of the size that it has by itself.
+const SEGMENT_BYTES: u64 = 512 * 1024;
+/// Of a segment's head: checksum, position in the log, how much of the log was stable.
+const HEAD_BYTES: usize = 20;
+/// sled turns the bits of positions round.
+const POSITION_MASK: u64 = 0x7fff_ffff_ffff_ffff;
