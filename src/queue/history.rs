@@ -287,7 +287,7 @@ impl History {
     fn places(&self, by: By, concerns: impl Fn(&Received) -> bool) -> Vec<Place> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let mut places = Vec::new();
-        if let Some(written) = &index.written {
+        if let Some(written) = index.written.as_ref().filter(|written| by.may_be_in(&written.filter)) {
             let found = written.tables.find(by);
             if !found.is_empty() {
                 places.push(Place::Written(Arc::clone(&written.file), found));

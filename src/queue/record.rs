@@ -29,6 +29,8 @@ pub(super) struct Record {
     pub(super) meta: Meta,
     pub(super) event_id: String,
     pub(super) order_id: Option<String>,
+    /// Of the order and whose it is.
+    pub(super) order_key: Option<KeyHash>,
     pub(super) key: KeyHash,
     /// Tells whether a repeat has the same content.
     pub(super) digest: KeyHash,
@@ -45,6 +47,7 @@ impl Record {
             meta: submission.meta.clone(),
             event_id: conversion.event_id().to_owned(),
             order_id: conversion.order_id().map(str::to_owned),
+            order_key: conversion.order_id().map(|order_id| key_hash(&submission.meta.merchant, order_id)),
             key: key_hash(&submission.meta.merchant, &submission.meta.dedup_key),
             digest: first_half(&conversion.content_digest()),
             body: submission.body.clone(),
@@ -84,7 +87,8 @@ impl Record {
         let dedup_key = r.text()?.to_owned();
         let received_at = Timestamp::from_instant(id.instant());
         let meta = Meta { id, merchant, idempotency_key, dedup_key, received_at };
-        Ok(Record { seq, meta, event_id, order_id, key, digest, body: Bytes::new(), conversion: OnceLock::new() })
+        let order_key = order_id.as_deref().map(|order_id| key_hash(&meta.merchant, order_id));
+        Ok(Record { seq, meta, event_id, order_id, order_key, key, digest, body: Bytes::new(), conversion: OnceLock::new() })
     }
 
     pub(super) fn with_seq(mut self, seq: u64) -> Record {

@@ -30,8 +30,7 @@ pub(super) struct Names {
 
 impl Names {
     fn of(record: &Record) -> Names {
-        let order = record.order_id.as_deref().map(|order_id| record::key_hash(&record.meta.merchant, order_id));
-        Names { id: record.meta.id, key: record.key, digest: record.digest, order }
+        Names { id: record.meta.id, key: record.key, digest: record.digest, order: record.order_key }
     }
 
     fn encode(&self, w: &mut Writer) {

@@ -85,10 +85,7 @@ impl Full {
     }
 
     pub(super) fn may_hold(&self, by: By) -> bool {
-        match (by, &self.filter) {
-            (By::Key(key), Some(filter)) => filter.may_hold(&key),
-            (By::Key(_) | By::Order(_) | By::Id(_), _) => true,
-        }
+        self.filter.as_ref().is_none_or(|filter| by.may_be_in(filter))
     }
 
     /// Places that may be what is asked for, and the file; `None` when it has been given up meanwhile.

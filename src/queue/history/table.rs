@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use super::super::codec::Reader;
 use super::super::record::KeyHash;
+use super::filter::Filter;
 use super::form::Names;
 use crate::conversion::ConversionId;
 
@@ -30,6 +31,14 @@ impl By {
             By::Order(hash) => (1, prefix(&hash)),
             // The end of an id is random but for its first two bits.
             By::Id(id) => (2, u64::from_be_bytes(last_half(id.as_bytes())).rotate_left(2)),
+        }
+    }
+
+    /// What a segment's filter says. It knows keys alone.
+    pub(super) fn may_be_in(self, filter: &Filter) -> bool {
+        match self {
+            By::Key(key) => filter.may_hold(&key),
+            By::Order(_) | By::Id(_) => true,
         }
     }
 

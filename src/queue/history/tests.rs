@@ -7,7 +7,7 @@ use super::super::tests::{delivered, id_at, name, submission_of};
 use super::super::{Initial, Submission};
 use super::*;
 use crate::conversion::Meta;
-use crate::queue::record::{self, Event, Settlement};
+use crate::queue::record::{Event, Settlement};
 
 /// Conversions by sequence number.
 type Known = BTreeMap<u64, Arc<Record>>;
@@ -73,7 +73,7 @@ fn check(history: &History, known: &Known) {
         let too_late = record.meta.id.unix_ms() + 1;
         assert_eq!(history.first_with(&record.key, too_late).unwrap(), None, "the key of {seq}, received before");
         let status = history.status(record.meta.id).unwrap();
-        let order = record::key_hash("acme", &format!("order-history-{seq}"));
+        let order = record.order_key.unwrap();
         let of_order = history.order(&order).unwrap();
         if seq % 4 == 0 {
             assert_eq!((status, of_order), (None, Vec::new()), "{seq} is only used");

@@ -78,9 +78,8 @@ impl<'a> Applier<'a> {
             self.group.put_body(record);
         }
         let body_len = u32::try_from(record.body.len()).unwrap_or(u32::MAX);
-        if let Some(order_id) = &record.order_id {
-            let order = record::key_hash(&record.meta.merchant, order_id);
-            self.group.insert(&keys::order(&order, id), Vec::new());
+        if let Some(order) = &record.order_key {
+            self.group.insert(&keys::order(order, id), Vec::new());
         }
         self.group.put_status(id, &record::encode_status(record, body_len, legs), 0);
     }
@@ -138,9 +137,8 @@ impl<'a> Applier<'a> {
         self.batch.settled(record, legs);
         self.group.remove_body(record.seq, *body_len);
         self.group.remove_status(record.meta.id, *pieces);
-        if let Some(order_id) = &record.order_id {
-            let order = record::key_hash(&record.meta.merchant, order_id);
-            self.group.remove(&keys::order(&order, record.meta.id));
+        if let Some(order) = &record.order_key {
+            self.group.remove(&keys::order(order, record.meta.id));
         }
     }
 
