@@ -12,6 +12,10 @@
 //! `cargo bench --bench queue` takes a quarter of an hour; `-- --quick` under one, and its figures say little; `-- --all` adds
 //! a backlog of three million; `-- --accept` and `-- --backlog` do one half.
 
+/// As the relay itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod accept;
 mod backlog;
 mod load;
