@@ -317,7 +317,13 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 
 /// Makes the names in a folder durable.
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    sync(&File::open(path)?)
+}
+
+/// Makes a file durable. A failure is never a want of room that passes: what was written may be gone, and a second try
+/// would say that it is there.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    file.sync_all().map_err(|error| io::Error::other(format!("syncing failed: {error}")))
 }
 
 pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
@@ -339,7 +345,7 @@ pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
     let (made, path) = (folder.join("state.new"), folder.join(STATE));
     let mut file = File::create(&made)?;
     file.write_all(&bytes)?;
-    file.sync_all()?;
+    sync(&file)?;
     std::fs::rename(&made, &path)?;
     sync_dir(folder)
 }

@@ -35,7 +35,7 @@ use std::time::Duration;
 use self::copy::Copy;
 use self::flush::Flusher;
 use super::codec::{Malformed, Reader, Writer};
-use super::folder::{OpenError, State, is_full, make_dir, sync_dir};
+use super::folder::{OpenError, State, is_full, make_dir, sync, sync_dir};
 use crate::conversion::DestinationName;
 
 pub(super) use self::apply::{Applier, move_bytes, moves_ahead};
@@ -256,8 +256,8 @@ fn entry_bytes(key_len: usize, value_len: usize) -> u64 {
 
 /// Makes all of a store's files durable, and their names.
 fn sync_all(dir: &Path) -> io::Result<()> {
-    File::open(dir.join("conf"))?.sync_all()?;
-    File::open(dir.join("db"))?.sync_all()?;
+    sync(&File::open(dir.join("conf"))?)?;
+    sync(&File::open(dir.join("db"))?)?;
     sync_dir(dir)?;
     dir.parent().map_or(Ok(()), sync_dir)
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::super::codec::{Reader, Writer};
+use super::super::folder::sync;
 use super::super::log::segment::{self, Segment};
 use super::filter::{FILTER_BYTES, Filter};
 use super::table::{self, By, Counts};
@@ -54,9 +55,9 @@ impl Full {
         bytes.resize(bytes.len().saturating_add(footer.len()), 0);
         segment.file.write_all_at(&bytes, at)?;
         segment.file.set_len(at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX)))?;
-        segment.file.sync_all()?;
+        sync(&segment.file)?;
         segment.file.write_all_at(&footer, footer_at)?;
-        segment.file.sync_data()?;
+        sync(&segment.file)?;
         let full = Full::open(dir, segment)?;
         full.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a segment's index is not what was written"))
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::super::folder::{OpenError, State, is_full, make_dir};
+use super::super::folder::{OpenError, State, is_full, make_dir, sync};
 use super::super::log::segment::{self, Segment};
 use super::super::log::{frame, quarantined, walk, whole_commit_after};
 use super::form::{Kept, kind};
@@ -128,7 +128,7 @@ fn scan(segment: Segment) -> io::Result<Result<Unended, String>> {
 /// Cuts off what was torn, so that it is never written before; what is left is on stable storage.
 fn cut(mut segment: Segment, at: u64, segment_bytes: u64) -> io::Result<Segment> {
     segment.file.set_len(at)?;
-    segment.file.sync_all()?;
+    sync(&segment.file)?;
     segment.bytes = at.max(segment_bytes);
     match segment::preallocate(&segment.file, segment.bytes) {
         Ok(()) => {}

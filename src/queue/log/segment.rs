@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FallocateFlags;
 
 use super::super::codec::{Reader, Writer};
-use super::super::folder::{free_bytes, sync_dir};
+use super::super::folder::{free_bytes, sync, sync_dir};
 use super::frame::Stamp;
 
 /// A segment file that is open.
@@ -29,7 +29,7 @@ impl Segment {
     pub(in super::super) fn make(dir: &Path, stamp: Stamp, first_seq: u64, bytes: u64) -> io::Result<Segment> {
         let (file, bytes) = allocate_spare(dir, bytes)?;
         file.write_all_at(&encode_header(stamp, first_seq), 0)?;
-        file.sync_all()?;
+        sync(&file)?;
         std::fs::rename(spare_path(dir), path(dir, stamp.segment))?;
         sync_dir(dir)?;
         Ok(Segment { file, stamp, first_seq, bytes })
