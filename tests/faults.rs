@@ -302,8 +302,7 @@ async fn count(case: &Case, accounts: &mut Accounts) -> BTreeMap<(&'static str, 
     let options = ["-y".to_owned(), "-e".to_owned(), format!("trace={}", CALLS.join(","))];
     let none = Fault { call: "none", part: Part::Folder, error: "none", nth: 0 };
     case.live(&case.strace(&options), accounts, &none).await;
-    let counted = case.counted();
-    counted
+    case.counted()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 6)]

@@ -421,4 +421,5 @@ const FILTERS_MAX: usize = 384;
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod tests;
