@@ -8,6 +8,8 @@ mod compact;
 mod dead;
 mod demo;
 mod diff;
+mod export;
+mod import;
 mod output;
 mod refusal;
 mod relay;
@@ -130,6 +132,10 @@ enum Command {
     },
     /// Gives back what the queue's store holds of what is gone, while no relay uses the folder
     Compact,
+    /// Writes pending work and dead letters as a file, while no relay uses the folder: a backup, or for another machine
+    Export(export::ExportArgs),
+    /// Takes in what `export` wrote, while no relay uses the folder
+    Import(import::ImportArgs),
     /// Runs local stand-ins of the five platforms
     Sandbox(sandbox::SandboxArgs),
     /// Starts the stand-ins and a relay, sends sample conversions and shows what each platform received
@@ -155,6 +161,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::command(&cli.configuration, &args),
         Command::Dead { command } => dead::command(&cli.configuration, &command),
         Command::Compact => compact::command(&cli.configuration),
+        Command::Export(args) => export::command(&cli.configuration, &args),
+        Command::Import(args) => import::command(&cli.configuration, &args),
         Command::Sandbox(args) => sandbox::command(&args),
         Command::Demo(args) => demo::command(&args),
         Command::Health(args) => health(&cli.configuration, &args),

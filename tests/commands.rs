@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use capi_relay::sandbox::{Behaviour, Platform};
 
 use crate::support::process::{Process, started};
-use crate::support::{TOKEN, conversion, eventually};
+use crate::support::{TOKEN, conversion, eventually, handle};
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } =
@@ -160,5 +160,63 @@ async fn compact_waits_for_the_relay_to_stop_and_says_what_it_gave_back() {
     assert!(said.contains(" bytes before, ") && said.ends_with(" after\n"), "{said}");
     assert_eq!(Process::serve(&routes).terminate(), Some(0));
     drop(folder);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
+    let (sandbox, folder, routes) = started().await;
+    for platform in Platform::ALL {
+        sandbox
+            .script(platform, Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None });
+    }
+    let path = routes.to_str().unwrap();
+    let relay = Process::serve(&routes);
+    let file = folder.path().join("conversion.json");
+    fs::write(&file, conversion("moved").to_string()).unwrap();
+    let sent = ["send", file.to_str().unwrap(), "--url", &relay.origin, "--token", TOKEN];
+    let (code, _, error) = run(&sent);
+    assert_eq!(code, Some(0), "{error}");
+    let (code, said, refused) = run(&["export", "--config", path]);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(refused.contains("another process uses this folder"), "{refused}");
+    assert_eq!(relay.terminate(), Some(0));
+
+    let (code, exported, said) = run(&["export", "--config", path]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("1 conversions exported: "), "{said}");
+    let lines: Vec<serde_json::Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[0]["capi_relay_export"], &lines[2]["conversions"]), (3, &1.into(), &1.into()));
+    let body: serde_json::Value = serde_json::from_str(lines[1]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body, conversion("moved"));
+    let kept = folder.path().join("kept.ndjson");
+    let (code, nothing, said) = run(&["export", "--config", path, "-o", kept.to_str().unwrap()]);
+    assert_eq!((code, nothing.as_str()), (Some(0), ""), "{said}");
+    let written = fs::read_to_string(&kept).unwrap();
+    assert_eq!(written.lines().skip(1).collect::<Vec<_>>(), exported.lines().skip(1).collect::<Vec<_>>());
+
+    let other = folder.path().join("other");
+    let elsewhere = format!("queue.path={}", other.display());
+    let import = ["import", kept.to_str().unwrap(), "--config", path, "--set", &elsewhere];
+    for said in
+        ["1 conversions imported, 0 known already, 0 refused", "0 conversions imported, 1 known already, 0 refused"]
+    {
+        let (code, counted, error) = run(&import);
+        assert_eq!((code, counted.trim()), (Some(0), said), "{error}");
+    }
+    fs::write(&kept, written.lines().take(2).collect::<Vec<_>>().join("\n")).unwrap();
+    let (code, _, refused) = run(&import);
+    assert_eq!(code, Some(1));
+    assert!(refused.contains("line 3: the file ends before its trailer"), "{refused}");
+
+    for platform in Platform::ALL {
+        sandbox.script(platform, Behaviour::Document);
+    }
+    let relay = Process::serve_with(&routes, &["--set", &elsewhere]);
+    eventually("the moved delivery", async || {
+        sandbox.arrivals(Platform::Thrad).contains_key(&handle(Platform::Thrad, "moved")).then_some(())
+    })
+    .await;
+    assert_eq!(relay.terminate(), Some(0));
     sandbox.stop().await;
 }

@@ -251,6 +251,16 @@ impl History {
         Ok(None)
     }
 
+    /// The conversions kept here that used a key.
+    pub(super) fn users(&self, key: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
+        let by = By::Key(*key);
+        let mut users = Vec::new();
+        for place in self.places(by, |_| true) {
+            users.append(&mut place.records(by, |_, kept| Ok(Some(kept.names.id)))?);
+        }
+        Ok(users)
+    }
+
     /// What became of a conversion of which nothing is owed any more; what was written last counts.
     pub(super) fn status(&self, id: ConversionId) -> Result<Option<Status>, StoreError> {
         let by = By::Id(id);
