@@ -11,6 +11,7 @@ mod diff;
 mod export;
 mod import;
 mod output;
+mod recover;
 mod refusal;
 mod relay;
 mod reload;
@@ -136,6 +137,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Takes in what `export` wrote, while no relay uses the folder
     Import(import::ImportArgs),
+    /// Rebuilds a damaged folder from what is whole in it; without --yes it says what it would do
+    Recover(recover::RecoverArgs),
     /// Runs local stand-ins of the five platforms
     Sandbox(sandbox::SandboxArgs),
     /// Starts the stand-ins and a relay, sends sample conversions and shows what each platform received
@@ -163,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Compact => compact::command(&cli.configuration),
         Command::Export(args) => export::command(&cli.configuration, &args),
         Command::Import(args) => import::command(&cli.configuration, &args),
+        Command::Recover(args) => recover::command(&cli.configuration, &args),
         Command::Sandbox(args) => sandbox::command(&args),
         Command::Demo(args) => demo::command(&args),
         Command::Health(args) => health(&cli.configuration, &args),

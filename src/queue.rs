@@ -26,6 +26,7 @@
 //! | `dead` | dead letters: listed, replayed, discarded |
 //! | `generation` | the store's file, given back |
 //! | `recovery` | opening a folder, however it was left |
+//! | `rescue` | a damaged folder, made whole again from what is left |
 //! | `transfer` | pending work and dead letters as a file, out and in |
 //! | `embedded` | all of it wired as an engine |
 //! | `metrics` | what is measured |
@@ -44,6 +45,7 @@ mod metrics;
 mod mover;
 mod record;
 mod recovery;
+mod rescue;
 mod shared;
 mod status;
 mod store;
@@ -69,6 +71,7 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 
 pub use self::clock::Clock;
 pub use self::folder::OpenError;
+pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
     Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind, Outcome,
     PageRequest, State, Status, Treated, Treatment, Verdict,
@@ -130,6 +133,23 @@ impl Queue {
     /// In words, as [`Queue::open`]; or there is no room for a copy of what is alive. Nothing is lost then.
     pub fn compact(settings: &Settings) -> Result<(u64, u64), OpenError> {
         recovery::compact(settings)
+    }
+
+    /// Looks what is damaged in a folder that no process serves, and what could be recovered. Blocks; reads all of it.
+    ///
+    /// # Errors
+    /// In words, as [`Queue::open`], when that is not for [`Queue::recover`] to mend.
+    pub fn survey(settings: &Settings) -> Result<Survey, OpenError> {
+        rescue::survey(settings)
+    }
+
+    /// Makes a damaged folder one that opens: keeps what is whole, moves the rest into `quarantine/`, and rebuilds what the
+    /// journal holds. A whole folder stays as it is. Interrupted, it is begun again. Blocks.
+    ///
+    /// # Errors
+    /// In words, as [`Queue::open`]; the folder is then refused as before.
+    pub fn recover(settings: &Settings, clock: Clock) -> Result<Recovered, OpenError> {
+        rescue::recover(settings, clock, shared::Options::default())
     }
 
     /// Writes pending work and dead letters of a folder that no process serves, one conversion a line, oldest receipt

@@ -220,3 +220,47 @@ async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
     assert_eq!(relay.terminate(), Some(0));
     sandbox.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_folder_names_the_way_out_and_recover_says_first_what_it_would_do() {
+    let (sandbox, folder, routes) = started().await;
+    for platform in Platform::ALL {
+        sandbox
+            .script(platform, Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None });
+    }
+    let path = routes.to_str().unwrap();
+    let relay = Process::serve(&routes);
+    let file = folder.path().join("conversion.json");
+    fs::write(&file, conversion("recovered").to_string()).unwrap();
+    let sent = ["send", file.to_str().unwrap(), "--url", &relay.origin, "--token", TOKEN];
+    let (code, _, error) = run(&sent);
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(relay.terminate(), Some(0));
+
+    let store = folder.path().join("queue/store.1");
+    fs::remove_dir_all(&store).unwrap();
+    let (code, _, refused) = run(&["serve", "--config", path]);
+    assert_eq!(code, Some(1));
+    assert!(
+        refused.contains("holds 1 conversions received from") && refused.contains("capi-relay recover"),
+        "{refused}"
+    );
+    let (code, said, error) = run(&["recover", "--config", path]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(said.contains("store: the store's files are missing") && said.contains("nothing was changed"), "{said}");
+    let (code, said, error) = run(&["recover", "--yes", "--config", path]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(said.contains("history: whole") && said.contains("1 conversions were rebuilt"), "{said}");
+    let (code, said, _) = run(&["recover", "--config", path]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("nothing is damaged"), "{said}");
+
+    for platform in Platform::ALL {
+        sandbox.script(platform, Behaviour::Document);
+    }
+    let relay = Process::serve(&routes);
+    let arrived = async || sandbox.arrivals(Platform::Thrad).contains_key(&handle(Platform::Thrad, "recovered"));
+    eventually("the recovered delivery", async || arrived().await.then_some(())).await;
+    assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}

@@ -120,7 +120,7 @@ async fn nothing(queue: &Queue, destination: &str) -> bool {
     tokio::time::timeout(Duration::from_millis(150), queue.next(&destination)).await.is_err()
 }
 
-async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+pub(super) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     for _ in 0..2000 {
         if holds().await {
             return;
@@ -141,7 +141,7 @@ fn pending(queue: &Queue, destination: &str) -> u64 {
 }
 
 /// Copies a folder as it is: what a killed process leaves behind.
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
