@@ -1,6 +1,8 @@
 //! The commands that talk to a running relay.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use capi_relay::sandbox::{Behaviour, Platform};
@@ -263,4 +265,75 @@ async fn a_damaged_folder_names_the_way_out_and_recover_says_first_what_it_would
     eventually("the recovered delivery", async || arrived().await.then_some(())).await;
     assert_eq!(relay.terminate(), Some(0));
     sandbox.stop().await;
+}
+
+/// What a folder owes, as `export` says it, without the header's time.
+fn owed(routes: &str, folder: &Path) -> Vec<String> {
+    let (code, exported, error) =
+        run(&["export", "--config", routes, "--set", &format!("queue.path={}", folder.display())]);
+    assert_eq!(code, Some(0), "{error}");
+    exported.lines().skip(1).map(str::to_owned).collect()
+}
+
+fn copied(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recovering_may_be_killed_anywhere_and_is_begun_again() {
+    let (sandbox, folder, routes) = started().await;
+    for platform in Platform::ALL {
+        sandbox
+            .script(platform, Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None });
+    }
+    let path = routes.to_str().unwrap();
+    let relay = Process::serve(&routes);
+    for number in 0..3 {
+        let file = folder.path().join("conversion.json");
+        fs::write(&file, conversion(&format!("killed-{number}")).to_string()).unwrap();
+        let (code, _, error) = run(&["send", file.to_str().unwrap(), "--url", &relay.origin, "--token", TOKEN]);
+        assert_eq!(code, Some(0), "{error}");
+    }
+    assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+
+    // The store is gone, the history's only segment has no header any more, and the journal's first commit is damaged.
+    let damaged = folder.path().join("queue");
+    fs::remove_dir_all(damaged.join("store.1")).unwrap();
+    let segment = fs::OpenOptions::new().write(true).open(damaged.join("history/0000000000000001.seg")).unwrap();
+    segment.write_all_at(&[0; 64], 0).unwrap();
+    let segment = fs::OpenOptions::new().write(true).open(damaged.join("journal/0000000000000001.seg")).unwrap();
+    segment.write_all_at(b"damage", 4200).unwrap();
+    let recover = |folder: &Path| {
+        run(&["recover", "--yes", "--config", path, "--set", &format!("queue.path={}", folder.display())])
+    };
+    let whole = folder.path().join("whole");
+    copied(&damaged, &whole);
+    assert_eq!(recover(&whole).0, Some(0));
+    let expected = owed(path, &whole);
+    assert!(expected.last().unwrap().contains("\"conversions\":2,"), "{expected:?}");
+
+    let mut killed = 0_u32;
+    for (call, step) in [("rename", 1), ("fsync", 6), ("fdatasync", 4)] {
+        for when in (1..).step_by(step) {
+            let copy = folder.path().join(format!("{call}-{when}"));
+            copied(&damaged, &copy);
+            let inject = format!("inject={call}:signal=KILL:when={when}");
+            let ended = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject])
+                .arg(env!("CARGO_BIN_EXE_capi-relay"))
+                .args(["recover", "--yes", "--config", path, "--set", &format!("queue.path={}", copy.display())])
+                .output()
+                .unwrap();
+            if ended.status.success() {
+                break;
+            }
+            killed += 1;
+            let (code, said, error) = recover(&copy);
+            assert_eq!(code, Some(0), "{call} {when}: {said}{error}");
+            assert_eq!(owed(path, &copy), expected, "{call} {when}");
+        }
+    }
+    assert!(killed >= 5, "killed only {killed} times");
 }
