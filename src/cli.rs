@@ -8,7 +8,10 @@ mod compact;
 mod dead;
 mod demo;
 mod diff;
+mod export;
+mod import;
 mod output;
+mod recover;
 mod refusal;
 mod relay;
 mod reload;
@@ -130,6 +133,12 @@ enum Command {
     },
     /// Gives back what the queue's store holds of what is gone, while no relay uses the folder
     Compact,
+    /// Writes pending work and dead letters as a file, while no relay uses the folder: a backup, or for another machine
+    Export(export::ExportArgs),
+    /// Takes in what `export` wrote, while no relay uses the folder
+    Import(import::ImportArgs),
+    /// Rebuilds a damaged folder from what is whole in it; without --yes it says what it would do
+    Recover(recover::RecoverArgs),
     /// Runs local stand-ins of the five platforms
     Sandbox(sandbox::SandboxArgs),
     /// Starts the stand-ins and a relay, sends sample conversions and shows what each platform received
@@ -155,6 +164,9 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::command(&cli.configuration, &args),
         Command::Dead { command } => dead::command(&cli.configuration, &command),
         Command::Compact => compact::command(&cli.configuration),
+        Command::Export(args) => export::command(&cli.configuration, &args),
+        Command::Import(args) => import::command(&cli.configuration, &args),
+        Command::Recover(args) => recover::command(&cli.configuration, &args),
         Command::Sandbox(args) => sandbox::command(&args),
         Command::Demo(args) => demo::command(&args),
         Command::Health(args) => health(&cli.configuration, &args),

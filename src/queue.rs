@@ -26,6 +26,8 @@
 //! | `dead` | dead letters: listed, replayed, discarded |
 //! | `generation` | the store's file, given back |
 //! | `recovery` | opening a folder, however it was left |
+//! | `rescue` | a damaged folder, made whole again from what is left |
+//! | `transfer` | pending work and dead letters as a file, out and in |
 //! | `embedded` | all of it wired as an engine |
 //! | `metrics` | what is measured |
 
@@ -43,9 +45,11 @@ mod metrics;
 mod mover;
 mod record;
 mod recovery;
+mod rescue;
 mod shared;
 mod status;
 mod store;
+mod transfer;
 mod window;
 
 #[cfg(test)]
@@ -53,6 +57,7 @@ mod tests;
 
 use std::fmt;
 use std::future::Future;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -66,10 +71,12 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 
 pub use self::clock::Clock;
 pub use self::folder::OpenError;
+pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
     Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind, Outcome,
     PageRequest, State, Status, Treated, Treatment, Verdict,
 };
+pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};
 
 use self::record::Record;
 
@@ -126,6 +133,53 @@ impl Queue {
     /// In words, as [`Queue::open`]; or there is no room for a copy of what is alive. Nothing is lost then.
     pub fn compact(settings: &Settings) -> Result<(u64, u64), OpenError> {
         recovery::compact(settings)
+    }
+
+    /// Looks what is damaged in a folder that no process serves, and what could be recovered. Blocks; reads all of it.
+    ///
+    /// # Errors
+    /// In words, as [`Queue::open`], when that is not for [`Queue::recover`] to mend.
+    pub fn survey(settings: &Settings) -> Result<Survey, OpenError> {
+        rescue::survey(settings)
+    }
+
+    /// Makes a damaged folder one that opens: keeps what is whole, moves the rest into `quarantine/`, and rebuilds what the
+    /// journal holds. A whole folder stays as it is. Interrupted, it is begun again. Blocks.
+    ///
+    /// # Errors
+    /// In words, as [`Queue::open`]; the folder is then refused as before.
+    pub fn recover(settings: &Settings, clock: Clock) -> Result<Recovered, OpenError> {
+        rescue::recover(settings, clock, shared::Options::default())
+    }
+
+    /// Writes pending work and dead letters of a folder that no process serves, one conversion a line, oldest receipt
+    /// first. A conversion that is meant goes whole, with all its deliveries. Nothing is taken out of the folder. Blocks.
+    ///
+    /// # Errors
+    /// The folder is refused as by [`Queue::open`], or cannot be read; or `out` cannot be written. What was written is no
+    /// whole export then, and says so: its last line is missing.
+    pub fn export(
+        settings: &Settings,
+        clock: Clock,
+        selection: &Selection,
+        out: &mut dyn Write,
+    ) -> Result<Exported, TransferError> {
+        transfer::export(settings, clock, shared::Options::default(), selection, out)
+    }
+
+    /// Takes in what [`Queue::export`] wrote, into a folder that no process serves; made when missing. Durable when it
+    /// returns. What is known by its id is left alone, so doing it twice does it once, as long as the history keeps the
+    /// ids; `refused` is told the line of each conversion whose key another one uses, and why. Blocks.
+    ///
+    /// # Errors
+    /// The folder is refused, or is full; or the file is not what was exported. What was taken in before stays.
+    pub fn import(
+        settings: &Settings,
+        clock: Clock,
+        input: &mut dyn BufRead,
+        refused: &mut dyn FnMut(u64, &str),
+    ) -> Result<Imported, TransferError> {
+        transfer::import(settings, clock, shared::Options::default(), input, refused)
     }
 
     /// Returns once the conversion and all its pending deliveries are on stable storage, or nothing of it is kept.

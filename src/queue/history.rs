@@ -118,6 +118,15 @@ impl Batch {
         self.push(kind::USED, form::encode_used(record));
     }
 
+    /// A record as it was read from a segment; one of another kind, or that is damaged, is left out.
+    pub(super) fn again(&mut self, kind: u8, payload: &[u8]) {
+        if let Ok(kept) = Kept::decode(payload)
+            && kind != kind::THROUGH
+        {
+            self.push(kind, (kept.names, payload.to_vec()));
+        }
+    }
+
     fn push(&mut self, kind: u8, (names, payload): (Names, Vec<u8>)) {
         self.bytes = self.bytes.saturating_add(payload.len());
         self.records.push((kind, names, payload));
@@ -143,6 +152,12 @@ impl History {
         let dir = folder.join("history");
         let (end, index) = opening::open(&dir, quarantine, state, segment_bytes)?;
         Ok(History { dir, segment_bytes, end: Mutex::new(end), index: RwLock::new(index) })
+    }
+
+    /// Begins one behind segment `number`, of which nothing is known.
+    pub(super) fn begin_anew(dir: PathBuf, number: u64, next_seq: u64, moved_seq: u64, segment_bytes: u64) -> History {
+        let end = End { segment: None, number, at: 0, next_seq, moved_seq, buffer: Vec::new() };
+        History { dir, segment_bytes, end: Mutex::new(end), index: RwLock::default() }
     }
 
     /// Sequence number of the next record: how far the history has come.
@@ -249,6 +264,16 @@ impl History {
             }
         }
         Ok(None)
+    }
+
+    /// The conversions kept here that used a key.
+    pub(super) fn users(&self, key: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
+        let by = By::Key(*key);
+        let mut users = Vec::new();
+        for place in self.places(by, |_| true) {
+            users.append(&mut place.records(by, |_, kept| Ok(Some(kept.names.id)))?);
+        }
+        Ok(users)
     }
 
     /// What became of a conversion of which nothing is owed any more; what was written last counts.

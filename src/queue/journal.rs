@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    fn of(number: u8) -> Result<Kind, Malformed> {
+    pub(super) fn of(number: u8) -> Result<Kind, Malformed> {
         match number {
             1 => Ok(Kind::Accepted),
             2 => Ok(Kind::Settled),

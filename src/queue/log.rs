@@ -35,6 +35,31 @@ pub(super) fn walk<E>(
     Ok(Ok(at))
 }
 
+/// Visits every commit that is whole, before and behind what is damaged; one behind damage with the place where that begins.
+pub(super) fn salvage<E>(
+    segment: &Segment,
+    mut visit: impl FnMut(Option<u64>, &Header, &[u8]) -> Result<(), E>,
+) -> io::Result<Result<(), E>> {
+    let mut at = DATA_START;
+    let mut body = Vec::new();
+    loop {
+        let mut damage = None;
+        let mut header = commit_at(segment, at, &mut body)?;
+        if header.is_none()
+            && let Some(found) = whole_commit_after(segment, at)?
+        {
+            damage = Some(at);
+            at = found;
+            header = commit_at(segment, at, &mut body)?;
+        }
+        let Some(header) = header else { return Ok(Ok(())) };
+        if let Err(error) = visit(damage, &header, &body) {
+            return Ok(Err(error));
+        }
+        at = at.saturating_add(header.frame_len());
+    }
+}
+
 /// The whole commit that begins at `at`, if there is one; its records are left in `body`.
 fn commit_at(segment: &Segment, at: u64, body: &mut Vec<u8>) -> io::Result<Option<Header>> {
     let mut head = [0_u8; 24];

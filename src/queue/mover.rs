@@ -260,7 +260,7 @@ impl Mover {
         Ok(())
     }
 
-    fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         let window = self.shared.window();
         window.len() == 0 && window.changes_made() == window.changes_applied()
     }

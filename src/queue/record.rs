@@ -55,6 +55,13 @@ impl Record {
         }
     }
 
+    /// From what was kept elsewhere; `seq` is given once its place in the journal is known.
+    pub(super) fn kept(meta: Meta, event_id: String, order_id: Option<String>, digest: KeyHash, body: Bytes) -> Record {
+        let key = key_hash(&meta.merchant, &meta.dedup_key);
+        let order_key = order_id.as_deref().map(|order_id| key_hash(&meta.merchant, order_id));
+        Record { seq: 0, meta, event_id, order_id, order_key, key, digest, body, conversion: OnceLock::new() }
+    }
+
     pub(super) fn conversion(&self) -> Result<Arc<Conversion>, Refusal> {
         self.conversion.get_or_init(|| Conversion::parse(&self.body, &self.event_id).map(Arc::new)).clone()
     }
@@ -88,7 +95,17 @@ impl Record {
         let received_at = Timestamp::from_instant(id.instant());
         let meta = Meta { id, merchant, idempotency_key, dedup_key, received_at };
         let order_key = order_id.as_deref().map(|order_id| key_hash(&meta.merchant, order_id));
-        Ok(Record { seq, meta, event_id, order_id, order_key, key, digest, body: Bytes::new(), conversion: OnceLock::new() })
+        Ok(Record {
+            seq,
+            meta,
+            event_id,
+            order_id,
+            order_key,
+            key,
+            digest,
+            body: Bytes::new(),
+            conversion: OnceLock::new(),
+        })
     }
 
     pub(super) fn with_seq(mut self, seq: u64) -> Record {
@@ -388,7 +405,7 @@ pub(super) fn encode_accepted(record: &Record, legs: &[Leg]) -> Vec<u8> {
     let mut w = Writer::with_capacity(record.body.len().saturating_add(512));
     w.u8(ACCEPTED_FORM);
     record.encode_head(&mut w);
-    w.list(legs.iter(), |w, leg| leg.encode(w, 0));
+    w.list(legs.iter(), |w, leg| leg.encode(w, ATTEMPTS_KEPT));
     w.bytes(&record.body);
     w.finish()
 }

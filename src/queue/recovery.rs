@@ -18,6 +18,7 @@ use super::history::History;
 use super::journal::{self, Journal, Kind, Through, replay};
 use super::mover::Mover;
 use super::record::{self, Change};
+use super::rescue;
 use super::shared::{Options, Shared};
 use super::status::Hold;
 use super::store::{self, Ledger, Store, StoreError};
@@ -35,6 +36,21 @@ pub(super) fn open(settings: &Settings, clock: Clock, options: Options) -> Resul
     let path = &settings.path;
     let (lock, state) = Folder::claim(path, settings.allow_volatile)?;
     drop_ballast_if_full(path)?;
+    let opened = open_claimed(settings, clock, options, lock, state);
+    opened.map_err(|error| match state {
+        Some(state) => rescue::advise(error, path, state),
+        None => error,
+    })
+}
+
+fn open_claimed(
+    settings: &Settings,
+    clock: Clock,
+    options: Options,
+    lock: File,
+    state: Option<State>,
+) -> Result<Opened, OpenError> {
+    let path = &settings.path;
     let (state, store, ledger) = match state {
         Some(state) => {
             let (store, ledger) = open_store(path, state)?;

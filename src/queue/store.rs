@@ -239,6 +239,42 @@ impl Store {
         Ok(bytes.map(|bytes| Ledger::decode(&bytes)).transpose()?)
     }
 
+    /// Writes the ledger alone.
+    pub(super) fn write_ledger(&self, ledger: &Ledger) -> Result<(), StoreError> {
+        let mut group = Group::default();
+        group.insert(keys::LEDGER, ledger.encode());
+        self.commit(group)
+    }
+
+    /// Reads every conversion with its body, and holds the deliveries to the ledger's counts. Says what is wrong.
+    pub(super) fn verify(&self, ledger: &Ledger) -> Result<(), String> {
+        let count = || {
+            let mut found = Ledger { tallies: BTreeMap::new(), ..ledger.clone() };
+            let mut after = None;
+            while let Some((kept, _)) = self.kept_after(after)? {
+                after = Some(kept.record.meta.id);
+                for leg in &kept.legs {
+                    let tally = found.tally(&leg.destination);
+                    tally.pending = tally.pending.saturating_add(u64::from(leg.pending()));
+                    tally.dead = tally.dead.saturating_add(u64::from(leg.dead().is_some()));
+                }
+            }
+            found.tallies.retain(|_, tally| *tally != Tally::default());
+            Ok::<_, StoreError>(found.tallies)
+        };
+        // sled panics on some damage where it should return an error.
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(count));
+        let found = found.unwrap_or_else(|_| Err(Malformed("sled panicked; see above").into()));
+        let found = found.map_err(|error| error.to_string())?;
+        let mut known = ledger.tallies.clone();
+        known.retain(|_, tally| *tally != Tally::default());
+        if found == known {
+            Ok(())
+        } else {
+            Err("the store does not hold all the deliveries that it counts".to_owned())
+        }
+    }
+
     /// Bytes of the store's file.
     pub(super) fn file_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())

@@ -30,7 +30,7 @@ pub(super) fn name(text: &str) -> DestinationName {
     DestinationName::parse(text).unwrap()
 }
 
-fn settings(path: &Path, destinations: &[&str]) -> Settings {
+pub(super) fn settings(path: &Path, destinations: &[&str]) -> Settings {
     Settings {
         path: path.to_owned(),
         allow_volatile: true,
@@ -44,7 +44,7 @@ fn settings(path: &Path, destinations: &[&str]) -> Settings {
 }
 
 /// Small enough that a few hundred conversions reach every boundary.
-fn small() -> Options {
+pub(super) fn small() -> Options {
     Options {
         segment_bytes: 64 * 1024,
         window_bytes: 64 * 1024,
@@ -56,7 +56,7 @@ fn small() -> Options {
     }
 }
 
-fn open(path: &Path, destinations: &[&str]) -> Queue {
+pub(super) fn open(path: &Path, destinations: &[&str]) -> Queue {
     Queue::open_with(&settings(path, destinations), Clock::system(), small()).unwrap()
 }
 
@@ -83,7 +83,7 @@ fn submission(owed: &[&str]) -> Submission {
     submission_of(&format!("e{}", NUMBER.fetch_add(1, Ordering::Relaxed)), 200, owed)
 }
 
-async fn accept(queue: &Queue, submission: Submission) -> ConversionId {
+pub(super) async fn accept(queue: &Queue, submission: Submission) -> ConversionId {
     match queue.accept(submission).await.unwrap() {
         Accepted::New(status) => status.id,
         other @ (Accepted::Duplicate(_) | Accepted::KeyReused { .. }) => panic!("not new: {other:?}"),
@@ -94,21 +94,21 @@ pub(super) fn delivered() -> Outcome {
     Outcome::Delivered { captured: Default::default() }
 }
 
-fn dead(reason: &str) -> Outcome {
+pub(super) fn dead(reason: &str) -> Outcome {
     Outcome::Dead { kind: DeadKind::Rejected, reason: reason.to_owned() }
 }
 
-fn attempt(status: u16, verdict: Verdict) -> Attempt {
+pub(super) fn attempt(status: u16, verdict: Verdict) -> Attempt {
     Attempt { at_ms: 1, duration_ms: 2, status: Some(status), verdict, excerpt: Some("said so".to_owned()) }
 }
 
 /// The next delivery, within a time that is far more than enough.
-async fn next(queue: &Queue, destination: &str) -> Delivery {
+pub(super) async fn next(queue: &Queue, destination: &str) -> Delivery {
     let destination = name(destination);
     tokio::time::timeout(Duration::from_secs(20), queue.next(&destination)).await.expect("no delivery")
 }
 
-async fn dead_letters(queue: &Queue, filter: DeadFilter) -> Vec<DeadLetter> {
+pub(super) async fn dead_letters(queue: &Queue, filter: DeadFilter) -> Vec<DeadLetter> {
     let page = queue.dead_letters(filter, PageRequest { limit: 1000, after: None }).await.unwrap();
     assert_eq!(page.next, None);
     page.dead
@@ -120,7 +120,7 @@ async fn nothing(queue: &Queue, destination: &str) -> bool {
     tokio::time::timeout(Duration::from_millis(150), queue.next(&destination)).await.is_err()
 }
 
-async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+pub(super) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     for _ in 0..2000 {
         if holds().await {
             return;
@@ -130,7 +130,7 @@ async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     panic!("never: {what}");
 }
 
-async fn state(queue: &Queue, id: ConversionId, destination: &str) -> State {
+pub(super) async fn state(queue: &Queue, id: ConversionId, destination: &str) -> State {
     let status = queue.status(id).await.unwrap().expect("status");
     let destination = name(destination);
     status.destinations.into_iter().find(|(name, _)| *name == destination).unwrap().1.state
@@ -141,7 +141,7 @@ fn pending(queue: &Queue, destination: &str) -> u64 {
 }
 
 /// Copies a folder as it is: what a killed process leaves behind.
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -1,7 +1,9 @@
 //! Reading the store: statuses, work that is due, dead letters. Every scan is bounded by what it returns and skips.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use foldhash::HashSet;
 
 use super::super::codec::{Malformed, Reader};
@@ -97,6 +99,18 @@ impl Store {
         };
         let record = Arc::new(record.with_body(body));
         Ok(Some(Lease { destination: destination.clone(), record, attempts, revision, due_ms, replayed_ms }))
+    }
+
+    /// The conversion whose id comes after this one's, with its body; the first one after none.
+    pub(in super::super) fn kept_after(&self, id: Option<ConversionId>) -> Result<Option<(Kept, Bytes)>, StoreError> {
+        let from = id.map_or(Bound::Included(vec![keys::STATUS]), |id| Bound::Excluded(keys::status(id)));
+        let Some(entry) = self.db.range((from, Bound::Excluded(vec![keys::STATUS.saturating_add(1)]))).next() else {
+            return Ok(None);
+        };
+        let id = entry?.0.split_last_chunk::<16>().map(|(_, id)| *id).ok_or(Malformed("status key"))?;
+        let kept = self.kept(ConversionId::from_bytes(id))?.ok_or(Malformed("status"))?;
+        let body = self.body(kept.record.seq, kept.body_len)?.ok_or(Malformed("body"))?;
+        Ok(Some((kept, body)))
     }
 
     /// When the oldest conversion that is pending here for the destination was received.

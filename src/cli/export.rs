@@ -1,0 +1,88 @@
+//! `export`: pending work and dead letters as a file. Standard output holds the file alone; what is said of it goes to
+//! standard error.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::relay::queue_settings;
+use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
+use crate::conversion::DestinationName;
+use crate::queue::{Clock, Exported, Queue, Selection, Standing};
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Only conversions with a delivery to this destination that is pending or dead. A conversion goes whole
+    #[arg(short, long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Only those with a dead letter
+    #[arg(long)]
+    dead: bool,
+    /// Only those with a pending delivery
+    #[arg(long, conflicts_with = "dead")]
+    pending: bool,
+    /// The file to write; `-` is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: String,
+}
+
+pub(super) fn command(configuration: &ConfigurationArgs, args: &ExportArgs) -> u8 {
+    match export(configuration, args) {
+        Ok(Exported { conversions, pending, dead }) => {
+            output::error(&format!("{conversions} conversions exported: {pending} deliveries pending, {dead} dead"));
+            DONE
+        }
+        Err(error) => {
+            output::error(&error);
+            NO
+        }
+    }
+}
+
+fn export(configuration: &ConfigurationArgs, args: &ExportArgs) -> Result<Exported, String> {
+    let config = settings::load_to_read(configuration, &ReadingArgs { no_secrets: true })?;
+    let destination = args
+        .destination
+        .as_deref()
+        .map(|text| DestinationName::parse(text).ok_or_else(|| format!("`{text}` is no name of a destination")));
+    let standing = match (args.dead, args.pending) {
+        (true, _) => Some(Standing::Dead),
+        (false, true) => Some(Standing::Pending),
+        (false, false) => None,
+    };
+    let selection = Selection { destination: destination.transpose()?, standing };
+    let queue = queue_settings(&config);
+    let write = |out: &mut dyn Write| {
+        Queue::export(&queue, Clock::system(), &selection, out).map_err(|error| output::chain(&error))
+    };
+    if args.output == "-" {
+        return write(&mut BufWriter::new(io::stdout().lock()));
+    }
+    let path = Path::new(&args.output);
+    let part = PathBuf::from(format!("{}.part", args.output));
+    let failed = |error: io::Error| format!("cannot write {}: {error}", path.display());
+    let mut file = BufWriter::new(create(&part).map_err(failed)?);
+    let exported = write(&mut file);
+    let whole = exported.and_then(|exported| finish(file, &part, path).map(|()| exported).map_err(failed));
+    if whole.is_err() {
+        // What is left of it is no export; that it stays is of no consequence.
+        drop(std::fs::remove_file(&part));
+    }
+    whole
+}
+
+/// For this user alone: conversions hold personal data.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// A file under that name is a whole one, on stable storage.
+fn finish(file: BufWriter<File>, part: &Path, path: &Path) -> io::Result<()> {
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    std::fs::rename(part, path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,42 @@
+//! `import`: takes in what `export` wrote.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+
+use clap::Args;
+
+use super::relay::queue_settings;
+use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
+use crate::queue::{Clock, Imported, Queue};
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// What `export` wrote; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+}
+
+pub(super) fn command(configuration: &ConfigurationArgs, args: &ImportArgs) -> u8 {
+    match import(configuration, args) {
+        Ok(Imported { new, known, refused }) => {
+            output::line(&format!("{new} conversions imported, {known} known already, {refused} refused"));
+            if refused == 0 { DONE } else { NO }
+        }
+        Err(error) => {
+            output::error(&format!("{}: {error}", args.file));
+            NO
+        }
+    }
+}
+
+fn import(configuration: &ConfigurationArgs, args: &ImportArgs) -> Result<Imported, String> {
+    let config = settings::load_to_read(configuration, &ReadingArgs { no_secrets: true })?;
+    let mut input: Box<dyn BufRead> = if args.file == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(&args.file).map_err(|error| error.to_string())?))
+    };
+    let mut refused = |line: u64, why: &str| output::error(&format!("line {line}: {why}"));
+    let imported = Queue::import(&queue_settings(&config), Clock::system(), &mut *input, &mut refused);
+    imported.map_err(|error| output::chain(&error))
+}

@@ -1,0 +1,103 @@
+//! `recover`: makes a folder that opening refuses one that opens, from what is whole in it. Without `--yes` it says what it
+//! would do, and changes nothing.
+
+use clap::Args;
+
+use super::relay::queue_settings;
+use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
+use crate::queue::{Clock, OpenError, Queue, Recovered, Survey};
+
+#[derive(Debug, Args)]
+pub(super) struct RecoverArgs {
+    /// Does it; without it, only says what would be done
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn command(configuration: &ConfigurationArgs, args: &RecoverArgs) -> u8 {
+    // Of the configuration it needs `[queue]` alone.
+    let config = match settings::load_to_read(configuration, &ReadingArgs { no_secrets: true }) {
+        Ok(config) => config,
+        Err(report) => {
+            output::error(&report);
+            return NO;
+        }
+    };
+    let queue = queue_settings(&config);
+    let path = queue.path.display();
+    let done = match Queue::survey(&queue) {
+        Ok(survey) if survey.is_whole() => {
+            output::line(&format!("{path}: nothing is damaged; there is nothing to recover"));
+            Ok(DONE)
+        }
+        Ok(survey) if !args.yes => {
+            found(&survey);
+            planned(&survey);
+            output::line("nothing was changed; `capi-relay recover --yes` does it");
+            Ok(NO)
+        }
+        Ok(_) => Queue::recover(&queue, Clock::system()).map(|recovered| {
+            found(&recovered.survey);
+            did(&recovered);
+            DONE
+        }),
+        Err(error) => Err(error),
+    };
+    done.unwrap_or_else(|error: OpenError| {
+        output::error(&output::chain(&error));
+        NO
+    })
+}
+
+fn found(survey: &Survey) {
+    let part = |name: &str, wrong: Option<&String>| {
+        output::line(&format!("{name}: {}", wrong.map_or("whole", String::as_str)));
+    };
+    part("store", survey.store.as_ref());
+    part("history", survey.history.as_ref());
+    for wrong in &survey.journal {
+        output::line(wrong);
+    }
+    let missing: Vec<String> =
+        survey.missing.iter().map(|range| format!("{} to {}", range.start(), range.end())).collect();
+    if !missing.is_empty() {
+        output::line(&format!("sequence numbers that are missing from the journal: {}", missing.join(", ")));
+    }
+    let received =
+        survey.received.as_ref().map_or_else(String::new, |(from, to)| format!(", received from {from} to {to}"));
+    let (conversions, settlements) = (survey.conversions, survey.settlements);
+    output::line(&format!("the journal holds {conversions} conversions{received}, and {settlements} settlements"));
+}
+
+fn planned(survey: &Survey) {
+    if survey.store.is_some() {
+        output::line(
+            "would move the store aside and make a new one: what waited in it, and its dead letters, are lost",
+        );
+    }
+    if survey.history.is_some() {
+        output::line("would begin the history anew with what can be read of it");
+    }
+    if !survey.journal.is_empty() {
+        output::line("would keep what can be read of the journal, and move its damaged segments aside");
+    }
+    output::line("would rebuild what the journal holds and nothing else knows");
+}
+
+fn did(recovered: &Recovered) {
+    for path in &recovered.aside {
+        output::line(&format!("moved aside: {}", path.display()));
+    }
+    output::line(&format!("{} conversions were rebuilt from the journal", recovered.rebuilt));
+    if recovered.gone > 0 {
+        output::line(&format!("{} settlements are of conversions that are no longer there:", recovered.gone));
+        for (id, destination) in &recovered.gone_first {
+            output::line(&format!("  {id} {destination}"));
+        }
+        let listed = u64::try_from(recovered.gone_first.len()).unwrap_or(u64::MAX);
+        if listed < recovered.gone {
+            output::line(&format!("  and {} more", recovered.gone.saturating_sub(listed)));
+        }
+    }
+    output::line("the folder can be served again");
+}

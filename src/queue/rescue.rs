@@ -1,0 +1,353 @@
+//! Recovering a folder that opening refuses: what is whole is kept, what is damaged is moved aside, and what the journal
+//! still holds is rebuilt.
+//!
+//! A folder has three parts: journal, store, history. Whichever is whole stays as it is. A damaged store is begun anew; of a
+//! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself. Then every
+//! conversion in the journal that neither store nor history knows is taken up as at a start, with what its settlements say.
+//! One whose last settlement was lost with the damage is delivered again, with the same idempotency value.
+//!
+//! **Never.** It does not run by itself. Nothing is deleted that holds what is not elsewhere: damaged files go to
+//! `quarantine/`. Until the state file is written, the last step, the folder is refused as it was before, and recovering may
+//! be begun again.
+
+mod history;
+mod journal;
+
+use std::fs::File;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::journal::Found;
+use super::Settings;
+use super::clock::Clock;
+use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, sync_dir, write_state};
+use super::generation;
+use super::history::History;
+use super::journal::Kind;
+use super::mover::Mover;
+use super::record::{self, Change};
+use super::shared::{Options, Shared};
+use super::store::{self, Ledger, Store, StoreError};
+use super::window::Entry;
+use crate::conversion::{ConversionId, DestinationName, Timestamp};
+
+/// What is damaged in a folder, and what the journal holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// What is wrong with the store.
+    pub store: Option<String>,
+    /// What is wrong with the history.
+    pub history: Option<String>,
+    /// What is wrong with the journal, in the order of its segments.
+    pub journal: Vec<String>,
+    /// Sequence numbers that the journal should have and has not: each is a conversion, or what became of a delivery.
+    pub missing: Vec<RangeInclusive<u64>>,
+    /// Conversions that the journal holds …
+    pub conversions: u64,
+    /// … received from then to then (RFC 3339).
+    pub received: Option<(String, String)>,
+    /// Settlements that it holds.
+    pub settlements: u64,
+}
+
+impl Survey {
+    /// Whether there is nothing to recover.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.store.is_none() && self.history.is_none() && self.journal.is_empty()
+    }
+}
+
+/// What recovering did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// What was found.
+    pub survey: Survey,
+    /// Conversions of the journal that were rebuilt: nothing else knew them.
+    pub rebuilt: u64,
+    /// Settlements of conversions that are no longer there.
+    pub gone: u64,
+    /// The first of those conversions, and whose delivery was settled.
+    pub gone_first: Vec<(ConversionId, DestinationName)>,
+    /// Where damaged files were moved.
+    pub aside: Vec<PathBuf>,
+}
+
+/// The parts of a folder, as far as they are whole.
+struct Parts {
+    state: State,
+    lock: File,
+    survey: Survey,
+    store: Option<(Store, Ledger)>,
+    history: Option<History>,
+    /// Segments of the journal that are damaged.
+    segments: Vec<PathBuf>,
+    /// The last sequence number that the journal shows.
+    last_seq: u64,
+}
+
+/// Looks without changing anything that an opening would not change.
+pub(super) fn survey(settings: &Settings) -> Result<Survey, OpenError> {
+    Ok(look(settings, &Options::default())?.survey)
+}
+
+/// What a refusal says beside what is wrong: what can be had back.
+pub(super) fn advise(error: OpenError, path: &Path, state: State) -> OpenError {
+    let advice = || {
+        let mut found = Found::default();
+        journal::look(path, state, &mut found, &mut |_, _, _| Ok(())).ok()?;
+        let (from, to) = found.received()?;
+        Some(format!(
+            "the journal holds {} conversions received from {from} to {to}: `capi-relay recover` rebuilds the queue from it \
+             and from what else is whole; what had been moved out of the journal into a damaged part is lost: conversions \
+             received before {to}, and most of them before {from}",
+            found.conversions
+        ))
+    };
+    let none =
+        "the journal holds no conversions: `capi-relay recover` keeps what else is whole and lets the queue go on";
+    let with = |what: String| format!("{what}. {}", advice().unwrap_or_else(|| none.to_owned()));
+    match error {
+        OpenError::Damaged { path, what } => OpenError::Damaged { path, what: with(what) },
+        OpenError::Store { path, what } => OpenError::Store { path, what: with(what) },
+        other @ (OpenError::InUse { .. }
+        | OpenError::Volatile { .. }
+        | OpenError::Newer { .. }
+        | OpenError::Older { .. }
+        | OpenError::Read { .. }
+        | OpenError::Write { .. }
+        | OpenError::NoSpace { .. }
+        | OpenError::NotGivenBack { .. }) => other,
+    }
+}
+
+fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
+    let path = &settings.path;
+    let state_path = path.join("state");
+    std::fs::metadata(&state_path).map_err(|source| OpenError::read(&state_path, source))?;
+    let (lock, state) = Folder::claim(path, settings.allow_volatile)?;
+    let state = state.ok_or_else(|| OpenError::read(&state_path, io::ErrorKind::NotFound.into()))?;
+    drop_ballast_if_full(path)?;
+    let mut survey = Survey::default();
+    let store = damaged(whole_store(path, state), &mut survey.store)?;
+    let mut expected = state;
+    if let Some((_, ledger)) = &store {
+        expected.history_seq = expected.history_seq.max(ledger.history_seq);
+    }
+    let history = History::open(path, &path.join("quarantine"), expected, options.history_bytes);
+    let history = history.and_then(|history| history::verify(path, expected).map(|()| history));
+    let history = damaged(history, &mut survey.history)?;
+    let mut found = Found::default();
+    journal::look(path, state, &mut found, &mut |_, _, _| Ok(()))?;
+    survey.received = found.received();
+    let Found { wrong, missing, conversions, settlements, segments, last_seq, .. } = found;
+    survey = Survey { journal: wrong, missing, conversions, settlements, ..survey };
+    Ok(Parts { state, lock, survey, store, history, segments, last_seq })
+}
+
+/// A part that is damaged is none, and it is said what is wrong with it. Other refusals are not for recovering.
+fn damaged<T>(part: Result<T, OpenError>, wrong: &mut Option<String>) -> Result<Option<T>, OpenError> {
+    match part {
+        Ok(part) => Ok(Some(part)),
+        Err(OpenError::Damaged { what, .. } | OpenError::Store { what, .. }) => {
+            *wrong = Some(what);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the store, and reads all of it.
+fn whole_store(path: &Path, state: State) -> Result<(Store, Ledger), OpenError> {
+    let dir = store::dir(path, state.generation);
+    let (store, ledger) = Store::open(&dir, state)?;
+    store.verify(&ledger).map_err(|what| OpenError::damaged(&dir, what))?;
+    Ok((store, ledger))
+}
+
+pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Result<Recovered, OpenError> {
+    let Parts { state, lock, survey, store, history, segments, last_seq } = look(settings, &options)?;
+    let path = &settings.path;
+    let mut recovered = Recovered { survey, ..Recovered::default() };
+    if recovered.survey.is_whole() {
+        return Ok(recovered);
+    }
+    let write = |source| OpenError::write(path, source);
+    let quarantine = path.join("quarantine");
+    make_dir(&quarantine).map_err(write)?;
+    // What says what must be here stays as it is until all of it is: the parts note their steps elsewhere.
+    let scratch = path.join("recovering");
+    make_dir(&scratch).map_err(write)?;
+    let mut next = State { epoch: rand::random(), ..state };
+    let (store, ledger) = match store {
+        Some(whole) => {
+            next.epoch = state.epoch;
+            whole
+        }
+        None => {
+            let dir = store::dir(path, state.generation);
+            recovered.aside.extend(move_aside(&dir, &quarantine).map_err(write)?);
+            generation::remove_others(path, state.generation, true)?;
+            next.generation = state.generation.saturating_add(1);
+            Store::create(&store::dir(path, next.generation), next.epoch)?
+        }
+    };
+    for segment in &segments {
+        recovered.aside.extend(keep_aside(segment, &quarantine, "journal").map_err(write)?);
+    }
+    let folder = Arc::new(Folder::new(&scratch, lock, next, 0));
+    let failed = |error: &StoreError| OpenError::Store { path: path.clone(), what: error.to_string() };
+    let history = match history {
+        Some(whole) => whole,
+        None => {
+            let (begun, copies) = history::rebuild(path, &quarantine, &folder, &store, &ledger, &options)?;
+            recovered.aside.extend(copies);
+            begun
+        }
+    };
+    store.remove_unmoved_bodies(ledger.moved_seq).map_err(|error| failed(&error))?;
+    let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), store, history, &ledger));
+    let mover = Mover::new(Arc::clone(&shared), ledger);
+    let mut rebuilding = Rebuilding { path, shared, mover, recovered };
+    journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| rebuilding.visit(seq, kind, payload))?;
+    rebuilding.drain()?;
+    let Rebuilding { shared, mover, recovered, .. } = rebuilding;
+    let mut ledger = mover.ledger().clone();
+    ledger.moved_seq = ledger.moved_seq.max(last_seq).max(shared.history.moved_seq());
+    ledger.history_seq = shared.history.next_seq();
+    ledger.epoch = next.epoch;
+    shared.store().write_ledger(&ledger).map_err(|error| failed(&error))?;
+    next.newest_history = folder.state().newest_history.max(next.newest_history);
+    next.oldest_history = folder.state().oldest_history;
+    (next.moved_seq, next.store_seq, next.history_seq) = (ledger.moved_seq, ledger.moved_seq, ledger.history_seq);
+    if !recovered.survey.journal.is_empty() {
+        // All that it held is in the store and the history.
+        next.newest_segment = journal::newest(path, state).map_err(write)?;
+        next.oldest_segment = next.newest_segment.saturating_add(1);
+    }
+    write_state(path, next).map_err(write)?;
+    std::fs::remove_dir_all(&scratch).map_err(write)?;
+    Ok(recovered)
+}
+
+/// Rebuilds what the journal holds.
+struct Rebuilding<'a> {
+    path: &'a Path,
+    shared: Arc<Shared>,
+    mover: Mover,
+    recovered: Recovered,
+}
+
+impl Rebuilding<'_> {
+    fn visit(&mut self, seq: u64, kind: Kind, payload: &[u8]) -> Result<(), OpenError> {
+        let unread = |error: super::codec::Malformed| OpenError::damaged(self.path, error.to_string());
+        match kind {
+            Kind::Accepted => {
+                let (record, legs) = record::decode_accepted(payload, seq).map_err(unread)?;
+                if self.is_known(record.meta.id)? {
+                    return Ok(());
+                }
+                self.recovered.rebuilt = self.recovered.rebuilt.saturating_add(1);
+                let permit = self.shared.try_permit(&record);
+                let is_full = permit.is_none();
+                let since_ms = self.shared.clock.elapsed_ms();
+                self.shared.window().insert(Entry::new(Arc::new(record), legs, since_ms, permit));
+                if is_full { self.drain() } else { Ok(()) }
+            }
+            Kind::Settled => {
+                let change = Change::decode(payload).map_err(unread)?;
+                self.settled(change)
+            }
+        }
+    }
+
+    fn settled(&mut self, change: Change) -> Result<(), OpenError> {
+        if self.shared.window().settle_again(&change) {
+            return Ok(());
+        }
+        let kept = self.shared.store().kept(change.id).map_err(|error| self.failed(&error))?;
+        if let Some(kept) = kept {
+            let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);
+            if leg.is_some_and(|leg| leg.revision < change.settlement.revision) {
+                self.shared.window().change_again(change);
+                // One by one: what comes next may be about the same delivery.
+                self.drain()?;
+            }
+        } else if !self.is_known(change.id)? {
+            self.recovered.gone = self.recovered.gone.saturating_add(1);
+            if self.recovered.gone_first.len() < GONE_LISTED_MAX {
+                self.recovered.gone_first.push((change.id, change.destination));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the store or the history has it.
+    fn is_known(&self, id: ConversionId) -> Result<bool, OpenError> {
+        let is_stored = self.shared.store().kept(id).map_err(|error| self.failed(&error))?.is_some();
+        Ok(is_stored || self.shared.history.status(id).map_err(|error| self.failed(&error))?.is_some())
+    }
+
+    fn drain(&mut self) -> Result<(), OpenError> {
+        while !self.mover.is_drained() {
+            if !self.shared.space.has_room_for_store(&self.shared.folder) {
+                let (path, source) = (self.path.to_owned(), io::ErrorKind::StorageFull.into());
+                return Err(OpenError::NoSpace { path, source });
+            }
+            self.mover.step(true).map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: &StoreError) -> OpenError {
+        OpenError::Store { path: self.path.to_owned(), what: error.to_string() }
+    }
+}
+
+/// Moves a folder into the quarantine under a name of its own; nothing when it is not there.
+fn move_aside(from: &Path, quarantine: &Path) -> io::Result<Option<PathBuf>> {
+    if !from.exists() {
+        return Ok(None);
+    }
+    let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let to = free_name(quarantine, &name);
+    std::fs::rename(from, &to)?;
+    sync_dir(quarantine)?;
+    from.parent().map_or(Ok(()), sync_dir)?;
+    Ok(Some(to))
+}
+
+/// Keeps a segment in the quarantine under a name of its own. The one in its place goes when nothing needs it.
+fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<PathBuf>> {
+    if !from.exists() {
+        return Ok(None);
+    }
+    let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let to = free_name(quarantine, &format!("recovered-{what}-{name}"));
+    if std::fs::hard_link(from, &to).is_err() {
+        std::fs::copy(from, &to)?;
+        File::open(&to)?.sync_all()?;
+    }
+    sync_dir(quarantine)?;
+    Ok(Some(to))
+}
+
+fn free_name(dir: &Path, name: &str) -> PathBuf {
+    let numbered = (1_u32..).map(|number| dir.join(format!("{name}.{number}")));
+    let mut names = std::iter::once(dir.join(name)).chain(numbered);
+    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
+}
+
+fn at(id_ms: u64) -> String {
+    let ms = i64::try_from(id_ms).unwrap_or(i64::MAX);
+    let instant = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
+    Timestamp::from_instant(instant).as_str().to_owned()
+}
+
+/// Settlements without their conversion that are named.
+const GONE_LISTED_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests;

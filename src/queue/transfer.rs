@@ -1,0 +1,321 @@
+//! Export and import: pending work and dead letters as a file, for a backup and for another machine.
+//!
+//! **Promises.** An export is whole or says that it is not (its last line counts). An import is durable when it returns,
+//! takes a conversion that is known by its id once, and counts nothing anew: attempts, due times and reasons are what they
+//! were. Both take a folder that no process serves, and memory for a few conversions.
+//!
+//! An import goes through the journal, as what is accepted does: the conversion with its deliveries as they stand. So
+//! wherever it ends, an ordinary start takes it up.
+
+mod line;
+
+use std::collections::HashSet;
+use std::io::{self, BufRead, ErrorKind, Write};
+use std::sync::Arc;
+
+use self::line::{Fault, Lines, Reading, Said, Trailer};
+use super::Settings;
+use super::clock::Clock;
+use super::folder::OpenError;
+use super::journal::{Journal, Kind, Through};
+use super::mover::Mover;
+use super::record::{self, KeyHash, Leg, Record};
+use super::recovery;
+use super::shared::{Options, Shared};
+use super::window::Entry;
+use crate::conversion::{ConversionId, DestinationName};
+
+/// Which conversions are exported: those with a delivery of which all that is said here is so.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// It is for this destination.
+    pub destination: Option<DestinationName>,
+    /// It stands so; `None`: either.
+    pub standing: Option<Standing>,
+}
+
+/// How a delivery stands that is not done with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is owed.
+    Pending,
+    /// It was given up.
+    Dead,
+}
+
+/// What an export wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exported {
+    /// Conversions.
+    pub conversions: u64,
+    /// Deliveries of them that are owed.
+    pub pending: u64,
+    /// Deliveries of them that were given up.
+    pub dead: u64,
+}
+
+/// What became of the conversions of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// Taken in.
+    pub new: u64,
+    /// Known by their id already, and left alone.
+    pub known: u64,
+    /// Not taken in: another conversion uses their key.
+    pub refused: u64,
+}
+
+/// Why an export or an import ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The data folder was refused.
+    #[error("cannot open the queue")]
+    Open(#[source] OpenError),
+    /// The file could not be written.
+    #[error("cannot write the export")]
+    Write(#[source] io::Error),
+    /// The file could not be read.
+    #[error("cannot read the export{}", stay(imported))]
+    Read {
+        /// What was taken in before.
+        imported: Imported,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not what was exported.
+    #[error("line {line}: {why}{}", stay(imported))]
+    Line {
+        /// From 1.
+        line: u64,
+        /// What is wrong, and what would be right.
+        why: String,
+        /// What was taken in before.
+        imported: Imported,
+    },
+    /// The folder could not be read or written.
+    #[error("{why}{}", stay(imported))]
+    Storage {
+        /// What it said.
+        why: String,
+        /// What was taken in before.
+        imported: Imported,
+    },
+}
+
+fn stay(imported: &Imported) -> String {
+    match imported.new {
+        0 => String::new(),
+        new => format!(" ({new} conversions were imported before and stay; importing them again does no harm)"),
+    }
+}
+
+/// What an opened folder is worked on with.
+struct Work {
+    shared: Arc<Shared>,
+    journal: Journal,
+    mover: Mover,
+    last_accepted: u64,
+    imported: Imported,
+    group: Group,
+}
+
+/// What is appended together.
+#[derive(Default)]
+struct Group {
+    taken: Vec<(Record, Vec<Leg>, Vec<u8>)>,
+    bytes: usize,
+    ids: HashSet<ConversionId>,
+    keys: HashSet<KeyHash>,
+}
+
+pub(super) fn export(
+    settings: &Settings,
+    clock: Clock,
+    options: Options,
+    selection: &Selection,
+    out: &mut dyn Write,
+) -> Result<Exported, TransferError> {
+    let state = settings.path.join("state");
+    std::fs::metadata(&state).map_err(|source| TransferError::Open(OpenError::read(&state, source)))?;
+    let at = clock.now().to_string();
+    let mut work = Work::open(settings, clock, options)?;
+    work.drain()?;
+    let (mut lines, mut trailer) = (Lines::default(), Trailer::default());
+    let mut write = |line: io::Result<String>| {
+        let written = line.and_then(|line| out.write_all(line.as_bytes()));
+        written.map_err(TransferError::Write)
+    };
+    write(lines.header(&at))?;
+    let store = work.shared.store();
+    let mut after = None;
+    while let Some((kept, body)) = store.kept_after(after).map_err(|error| work.failed(&error))? {
+        after = Some(kept.record.meta.id);
+        if selection.takes(&kept.legs) {
+            trailer.count(&kept.legs);
+            write(lines.conversion(&kept.record.with_body(body), &kept.legs))?;
+        }
+    }
+    write(lines.trailer(&trailer))?;
+    out.flush().map_err(TransferError::Write)?;
+    let Trailer { conversions, pending, dead } = trailer;
+    Ok(Exported { conversions, pending, dead })
+}
+
+/// `refused` is told the line of each conversion that is not taken in, and why.
+pub(super) fn import(
+    settings: &Settings,
+    clock: Clock,
+    options: Options,
+    input: &mut dyn BufRead,
+    refused: &mut dyn FnMut(u64, &str),
+) -> Result<Imported, TransferError> {
+    let mut reading = Reading::new(input);
+    // A file that is no export makes no folder.
+    reading.header().map_err(|fault| at_line(fault, reading.number, Imported::default()))?;
+    let mut work = Work::open(settings, clock, options)?;
+    work.drain()?;
+    let read = work.take_all(&mut reading, refused)?;
+    work.flush()?;
+    read.map_err(|fault| at_line(fault, reading.number, work.imported))?;
+    Ok(work.imported)
+}
+
+fn at_line(fault: Fault, line: u64, imported: Imported) -> TransferError {
+    match fault {
+        Fault::Read(source) => TransferError::Read { imported, source },
+        Fault::Line(why) => TransferError::Line { line, why, imported },
+    }
+}
+
+impl Selection {
+    fn takes(&self, legs: &[Leg]) -> bool {
+        legs.iter().any(|leg| {
+            self.destination.as_ref().is_none_or(|destination| *destination == leg.destination)
+                && match self.standing {
+                    None => leg.pending() || leg.dead().is_some(),
+                    Some(Standing::Pending) => leg.pending(),
+                    Some(Standing::Dead) => leg.dead().is_some(),
+                }
+        })
+    }
+}
+
+impl Work {
+    fn open(settings: &Settings, clock: Clock, options: Options) -> Result<Work, TransferError> {
+        let opened = recovery::open(settings, clock, options).map_err(TransferError::Open)?;
+        let recovery::Opened { shared, journal, mover, last_accepted } = opened;
+        Ok(Work { shared, journal, mover, last_accepted, imported: Imported::default(), group: Group::default() })
+    }
+
+    /// Moves all that is in memory.
+    fn drain(&mut self) -> Result<(), TransferError> {
+        while !self.mover.is_drained() {
+            if !self.shared.space.has_room_for_store(&self.shared.folder) {
+                let path = self.shared.folder.path().to_owned();
+                return Err(self.failed(&OpenError::NoSpace { path, source: ErrorKind::StorageFull.into() }));
+            }
+            self.mover.step(true).map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The inner error: the file is not what was exported.
+    fn take_all(
+        &mut self,
+        reading: &mut Reading<'_>,
+        refused: &mut dyn FnMut(u64, &str),
+    ) -> Result<Result<(), Fault>, TransferError> {
+        let mut read = Trailer::default();
+        loop {
+            let said = match reading.next() {
+                Ok(said) => said,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            match said {
+                Said::Conversion(conversion) => {
+                    let (record, legs) = *conversion;
+                    read.count(&legs);
+                    if let Some(why) = self.take(record, legs)? {
+                        self.imported.refused = self.imported.refused.saturating_add(1);
+                        refused(reading.number, &why);
+                    }
+                }
+                Said::End(trailer) if trailer == read => return Ok(reading.end()),
+                Said::End(Trailer { conversions, .. }) => {
+                    let found = read.conversions;
+                    let why = format!("the trailer counts {conversions} conversions, and {found} stand before it");
+                    return Ok(Err(Fault::Line(why)));
+                }
+            }
+        }
+    }
+
+    /// Takes one in, unless it is known; says why it is refused.
+    fn take(&mut self, record: Record, legs: Vec<Leg>) -> Result<Option<String>, TransferError> {
+        let (id, key) = (record.meta.id, record.key);
+        if self.group.ids.contains(&id) || self.group.keys.contains(&key) || self.group.bytes > GROUP_BYTES_MAX {
+            self.flush()?;
+        }
+        let shared = Arc::clone(&self.shared);
+        let users = shared.history.users(&key).map_err(|error| self.failed(&error))?;
+        let is_kept = || Ok(shared.store().kept(id)?.is_some() || shared.history.status(id)?.is_some());
+        if users.contains(&id) || is_kept().map_err(|error: super::store::StoreError| self.failed(&error))? {
+            self.imported.known = self.imported.known.saturating_add(1);
+            return Ok(None);
+        }
+        // Further apart, one relay takes both: the key is used anew.
+        let meets = |user: &&ConversionId| user.unix_ms().abs_diff(id.unix_ms()) < shared.dedup_window_ms;
+        if let Some(user) = users.iter().find(meets) {
+            let key = &record.meta.dedup_key;
+            return Ok(Some(format!("{id} is not imported: its key `{key}` is used by {user}, which is kept here")));
+        }
+        let encoded = record::encode_accepted(&record, &legs);
+        self.group.bytes = self.group.bytes.saturating_add(encoded.len()).saturating_add(ENTRY_BYTES);
+        self.group.ids.insert(id);
+        self.group.keys.insert(key);
+        self.group.taken.push((record, legs, encoded));
+        Ok(None)
+    }
+
+    /// Makes the group durable, and moves it.
+    fn flush(&mut self) -> Result<(), TransferError> {
+        self.append()?;
+        self.drain()
+    }
+
+    fn append(&mut self) -> Result<(), TransferError> {
+        let Group { taken, .. } = std::mem::take(&mut self.group);
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let admitted = self.shared.admit(&self.shared.window());
+        admitted.map_err(|error| self.failed(&error))?;
+        let first_seq = self.journal.next_seq();
+        let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
+        let last_seq = first_seq.saturating_add(count).saturating_sub(1);
+        let through = Through { moved_seq: last_seq, changes: self.shared.window().changes_made() };
+        let records = taken.iter().map(|(_, _, encoded)| (Kind::Accepted, encoded.as_slice()));
+        self.journal.append(records, through).map_err(|error| self.failed(&error))?;
+        self.last_accepted = last_seq;
+        self.imported.new = self.imported.new.saturating_add(count);
+        let since_ms = self.shared.clock.elapsed_ms();
+        for (seq, (record, legs, _)) in (first_seq..).zip(taken) {
+            let record = Arc::new(record.with_seq(seq));
+            self.shared.window().insert(Entry::new(record, legs, since_ms, None));
+        }
+        self.shared.space.check(&self.shared.folder);
+        Ok(())
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> TransferError {
+        TransferError::Storage { why: error.to_string(), imported: self.imported }
+    }
+}
+
+/// Appended at once: a sync for each hundred conversions or so.
+const GROUP_BYTES_MAX: usize = 256 * 1024;
+/// Counted beside the encoded conversion.
+const ENTRY_BYTES: usize = 512;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! An exported conversion as a line of JSON that a person can read, and what makes sure of it.
+//!
+//! The header says what the file is; each line ends with a CRC32C of itself and of all lines between the header and it, and
+//! the trailer counts. So a file that was cut or changed is known at the first line that is not what was written.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::super::record::{Leg, Position, Record};
+use super::super::status::{Attempt, DeadKind, State, Verdict};
+use crate::conversion::{ConversionId, DestinationName, Meta, Timestamp};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    capi_relay_export: u32,
+    at: String,
+}
+
+/// What a file holds in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trailer {
+    pub(super) conversions: u64,
+    pub(super) pending: u64,
+    pub(super) dead: u64,
+}
+
+impl Trailer {
+    pub(super) fn count(&mut self, legs: &[Leg]) {
+        let count = |is: fn(&Leg) -> bool| u64::try_from(legs.iter().filter(|leg| is(leg)).count()).unwrap_or(u64::MAX);
+        self.conversions = self.conversions.saturating_add(1);
+        self.pending = self.pending.saturating_add(count(Leg::pending));
+        self.dead = self.dead.saturating_add(count(|leg| leg.dead().is_some()));
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    id: String,
+    merchant: String,
+    event_id: String,
+    order_id: Option<String>,
+    idempotency_key: Option<String>,
+    dedup_key: String,
+    received_at: String,
+    /// Of the content: tells a repeat from another conversion under the same key.
+    digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// Instead of `body`, when that is no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    deliveries: Vec<DeliveryLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeliveryLine {
+    destination: String,
+    state: String,
+    /// Of a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// Of one that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_ms: Option<u64>,
+    /// Of one that waits because it was replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replayed_ms: Option<u64>,
+    /// Of one that is settled or given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at_ms: Option<u64>,
+    reason: Option<String>,
+    attempts: u32,
+    history: Vec<AttemptLine>,
+    captured: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttemptLine {
+    at_ms: u64,
+    duration_ms: u64,
+    status: Option<u16>,
+    verdict: String,
+    excerpt: Option<String>,
+}
+
+/// Writes lines, each with the checksum of what was written behind the header.
+#[derive(Default)]
+pub(super) struct Lines {
+    crc: u32,
+}
+
+impl Lines {
+    pub(super) fn header(&self, at: &str) -> io::Result<String> {
+        let header = Header { capi_relay_export: FORM, at: at.to_owned() };
+        let text = serde_json::to_string(&header)?;
+        Ok(sealed(&text, crc32c::crc32c(text.as_bytes())))
+    }
+
+    pub(super) fn conversion(&mut self, record: &Record, legs: &[Leg]) -> io::Result<String> {
+        let (body, body_base64) = match std::str::from_utf8(&record.body) {
+            Ok(body) => (Some(body.to_owned()), None),
+            Err(_) => (None, Some(BASE64.encode(&record.body))),
+        };
+        let Meta { id, merchant, idempotency_key, dedup_key, received_at } = &record.meta;
+        let line = Line {
+            id: id.to_string(),
+            merchant: merchant.as_ref().to_owned(),
+            event_id: record.event_id.clone(),
+            order_id: record.order_id.clone(),
+            idempotency_key: idempotency_key.clone(),
+            dedup_key: dedup_key.clone(),
+            received_at: received_at.as_str().to_owned(),
+            digest: hex::encode(record.digest),
+            body,
+            body_base64,
+            deliveries: legs.iter().map(DeliveryLine::of).collect(),
+        };
+        self.seal(&line)
+    }
+
+    pub(super) fn trailer(&mut self, trailer: &Trailer) -> io::Result<String> {
+        self.seal(trailer)
+    }
+
+    fn seal(&mut self, line: &impl Serialize) -> io::Result<String> {
+        let text = serde_json::to_string(line)?;
+        self.crc = crc32c::crc32c_append(self.crc, text.as_bytes());
+        Ok(sealed(&text, self.crc))
+    }
+}
+
+/// The object with its checksum as the last member.
+fn sealed(text: &str, crc: u32) -> String {
+    let open = text.strip_suffix('}').unwrap_or(text);
+    format!("{open}{SEAL}{crc:08x}\"}}\n")
+}
+
+/// What is wrong with a file.
+pub(super) enum Fault {
+    Read(io::Error),
+    /// With the line that was read last, in words.
+    Line(String),
+}
+
+/// What a line says.
+pub(super) enum Said {
+    Conversion(Box<(Record, Vec<Leg>)>),
+    End(Trailer),
+}
+
+/// Reads lines, and holds each to its checksum.
+pub(super) struct Reading<'i> {
+    input: &'i mut dyn BufRead,
+    /// The line that was read last, from 1.
+    pub(super) number: u64,
+    crc: u32,
+    buffer: Vec<u8>,
+}
+
+impl<'i> Reading<'i> {
+    pub(super) fn new(input: &'i mut dyn BufRead) -> Reading<'i> {
+        Reading { input, number: 0, crc: 0, buffer: Vec::new() }
+    }
+
+    pub(super) fn header(&mut self) -> Result<(), Fault> {
+        let other = |what: &str| Fault::Line(format!("{what}: this is no file of `capi-relay export`"));
+        let line = self.line()?.ok_or_else(|| other("it is empty"))?;
+        let (text, said) = unsealed(&line)?;
+        let made = crc32c::crc32c(text.as_bytes());
+        if said != made {
+            return Err(changed(said, made));
+        }
+        let header: Header = serde_json::from_str(&text).map_err(|error| other(&error.to_string()))?;
+        match header.capi_relay_export {
+            FORM => Ok(()),
+            found => Err(Fault::Line(format!(
+                "the export has form {found}, and this version reads {FORM}: import it with the version that wrote it"
+            ))),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Said, Fault> {
+        let cut =
+            || Fault::Line("the file ends before its trailer: it is cut short; export or copy it again".to_owned());
+        let line = self.line()?.ok_or_else(cut)?;
+        let (text, said) = unsealed(&line)?;
+        self.crc = crc32c::crc32c_append(self.crc, text.as_bytes());
+        if said != self.crc {
+            return Err(changed(said, self.crc));
+        }
+        let unread = |error: serde_json::Error| Fault::Line(format!("it is not of the form of an export: {error}"));
+        if text.starts_with("{\"conversions\":") {
+            return Ok(Said::End(serde_json::from_str(&text).map_err(unread)?));
+        }
+        let line: Line = serde_json::from_str(&text).map_err(unread)?;
+        let read = line.read().map_err(|what| Fault::Line(format!("`{what}` is not of the form of an export")))?;
+        Ok(Said::Conversion(Box::new(read)))
+    }
+
+    /// Behind the trailer there is nothing.
+    pub(super) fn end(&mut self) -> Result<(), Fault> {
+        match self.line()? {
+            None => Ok(()),
+            Some(_) => Err(Fault::Line("it comes after the trailer, which is the last line of an export".to_owned())),
+        }
+    }
+
+    fn line(&mut self) -> Result<Option<String>, Fault> {
+        self.buffer.clear();
+        let mut limited = Read::take(&mut *self.input, LINE_BYTES_MAX);
+        let read = limited.read_until(b'\n', &mut self.buffer).map_err(Fault::Read)?;
+        self.number = self.number.saturating_add(1);
+        if read == 0 {
+            return Ok(None);
+        }
+        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+        match std::str::from_utf8(line) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => Err(Fault::Line("it is no UTF-8: the line was cut or changed".to_owned())),
+        }
+    }
+}
+
+fn changed(said: u32, made: u32) -> Fault {
+    Fault::Line(format!(
+        "its checksum is {said:08x}, and what stands here makes {made:08x}: this line was changed, or one before it was \
+         removed, added or moved; export or copy it again"
+    ))
+}
+
+/// The object without its checksum, and that.
+fn unsealed(line: &str) -> Result<(String, u32), Fault> {
+    let parts = || {
+        let (open, seal) = line.split_at_checked(line.len().checked_sub(SEAL_BYTES)?)?;
+        let digits = seal.strip_prefix(SEAL)?.strip_suffix("\"}")?;
+        Some((format!("{open}}}"), u32::from_str_radix(digits, 16).ok()?))
+    };
+    let what = "it does not end with `,\"crc32c\":\"…\"}`, as every line of an export does: it was cut or changed; export \
+                or copy the file again";
+    parts().ok_or_else(|| Fault::Line(what.to_owned()))
+}
+
+impl Line {
+    /// Names the member that cannot be read.
+    fn read(self) -> Result<(Record, Vec<Leg>), &'static str> {
+        let id = ConversionId::parse(&self.id).ok_or("id")?;
+        let mut digest = [0; 16];
+        hex::decode_to_slice(&self.digest, &mut digest).map_err(|_odd| "digest")?;
+        let body = match (self.body, self.body_base64) {
+            (Some(body), None) => Bytes::from(body),
+            (None, Some(body)) => Bytes::from(BASE64.decode(body).map_err(|_odd| "body_base64")?),
+            (Some(_), Some(_)) | (None, None) => return Err("body"),
+        };
+        let meta = Meta {
+            id,
+            merchant: Arc::from(self.merchant),
+            idempotency_key: self.idempotency_key,
+            dedup_key: self.dedup_key,
+            received_at: Timestamp::from_instant(id.instant()),
+        };
+        let legs = self.deliveries.into_iter().map(DeliveryLine::read).collect::<Option<Vec<_>>>();
+        Ok((Record::kept(meta, self.event_id, self.order_id, digest, body), legs.ok_or("deliveries")?))
+    }
+}
+
+impl DeliveryLine {
+    fn of(leg: &Leg) -> DeliveryLine {
+        let state = leg.status(None).state;
+        let (due_ms, replayed_ms, at_ms) = match leg.position {
+            Position::Fresh => (None, None, None),
+            Position::Waiting { due_ms, replayed_ms } => (Some(due_ms), replayed_ms, None),
+            Position::Done { at_ms, .. } => (None, None, Some(at_ms)),
+        };
+        DeliveryLine {
+            destination: leg.destination.as_str().to_owned(),
+            state: state.as_str().to_owned(),
+            kind: leg.dead().map(|(kind, _)| kind.as_str().to_owned()),
+            due_ms,
+            replayed_ms,
+            at_ms,
+            reason: leg.reason.clone(),
+            attempts: leg.attempts,
+            history: leg.history.iter().map(AttemptLine::of).collect(),
+            captured: leg.captured.clone(),
+        }
+    }
+
+    fn read(self) -> Option<Leg> {
+        let position = match (self.at_ms, self.due_ms) {
+            (None, None) => Position::Fresh,
+            (None, Some(due_ms)) => Position::Waiting { due_ms, replayed_ms: self.replayed_ms },
+            (Some(at_ms), _) => Position::Done { state: state(&self.state, self.kind.as_deref())?, at_ms },
+        };
+        let leg = Leg {
+            destination: DestinationName::parse(&self.destination)?,
+            position,
+            reason: self.reason,
+            attempts: self.attempts,
+            // Counted from here on: in another folder there is no settlement that could come again.
+            revision: 0,
+            history: self.history.into_iter().map(AttemptLine::read).collect::<Option<Vec<_>>>()?,
+            captured: self.captured,
+        };
+        // What is read says the same when it is written.
+        (leg.status(None).state.as_str() == self.state).then_some(leg)
+    }
+}
+
+impl AttemptLine {
+    fn of(attempt: &Attempt) -> AttemptLine {
+        let Attempt { at_ms, duration_ms, status, verdict, excerpt } = attempt.clone();
+        AttemptLine { at_ms, duration_ms, status, verdict: verdict.as_str().to_owned(), excerpt }
+    }
+
+    fn read(self) -> Option<Attempt> {
+        let AttemptLine { at_ms, duration_ms, status, verdict, excerpt } = self;
+        let verdict = Verdict::ALL.into_iter().find(|known| known.as_str() == verdict)?;
+        Some(Attempt { at_ms, duration_ms, status, verdict, excerpt })
+    }
+}
+
+/// The state of a settled delivery.
+fn state(word: &str, kind: Option<&str>) -> Option<State> {
+    let kind = match kind {
+        None => return SETTLED.into_iter().find(|state| state.as_str() == word),
+        Some(kind) => DeadKind::ALL.into_iter().find(|known| known.as_str() == kind)?,
+    };
+    Some(State::Dead(kind)).filter(|state| state.as_str() == word)
+}
+
+const SETTLED: [State; 7] = [
+    State::Accepted,
+    State::Delivered,
+    State::Duplicate,
+    State::Skipped,
+    State::Withheld,
+    State::Unsupported,
+    State::Discarded,
+];
+/// Of the whole file: a later one gets another number.
+const FORM: u32 = 1;
+const SEAL: &str = ",\"crc32c\":\"";
+/// With eight digits and what closes the object.
+const SEAL_BYTES: usize = SEAL.len() + 10;
+/// A body of 4 MiB takes at most six times that as a JSON string; this is far beyond, and only damage claims it.
+const LINE_BYTES_MAX: u64 = 256 * 1024 * 1024;
