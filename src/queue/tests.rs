@@ -1,13 +1,17 @@
 //! What the queue promises, tested through its public handle on real folders.
 
 mod basics;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod broken;
 mod crash;
 mod dead;
 mod faults;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod flips;
 mod generation;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod model;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod power;
 mod pressure;
 mod refusals;

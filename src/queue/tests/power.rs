@@ -216,7 +216,7 @@ fn held(scenario: Scenario, image: &Image, promises: &Promises, rng: &mut StdRng
     let settings = Settings { history_keep: Duration::from_secs(7200), ..scenario.settings(&path) };
     let opened = || -> Checked<Queue> {
         let open = || Queue::open_with(&settings, Clock::system(), small());
-        let opened = std::panic::catch_unwind(open).map_err(|_| (Fault::DoesNotOpen, "it panics".to_owned()))?;
+        let opened = std::panic::catch_unwind(open).map_err(|_panic| (Fault::DoesNotOpen, "it panics".to_owned()))?;
         opened.map_err(|error| (Fault::DoesNotOpen, error.to_string()))
     };
     // A runtime for each: dropped, it has waited for what still reads the folder.
@@ -261,10 +261,7 @@ impl Report {
     }
 
     fn wanted_of_a_recording(&self) -> usize {
-        let most = match self.scenario {
-            Scenario::Recovery => STATES_OF_A_RECOVERY,
-            _ => STATES_OF_A_RECORDING,
-        };
+        let most = if self.scenario == Scenario::Recovery { STATES_OF_A_RECOVERY } else { STATES_OF_A_RECORDING };
         self.wanted.saturating_sub(self.states).clamp(1, most)
     }
 

@@ -51,21 +51,18 @@ impl Scenario {
     }
 
     pub(super) fn settings(self, path: &Path) -> Settings {
-        let kept = match self {
-            Scenario::History => Duration::from_millis(400),
-            _ => Duration::from_secs(3600),
-        };
+        let kept = Duration::from_millis(if self == Scenario::History { 400 } else { 3_600_000 });
         Settings { dedup_window: kept, history_keep: kept, ..settings(path, &DESTINATIONS) }
     }
 
     pub(super) fn options(self) -> Options {
         // Full after a dozen conversions.
         let small = Options { history_bytes: 8 * 1024, ..small() };
-        match self {
+        if self == Scenario::Generations {
             // Nothing presses: that would put a copy off.
-            Scenario::Generations => Options { window_bytes: 1 << 20, sparse: always().sparse, ..small },
-            _ => small,
+            return Options { window_bytes: 1 << 20, sparse: always().sparse, ..small };
         }
+        small
     }
 }
 
@@ -130,10 +127,8 @@ impl Child {
     async fn treat(&self, ids: &[ConversionId], destination: &str, how: How) {
         let listed: Vec<String> = ids.iter().map(ConversionId::to_string).collect();
         let listed = listed.join(",");
-        let treatment = match how {
-            How::Replay => Treatment::Replay,
-            _ => Treatment::Discard { reason: "dealt with".to_owned() },
-        };
+        let discard = Treatment::Discard { reason: "dealt with".to_owned() };
+        let treatment = if how == How::Replay { Treatment::Replay } else { discard };
         self.say(&format!("treats {} {destination} {listed}", how.word()));
         let (ids, destination_name) = (Some(ids.to_vec()), Some(name(destination)));
         let filter = DeadFilter { ids: ids.clone(), destination: destination_name, ..DeadFilter::default() };
