@@ -342,7 +342,10 @@ impl Committer {
         if let Some(first) = in_window.filter(recent) {
             return Ok(Some(first));
         }
-        shared.history.first_with(key, from_ms)
+        let Some((first, digest)) = shared.history.first_with(key, from_ms)? else { return Ok(None) };
+        // The key may have outlived what used it: a store was lost.
+        let is_known = shared.store().kept(first)?.is_some() || shared.history.status(first)?.is_some();
+        Ok(is_known.then_some((first, digest)))
     }
 }
 

@@ -35,6 +35,8 @@ use self::filter::Filter;
 use self::form::{Kept, Names, kind};
 use self::full::Full;
 use self::table::{By, Open};
+use super::ORDER_STATUSES_MAX;
+use super::codec::{Malformed, Reader};
 use super::folder::{Folder, OpenError, State, is_full, sync_dir};
 use super::log::frame::{self, Stamp};
 use super::log::segment::{self, DATA_START, Segment};
@@ -61,8 +63,43 @@ struct End {
     number: u64,
     at: u64,
     next_seq: u64,
-    moved_seq: u64,
+    mark: Mark,
     buffer: Vec<u8>,
+}
+
+/// What a commit says of itself, and a full segment of its last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    /// Every conversion up to this sequence number had been moved, here or to the store …
+    pub(super) moved_seq: u64,
+    /// … which had come this far, by its own ledger.
+    pub(super) store_seq: u64,
+    /// When it was written (Unix ms).
+    pub(super) written_ms: u64,
+}
+
+impl Mark {
+    const BYTES: usize = 24;
+
+    fn encode(self) -> [u8; Mark::BYTES] {
+        let mut bytes = [0; Mark::BYTES];
+        let fields = [self.moved_seq, self.store_seq, self.written_ms];
+        bytes.iter_mut().zip(fields.into_iter().flat_map(u64::to_le_bytes)).for_each(|(to, from)| *to = from);
+        bytes
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Result<Mark, Malformed> {
+        Ok(Mark { moved_seq: r.u64()?, store_seq: r.u64()?, written_ms: r.u64()? })
+    }
+
+    /// How far both have come, by the one that has come further.
+    fn max(self, other: Mark) -> Mark {
+        Mark {
+            moved_seq: self.moved_seq.max(other.moved_seq),
+            store_seq: self.store_seq.max(other.store_seq),
+            written_ms: other.written_ms,
+        }
+    }
 }
 
 /// Where things are found.
@@ -80,8 +117,9 @@ struct Written {
     tables: Open,
     filter: Filter,
     received: Received,
-    /// When it was begun (Unix ms); `None`: just now.
+    /// When its first commit was written (Unix ms).
     since_ms: Option<u64>,
+    keys: usize,
 }
 
 /// When the conversions of a segment were received: from the first to the last (Unix ms).
@@ -155,8 +193,8 @@ impl History {
     }
 
     /// Begins one behind segment `number`, of which nothing is known.
-    pub(super) fn begin_anew(dir: PathBuf, number: u64, next_seq: u64, moved_seq: u64, segment_bytes: u64) -> History {
-        let end = End { segment: None, number, at: 0, next_seq, moved_seq, buffer: Vec::new() };
+    pub(super) fn begin_anew(dir: PathBuf, number: u64, next_seq: u64, mark: Mark, segment_bytes: u64) -> History {
+        let end = End { segment: None, number, at: 0, next_seq, mark, buffer: Vec::new() };
         History { dir, segment_bytes, end: Mutex::new(end), index: RwLock::default() }
     }
 
@@ -166,21 +204,22 @@ impl History {
     }
 
     /// How far conversions had been moved, by what was appended last.
-    pub(super) fn moved_seq(&self) -> u64 {
-        self.lock_end().moved_seq
+    pub(super) fn mark(&self) -> Mark {
+        self.lock_end().mark
     }
 
-    /// Appends the batch and returns once it is on stable storage. With it every conversion up to `moved_seq` has been
-    /// moved. Without room for another segment nothing is written ([`StoreError::NoSpace`]).
-    pub(super) fn append(&self, folder: &Folder, batch: &Batch, moved_seq: u64) -> Result<(), StoreError> {
+    /// Appends the batch and returns once it is on stable storage. Without room for another segment nothing is written ([`StoreError::NoSpace`]).
+    pub(super) fn append(&self, folder: &Folder, batch: &Batch, mark: Mark) -> Result<(), StoreError> {
         let mut held = self.lock_end();
         let end = &mut *held;
-        let through = moved_seq.to_le_bytes();
+        let mark = end.mark.max(mark);
+        let through = mark.encode();
         let records = batch.records.iter().map(|(kind, _, payload)| (*kind, payload.as_slice()));
         let records = std::iter::once((kind::THROUGH, through.as_slice())).chain(records);
         let body = records.clone().fold(0_u64, |sum, (_, payload)| sum.saturating_add(frame::record_len(payload)));
         let len = frame::frame_len(body);
-        if end.segment.as_ref().is_none_or(|segment| end.at.saturating_add(len) > segment.bytes) {
+        let is_full = |segment: &Segment| end.at.saturating_add(len) > segment.bytes || self.has_many_keys();
+        if end.segment.as_ref().is_none_or(is_full) {
             self.roll(folder, end, len).map_err(StoreError::of)?;
         }
         let Some(segment) = &end.segment else { return Err(StoreError::of(io::ErrorKind::NotFound.into())) };
@@ -190,6 +229,7 @@ impl History {
         segment.file.sync_data().map_err(StoreError::Sync)?;
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(written) = &mut index.written {
+            written.since_ms.get_or_insert(mark.written_ms);
             let mut at = end.at.saturating_add(frame::HEADER_BYTES).saturating_add(frame::record_len(&through));
             for (kind, names, payload) in &batch.records {
                 written.insert(*kind, names, at);
@@ -200,8 +240,14 @@ impl History {
         end.at = end.at.saturating_add(len);
         let count = u64::try_from(batch.records.len()).unwrap_or(u64::MAX);
         end.next_seq = end.next_seq.saturating_add(count).saturating_add(1);
-        end.moved_seq = end.moved_seq.max(moved_seq);
+        end.mark = mark;
         Ok(())
+    }
+
+    /// With more, the filter of the segment that is written would say "perhaps" to most.
+    fn has_many_keys(&self) -> bool {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.written.as_ref().is_some_and(|written| written.keys >= KEYS_MAX)
     }
 
     /// Ends the segment that is written and begins the next, with room for a commit of `len`.
@@ -218,33 +264,57 @@ impl History {
         Ok(())
     }
 
-    /// Gives up segments whose conversions were all received before `before_ms`. One that is written for longer than
-    /// `open_ms` is ended, so that its time comes too.
+    /// Gives up segments that were written before `before_ms`. One that is written for longer than `open_ms` is ended, so
+    /// that its time comes too; without room for its index that waits.
     pub(super) fn expire(&self, folder: &Folder, now_ms: u64, before_ms: u64, open_ms: u64) -> Result<(), StoreError> {
         let mut held = self.lock_end();
         let end = &mut *held;
+        self.remove_written_before(folder, end, before_ms)?;
         let since_ms = {
-            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-            index.written.as_mut().map(|written| *written.since_ms.get_or_insert(now_ms))
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            index.written.as_ref().and_then(|written| written.since_ms)
         };
-        if since_ms.is_some_and(|since_ms| since_ms.saturating_add(open_ms) < now_ms) {
-            seal(&self.dir, end, &self.index).map_err(StoreError::of)?;
-        }
-        let index = || self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let count = index().full.iter().take_while(|full| full.received.last_ms < before_ms).count();
-        if count == 0 {
+        if since_ms.is_none_or(|since_ms| since_ms.saturating_add(open_ms) >= now_ms) {
             return Ok(());
         }
-        let oldest = index().full.get(count).map_or(0, |full| full.number);
-        let oldest = if oldest > 0 { oldest } else { end.number.saturating_add(u64::from(end.segment.is_none())) };
+        match seal(&self.dir, end, &self.index) {
+            Ok(()) => self.remove_written_before(folder, end, before_ms),
+            Err(error) if is_full(&error) => Ok(()),
+            Err(error) => Err(StoreError::Sync(error)),
+        }
+    }
+
+    fn remove_written_before(&self, folder: &Folder, end: &End, before_ms: u64) -> Result<(), StoreError> {
+        let oldest = {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            // Written before the next one was, whatever a clock that was ahead for a while has noted.
+            let mut written_ms = u64::MAX;
+            let mut count = 0_usize;
+            for (place, full) in index.full.iter().enumerate().rev() {
+                written_ms = written_ms.min(full.mark.written_ms);
+                if written_ms < before_ms {
+                    count = place.saturating_add(1);
+                    break;
+                }
+            }
+            let next = index.full.get(count).map(|full| full.number);
+            let behind_all = end.number.saturating_add(u64::from(end.segment.is_none()));
+            (count > 0).then_some((count, next.unwrap_or(behind_all)))
+        };
+        let Some((count, oldest)) = oldest else { return Ok(()) };
         let updated = folder.update(|state| {
             state.oldest_history = oldest;
             state.history_seq = state.history_seq.max(end.next_seq);
-            state.moved_seq = state.moved_seq.max(end.moved_seq);
+            state.moved_seq = state.moved_seq.max(end.mark.moved_seq);
+            state.store_seq = state.store_seq.max(end.mark.store_seq);
         });
-        updated.map_err(StoreError::of)?;
+        match updated {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => return Ok(()),
+            Err(error) => return Err(StoreError::Sync(error)),
+        }
         self.index.write().unwrap_or_else(PoisonError::into_inner).full.drain(..count);
-        remove_expired(&self.dir, oldest).map_err(StoreError::of)
+        remove_expired(&self.dir, oldest).map_err(StoreError::Sync)
     }
 
     /// The conversion that used a key and was received at `from_ms` or later, with its content's digest.
@@ -290,12 +360,13 @@ impl History {
         Ok(None)
     }
 
-    /// Ids of settled conversions for an order.
+    /// Ids of settled conversions for an order, those that were settled first, at most [`ORDER_STATUSES_MAX`].
     pub(super) fn order(&self, order: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
         let by = By::Order(*order);
         let mut ids = Vec::new();
-        for place in self.places(by, |_| true) {
-            ids.append(&mut place.records(by, |_, kept| Ok(Some(kept.names.id)))?);
+        for place in self.places(by, |_| true).into_iter().rev() {
+            let left = ORDER_STATUSES_MAX.saturating_sub(ids.len());
+            ids.append(&mut place.first_records(by, left, |_, kept| Ok(Some(kept.names.id)))?);
         }
         Ok(ids)
     }
@@ -339,7 +410,17 @@ impl Place {
     fn records<T>(
         &self,
         by: By,
-        mut take: impl FnMut(u8, Kept<'_>) -> Result<Option<T>, super::codec::Malformed>,
+        take: impl FnMut(u8, Kept<'_>) -> Result<Option<T>, Malformed>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.first_records(by, usize::MAX, take)
+    }
+
+    /// Of the first `count` records that begin like what is meant.
+    fn first_records<T>(
+        &self,
+        by: By,
+        count: usize,
+        mut take: impl FnMut(u8, Kept<'_>) -> Result<Option<T>, Malformed>,
     ) -> Result<Vec<T>, StoreError> {
         let mut taken = Vec::new();
         let mut visit = |file: &File, at: u32| {
@@ -351,11 +432,11 @@ impl Place {
             Ok::<(), StoreError>(())
         };
         match self {
-            Place::Written(file, found) => found.iter().try_for_each(|at| visit(file, *at))?,
+            Place::Written(file, found) => found.iter().take(count).try_for_each(|at| visit(file, *at))?,
             Place::Full(full) => {
                 if let Some((file, mut found)) = full.find(by).map_err(StoreError::History)? {
                     found.sort_unstable();
-                    found.into_iter().try_for_each(|at| visit(&file, at))?;
+                    found.into_iter().take(count).try_for_each(|at| visit(&file, at))?;
                 }
             }
         }
@@ -367,8 +448,8 @@ impl Index {
     /// Of those that are too old to be asked often none is kept.
     fn keep_newest_filters(&mut self) {
         let beyond = self.full.len().saturating_sub(FILTERS_MAX);
-        for full in self.full.iter_mut().take(beyond).rev().take_while(|full| full.has_filter()) {
-            Arc::make_mut(full).forget_filter();
+        for full in self.full.iter_mut().take(beyond).rev().take_while(|full| full.is_asked_often()) {
+            Arc::make_mut(full).set_aside();
         }
     }
 }
@@ -381,11 +462,13 @@ impl Written {
             filter: Filter::new(),
             received: Received::NONE,
             since_ms: None,
+            keys: 0,
         })
     }
 
     fn insert(&mut self, kind: u8, names: &Names, at: u64) {
         self.filter.insert(&names.key);
+        self.keys = self.keys.saturating_add(1);
         self.received.add(names.id.unix_ms());
         // A segment is never larger than what this counts.
         self.tables.insert(names, kind == kind::SETTLED, u32::try_from(at).unwrap_or(u32::MAX));
@@ -405,7 +488,7 @@ fn seal(dir: &Path, end: &mut End, index: &RwLock<Index>) -> io::Result<()> {
         let index = index.read().unwrap_or_else(PoisonError::into_inner);
         match (&end.segment, &index.written) {
             (Some(segment), Some(written)) => {
-                Some(Full::make(dir, segment, (end.at, end.next_seq, end.moved_seq), written)?)
+                Some(Full::make(dir, segment, (end.at, end.next_seq, end.mark), written)?)
             }
             _ => None,
         }
@@ -442,6 +525,9 @@ fn remove_expired(dir: &Path, oldest: u64) -> io::Result<()> {
 /// Filters in memory, of 64 KiB each: some seventeen million conversions within the window of deduplication. Segments
 /// beyond are asked with a read each.
 const FILTERS_MAX: usize = 384;
+/// Keys in a segment: a filter has ten bits for each of so many. Only what waits, and has no more here than its key, comes
+/// to more in the segment's bytes.
+const KEYS_MAX: usize = 50_000;
 /// A record is a status, which is bounded; this is far beyond, and only damage claims it.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::committer::Stop;
 use super::folder::{State, is_full};
 use super::generation::Generations;
+use super::history::Mark;
 use super::journal::Through;
 use super::shared::Shared;
 use super::store::{Applier, GROUP_BYTES_MAX, Ledger, StoreError, moves_ahead};
@@ -78,7 +79,7 @@ pub(super) struct Mover {
 impl Mover {
     pub(super) fn new(shared: Arc<Shared>, ledger: Ledger) -> Mover {
         let store_seq = ledger.moved_seq;
-        let moved_seq = ledger.moved_seq.max(shared.history.moved_seq());
+        let moved_seq = moved_so_far(&shared, &ledger);
         Mover {
             shared,
             ledger: Ledger { moved_seq, ..ledger },
@@ -111,6 +112,10 @@ impl Mover {
                     tracing::warn!("the disk is full: what was not moved stays in the journal");
                     return;
                 }
+                // What is too old to be kept may be all that can make room.
+                if let Err(error) = self.forget() {
+                    return self.shared.fail(&format!("giving up history: {error}"));
+                }
                 pause = IDLE;
                 continue;
             }
@@ -137,12 +142,13 @@ impl Mover {
 
     /// One group and what is due beside it. Returns how long to wait before the next.
     fn turn(&mut self, drain: bool) -> Result<Duration, StoreError> {
-        let more = self.step(drain)?;
+        // First what gives room back: for want of it the rest may not come to pass.
         let now_ms = self.pace.elapsed_ms();
         if now_ms.saturating_sub(self.housekept_ms) >= HOUSEKEEPING_MS {
             self.housekept_ms = now_ms;
             self.housekeep()?;
         }
+        let more = self.step(drain)?;
         let busy = drain || more || self.shared.is_pressed();
         let copying = self.generations.turn(&self.shared, now_ms, busy)?;
         Ok(if busy {
@@ -191,7 +197,8 @@ impl Mover {
             || spare && !shared.window().first_changes(1).is_empty();
         let is_stored = applier.bytes() > 0;
         let wrote = is_stored || applier.history_bytes() > 0;
-        self.ledger = applier.commit(&shared.history, &shared.folder)?;
+        let mark = Mark { moved_seq: 0, store_seq: self.store_seq, written_ms: shared.clock.unix_ms() };
+        self.ledger = applier.commit(&shared.history, &shared.folder, mark)?;
         if is_stored {
             self.store_seq = self.ledger.moved_seq;
         }
@@ -242,11 +249,17 @@ impl Mover {
         if let Err(error) = shared.folder.keep_ballast(shared.free_bytes_min) {
             tracing::debug!(%error, "the ballast could not be made");
         }
+        self.forget()?;
+        self.note_oldest()
+    }
+
+    /// Gives up history that is too old to be kept.
+    fn forget(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
         let now_ms = shared.clock.unix_ms();
         let before_ms = now_ms.saturating_sub(shared.history_keep_ms);
         let open_ms = shared.history_keep_ms / SEGMENTS_OF_HISTORY;
-        shared.history.expire(&shared.folder, now_ms, before_ms, open_ms)?;
-        self.note_oldest()
+        shared.history.expire(&shared.folder, now_ms, before_ms, open_ms)
     }
 
     /// Looks up how old the store's oldest pending conversions are.
@@ -264,6 +277,18 @@ impl Mover {
         let window = self.shared.window();
         window.len() == 0 && window.changes_made() == window.changes_applied()
     }
+}
+
+/// Up to which conversion all have been moved. A store that has come less far than the history knows has lost its end: then
+/// the journal has what was in it, and is read again from where both are known to be whole.
+fn moved_so_far(shared: &Shared, ledger: &Ledger) -> u64 {
+    let mark = shared.history.mark();
+    if ledger.moved_seq < mark.store_seq {
+        let (store, must) = (ledger.moved_seq, mark.store_seq);
+        tracing::warn!(store, must, "the store has lost its end: what was in it is taken from the journal again");
+        return ledger.moved_seq.max(shared.folder.state().moved_seq);
+    }
+    ledger.moved_seq.max(mark.moved_seq)
 }
 
 /// Between two groups when there is little to do: small groups cost a sync each, and the disk is the committer's too.

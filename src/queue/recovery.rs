@@ -232,6 +232,10 @@ impl Recovery {
     }
 
     fn failed(&self, error: &StoreError) -> OpenError {
+        if let StoreError::NoSpace(source) = error {
+            let (path, source) = (self.shared.folder.path().to_owned(), source.kind().into());
+            return OpenError::NoSpace { path, source };
+        }
         OpenError::Store { path: self.shared.folder.path().to_owned(), what: error.to_string() }
     }
 }

@@ -215,7 +215,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     rebuilding.drain()?;
     let Rebuilding { shared, mover, recovered, .. } = rebuilding;
     let mut ledger = mover.ledger().clone();
-    ledger.moved_seq = ledger.moved_seq.max(last_seq).max(shared.history.moved_seq());
+    ledger.moved_seq = ledger.moved_seq.max(last_seq).max(shared.history.mark().moved_seq);
     ledger.history_seq = shared.history.next_seq();
     ledger.epoch = next.epoch;
     shared.store().write_ledger(&ledger).map_err(|error| failed(&error))?;

@@ -140,6 +140,15 @@ pub(super) async fn state(queue: &Queue, id: ConversionId, destination: &str) ->
     status.destinations.into_iter().find(|(name, _)| *name == destination).unwrap().1.state
 }
 
+/// What the metrics tell of that name.
+fn metric(queue: &Queue, name: &str) -> u64 {
+    let mut registry = Registry::default();
+    queue.register_metrics(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).unwrap()
+}
+
 fn pending(queue: &Queue, destination: &str) -> u64 {
     queue.depths().destinations.get(&name(destination)).map_or(0, |depth| depth.pending)
 }

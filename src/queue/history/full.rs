@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::codec::{Reader, Writer};
 use super::super::folder::sync;
 use super::super::log::segment::{self, Segment};
 use super::filter::{FILTER_BYTES, Filter};
 use super::table::{self, By, Counts};
-use super::{Received, Written};
+use super::{Mark, Received, Written};
 
 /// What is known of it without reading.
 #[derive(Debug, Clone)]
@@ -20,11 +21,13 @@ pub(super) struct Full {
     pub(super) bytes: u64,
     /// The next segment's first record.
     pub(super) next_seq: u64,
-    pub(super) moved_seq: u64,
+    pub(super) mark: Mark,
     pub(super) received: Received,
     counts: Counts,
     tables_at: u64,
     filter: Option<Filter>,
+    /// Open while it is asked often: as long as it has a filter.
+    file: Option<Arc<File>>,
 }
 
 impl Full {
@@ -33,7 +36,7 @@ impl Full {
     pub(super) fn make(
         dir: &Path,
         segment: &Segment,
-        (at, next_seq, moved_seq): (u64, u64, u64),
+        (at, next_seq, mark): (u64, u64, Mark),
         written: &Written,
     ) -> io::Result<Full> {
         let (pages, counts) = written.tables.encode();
@@ -43,9 +46,11 @@ impl Full {
         let mut w = Writer::with_capacity(FOOTER_BYTES);
         w.raw(&MAGIC);
         w.u64(segment.stamp.salt);
-        for field in [at, next_seq, moved_seq, written.received.first_ms, written.received.last_ms] {
-            w.u64(field);
-        }
+        w.u64(at);
+        w.u64(next_seq);
+        w.raw(&mark.encode());
+        w.u64(written.received.first_ms);
+        w.u64(written.received.last_ms);
         counts.0.into_iter().for_each(|count| w.u32(count));
         w.u32(filter_crc);
         let mut footer = w.finish();
@@ -70,7 +75,7 @@ impl Full {
         let Some(footer_at) = bytes.checked_sub(footer_bytes) else { return Ok(None) };
         segment.file.read_exact_at(&mut footer, footer_at)?;
         let Some(found) = decode(&footer, segment.stamp.salt) else { return Ok(None) };
-        let Found { at, next_seq, moved_seq, received, counts, filter_crc } = found;
+        let Found { at, next_seq, mark, received, counts, filter_crc } = found;
         let filter_bytes = u64::try_from(FILTER_BYTES).unwrap_or(u64::MAX);
         let tables_at = at.saturating_add(filter_bytes);
         if tables_at.saturating_add(counts.bytes()) != footer_at {
@@ -82,7 +87,8 @@ impl Full {
         let filter = if crc32c::crc32c(&filter) == filter_crc { Filter::decode(&filter) } else { None };
         let number = segment.stamp.segment;
         let path = segment::path(dir, number);
-        Ok(Some(Full { number, path, bytes, next_seq, moved_seq, received, counts, tables_at, filter }))
+        let file = Some(Arc::new(segment.file.try_clone()?));
+        Ok(Some(Full { number, path, bytes, next_seq, mark, received, counts, tables_at, filter, file }))
     }
 
     pub(super) fn may_hold(&self, by: By) -> bool {
@@ -90,8 +96,8 @@ impl Full {
     }
 
     /// Places that may be what is asked for, and the file; `None` when it has been given up meanwhile.
-    pub(super) fn find(&self, by: By) -> io::Result<Option<(File, Vec<u32>)>> {
-        let file = match File::open(&self.path) {
+    pub(super) fn find(&self, by: By) -> io::Result<Option<(Arc<File>, Vec<u32>)>> {
+        let file = match self.file.clone().map_or_else(|| File::open(&self.path).map(Arc::new), Ok) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -100,19 +106,20 @@ impl Full {
         Ok(Some((file, found)))
     }
 
-    pub(super) fn has_filter(&self) -> bool {
-        self.filter.is_some()
+    pub(super) fn is_asked_often(&self) -> bool {
+        self.file.is_some()
     }
 
-    pub(super) fn forget_filter(&mut self) {
-        self.filter = None;
+    /// Gives up its filter and its descriptor.
+    pub(super) fn set_aside(&mut self) {
+        (self.filter, self.file) = (None, None);
     }
 }
 
 struct Found {
     at: u64,
     next_seq: u64,
-    moved_seq: u64,
+    mark: Mark,
     received: Received,
     counts: Counts,
     filter_crc: u32,
@@ -125,12 +132,12 @@ fn decode(footer: &[u8; FOOTER_BYTES], salt: u64) -> Option<Found> {
     }
     let mut r = Reader::new(covered);
     let is_own = r.raw(MAGIC.len()).ok()? == MAGIC && r.u64().ok()? == salt;
-    let (at, next_seq, moved_seq) = (r.u64().ok()?, r.u64().ok()?, r.u64().ok()?);
+    let (at, next_seq, mark) = (r.u64().ok()?, r.u64().ok()?, Mark::decode(&mut r).ok()?);
     let received = Received { first_ms: r.u64().ok()?, last_ms: r.u64().ok()? };
     let counts = Counts([r.u32().ok()?, r.u32().ok()?, r.u32().ok()?]);
     let filter_crc = r.u32().ok()?;
-    is_own.then_some(Found { at, next_seq, moved_seq, received, counts, filter_crc })
+    is_own.then_some(Found { at, next_seq, mark, received, counts, filter_crc })
 }
 
 const MAGIC: [u8; 8] = *b"capiIdx\n";
-const FOOTER_BYTES: usize = 76;
+const FOOTER_BYTES: usize = 92;

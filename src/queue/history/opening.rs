@@ -4,12 +4,13 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::super::codec::Reader;
 use super::super::folder::{OpenError, State, is_full, make_dir, sync};
 use super::super::log::segment::{self, Segment};
 use super::super::log::{frame, quarantined, walk, whole_commit_after};
 use super::form::{Kept, kind};
 use super::full::Full;
-use super::{End, Index, Received, Written, remove_expired, seal};
+use super::{End, FILTERS_MAX, Index, Mark, Written, remove_expired, seal};
 
 /// A segment without an index: written when the process ended, or its end was cut short.
 struct Unended {
@@ -19,7 +20,7 @@ struct Unended {
     at: u64,
     /// … and how far the history had come there.
     next_seq: u64,
-    moved_seq: u64,
+    mark: Mark,
 }
 
 /// What is found of one segment.
@@ -45,6 +46,11 @@ pub(super) fn open(dir: &Path, quarantine: &Path, state: State, segment_bytes: u
             Found::Unended(unended) => unended.next_seq,
         });
         found.push(segment);
+        // Memory for the newest filters, however many segments there are.
+        let beyond = found.len().checked_sub(FILTERS_MAX.saturating_add(1));
+        if let Some(Found::Full(full)) = beyond.and_then(|beyond| found.get_mut(beyond)) {
+            full.set_aside();
+        }
     }
     let has = next_seq.unwrap_or(state.history_seq);
     if has < state.history_seq {
@@ -57,7 +63,7 @@ pub(super) fn open(dir: &Path, quarantine: &Path, state: State, segment_bytes: u
         number: numbers.last().copied().unwrap_or(state.newest_history),
         at: 0,
         next_seq: has,
-        moved_seq: state.moved_seq,
+        mark: Mark { moved_seq: state.moved_seq, store_seq: state.store_seq, written_ms: 0 },
         buffer: Vec::new(),
     };
     let index = RwLock::new(Index::default());
@@ -67,12 +73,12 @@ pub(super) fn open(dir: &Path, quarantine: &Path, state: State, segment_bytes: u
         let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
         match segment {
             Found::Full(full) => {
-                end.moved_seq = end.moved_seq.max(full.moved_seq);
+                end.mark = end.mark.max(full.mark);
                 index.full.push_back(Arc::new(full));
             }
             Found::Unended(unended) => {
-                let Unended { segment, written, at, next_seq, moved_seq } = *unended;
-                (end.at, end.next_seq, end.moved_seq) = (at, next_seq, end.moved_seq.max(moved_seq));
+                let Unended { segment, written, at, next_seq, mark } = *unended;
+                (end.at, end.next_seq, end.mark) = (at, next_seq, end.mark.max(mark));
                 end.segment = Some(cut(segment, at, segment_bytes).map_err(write)?);
                 index.written = Some(written);
             }
@@ -106,12 +112,13 @@ fn look(dir: &Path, quarantine: &Path, number: u64, next_seq: Option<u64>) -> Re
 /// Reads the commits of a segment without an index.
 fn scan(segment: Segment) -> io::Result<Result<Unended, String>> {
     let mut written = Written::new(&segment)?;
-    let (mut next_seq, mut moved_seq) = (segment.first_seq, 0_u64);
+    let (mut next_seq, mut mark) = (segment.first_seq, Mark::default());
     let walked = walk(&segment, |frame_at, header, body| {
         for record in frame::records(header, body).map_err(|error| error.to_string())? {
             if record.kind == kind::THROUGH {
-                let through = record.payload.try_into().map(u64::from_le_bytes);
-                moved_seq = moved_seq.max(through.map_err(|error| error.to_string())?);
+                let through = Mark::decode(&mut Reader::new(record.payload)).map_err(|error| error.to_string())?;
+                written.since_ms.get_or_insert(through.written_ms);
+                mark = mark.max(through);
                 continue;
             }
             let kept = Kept::decode(record.payload).map_err(|error| error.to_string())?;
@@ -120,9 +127,7 @@ fn scan(segment: Segment) -> io::Result<Result<Unended, String>> {
         next_seq = next_seq.saturating_add(u64::from(header.count));
         Ok::<(), String>(())
     })?;
-    // At least since then: what was received last may have been written any time later.
-    written.since_ms = Some(written.received.first_ms).filter(|_| written.received != Received::NONE);
-    Ok(walked.map(|at| Unended { segment, written, at, next_seq, moved_seq }))
+    Ok(walked.map(|at| Unended { segment, written, at, next_seq, mark }))
 }
 
 /// Cuts off what was torn, so that it is never written before; what is left is on stable storage.

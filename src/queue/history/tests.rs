@@ -61,7 +61,8 @@ fn fill(bench: &Bench, history: &History, known: &mut Known, count: u64, at_ms: 
             }
             known.insert(seq, Arc::new(record));
         }
-        history.append(&bench.folder, &batch, first).unwrap();
+        let mark = Mark { moved_seq: first, store_seq: 0, written_ms: at_ms };
+        history.append(&bench.folder, &batch, mark).unwrap();
     }
 }
 
@@ -103,7 +104,7 @@ fn what_is_appended_is_found_across_segments_and_restarts() {
     for round in 0..4 {
         let history = bench.open().unwrap();
         check(&history, &known);
-        assert_eq!(history.moved_seq(), known.last_key_value().map_or(0, |(seq, _)| (seq - 1) / 3 * 3 + 1));
+        assert_eq!(history.mark().moved_seq, known.last_key_value().map_or(0, |(seq, _)| (seq - 1) / 3 * 3 + 1));
         fill(&bench, &history, &mut known, 150, 1_000_000 * round);
         check(&history, &known);
     }
@@ -139,7 +140,7 @@ fn an_index_cut_short_is_made_anew() {
     fill(&bench, &bench.open().unwrap(), &mut known, 400, 5);
     assert!(bench.numbers().len() > 2);
     let whole = std::fs::read(bench.segment(1)).unwrap();
-    for cut in [1, 40, 76, 5000, 60_000, 70_000] {
+    for cut in [1, 40, 92, 5000, 60_000, 70_000] {
         std::fs::write(bench.segment(1), &whole[..whole.len() - cut]).unwrap();
         check(&bench.open().unwrap(), &known);
         assert_eq!(std::fs::read(bench.segment(1)).unwrap(), whole, "{cut} bytes cut off");
@@ -161,7 +162,7 @@ fn damage_is_refused_in_words_or_read_as_an_error() {
     std::fs::write(bench.segment(newest), &whole).unwrap();
     // In a full one: a record, and a page of the index, say so when they are read.
     let whole = std::fs::read(bench.segment(1)).unwrap();
-    for place in [4096 + 24 + 13 + 40, whole.len() - 76 - 4096 + 5] {
+    for place in [4096 + 24 + 13 + 40, whole.len() - 92 - 4096 + 5] {
         let mut bytes = whole.clone();
         bytes[place] ^= 4;
         std::fs::write(bench.segment(1), &bytes).unwrap();
@@ -173,7 +174,7 @@ fn damage_is_refused_in_words_or_read_as_an_error() {
     }
     // A damaged filter answers "perhaps".
     let mut bytes = whole.clone();
-    let filter_at = whole.len() - 76 - 3 * 4096 - 1000;
+    let filter_at = whole.len() - 92 - 3 * 4096 - 1000;
     bytes[filter_at..filter_at + 500].fill(0);
     std::fs::write(bench.segment(1), &bytes).unwrap();
     check(&bench.open().unwrap(), &known);
@@ -202,7 +203,7 @@ fn what_is_too_old_is_given_up_segment_by_segment() {
     assert!(bench.numbers().is_empty());
     drop(history);
     let history = bench.open().unwrap();
-    assert_eq!(history.moved_seq(), 300);
+    assert_eq!(history.mark().moved_seq, 300);
     fill(&bench, &history, &mut known, 10, 1_000_000);
     let later = known.split_off(&301);
     check(&history, &later);

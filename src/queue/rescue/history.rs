@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::clock::Clock;
 use super::super::folder::{Folder, OpenError, State};
-use super::super::history::{Batch, History};
+use super::super::history::{Batch, History, Mark};
 use super::super::log::segment::{self, Segment};
 use super::super::log::{frame, salvage};
 use super::super::shared::Options;
@@ -57,7 +58,8 @@ pub(super) fn rebuild(
     let changed =
         folder.update(|state| (state.oldest_history, state.newest_history) = (newest.saturating_add(1), newest));
     changed.map_err(write)?;
-    let history = History::begin_anew(dir.clone(), newest, next_seq, ledger.moved_seq, options.history_bytes);
+    let mark = Mark { moved_seq: ledger.moved_seq, store_seq: ledger.moved_seq, written_ms: Clock::system().unix_ms() };
+    let history = History::begin_anew(dir.clone(), newest, next_seq, mark, options.history_bytes);
     let mut batch = Batch::default();
     let mut aside = Vec::new();
     for number in old {
@@ -70,7 +72,7 @@ pub(super) fn rebuild(
                 batch.again(record.kind, record.payload);
             }
             if batch.bytes() > COPIED_BYTES {
-                history.append(folder, &std::mem::take(&mut batch), ledger.moved_seq)?;
+                history.append(folder, &std::mem::take(&mut batch), mark)?;
             }
             Ok::<(), StoreError>(())
         });
@@ -82,11 +84,11 @@ pub(super) fn rebuild(
         after = Some(kept.record.meta.id);
         batch.used(&kept.record);
         if batch.bytes() > COPIED_BYTES {
-            history.append(folder, &std::mem::take(&mut batch), ledger.moved_seq).map_err(failed)?;
+            history.append(folder, &std::mem::take(&mut batch), mark).map_err(failed)?;
         }
     }
     if !batch.is_empty() {
-        history.append(folder, &batch, ledger.moved_seq).map_err(failed)?;
+        history.append(folder, &batch, mark).map_err(failed)?;
     }
     Ok((history, aside))
 }

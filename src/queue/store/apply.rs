@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use super::super::folder::Folder;
-use super::super::history::{Batch, History};
+use super::super::history::{Batch, History, Mark};
 use super::super::record::{self, Change, Kept, Leg, Position, Record};
 use super::long::is_inline;
 use super::{Group, Ledger, Store, StoreError, cost, keys};
@@ -148,12 +148,18 @@ impl<'a> Applier<'a> {
     }
 
     /// Makes the group durable and returns the ledger that it left. Without anything to write nothing is synced.
-    pub(in super::super) fn commit(mut self, history: &History, folder: &Folder) -> Result<Ledger, StoreError> {
+    /// `mark`: how far the store had come, and the time.
+    pub(in super::super) fn commit(
+        mut self,
+        history: &History,
+        folder: &Folder,
+        mark: Mark,
+    ) -> Result<Ledger, StoreError> {
         let is_stored = self.group.bytes() > 0;
         if !self.batch.is_empty() {
             // What goes to the store is moved once the store says so.
             let moved_seq = if is_stored { self.before.moved_seq } else { self.ledger.moved_seq };
-            history.append(folder, &self.batch, moved_seq)?;
+            history.append(folder, &self.batch, Mark { moved_seq, ..mark })?;
             self.ledger.history_seq = history.next_seq();
         }
         if is_stored {

@@ -93,3 +93,25 @@ async fn a_repeat_is_known_after_the_clock_was_set_back() {
     let again = queue.accept(submission_of("early", 10, &[])).await.unwrap();
     assert!(matches!(again, Accepted::Duplicate(_)), "{again:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_has_lost_its_end_is_made_whole_from_the_journal() {
+    let (dir, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let queue = open(dir.path(), &["a"]);
+    let is_moved = async || metric(&queue, "window_conversions") == 0;
+    accept(&queue, submission(&["a"])).await;
+    eventually("the first is in the store", is_moved).await;
+    copy_folder(&dir.path().join("store.1"), &aside.path().join("store.1"));
+    let waiting = accept(&queue, submission(&["a"])).await;
+    eventually("one more waits in the store", is_moved).await;
+    // The history notes that all have been moved.
+    let settled = accept(&queue, submission(&[])).await;
+    eventually("and one is settled", is_moved).await;
+    drop(queue);
+    std::fs::remove_dir_all(dir.path().join("store.1")).unwrap();
+    copy_folder(&aside.path().join("store.1"), &dir.path().join("store.1"));
+    let queue = open(dir.path(), &["a"]);
+    assert_eq!(pending(&queue, "a"), 2);
+    assert_eq!(state(&queue, waiting, "a").await, State::Queued);
+    assert!(queue.status(settled).await.unwrap().is_some());
+}

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::queue::folder::{Folder, State as FolderState, read_state};
-use crate::queue::history::History;
+use crate::queue::history::{History, Mark};
 use crate::queue::record::{Event, Leg, Record, Settlement};
 use crate::queue::store::{self, Applier, Store};
 
@@ -66,7 +66,7 @@ async fn used(path: &Path) -> Known {
         queue.settle(&delivery, outcome, Some(attempt(200, verdict)));
     }
     // What is still owed or dead has 360 kB of bodies; those of the others go piece by piece.
-    eventually("bodies are gone", async || live_bytes(&queue) < 500_000).await;
+    eventually("bodies are gone", async || metric(&queue, "store_live_bytes") < 500_000).await;
     queue.close().await.unwrap();
     drop(queue);
     let queue = open(path, &["a", "b"]);
@@ -75,15 +75,6 @@ async fn used(path: &Path) -> Known {
     assert_eq!((known.dead.len(), pending(&queue, "a"), pending(&queue, "b")), (6, 6, 15));
     queue.close().await.unwrap();
     known
-}
-
-/// As the metrics tell it.
-fn live_bytes(queue: &Queue) -> u64 {
-    let mut registry = Registry::default();
-    queue.register_metrics(&mut registry);
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    text.lines().find_map(|line| line.strip_prefix("store_live_bytes ")?.parse().ok()).unwrap()
 }
 
 async fn statuses(queue: &Queue, ids: &[ConversionId]) -> Vec<Status> {
@@ -149,7 +140,7 @@ fn a_copys_file_is_at_most_twice_what_it_holds() {
         let record = Record::of(&handed_in).with_seq(number);
         let mut applier = Applier::new(&store, &ledger);
         applier.move_in(&record, &[leg]);
-        ledger = applier.commit(&history, &folder).unwrap();
+        ledger = applier.commit(&history, &folder, Mark::default()).unwrap();
     }
     store.begin_copy(&dir.path().join("store.2")).unwrap();
     while !store.copy_more().unwrap() {}
