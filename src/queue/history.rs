@@ -13,15 +13,19 @@
 //! | file | owns |
 //! | --- | --- |
 //! | `form` | a record as bytes |
+//! | `batch` | what is appended together |
 //! | `table` | where records are found |
 //! | `filter` | which keys are not in a segment |
 //! | `full` | a segment that is full, and its index |
+//! | `place` | a segment that may hold what is asked for, read |
 //! | `opening` | taking up what an earlier process left |
 
+mod batch;
 mod filter;
 mod form;
 mod full;
 mod opening;
+mod place;
 mod table;
 
 use std::collections::VecDeque;
@@ -32,18 +36,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use self::filter::Filter;
-use self::form::{Kept, Names, kind};
+use self::form::{Names, kind};
 use self::full::Full;
+use self::place::Place;
 use self::table::{By, Open};
 use super::ORDER_STATUSES_MAX;
 use super::codec::{Malformed, Reader};
 use super::folder::{Folder, OpenError, State, is_full, sync_dir};
 use super::log::frame::{self, Stamp};
 use super::log::segment::{self, DATA_START, Segment};
-use super::record::{KeyHash, Leg, Record};
+use super::record::KeyHash;
 use super::status::Status;
 use super::store::StoreError;
 use crate::conversion::ConversionId;
+
+pub(super) use self::batch::Batch;
 
 /// The open history of a folder. Written by the mover alone; read from anywhere but a runtime thread.
 #[derive(Debug)]
@@ -135,47 +142,6 @@ impl Received {
     fn add(&mut self, at_ms: u64) {
         self.first_ms = self.first_ms.min(at_ms);
         self.last_ms = self.last_ms.max(at_ms);
-    }
-}
-
-/// What is appended together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    records: Vec<(u8, Names, Vec<u8>)>,
-    bytes: usize,
-}
-
-impl Batch {
-    /// Nothing is owed of this one any more.
-    pub(super) fn settled(&mut self, record: &Record, legs: &[Leg]) {
-        self.push(kind::SETTLED, form::encode_settled(record, legs));
-    }
-
-    /// The store takes this one over: here its key is found.
-    pub(super) fn used(&mut self, record: &Record) {
-        self.push(kind::USED, form::encode_used(record));
-    }
-
-    /// A record as it was read from a segment; one of another kind, or that is damaged, is left out.
-    pub(super) fn again(&mut self, kind: u8, payload: &[u8]) {
-        if let Ok(kept) = Kept::decode(payload)
-            && kind != kind::THROUGH
-        {
-            self.push(kind, (kept.names, payload.to_vec()));
-        }
-    }
-
-    fn push(&mut self, kind: u8, (names, payload): (Names, Vec<u8>)) {
-        self.bytes = self.bytes.saturating_add(payload.len());
-        self.records.push((kind, names, payload));
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
@@ -399,51 +365,6 @@ impl History {
     }
 }
 
-/// A segment that may hold what is asked for.
-enum Place {
-    Written(Arc<File>, Vec<u32>),
-    Full(Arc<Full>),
-}
-
-impl Place {
-    /// What `take` makes of the records that are meant, in the order of writing.
-    fn records<T>(
-        &self,
-        by: By,
-        take: impl FnMut(u8, Kept<'_>) -> Result<Option<T>, Malformed>,
-    ) -> Result<Vec<T>, StoreError> {
-        self.first_records(by, usize::MAX, take)
-    }
-
-    /// Of the first `count` records that begin like what is meant.
-    fn first_records<T>(
-        &self,
-        by: By,
-        count: usize,
-        mut take: impl FnMut(u8, Kept<'_>) -> Result<Option<T>, Malformed>,
-    ) -> Result<Vec<T>, StoreError> {
-        let mut taken = Vec::new();
-        let mut visit = |file: &File, at: u32| {
-            let (kind, payload) = read_record(file, u64::from(at)).map_err(StoreError::History)?;
-            let kept = Kept::decode(&payload)?;
-            if by.is(&kept.names) {
-                taken.extend(take(kind, kept)?);
-            }
-            Ok::<(), StoreError>(())
-        };
-        match self {
-            Place::Written(file, found) => found.iter().take(count).try_for_each(|at| visit(file, *at))?,
-            Place::Full(full) => {
-                if let Some((file, mut found)) = full.find(by).map_err(StoreError::History)? {
-                    found.sort_unstable();
-                    found.into_iter().take(count).try_for_each(|at| visit(&file, at))?;
-                }
-            }
-        }
-        Ok(taken)
-    }
-}
-
 impl Index {
     /// Of those that are too old to be asked often none is kept.
     fn keep_newest_filters(&mut self) {
@@ -500,19 +421,6 @@ fn seal(dir: &Path, end: &mut End, index: &RwLock<Index>) -> io::Result<()> {
     Ok(())
 }
 
-fn read_record(file: &File, at: u64) -> io::Result<(u8, Vec<u8>)> {
-    let mut head = [0_u8; 5];
-    file.read_exact_at(&mut head, at)?;
-    let [a, b, c, d, kind] = head;
-    let len = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-    if len > RECORD_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "length of a record"));
-    }
-    let mut payload = vec![0; len];
-    file.read_exact_at(&mut payload, at.saturating_add(frame::RECORD_HEAD_BYTES))?;
-    Ok((kind, payload))
-}
-
 /// Removes files of segments that were given up.
 fn remove_expired(dir: &Path, oldest: u64) -> io::Result<()> {
     let expired: Vec<u64> = segment::numbers(dir)?.into_iter().filter(|number| *number < oldest).collect();
@@ -528,9 +436,6 @@ const FILTERS_MAX: usize = 384;
 /// Keys in a segment: a filter has ten bits for each of so many. Only what waits, and has no more here than its key, comes
 /// to more in the segment's bytes.
 const KEYS_MAX: usize = 50_000;
-/// A record is a status, which is bounded; this is far beyond, and only damage claims it.
-const RECORD_BYTES_MAX: usize = 1 << 20;
-
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod tests;

@@ -7,7 +7,7 @@ use super::super::tests::{delivered, id_at, name, submission_of};
 use super::super::{Initial, Submission};
 use super::*;
 use crate::conversion::Meta;
-use crate::queue::record::{Event, Settlement};
+use crate::queue::record::{Event, Leg, Record, Settlement};
 
 /// Conversions by sequence number.
 type Known = BTreeMap<u64, Arc<Record>>;
