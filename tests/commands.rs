@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use capi_relay::sandbox::{Behaviour, Platform};
+use capi_relay::sandbox::{Behaviour, Platform, Sandbox};
 
 use crate::support::process::{Process, started};
 use crate::support::{TOKEN, conversion, eventually, handle};
@@ -165,20 +165,25 @@ async fn compact_waits_for_the_relay_to_stop_and_says_what_it_gave_back() {
     sandbox.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
-    let (sandbox, folder, routes) = started().await;
+/// A relay with one conversion, which no platform takes.
+fn with_one_waiting(sandbox: &Sandbox, folder: &Path, routes: &Path, order: &str) -> Process {
     for platform in Platform::ALL {
         sandbox
             .script(platform, Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None });
     }
-    let path = routes.to_str().unwrap();
-    let relay = Process::serve(&routes);
-    let file = folder.path().join("conversion.json");
-    fs::write(&file, conversion("moved").to_string()).unwrap();
-    let sent = ["send", file.to_str().unwrap(), "--url", &relay.origin, "--token", TOKEN];
-    let (code, _, error) = run(&sent);
+    let relay = Process::serve(routes);
+    let file = folder.join("conversion.json");
+    fs::write(&file, conversion(order).to_string()).unwrap();
+    let (code, _, error) = run(&["send", file.to_str().unwrap(), "--url", &relay.origin, "--token", TOKEN]);
     assert_eq!(code, Some(0), "{error}");
+    relay
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
+    let (sandbox, folder, routes) = started().await;
+    let path = routes.to_str().unwrap();
+    let relay = with_one_waiting(&sandbox, folder.path(), &routes, "moved");
     let (code, said, refused) = run(&["export", "--config", path]);
     assert_eq!((code, said.as_str()), (Some(1), ""));
     assert!(refused.contains("another process uses this folder"), "{refused}");
@@ -226,17 +231,8 @@ async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_folder_names_the_way_out_and_recover_says_first_what_it_would_do() {
     let (sandbox, folder, routes) = started().await;
-    for platform in Platform::ALL {
-        sandbox
-            .script(platform, Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None });
-    }
     let path = routes.to_str().unwrap();
-    let relay = Process::serve(&routes);
-    let file = folder.path().join("conversion.json");
-    fs::write(&file, conversion("recovered").to_string()).unwrap();
-    let sent = ["send", file.to_str().unwrap(), "--url", &relay.origin, "--token", TOKEN];
-    let (code, _, error) = run(&sent);
-    assert_eq!(code, Some(0), "{error}");
+    let relay = with_one_waiting(&sandbox, folder.path(), &routes, "recovered");
     assert_eq!(relay.terminate(), Some(0));
 
     let store = folder.path().join("queue/store.1");
