@@ -24,6 +24,7 @@ mod settings;
 mod signals;
 mod status;
 mod test;
+mod key;
 mod token;
 mod trial;
 mod watch;
@@ -122,6 +123,8 @@ enum Command {
     },
     /// Makes a merchant's bearer token and the digest that goes into routes.toml
     Token(token::TokenArgs),
+    /// Makes a key for `queue.encryption`
+    Key(key::KeyArgs),
     /// Posts a conversion to a running relay
     Send(send::SendArgs),
     /// Shows what became of a conversion
@@ -160,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Preset { name, fields } => preset(name.as_deref(), fields),
         Command::Schema { markdown, routes } => schema(markdown, routes),
         Command::Token(args) => token::command(&args),
+        Command::Key(args) => key::command(&args),
         Command::Send(args) => send::command(&cli.configuration, &args),
         Command::Status(args) => status::command(&cli.configuration, &args),
         Command::Dead { command } => dead::command(&cli.configuration, &command),

@@ -15,6 +15,7 @@
 //! | `status` | outcomes, states, statuses, depths: the vocabulary |
 //! | `clock` | time |
 //! | `codec`, `record` | what is stored, as bytes |
+//! | `vault` | what is stored, sealed |
 //! | `log` | append-only files of commits |
 //! | `journal` | what is accepted: append, sync, replay |
 //! | `store` | sled: what waits, and dead letters |
@@ -50,6 +51,7 @@ mod shared;
 mod status;
 mod store;
 mod transfer;
+mod vault;
 mod window;
 
 #[cfg(test)]
@@ -77,6 +79,7 @@ pub use self::status::{
     PageRequest, State, Status, Treated, Treatment, Verdict,
 };
 pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};
+pub use self::vault::{Encryption, MasterKey};
 
 use self::record::Record;
 
@@ -98,6 +101,8 @@ pub struct Settings {
     pub dedup_window: Duration,
     /// For how long a settled conversion's status is kept (at least `dedup_window`; dead letters stay until dealt with).
     pub history_keep: Duration,
+    /// Whether what is stored is encrypted, and with what.
+    pub encryption: Option<Encryption>,
     /// The configured destinations; others that still have work are shown as held.
     pub destinations: Vec<DestinationName>,
 }

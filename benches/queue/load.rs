@@ -29,6 +29,7 @@ pub(crate) fn settings(folder: &Path) -> Result<Settings, Failed> {
         dead_letters_max: u64::MAX,
         dedup_window: Duration::from_secs(72 * 3600),
         history_keep: Duration::from_secs(72 * 3600),
+        encryption: None,
         destinations: names(&FIVE)?,
     })
 }

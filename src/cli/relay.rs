@@ -205,6 +205,10 @@ pub(super) fn queue_settings(config: &Config) -> queue::Settings {
         dead_letters_max: settings.dead_letters_max,
         dedup_window: settings.dedup_window,
         history_keep: settings.history_keep,
+        encryption: settings.encryption.map(|encryption| queue::Encryption {
+            key: queue::MasterKey::new(encryption.key.0),
+            old_keys: encryption.old_keys.into_iter().map(|key| queue::MasterKey::new(key.0)).collect(),
+        }),
         destinations: config.destinations.iter().map(|destination| destination.name.clone()).collect(),
     }
 }

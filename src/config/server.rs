@@ -1,8 +1,12 @@
 //! `[server]` and `[queue]`: how the relay listens, and where it keeps what it has accepted.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::keys::{At, Keys, wrong_with_help};
 use super::report::Faults;
@@ -79,6 +83,27 @@ pub struct QueueSettings {
     pub dedup_window: Duration,
     /// How long the status of a settled conversion is kept; never shorter than `dedup_window`.
     pub history_keep: Duration,
+    /// Whether what is stored is encrypted.
+    pub encryption: Option<Encryption>,
+}
+
+/// `queue.encryption`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption {
+    /// The key in force.
+    pub key: Key,
+    /// Those that were in force before.
+    pub old_keys: Vec<Key>,
+}
+
+/// 256 random bits. Printed as `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(pub [u8; 32]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Reads `[server]` of the whole configuration's keys.
@@ -219,6 +244,7 @@ pub(super) fn queue(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> 
             .map_or(DEAD_LETTERS_MAX, |at| u64::from(at.value.get())),
         dedup_window: window,
         history_keep: history_keep(&mut keys, window, faults),
+        encryption: encryption(&mut keys, faults),
     };
     keys.finish("`[queue]`", faults);
     Some(settings)
@@ -234,6 +260,37 @@ fn history_keep(keys: &mut Keys<'_>, window: Duration, faults: &mut Faults) -> D
         faults.with_help(keep.span.clone(), message, "a duplicate is answered with the first one's status");
     }
     keep.map_or(default, |keep| keep.value)
+}
+
+fn encryption(keys: &mut Keys<'_>, faults: &mut Faults) -> Option<Encryption> {
+    let mut table = keys.entry("encryption").and_then(|entry| Keys::of(entry, faults))?;
+    let written = table.text("key", faults);
+    if written.is_none() && table.entry("key").is_none() {
+        table.missing("key", "`encryption` needs `key`", KEY_HELP);
+    }
+    let old = table.texts("old_keys", faults).unwrap_or_default();
+    table.finish("`encryption`", faults);
+    let key = written.and_then(|text| key_of("key", &text, faults));
+    let old_keys: Vec<Key> = old.iter().filter_map(|text| key_of("old_keys", text, faults)).collect();
+    Some(Encryption { key: key?, old_keys })
+}
+
+/// 32 bytes in hex or Base64.
+fn key_of(name: &str, text: &Text, faults: &mut Faults) -> Option<Key> {
+    let key = key_bytes(text.value.trim());
+    if key.is_none() {
+        faults.with_help(text.span.clone(), format!("`{name}` must be 32 bytes in hex or Base64"), KEY_HELP);
+    }
+    key.map(Key)
+}
+
+/// Hex, or Base64 of either alphabet, padded or not.
+pub(crate) fn key_bytes(text: &str) -> Option<[u8; 32]> {
+    let bytes = hex::decode(text).ok().filter(|bytes| bytes.len() == 32).or_else(|| {
+        let text: String = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
+        BASE64_URL_SAFE_NO_PAD.decode(text).ok()
+    })?;
+    bytes.try_into().ok()
 }
 
 /// 64 hex digits.
@@ -252,6 +309,7 @@ pub(super) fn digest(key: &str, text: &Text, faults: &mut Faults) -> Option<[u8;
 /// Stands where there is no right one, in a configuration that is refused for it.
 const LISTEN_UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+const KEY_HELP: &str = "`capi-relay key` makes one; give it as \"${file:…}\" or \"${env:…}\"";
 /// A batch of 1,000 conversions of 4 KB.
 const BODY_BYTES_MAX: usize = 4 << 20;
 const BODY_BYTES_LIMIT: u64 = 64 << 20;

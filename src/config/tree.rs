@@ -126,7 +126,7 @@ impl Table {
                 continue;
             }
             let here = match entry.node.value {
-                Value::Table(_) => inside || name == "auth" || name == "secrets",
+                Value::Table(_) => inside || matches!(name, "auth" | "secrets" | "encryption"),
                 Value::Text { .. }
                 | Value::Unresolved
                 | Value::Integer(_)
@@ -312,7 +312,8 @@ impl Builder<'_, '_> {
             let name: &std::borrow::Cow<'_, str> = key.get_ref();
             let key = text_at(file, source, &key.span(), name);
             let range = value.span();
-            let credentials = credentials || name == "secrets" || name.ends_with("token_sha256");
+            let credentials =
+                credentials || name == "secrets" || name == "encryption" || name.ends_with("token_sha256");
             Entry {
                 key,
                 node: Node { value: self.value(file, source, value, credentials), span: Span { file, range } },

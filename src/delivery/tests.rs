@@ -93,6 +93,7 @@ impl Bench {
             dead_letters_max: config.queue.dead_letters_max,
             dedup_window: config.queue.dedup_window,
             history_keep: config.queue.history_keep,
+            encryption: None,
             destinations: names.clone(),
         };
         let queue = Queue::open(settings, clock.clone()).unwrap();

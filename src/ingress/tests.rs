@@ -46,6 +46,7 @@ impl Running {
             dead_letters_max: config.queue.dead_letters_max,
             dedup_window: config.queue.dedup_window,
             history_keep: config.queue.history_keep,
+            encryption: None,
             destinations: config.destinations.iter().map(|destination| destination.name.clone()).collect(),
         };
         let clock = Clock::system();

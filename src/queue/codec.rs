@@ -31,6 +31,11 @@ impl Writer {
         self.0.truncate(len);
     }
 
+    /// What was written behind `len`, to be changed in place.
+    pub(super) fn written_since(&mut self, len: usize) -> &mut [u8] {
+        self.0.get_mut(len..).unwrap_or_default()
+    }
+
     pub(super) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }

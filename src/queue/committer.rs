@@ -14,9 +14,10 @@ use super::AcceptError;
 use super::clock::Clock;
 use super::journal::{AppendError, Journal, Kind, Through};
 use super::mover::Level;
-use super::record::{KeyHash, Leg, Record};
+use super::record::{self, Leg, Record};
 use super::shared::Shared;
 use super::store::StoreError;
+use super::vault::{KeyHash, PLAIN};
 use super::window::Entry;
 use crate::conversion::ConversionId;
 
@@ -186,6 +187,13 @@ impl Inbox {
         }
     }
 
+    /// The oldest of the data keys with which something that waits is sealed.
+    pub(super) fn oldest_key(&self) -> Option<u64> {
+        let waiting = self.lock();
+        let payloads = waiting.requests.iter().map(|request| &request.encoded).chain(&waiting.settled);
+        payloads.filter_map(|payload| record::key_number(payload).ok()).filter(|number| *number != PLAIN).min()
+    }
+
     fn is_empty(&self) -> bool {
         let waiting = self.lock();
         waiting.requests.is_empty() && waiting.settled.is_empty() && waiting.barriers.is_empty()
@@ -220,6 +228,9 @@ impl Committer {
             match if is_empty { Ok(Ok(())) } else { self.commit(requests, settled) } {
                 Ok(kept) => barriers.into_iter().for_each(|barrier| answer_to(barrier, kept.clone())),
                 Err(error) => return self.shared.fail(&error.to_string()),
+            }
+            if let Err(error) = self.journal.leave_older_than(self.shared.vault.sealing().number()) {
+                return self.shared.fail(&error.to_string());
             }
             if stop == Stop::Drain && self.shared.inbox.is_empty() {
                 return;
@@ -315,11 +326,11 @@ impl Committer {
         for request in requests {
             let key = request.record.key;
             let first = match firsts.get(&key) {
-                Some(first) => Some(*first),
+                Some((first, digest)) => Some((*first, *digest == request.record.digest)),
                 None => self.first_with(&key, &request)?,
             };
             match first {
-                Some((first, digest)) if request.explicit && digest != request.record.digest => {
+                Some((first, is_same)) if request.explicit && !is_same => {
                     answered.push((request, Answer::KeyReused(first)));
                 }
                 Some((first, _)) => answered.push((request, Answer::Duplicate(first))),
@@ -332,20 +343,21 @@ impl Committer {
         Ok((new, answered))
     }
 
-    /// The conversion that used this key within the window of deduplication, with its content's digest.
-    fn first_with(&self, key: &KeyHash, request: &Request) -> Result<Option<(ConversionId, KeyHash)>, StoreError> {
+    /// The conversion that used this key within the window of deduplication, and whether its content was the same.
+    fn first_with(&self, key: &KeyHash, request: &Request) -> Result<Option<(ConversionId, bool)>, StoreError> {
         let shared = &self.shared;
         let now_ms = request.record.meta.id.unix_ms().max(shared.clock.unix_ms());
         let from_ms = now_ms.saturating_sub(shared.dedup_window_ms);
-        let recent = |(id, _): &(ConversionId, KeyHash)| id.unix_ms() >= from_ms;
-        let in_window = shared.window().by_key(key).map(|record| (record.meta.id, record.digest));
+        let recent = |(id, _): &(ConversionId, bool)| id.unix_ms() >= from_ms;
+        let own = request.record.digest;
+        let in_window = shared.window().by_key(key).map(|record| (record.meta.id, record.digest == own));
         if let Some(first) = in_window.filter(recent) {
             return Ok(Some(first));
         }
         let Some((first, digest)) = shared.history.first_with(key, from_ms)? else { return Ok(None) };
         // The key may have outlived what used it: a store was lost.
         let is_known = shared.store().kept(first)?.is_some() || shared.history.status(first)?.is_some();
-        Ok(is_known.then_some((first, digest)))
+        Ok(is_known.then(|| (first, digest == shared.vault.digest(&own))))
     }
 }
 

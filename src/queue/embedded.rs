@@ -56,11 +56,15 @@ impl Embedded {
         let shared = &self.shared;
         shared.admit(&shared.window())?;
         let now_ms = shared.clock.unix_ms();
-        let record = Record::of(&submission);
+        let record = Record::of(&shared.vault, &submission);
         let plan = submission.plan.into_iter();
         let legs: Vec<Leg> = plan.map(|(destination, initial)| Leg::new(destination, initial, now_ms)).collect();
-        let encoded = record::encode_accepted(&record, &legs);
         let permit = shared.room_for(&record).await?;
+        // With the present data key: one from before the wait might be gone.
+        let encoded = record::encode_accepted(&shared.vault.sealing(), &record, &legs).map_err(|error| {
+            shared.fail(&format!("a conversion: {error}"));
+            AcceptError::Closed
+        })?;
         let status = shared.admitted(&record, &legs)?;
         let (reply, answer) = oneshot::channel();
         let explicit = submission.meta.key_is_explicit();

@@ -7,6 +7,7 @@
 //! | `journal/` | segments |
 //! | `store.N/` | the store, generation N |
 //! | `history/` | segments of what is settled |
+//! | `keys/` | data keys, sealed, when a key is configured |
 //! | `ballast` | space that a full disk can be freed of |
 //! | `quarantine/` | copies of what was found damaged |
 //!
@@ -68,6 +69,17 @@ pub enum OpenError {
         found: u32,
         /// The one that this version reads.
         known: u32,
+    },
+    /// What is in it is encrypted with a key that is not configured.
+    #[error(
+        "{path}: what is stored here is encrypted with the key {key}, which is not configured; set it as \
+         `encryption.key` of `[queue]`, or, after a change of keys, among `encryption.old_keys`"
+    )]
+    Sealed {
+        /// Where the data keys are.
+        path: PathBuf,
+        /// The id of the key that they are sealed with.
+        key: String,
     },
     /// It holds something else than what was acknowledged.
     #[error(
@@ -158,6 +170,12 @@ pub(super) struct State {
     pub(super) oldest_history: u64,
     /// … to this one (0: none yet).
     pub(super) newest_history: u64,
+    /// Every data key must be there from this one …
+    pub(super) oldest_key: u64,
+    /// … to this one (0: nothing is sealed).
+    pub(super) newest_key: u64,
+    /// Whether hashes of keys and orders are keyed.
+    pub(super) is_keyed: bool,
 }
 
 impl State {
@@ -173,6 +191,9 @@ impl State {
             history_seq: 1,
             oldest_history: 1,
             newest_history: 0,
+            oldest_key: 1,
+            newest_key: 0,
+            is_keyed: false,
         }
     }
 }
@@ -339,6 +360,9 @@ pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
     w.u64(state.history_seq);
     w.u64(state.oldest_history);
     w.u64(state.newest_history);
+    w.u64(state.oldest_key);
+    w.u64(state.newest_key);
+    w.u64(u64::from(state.is_keyed));
     let mut bytes = w.finish();
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
@@ -373,6 +397,9 @@ pub(super) fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
             history_seq: next(),
             oldest_history: next(),
             newest_history: next(),
+            oldest_key: next(),
+            newest_key: next(),
+            is_keyed: next() == 1,
         };
         Some((format, state))
     };
@@ -403,7 +430,7 @@ const BALLAST: &str = "ballast";
 const OWNER_ONLY: u32 = 0o700;
 const STATE_MAGIC: [u8; 8] = *b"capiQue\n";
 /// Version of the whole folder's format.
-const FORMAT: u32 = 2;
-const STATE_LEN: usize = 88;
+const FORMAT: u32 = 3;
+const STATE_LEN: usize = 112;
 /// sled cannot open without writing: with less than this the ballast is given up first.
 const OPENING_BYTES: u64 = 16 * 1024 * 1024;

@@ -45,9 +45,9 @@ use super::codec::{Malformed, Reader};
 use super::folder::{Folder, OpenError, State, is_full, sync_dir};
 use super::log::frame::{self, Stamp};
 use super::log::segment::{self, DATA_START, Segment};
-use super::record::KeyHash;
 use super::status::Status;
 use super::store::StoreError;
+use super::vault::{KeyHash, Vault};
 use crate::conversion::ConversionId;
 
 pub(super) use self::batch::Batch;
@@ -56,6 +56,7 @@ pub(super) use self::batch::Batch;
 #[derive(Debug)]
 pub(super) struct History {
     dir: PathBuf,
+    vault: Arc<Vault>,
     segment_bytes: u64,
     end: Mutex<End>,
     index: RwLock<Index>,
@@ -127,6 +128,8 @@ struct Written {
     /// When its first commit was written (Unix ms).
     since_ms: Option<u64>,
     keys: usize,
+    /// Of the data keys with which its records are sealed.
+    oldest_key: Option<u64>,
 }
 
 /// When the conversions of a segment were received: from the first to the last (Unix ms).
@@ -152,16 +155,22 @@ impl History {
         quarantine: &Path,
         state: State,
         segment_bytes: u64,
+        vault: Arc<Vault>,
     ) -> Result<History, OpenError> {
         let dir = folder.join("history");
         let (end, index) = opening::open(&dir, quarantine, state, segment_bytes)?;
-        Ok(History { dir, segment_bytes, end: Mutex::new(end), index: RwLock::new(index) })
+        Ok(History { dir, vault, segment_bytes, end: Mutex::new(end), index: RwLock::new(index) })
     }
 
     /// Begins one behind segment `number`, of which nothing is known.
-    pub(super) fn begin_anew(dir: PathBuf, number: u64, next_seq: u64, mark: Mark, segment_bytes: u64) -> History {
+    pub(super) fn begin_anew(
+        dir: PathBuf,
+        vault: Arc<Vault>,
+        (number, next_seq, mark): (u64, u64, Mark),
+        segment_bytes: u64,
+    ) -> History {
         let end = End { segment: None, number, at: 0, next_seq, mark, buffer: Vec::new() };
-        History { dir, segment_bytes, end: Mutex::new(end), index: RwLock::default() }
+        History { dir, vault, segment_bytes, end: Mutex::new(end), index: RwLock::default() }
     }
 
     /// Sequence number of the next record: how far the history has come.
@@ -196,6 +205,7 @@ impl History {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(written) = &mut index.written {
             written.since_ms.get_or_insert(mark.written_ms);
+            written.is_sealed_with(batch.oldest_key);
             let mut at = end.at.saturating_add(frame::HEADER_BYTES).saturating_add(frame::record_len(&through));
             for (kind, names, payload) in &batch.records {
                 written.insert(*kind, names, at);
@@ -283,7 +293,7 @@ impl History {
         remove_expired(&self.dir, oldest).map_err(StoreError::Sync)
     }
 
-    /// The conversion that used a key and was received at `from_ms` or later, with its content's digest.
+    /// The conversion that used a key and was received at `from_ms` or later, with its content's digest ([`Vault::digest`]).
     pub(super) fn first_with(
         &self,
         key: &KeyHash,
@@ -317,8 +327,8 @@ impl History {
         let by = By::Id(id);
         let received = |received: &Received| (received.first_ms..=received.last_ms).contains(&id.unix_ms());
         for place in self.places(by, received) {
-            let mut found =
-                place.records(by, |kind, kept| (kind == kind::SETTLED).then(|| kept.status()).transpose())?;
+            let mut found = place
+                .records(by, |kind, kept| (kind == kind::SETTLED).then(|| kept.status(&self.vault)).transpose())?;
             if let Some(status) = found.pop() {
                 return Ok(Some(status));
             }
@@ -335,6 +345,13 @@ impl History {
             ids.append(&mut place.first_records(by, left, |_, kept| Ok(Some(kept.names.id)))?);
         }
         Ok(ids)
+    }
+
+    /// The oldest of the data keys that are needed here.
+    pub(super) fn oldest_key(&self) -> Option<u64> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let full = index.full.iter().filter_map(|full| full.oldest_key);
+        full.chain(index.written.as_ref().and_then(|written| written.oldest_key)).min()
     }
 
     /// Bytes of all segments.
@@ -384,7 +401,12 @@ impl Written {
             received: Received::NONE,
             since_ms: None,
             keys: 0,
+            oldest_key: None,
         })
+    }
+
+    fn is_sealed_with(&mut self, key: Option<u64>) {
+        self.oldest_key = self.oldest_key.into_iter().chain(key).min();
     }
 
     fn insert(&mut self, kind: u8, names: &Names, at: u64) {

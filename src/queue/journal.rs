@@ -18,6 +18,8 @@ use super::codec::Malformed;
 use super::folder::{Folder, OpenError, State, is_full, sync_dir};
 use super::log::frame::{self, Stamp};
 use super::log::segment::{self, DATA_START, Segment};
+use super::record;
+use super::vault::PLAIN;
 
 pub(super) use self::replay::{Replayed, replay};
 
@@ -124,7 +126,7 @@ impl Journal {
             self.roll(len)?;
         }
         self.buffer.clear();
-        frame::encode(&mut self.buffer, self.active.stamp, self.next_seq, records);
+        frame::encode(&mut self.buffer, self.active.stamp, self.next_seq, records.clone());
         self.active
             .file
             .write_all_at(&self.buffer, self.at)
@@ -132,7 +134,8 @@ impl Journal {
         self.active.file.sync_data().map_err(|source| AppendError::Failed { doing: "syncing the journal", source })?;
         self.at = self.at.saturating_add(len);
         self.next_seq = self.next_seq.saturating_add(count);
-        self.segments.wrote(self.active.stamp.segment, through);
+        let keys = records.filter_map(|(_, payload)| record::key_number(payload).ok());
+        self.segments.wrote(self.active.stamp.segment, through, keys.filter(|number| *number != PLAIN).min());
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = Vec::new();
         }
@@ -156,6 +159,19 @@ impl Journal {
         }
         drop(spare);
         Ok(())
+    }
+
+    /// Goes on in the next segment when what is in this one was sealed before data key `number` was made: what is here is
+    /// given up in time, however little is accepted. Without room for another segment this one goes on.
+    pub(super) fn leave_older_than(&mut self, number: u64) -> Result<(), AppendError> {
+        let oldest = self.segments.oldest_key_of(self.active.stamp.segment);
+        if oldest.is_none_or(|oldest| oldest >= number) {
+            return Ok(());
+        }
+        match self.roll(0) {
+            Ok(()) | Err(AppendError::NoSpace(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Goes on in the next segment, which has room for a commit of `len`.
@@ -216,10 +232,19 @@ impl Through {
     }
 }
 
+/// What is known of a segment.
+#[derive(Debug)]
+struct Note {
+    number: u64,
+    needed: Through,
+    /// Of the data keys with which its records are sealed.
+    oldest_key: Option<u64>,
+}
+
 /// Which segments there are and what each waits for. Shared by the committer (writes) and the mover (gives up).
 #[derive(Debug, Default)]
 pub(super) struct Segments {
-    notes: Mutex<VecDeque<(u64, Through)>>,
+    notes: Mutex<VecDeque<Note>>,
     /// Held while the spare file is made, used or replaced.
     spare: Mutex<()>,
 }
@@ -227,15 +252,25 @@ pub(super) struct Segments {
 impl Segments {
     /// A segment that was read back or begun; it is the newest.
     pub(super) fn begin(&self, number: u64) {
-        self.lock().push_back((number, Through::default()));
+        self.lock().push_back(Note { number, needed: Through::default(), oldest_key: None });
     }
 
-    /// Something was written to (or read from) the segment.
-    pub(super) fn wrote(&self, number: u64, through: Through) {
+    /// Something was written to (or read from) the segment, sealed with this data key or later ones.
+    pub(super) fn wrote(&self, number: u64, through: Through, oldest_key: Option<u64>) {
         let mut notes = self.lock();
-        if let Some((_, needed)) = notes.iter_mut().rev().find(|(noted, _)| *noted == number) {
-            *needed = needed.max(through);
+        if let Some(note) = notes.iter_mut().rev().find(|note| note.number == number) {
+            note.needed = note.needed.max(through);
+            note.oldest_key = note.oldest_key.into_iter().chain(oldest_key).min();
         }
+    }
+
+    /// The oldest of the data keys that are needed here.
+    pub(super) fn oldest_key(&self) -> Option<u64> {
+        self.lock().iter().filter_map(|note| note.oldest_key).min()
+    }
+
+    fn oldest_key_of(&self, number: u64) -> Option<u64> {
+        self.lock().iter().rev().find(|note| note.number == number).and_then(|note| note.oldest_key)
     }
 
     /// Gives up the oldest segments that wait for nothing beyond `synced`; the newest always stays. The state file says so
@@ -244,9 +279,9 @@ impl Segments {
         let (released, oldest) = {
             let notes = self.lock();
             let last = notes.len().saturating_sub(1);
-            let covered = notes.iter().take(last).take_while(|(_, needed)| synced.covers(*needed));
-            let released: Vec<u64> = covered.map(|(number, _)| *number).collect();
-            let oldest = notes.get(released.len()).map(|(number, _)| *number);
+            let covered = notes.iter().take(last).take_while(|note| synced.covers(note.needed));
+            let released: Vec<u64> = covered.map(|note| note.number).collect();
+            let oldest = notes.get(released.len()).map(|note| note.number);
             (released, oldest)
         };
         let Some(oldest) = oldest.filter(|_| !released.is_empty()) else {
@@ -276,7 +311,7 @@ impl Segments {
         self.lock().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Through)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Note>> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

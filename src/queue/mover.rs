@@ -15,7 +15,7 @@ use super::generation::Generations;
 use super::history::Mark;
 use super::journal::Through;
 use super::shared::Shared;
-use super::store::{Applier, GROUP_BYTES_MAX, Ledger, StoreError, moves_ahead};
+use super::store::{Applier, GROUP_BYTES_MAX, Ledger, StoreError};
 use super::window::{Move, MoveRoom};
 
 /// Wakes the mover before its time.
@@ -185,10 +185,7 @@ impl Mover {
         };
         let moves = self.begin_moves(room, all);
         for moved in &moves {
-            if moves_ahead(&moved.record, &moved.legs) {
-                store.write_body(&moved.record)?;
-            }
-            applier.move_in(&moved.record, &moved.legs);
+            applier.move_in(&moved.record, &moved.legs)?;
         }
         self.unswept = applier.bytes() < GROUP_BYTES_MAX / 2 && applier.sweep()?;
         let full = applier.bytes() > GROUP_BYTES_MAX / 2
@@ -250,7 +247,27 @@ impl Mover {
             tracing::debug!(%error, "the ballast could not be made");
         }
         self.forget()?;
+        self.renew_keys()?;
         self.note_oldest()
+    }
+
+    /// Removes data keys that nothing needs any more, and makes another when it is time.
+    fn renew_keys(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let (now_ms, time) = (shared.clock.unix_ms(), shared.options.key_time);
+        let needed = [
+            self.ledger.sealed.keys().next().copied(),
+            shared.history.oldest_key(),
+            shared.segments.oldest_key(),
+            shared.inbox.oldest_key(),
+        ];
+        // When nothing is sealed nothing is needed.
+        let needed = needed.into_iter().flatten().min().unwrap_or(u64::MAX);
+        match shared.vault.retire(&shared.folder, needed, now_ms, time) {
+            Err(error) if !is_full(&error) => return Err(StoreError::Sync(error)),
+            Ok(()) | Err(_) => {}
+        }
+        shared.vault.renew(&shared.folder, now_ms, time).map_err(StoreError::Sync)
     }
 
     /// Gives up history that is too old to be kept.

@@ -1,6 +1,6 @@
 //! Opening a data folder: making a new one, or taking up one that an earlier process left, however it ended.
 //!
-//! Order of a first start: the store, whole and synced; then the state file; then the journal. So a folder without a state
+//! Order of a first start: data keys and the store, whole and synced; then the state file; then the journal. So a folder without a state
 //! file holds nothing that was acknowledged. Order of any other: lock, state, store (held to the state), journal (held to
 //! the state). The journal is applied with bounded memory: what does not fit the window is moved at once.
 
@@ -22,6 +22,7 @@ use super::rescue;
 use super::shared::{Options, Shared};
 use super::status::Hold;
 use super::store::{self, Ledger, Store, StoreError};
+use super::vault::{PLAIN, Vault};
 use super::window::Entry;
 
 /// An open folder, ready for the threads.
@@ -51,22 +52,24 @@ fn open_claimed(
     state: Option<State>,
 ) -> Result<Opened, OpenError> {
     let path = &settings.path;
-    let (state, store, ledger) = match state {
+    let (state, vault, store, ledger) = match state {
         Some(state) => {
-            let (store, ledger) = open_store(path, state)?;
-            (state, store, ledger)
+            let vault = Arc::new(Vault::open(path, settings.encryption.as_ref(), state)?);
+            let (store, ledger) = open_store(path, state, &vault)?;
+            (state, vault, store, ledger)
         }
-        None => create(path, &lock)?,
+        None => create(settings, &clock, &lock)?,
     };
     let folder = Arc::new(Folder::new(path, lock, state, options.ballast_bytes));
+    vault.renew(&folder, clock.unix_ms(), options.key_time).map_err(|source| OpenError::write(path, source))?;
     store
         .remove_unmoved_bodies(ledger.moved_seq)
         .map_err(|error| OpenError::Store { path: path.clone(), what: error.to_string() })?;
     let store = generation::at_start(&folder, store, options.sparse, settings.free_bytes_min)?;
     make_dir(&folder.journal_dir()).map_err(|source| OpenError::write(path, source))?;
     journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
-    let history = open_history(&folder, &ledger, options.history_bytes)?;
-    let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), store, history, &ledger));
+    let history = open_history(&folder, &vault, &ledger, options.history_bytes)?;
+    let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mut recovery =
         Recovery { mover: Mover::new(Arc::clone(&shared), ledger), shared, last_accepted: 0, needed: BTreeMap::new() };
     let replayed = recovery.replay(state)?;
@@ -89,46 +92,54 @@ pub(super) fn compact(settings: &Settings) -> Result<(u64, u64), OpenError> {
     std::fs::metadata(path).map_err(missing)?;
     let (lock, state) = Folder::claim(path, settings.allow_volatile)?;
     let state = state.ok_or_else(|| OpenError::read(&path.join("state"), ErrorKind::NotFound.into()))?;
-    let (store, _) = open_store(path, state)?;
+    // Bytes are copied as they are: no key is needed.
+    let (store, _) = open_store(path, state, &Arc::new(Vault::plain()))?;
     generation::compact(&Folder::new(path, lock, state, 0), store, settings.free_bytes_min)
 }
 
 /// The generation in force. Others are none's: an unfinished one is removed before, for the room that it takes; one that
 /// was left behind after, for until then it may be the last that opens.
-fn open_store(path: &Path, state: State) -> Result<(Store, Ledger), OpenError> {
+fn open_store(path: &Path, state: State, vault: &Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
     generation::remove_others(path, state.generation, true)?;
-    let opened = Store::open(&store::dir(path, state.generation), state)?;
+    let opened = Store::open(&store::dir(path, state.generation), state, Arc::clone(vault))?;
     generation::remove_others(path, state.generation, false)?;
     Ok(opened)
 }
 
 /// The history, held to the state and to the store's ledger.
-fn open_history(folder: &Folder, ledger: &Ledger, segment_bytes: u64) -> Result<History, OpenError> {
+fn open_history(
+    folder: &Folder,
+    vault: &Arc<Vault>,
+    ledger: &Ledger,
+    segment_bytes: u64,
+) -> Result<History, OpenError> {
     let mut state = folder.state();
     state.history_seq = state.history_seq.max(ledger.history_seq);
-    History::open(folder.path(), &folder.quarantine_dir(), state, segment_bytes)
+    History::open(folder.path(), &folder.quarantine_dir(), state, segment_bytes, Arc::clone(vault))
 }
 
 /// A new folder. The lock's holder is the only one here.
-fn create(path: &Path, _lock: &File) -> Result<(State, Store, Ledger), OpenError> {
+fn create(settings: &Settings, clock: &Clock, _lock: &File) -> Result<(State, Arc<Vault>, Store, Ledger), OpenError> {
+    let path = &settings.path;
     let journal_dir = path.join("journal");
     if !journal::is_empty(&journal_dir).map_err(|source| OpenError::read(&journal_dir, source))? {
         return Err(OpenError::damaged(path, "the file `state` is missing, and there is a journal"));
     }
     store::remove_unborn(path, FIRST_GENERATION)?;
     let epoch = rand::random();
-    let (store, ledger) = Store::create(&store::dir(path, FIRST_GENERATION), epoch)?;
-    let state = State::first(epoch, FIRST_GENERATION);
+    let mut state = State::first(epoch, FIRST_GENERATION);
+    let vault = Arc::new(Vault::create(path, settings.encryption.as_ref(), clock.unix_ms(), &mut state)?);
+    let (store, ledger) = Store::create(&store::dir(path, FIRST_GENERATION), epoch, Arc::clone(&vault))?;
     write_state(path, state).map_err(|source| OpenError::write(path, source))?;
-    Ok((state, store, ledger))
+    Ok((state, vault, store, ledger))
 }
 
 struct Recovery {
     shared: Arc<Shared>,
     mover: Mover,
     last_accepted: u64,
-    /// What each segment read waits for.
-    needed: BTreeMap<u64, Through>,
+    /// What each segment read waits for, and the oldest data key with which something in it is sealed.
+    needed: BTreeMap<u64, (Through, Option<u64>)>,
 }
 
 impl Recovery {
@@ -150,7 +161,8 @@ impl Recovery {
         }
         for (segment, _) in &replayed.segments {
             self.shared.segments.begin(*segment);
-            self.shared.segments.wrote(*segment, self.needed.get(segment).copied().unwrap_or_default());
+            let (needed, oldest_key) = self.needed.get(segment).copied().unwrap_or_default();
+            self.shared.segments.wrote(*segment, needed, oldest_key);
         }
         let mut window = self.shared.window();
         window.recount(self.mover.ledger());
@@ -174,7 +186,8 @@ impl Recovery {
         match kind {
             Kind::Accepted => {
                 if seq > self.mover.ledger().moved_seq {
-                    let (record, legs) = record::decode_accepted(payload, seq).map_err(unreadable)?;
+                    let (record, legs) =
+                        record::decode_accepted(&self.shared.vault, payload, seq).map_err(unreadable)?;
                     let permit = self.shared.try_permit(&record);
                     let is_full = permit.is_none();
                     let since_ms = self.shared.clock.elapsed_ms();
@@ -186,12 +199,15 @@ impl Recovery {
                 self.last_accepted = self.last_accepted.max(seq);
             }
             Kind::Settled => {
-                let change = Change::decode(payload).map_err(unreadable)?;
+                let change = Change::decode(&self.shared.vault, payload).map_err(unreadable)?;
                 self.settled(change)?;
             }
         }
         let changes = self.shared.window().changes_made();
-        self.needed.insert(segment, Through { moved_seq: self.last_accepted, changes });
+        let (needed, oldest_key) = self.needed.entry(segment).or_default();
+        *needed = Through { moved_seq: self.last_accepted, changes };
+        let key = record::key_number(payload).map_err(unreadable)?;
+        *oldest_key = oldest_key.iter().copied().chain(Some(key).filter(|key| *key != PLAIN)).min();
         Ok(())
     }
 

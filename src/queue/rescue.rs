@@ -30,6 +30,7 @@ use super::mover::Mover;
 use super::record::{self, Change};
 use super::shared::{Options, Shared};
 use super::store::{self, Ledger, Store, StoreError};
+use super::vault::Vault;
 use super::window::Entry;
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
 
@@ -79,6 +80,7 @@ pub struct Recovered {
 struct Parts {
     state: State,
     lock: File,
+    vault: Arc<Vault>,
     survey: Survey,
     store: Option<(Store, Ledger)>,
     history: Option<History>,
@@ -119,6 +121,7 @@ pub(super) fn advise(error: OpenError, path: &Path, state: State) -> OpenError {
         | OpenError::Read { .. }
         | OpenError::Write { .. }
         | OpenError::NoSpace { .. }
+        | OpenError::Sealed { .. }
         | OpenError::NotGivenBack { .. }) => other,
     }
 }
@@ -131,12 +134,13 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     let state = state.ok_or_else(|| OpenError::read(&state_path, io::ErrorKind::NotFound.into()))?;
     drop_ballast_if_full(path)?;
     let mut survey = Survey::default();
-    let store = damaged(whole_store(path, state), &mut survey.store)?;
+    let vault = Arc::new(Vault::open(path, settings.encryption.as_ref(), state)?);
+    let store = damaged(whole_store(path, state, &vault), &mut survey.store)?;
     let mut expected = state;
     if let Some((_, ledger)) = &store {
         expected.history_seq = expected.history_seq.max(ledger.history_seq);
     }
-    let history = History::open(path, &path.join("quarantine"), expected, options.history_bytes);
+    let history = History::open(path, &path.join("quarantine"), expected, options.history_bytes, Arc::clone(&vault));
     let history = history.and_then(|history| history::verify(path, expected).map(|()| history));
     let history = damaged(history, &mut survey.history)?;
     let mut found = Found::default();
@@ -144,7 +148,7 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     survey.received = found.received();
     let Found { wrong, missing, conversions, settlements, segments, last_seq, .. } = found;
     survey = Survey { journal: wrong, missing, conversions, settlements, ..survey };
-    Ok(Parts { state, lock, survey, store, history, segments, last_seq })
+    Ok(Parts { state, lock, vault, survey, store, history, segments, last_seq })
 }
 
 /// A part that is damaged is none, and it is said what is wrong with it. Other refusals are not for recovering.
@@ -160,15 +164,15 @@ fn damaged<T>(part: Result<T, OpenError>, wrong: &mut Option<String>) -> Result<
 }
 
 /// Opens the store, and reads all of it.
-fn whole_store(path: &Path, state: State) -> Result<(Store, Ledger), OpenError> {
+fn whole_store(path: &Path, state: State, vault: &Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
     let dir = store::dir(path, state.generation);
-    let (store, ledger) = Store::open(&dir, state)?;
+    let (store, ledger) = Store::open(&dir, state, Arc::clone(vault))?;
     store.verify(&ledger).map_err(|what| OpenError::damaged(&dir, what))?;
     Ok((store, ledger))
 }
 
 pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Result<Recovered, OpenError> {
-    let Parts { state, lock, survey, store, history, segments, last_seq } = look(settings, &options)?;
+    let Parts { state, lock, vault, survey, store, history, segments, last_seq } = look(settings, &options)?;
     let path = &settings.path;
     let mut recovered = Recovered { survey, ..Recovered::default() };
     if recovered.survey.is_whole() {
@@ -191,7 +195,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
             recovered.aside.extend(move_aside(&dir, &quarantine).map_err(write)?);
             generation::remove_others(path, state.generation, true)?;
             next.generation = state.generation.saturating_add(1);
-            Store::create(&store::dir(path, next.generation), next.epoch)?
+            Store::create(&store::dir(path, next.generation), next.epoch, Arc::clone(&vault))?
         }
     };
     for segment in &segments {
@@ -202,13 +206,13 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     let history = match history {
         Some(whole) => whole,
         None => {
-            let (begun, copies) = history::rebuild(path, &quarantine, &folder, &store, &ledger, &options)?;
+            let (begun, copies) = history::rebuild(path, &quarantine, &folder, &vault, &store, &ledger, &options)?;
             recovered.aside.extend(copies);
             begun
         }
     };
     store.remove_unmoved_bodies(ledger.moved_seq).map_err(|error| failed(&error))?;
-    let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), store, history, &ledger));
+    let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mover = Mover::new(Arc::clone(&shared), ledger);
     let mut rebuilding = Rebuilding { path, shared, mover, recovered };
     journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| rebuilding.visit(seq, kind, payload))?;
@@ -245,7 +249,7 @@ impl Rebuilding<'_> {
         let unread = |error: super::codec::Malformed| OpenError::damaged(self.path, error.to_string());
         match kind {
             Kind::Accepted => {
-                let (record, legs) = record::decode_accepted(payload, seq).map_err(unread)?;
+                let (record, legs) = record::decode_accepted(&self.shared.vault, payload, seq).map_err(unread)?;
                 if self.is_known(record.meta.id)? {
                     return Ok(());
                 }
@@ -257,7 +261,7 @@ impl Rebuilding<'_> {
                 if is_full { self.drain() } else { Ok(()) }
             }
             Kind::Settled => {
-                let change = Change::decode(payload).map_err(unread)?;
+                let change = Change::decode(&self.shared.vault, payload).map_err(unread)?;
                 self.settled(change)
             }
         }

@@ -16,9 +16,10 @@ use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Level;
 use super::mover::Signal;
-use super::record::{self, Change, Kept, Leg, Record};
+use super::record::{Change, Kept, Leg, Record};
 use super::status::Status;
 use super::store::{Ledger, Store, StoreError};
+use super::vault::Vault;
 use super::window::{Refill, Window};
 use super::{AcceptError, ORDER_STATUSES_MAX, ReadError, Settings};
 use crate::conversion::{ConversionId, DestinationName};
@@ -40,6 +41,8 @@ pub(super) struct Options {
     pub(super) ballast_bytes: u64,
     /// When the store's file is given back.
     pub(super) sparse: Sparse,
+    /// For how long a data key serves.
+    pub(super) key_time: Duration,
 }
 
 impl Default for Options {
@@ -52,6 +55,7 @@ impl Default for Options {
             changes_max: CHANGES_MAX,
             ballast_bytes: BALLAST_BYTES,
             sparse: Sparse::default(),
+            key_time: KEY_TIME,
         }
     }
 }
@@ -59,6 +63,7 @@ impl Default for Options {
 /// What the threads and the callers share.
 pub(super) struct Shared {
     pub(super) folder: Arc<Folder>,
+    pub(super) vault: Arc<Vault>,
     /// The one in force.
     store: RwLock<Arc<Store>>,
     pub(super) segments: Arc<Segments>,
@@ -85,11 +90,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "all that an open folder consists of")]
     pub(super) fn new(
         settings: &Settings,
         clock: Clock,
         options: Options,
         folder: Arc<Folder>,
+        vault: Arc<Vault>,
         store: Store,
         history: History,
         ledger: &Ledger,
@@ -120,6 +127,7 @@ impl Shared {
             failure: watch::Sender::new(None),
             closed: AtomicBool::new(false),
             folder,
+            vault,
             store: RwLock::new(Arc::new(store)),
             clock,
             options,
@@ -221,7 +229,10 @@ impl Shared {
 
     /// Applies a change and leaves it to the journal and the store.
     pub(super) fn change(&self, change: &Change) {
-        let encoded = change.encode();
+        let encoded = match change.encode(&self.vault.sealing()) {
+            Ok(encoded) => encoded,
+            Err(error) => return self.fail(&format!("a settlement: {error}")),
+        };
         // The window first: what the committer finds in its inbox has been applied.
         let mut window = self.window();
         let in_store = window.settle(change);
@@ -283,7 +294,7 @@ impl Shared {
     /// Blocks.
     pub(super) fn order(&self, merchant: &str, order_id: &str) -> Result<Vec<Status>, ReadError> {
         let mut ids = self.window().order(merchant, order_id);
-        let order = record::key_hash(merchant, order_id);
+        let order = self.vault.hash(merchant, order_id);
         ids.extend(self.store().order(&order)?);
         ids.extend(self.history.order(&order)?);
         ids.sort_unstable();
@@ -398,6 +409,8 @@ const HISTORY_BYTES: u64 = 16 * 1024 * 1024;
 const LINGER: Duration = Duration::from_millis(250);
 /// Of up to a few kilobytes each (an excerpt); they take the mover less than a second.
 const CHANGES_MAX: usize = 4096;
+/// What is given up goes with so much of what came before and after.
+const KEY_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 /// Many groups fit in it, each with what sled adds, and a few of sled's segments of 512 KiB.
 const STORE_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;

@@ -28,17 +28,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use self::copy::Copy;
 use self::flush::Flusher;
 use super::codec::{Malformed, Reader, Writer};
 use super::folder::{OpenError, State, is_full, make_dir, sync, sync_dir};
+use super::vault::{PLAIN, Vault};
 use crate::conversion::DestinationName;
 
-pub(super) use self::apply::{Applier, move_bytes, moves_ahead};
+pub(super) use self::apply::{Applier, move_bytes};
 pub(super) use self::copy::remove;
 pub(super) use self::keys::Place;
 pub(super) use self::read::{DeadEntry, Loaded, Room, dead_letter};
@@ -52,6 +53,7 @@ pub(super) struct Store {
     live_bytes: AtomicU64,
     /// The store that is to take this one's place, while it is being made.
     copy: Mutex<Option<Copy>>,
+    vault: Arc<Vault>,
     /// Behind the database: its handle is the last to go.
     flusher: Flusher,
 }
@@ -83,6 +85,8 @@ pub(super) struct Ledger {
     /// Stored bytes of conversions still owed to someone.
     pub(super) pending_bytes: u64,
     pub(super) tallies: BTreeMap<DestinationName, Tally>,
+    /// How many conversions are sealed with each data key.
+    pub(super) sealed: BTreeMap<u64, u64>,
 }
 
 /// How much the store holds for a destination.
@@ -130,11 +134,11 @@ pub(super) fn cost(bytes: usize) -> usize {
 
 impl Store {
     /// Makes an empty store and syncs all of it.
-    pub(super) fn create(dir: &Path, epoch: u64) -> Result<(Store, Ledger), OpenError> {
+    pub(super) fn create(dir: &Path, epoch: u64, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
         let write = |source| OpenError::write(dir, source);
         make_dir(dir).map_err(write)?;
-        let store = Store::open_sled(dir)?;
-        let ledger = Ledger { epoch, moved_seq: 0, history_seq: 0, pending_bytes: 0, tallies: BTreeMap::new() };
+        let store = Store::open_sled(dir, vault)?;
+        let ledger = Ledger::new(epoch);
         let mut group = Group::default();
         group.insert(keys::LEDGER, ledger.encode());
         store.commit(group).map_err(|error| OpenError::store(dir, &error))?;
@@ -143,13 +147,13 @@ impl Store {
     }
 
     /// Opens a store and holds it to the state file.
-    pub(super) fn open(dir: &Path, state: State) -> Result<(Store, Ledger), OpenError> {
+    pub(super) fn open(dir: &Path, state: State, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
         if !dir.join("db").exists() || !dir.join("conf").exists() {
             return Err(OpenError::damaged(dir, "the store's files are missing"));
         }
         remove_snapshot_leftovers(dir).map_err(|source| OpenError::write(dir, source))?;
         probe::read(dir).map_err(|source| OpenError::read(dir, source))?;
-        let store = Store::open_sled(dir)?;
+        let store = Store::open_sled(dir, vault)?;
         let ledger = store.ledger().map_err(|error| OpenError::store(dir, &error))?;
         let Some(ledger) = ledger else {
             return Err(OpenError::damaged(dir, "the store opened empty, and it should not be"));
@@ -170,7 +174,7 @@ impl Store {
         Ok((store, ledger))
     }
 
-    fn open_sled(dir: &Path) -> Result<Store, OpenError> {
+    fn open_sled(dir: &Path, vault: Arc<Vault>) -> Result<Store, OpenError> {
         let open = || {
             sled::Config::new()
                 .path(dir)
@@ -204,7 +208,7 @@ impl Store {
         // A store of before they were counted has none: the first copy counts them.
         let live_bytes = live_bytes.and_then(|bytes| Reader::new(&bytes).u64().ok()).unwrap_or_default();
         let flusher = Flusher::new(&db, dir)?;
-        Ok(Store { db, file, live_bytes: AtomicU64::new(live_bytes), copy: Mutex::default(), flusher })
+        Ok(Store { db, file, live_bytes: AtomicU64::new(live_bytes), copy: Mutex::default(), vault, flusher })
     }
 
     /// Applies the group, also to a copy that is being made, and returns once it is on stable storage.
@@ -249,10 +253,11 @@ impl Store {
     /// Reads every conversion with its body, and holds the deliveries to the ledger's counts. Says what is wrong.
     pub(super) fn verify(&self, ledger: &Ledger) -> Result<(), String> {
         let count = || {
-            let mut found = Ledger { tallies: BTreeMap::new(), ..ledger.clone() };
+            let mut found = Ledger::new(ledger.epoch);
             let mut after = None;
             while let Some((kept, _)) = self.kept_after(after)? {
                 after = Some(kept.record.meta.id);
+                found.seals(kept.key);
                 for leg in &kept.legs {
                     let tally = found.tally(&leg.destination);
                     tally.pending = tally.pending.saturating_add(u64::from(leg.pending()));
@@ -260,7 +265,7 @@ impl Store {
                 }
             }
             found.tallies.retain(|_, tally| *tally != Tally::default());
-            Ok::<_, StoreError>(found.tallies)
+            Ok::<_, StoreError>((found.tallies, found.sealed))
         };
         // sled panics on some damage where it should return an error.
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(count));
@@ -268,7 +273,7 @@ impl Store {
         let found = found.map_err(|error| error.to_string())?;
         let mut known = ledger.tallies.clone();
         known.retain(|_, tally| *tally != Tally::default());
-        if found == known {
+        if found == (known, ledger.sealed.clone()) {
             Ok(())
         } else {
             Err("the store does not hold all the deliveries that it counts".to_owned())
@@ -305,6 +310,28 @@ impl OpenError {
 }
 
 impl Ledger {
+    /// Of an empty store.
+    pub(super) fn new(epoch: u64) -> Ledger {
+        let (tallies, sealed) = (BTreeMap::new(), BTreeMap::new());
+        Ledger { epoch, moved_seq: 0, history_seq: 0, pending_bytes: 0, tallies, sealed }
+    }
+
+    /// One more conversion is sealed with that data key.
+    fn seals(&mut self, key: u64) {
+        if key != PLAIN {
+            let count = self.sealed.entry(key).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// One less.
+    fn unseals(&mut self, key: u64) {
+        if let Some(count) = self.sealed.get_mut(&key) {
+            *count = count.saturating_sub(1);
+        }
+        self.sealed.retain(|_, count| *count > 0);
+    }
+
     pub(super) fn tally(&mut self, destination: &DestinationName) -> &mut Tally {
         self.tallies.entry(destination.clone()).or_default()
     }
@@ -321,6 +348,10 @@ impl Ledger {
             w.u64(tally.pending);
             w.u64(tally.dead);
         });
+        w.list(self.sealed.iter(), |w, (key, count)| {
+            w.u64(*key);
+            w.u64(*count);
+        });
         w.finish()
     }
 
@@ -334,7 +365,9 @@ impl Ledger {
             let destination = DestinationName::parse(r.text()?).ok_or(Malformed("destination"))?;
             Ok((destination, Tally { pending: r.u64()?, dead: r.u64()? }))
         })?;
-        Ok(Ledger { epoch, moved_seq, history_seq, pending_bytes, tallies: tallies.into_iter().collect() })
+        let tallies = tallies.into_iter().collect();
+        let sealed = r.list(|r| Ok((r.u64()?, r.u64()?)))?.into_iter().collect();
+        Ok(Ledger { epoch, moved_seq, history_seq, pending_bytes, tallies, sealed })
     }
 }
 

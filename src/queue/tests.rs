@@ -1,4 +1,5 @@
-//! What the queue promises, tested through its public handle on real folders.
+//! What the queue promises, tested through its public handle on real folders. With `CAPI_RELAY_TEST_SEALED` set all of
+//! them are encrypted.
 
 mod basics;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
@@ -15,6 +16,7 @@ mod model;
 mod power;
 mod pressure;
 mod refusals;
+mod sealed;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -43,8 +45,13 @@ pub(super) fn settings(path: &Path, destinations: &[&str]) -> Settings {
         dead_letters_max: 1000,
         dedup_window: Duration::from_secs(3600),
         history_keep: Duration::from_secs(7200),
+        encryption: std::env::var_os("CAPI_RELAY_TEST_SEALED").map(|_| encryption(1)),
         destinations: destinations.iter().map(|text| name(text)).collect(),
     }
+}
+
+pub(super) fn encryption(key: u8) -> Encryption {
+    Encryption { key: MasterKey::new([key; 32]), old_keys: Vec::new() }
 }
 
 /// Small enough that a few hundred conversions reach every boundary.
@@ -57,6 +64,7 @@ pub(super) fn small() -> Options {
         changes_max: 64,
         ballast_bytes: 0,
         sparse: Sparse::default(),
+        key_time: Duration::from_secs(86_400),
     }
 }
 

@@ -19,9 +19,10 @@ use super::clock::Clock;
 use super::folder::OpenError;
 use super::journal::{Journal, Kind, Through};
 use super::mover::Mover;
-use super::record::{self, KeyHash, Leg, Record};
+use super::record::{self, Leg, Record};
 use super::recovery;
 use super::shared::{Options, Shared};
+use super::vault::KeyHash;
 use super::window::Entry;
 use crate::conversion::{ConversionId, DestinationName};
 
@@ -227,7 +228,7 @@ impl Work {
     ) -> Result<Result<(), Fault>, TransferError> {
         let mut read = Trailer::default();
         loop {
-            let said = match reading.next() {
+            let said = match reading.next(&self.shared.vault) {
                 Ok(said) => said,
                 Err(fault) => return Ok(Err(fault)),
             };
@@ -270,7 +271,8 @@ impl Work {
             let key = &record.meta.dedup_key;
             return Ok(Some(format!("{id} is not imported: its key `{key}` is used by {user}, which is kept here")));
         }
-        let encoded = record::encode_accepted(&record, &legs);
+        let encoded = record::encode_accepted(&shared.vault.sealing(), &record, &legs);
+        let encoded = encoded.map_err(|error| self.failed(&error))?;
         self.group.bytes = self.group.bytes.saturating_add(encoded.len()).saturating_add(ENTRY_BYTES);
         self.group.ids.insert(id);
         self.group.keys.insert(key);

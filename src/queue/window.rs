@@ -15,9 +15,10 @@ use foldhash::{HashMap, HashMapExt as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use self::lane::{Lane, Ticket};
-use super::record::{Change, Event, KeyHash, Leg, Position, Record};
+use super::record::{Change, Event, Leg, Position, Record};
 use super::status::{Depth, Depths, Hold, Outcome, Status};
 use super::store::{DeadEntry, Ledger, Loaded, Place, dead_letter, move_bytes};
+use super::vault::KeyHash;
 use super::{DeadFilter, Lease};
 use crate::conversion::{ConversionId, DestinationName};
 

@@ -24,6 +24,7 @@ fn open(folder: &std::path::Path) -> Queue {
         free_bytes_min: 1 << 20,
         dedup_window: std::time::Duration::from_secs(3600),
         history_keep: std::time::Duration::from_secs(3600),
+        encryption: None,
         destinations: vec![destination()],
     };
     Queue::open(settings, Clock::system()).unwrap()

@@ -96,6 +96,13 @@ pub(super) const QUEUE: &[Key] = &[
     key("min_free_bytes", SIZE, "Free bytes of the disk, below which nothing is accepted; default `256MiB`."),
     key("dedup_window", DURATION, "How long a repeat is recognised; default `72h`."),
     key("history", Table(HISTORY), "What is kept of settled conversions."),
+    key("encryption", Table(ENCRYPTION), "Encrypts what is stored."),
+];
+
+#[rustfmt::skip]
+pub(super) const ENCRYPTION: &[Key] = &[
+    key("key", Text, "32 bytes in hex or Base64 (`capi-relay key`): seals the data keys, of which each serves a day."),
+    key("old_keys", List, "Keys that were in its place before; needed for one start."),
 ];
 
 #[rustfmt::skip]

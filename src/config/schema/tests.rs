@@ -34,6 +34,7 @@ fn the_keys_of_the_schema_are_those_that_are_read() {
     check("server.tls.", keys::TLS);
     check("queue.", keys::QUEUE);
     check("queue.history.", keys::HISTORY);
+    check("queue.encryption.", keys::ENCRYPTION);
     check("merchant.acme.", keys::MERCHANT);
     check("destination.partner.", keys::DESTINATION);
     check("destination.partner.operation.refund.", keys::OPERATION);

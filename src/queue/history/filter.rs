@@ -3,7 +3,7 @@
 //! All bits of a key lie in one block of 64 bytes, so that a filter is asked with one access to memory. What was damaged or
 //! was not read answers "perhaps", and the segment is asked.
 
-use super::super::record::KeyHash;
+use super::super::vault::KeyHash;
 
 /// The filter of one segment.
 #[derive(Debug, Clone)]

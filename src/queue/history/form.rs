@@ -3,8 +3,9 @@
 //! A record is read alone, far from the commit that it was written with: hence a checksum of its own.
 
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::record::{self, KeyHash, Leg, Record};
+use super::super::record::{self, Leg, Record};
 use super::super::status::Status;
+use super::super::vault::{self, KeyHash, PLAIN, Sealing, Vault};
 use crate::conversion::ConversionId;
 
 /// The records' kinds. Their numbers are on disk.
@@ -29,8 +30,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    fn of(record: &Record) -> Names {
-        Names { id: record.meta.id, key: record.key, digest: record.digest, order: record.order_key }
+    fn of(vault: &Vault, record: &Record) -> Names {
+        let digest = vault.digest(&record.digest);
+        Names { id: record.meta.id, key: record.key, digest, order: record.order_key }
     }
 
     fn encode(&self, w: &mut Writer) {
@@ -47,21 +49,32 @@ impl Names {
 }
 
 /// That a conversion uses its key, and nothing else of it.
-pub(super) fn encode_used(record: &Record) -> (Names, Vec<u8>) {
-    let names = Names { order: None, ..Names::of(record) };
-    (names, checked(&names, |_| {}))
+pub(super) fn encode_used(vault: &Vault, record: &Record) -> (Names, Vec<u8>) {
+    let names = Names { order: None, ..Names::of(vault, record) };
+    let mut w = Writer::with_capacity(64);
+    begin(&mut w, &names);
+    (names, checked(w))
 }
 
-pub(super) fn encode_settled(record: &Record, legs: &[Leg]) -> (Names, Vec<u8>) {
-    let names = Names::of(record);
-    (names, checked(&names, |w| record::encode_outcome(w, record, legs)))
-}
-
-fn checked(names: &Names, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+pub(super) fn encode_settled(
+    vault: &Vault,
+    sealing: &Sealing,
+    record: &Record,
+    legs: &[Leg],
+) -> Result<(Names, Vec<u8>), Malformed> {
+    let names = Names::of(vault, record);
     let mut w = Writer::with_capacity(512);
+    begin(&mut w, &names);
+    record::encode_outcome(&mut w, sealing, record, legs)?;
+    Ok((names, checked(w)))
+}
+
+fn begin(w: &mut Writer, names: &Names) {
     w.u32(0);
-    names.encode(&mut w);
-    write(&mut w);
+    names.encode(w);
+}
+
+fn checked(w: Writer) -> Vec<u8> {
     let mut bytes = w.finish();
     if let Some((crc, covered)) = bytes.split_first_chunk_mut::<4>() {
         *crc = crc32c::crc32c(covered).to_le_bytes();
@@ -86,7 +99,12 @@ impl<'a> Kept<'a> {
     }
 
     /// Of a settled one.
-    pub(super) fn status(mut self) -> Result<Status, Malformed> {
-        record::decode_outcome(&mut self.rest, self.names.id)
+    pub(super) fn status(&self, vault: &Vault) -> Result<Status, Malformed> {
+        record::decode_outcome(vault, self.names.id, self.rest.rest())
+    }
+
+    /// Number of the key with which it is sealed, if it is.
+    pub(super) fn key_number(&self) -> Option<u64> {
+        vault::key_number(self.rest.rest()).ok().filter(|number| *number != PLAIN)
     }
 }

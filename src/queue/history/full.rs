@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::codec::{Reader, Writer};
 use super::super::folder::sync;
 use super::super::log::segment::{self, Segment};
+use super::super::vault::PLAIN;
 use super::filter::{FILTER_BYTES, Filter};
 use super::table::{self, By, Counts};
 use super::{Mark, Received, Written};
@@ -23,6 +24,8 @@ pub(super) struct Full {
     pub(super) next_seq: u64,
     pub(super) mark: Mark,
     pub(super) received: Received,
+    /// Of the data keys with which its records are sealed.
+    pub(super) oldest_key: Option<u64>,
     counts: Counts,
     tables_at: u64,
     filter: Option<Filter>,
@@ -51,6 +54,7 @@ impl Full {
         w.raw(&mark.encode());
         w.u64(written.received.first_ms);
         w.u64(written.received.last_ms);
+        w.u64(written.oldest_key.unwrap_or(PLAIN));
         counts.0.into_iter().for_each(|count| w.u32(count));
         w.u32(filter_crc);
         let mut footer = w.finish();
@@ -75,7 +79,7 @@ impl Full {
         let Some(footer_at) = bytes.checked_sub(footer_bytes) else { return Ok(None) };
         segment.file.read_exact_at(&mut footer, footer_at)?;
         let Some(found) = decode(&footer, segment.stamp.salt) else { return Ok(None) };
-        let Found { at, next_seq, mark, received, counts, filter_crc } = found;
+        let Found { at, next_seq, mark, received, oldest_key, counts, filter_crc } = found;
         let filter_bytes = u64::try_from(FILTER_BYTES).unwrap_or(u64::MAX);
         let tables_at = at.saturating_add(filter_bytes);
         if tables_at.saturating_add(counts.bytes()) != footer_at {
@@ -88,7 +92,7 @@ impl Full {
         let number = segment.stamp.segment;
         let path = segment::path(dir, number);
         let file = Some(Arc::new(segment.file.try_clone()?));
-        Ok(Some(Full { number, path, bytes, next_seq, mark, received, counts, tables_at, filter, file }))
+        Ok(Some(Full { number, path, bytes, next_seq, mark, received, oldest_key, counts, tables_at, filter, file }))
     }
 
     pub(super) fn may_hold(&self, by: By) -> bool {
@@ -121,6 +125,7 @@ struct Found {
     next_seq: u64,
     mark: Mark,
     received: Received,
+    oldest_key: Option<u64>,
     counts: Counts,
     filter_crc: u32,
 }
@@ -134,10 +139,11 @@ fn decode(footer: &[u8; FOOTER_BYTES], salt: u64) -> Option<Found> {
     let is_own = r.raw(MAGIC.len()).ok()? == MAGIC && r.u64().ok()? == salt;
     let (at, next_seq, mark) = (r.u64().ok()?, r.u64().ok()?, Mark::decode(&mut r).ok()?);
     let received = Received { first_ms: r.u64().ok()?, last_ms: r.u64().ok()? };
+    let oldest_key = Some(r.u64().ok()?).filter(|number| *number != PLAIN);
     let counts = Counts([r.u32().ok()?, r.u32().ok()?, r.u32().ok()?]);
     let filter_crc = r.u32().ok()?;
-    is_own.then_some(Found { at, next_seq, mark, received, counts, filter_crc })
+    is_own.then_some(Found { at, next_seq, mark, received, oldest_key, counts, filter_crc })
 }
 
 const MAGIC: [u8; 8] = *b"capiIdx\n";
-const FOOTER_BYTES: usize = 92;
+const FOOTER_BYTES: usize = 100;

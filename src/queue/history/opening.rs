@@ -122,6 +122,7 @@ fn scan(segment: Segment) -> io::Result<Result<Unended, String>> {
                 continue;
             }
             let kept = Kept::decode(record.payload).map_err(|error| error.to_string())?;
+            written.is_sealed_with(kept.key_number());
             written.insert(record.kind, &kept.names, frame_at.saturating_add(record.at));
         }
         next_seq = next_seq.saturating_add(u64::from(header.count));

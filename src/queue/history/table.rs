@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::super::codec::Reader;
-use super::super::record::KeyHash;
+use super::super::vault::KeyHash;
 use super::filter::Filter;
 use super::form::Names;
 use crate::conversion::ConversionId;

@@ -26,7 +26,13 @@ impl Bench {
     }
 
     fn open(&self) -> Result<History, OpenError> {
-        History::open(self.dir.path(), &self.dir.path().join("quarantine"), self.folder.state(), 16 * 1024)
+        History::open(
+            self.dir.path(),
+            &self.dir.path().join("quarantine"),
+            self.folder.state(),
+            16 * 1024,
+            Arc::new(Vault::plain()),
+        )
     }
 
     fn segment(&self, number: u64) -> PathBuf {
@@ -40,7 +46,7 @@ impl Bench {
 
 fn record(seq: u64, at_ms: u64) -> (Record, Vec<Leg>) {
     let handed_in: Submission = submission_of(&format!("history-{seq}"), 10, &["a"]);
-    let mut record = Record::of(&handed_in).with_seq(seq);
+    let mut record = Record::of(&Vault::plain(), &handed_in).with_seq(seq);
     record.meta = Meta::new(id_at(at_ms), record.meta.merchant.clone(), None, &handed_in.conversion);
     let mut leg = Leg::new(name("a"), Initial::Owed, at_ms);
     assert!(leg.apply(&Settlement::new(1, at_ms, Event::Settled(delivered()), None)));
@@ -51,13 +57,13 @@ fn record(seq: u64, at_ms: u64) -> (Record, Vec<Leg>) {
 fn fill(bench: &Bench, history: &History, known: &mut Known, count: u64, at_ms: u64) {
     let from = known.last_key_value().map_or(1, |(seq, _)| seq + 1);
     for first in (from..from + count).step_by(3) {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(&Arc::new(Vault::plain()));
         for seq in first..(first + 3).min(from + count) {
             let (record, legs) = record(seq, at_ms + seq);
             if seq % 4 == 0 {
                 batch.used(&record)
             } else {
-                batch.settled(&record, &legs)
+                batch.settled(&record, &legs).unwrap()
             }
             known.insert(seq, Arc::new(record));
         }

@@ -211,7 +211,7 @@ fn a_segment_waits_for_moves_and_for_changes() {
     for number in 1..=3 {
         Segment::make(&journal_dir, Stamp { segment: number, salt: number }, 1, SEGMENT).unwrap();
         segments.begin(number);
-        segments.wrote(number, Through { moved_seq: number * 10, changes: number });
+        segments.wrote(number, Through { moved_seq: number * 10, changes: number }, None);
     }
     let check = |moved_seq, changes, left| {
         segments.release(&folder, Through { moved_seq, changes }, |_| {}).unwrap();

@@ -1,6 +1,7 @@
 //! A history begun anew with all that the old one's whole commits hold.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::clock::Clock;
 use super::super::folder::{Folder, OpenError, State};
@@ -9,6 +10,7 @@ use super::super::log::segment::{self, Segment};
 use super::super::log::{frame, salvage};
 use super::super::shared::Options;
 use super::super::store::{Ledger, Store, StoreError};
+use super::super::vault::Vault;
 use super::keep_aside;
 
 /// Reads every commit, also those of full segments, which an opening leaves unread.
@@ -43,6 +45,7 @@ pub(super) fn rebuild(
     path: &Path,
     quarantine: &Path,
     folder: &Folder,
+    vault: &Arc<Vault>,
     store: &Store,
     ledger: &Ledger,
     options: &Options,
@@ -59,8 +62,8 @@ pub(super) fn rebuild(
         folder.update(|state| (state.oldest_history, state.newest_history) = (newest.saturating_add(1), newest));
     changed.map_err(write)?;
     let mark = Mark { moved_seq: ledger.moved_seq, store_seq: ledger.moved_seq, written_ms: Clock::system().unix_ms() };
-    let history = History::begin_anew(dir.clone(), newest, next_seq, mark, options.history_bytes);
-    let mut batch = Batch::default();
+    let history = History::begin_anew(dir.clone(), Arc::clone(vault), (newest, next_seq, mark), options.history_bytes);
+    let mut batch = Batch::new(vault);
     let mut aside = Vec::new();
     for number in old {
         // Whole or not: what is given up at the next opening is kept here.
@@ -72,7 +75,7 @@ pub(super) fn rebuild(
                 batch.again(record.kind, record.payload);
             }
             if batch.bytes() > COPIED_BYTES {
-                history.append(folder, &std::mem::take(&mut batch), mark)?;
+                history.append(folder, &batch.take(), mark)?;
             }
             Ok::<(), StoreError>(())
         });
@@ -84,7 +87,7 @@ pub(super) fn rebuild(
         after = Some(kept.record.meta.id);
         batch.used(&kept.record);
         if batch.bytes() > COPIED_BYTES {
-            history.append(folder, &std::mem::take(&mut batch), mark).map_err(failed)?;
+            history.append(folder, &batch.take(), mark).map_err(failed)?;
         }
     }
     if !batch.is_empty() {

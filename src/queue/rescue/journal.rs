@@ -49,9 +49,8 @@ impl Found {
             Kind::Settled => self.settlements = self.settlements.saturating_add(1),
             Kind::Accepted => {
                 self.conversions = self.conversions.saturating_add(1);
-                let read = record::decode_accepted(payload, seq);
-                if let Ok((record, _)) = read {
-                    let ms = record.meta.id.unix_ms();
+                if let Ok(id) = record::accepted_id(payload) {
+                    let ms = id.unix_ms();
                     let (first, last) = self.received_ms.unwrap_or((ms, ms));
                     self.received_ms = Some((first.min(ms), last.max(ms)));
                 }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::super::folder::Folder;
 use super::super::history::{Batch, History, Mark};
 use super::super::record::{self, Change, Kept, Leg, Position, Record};
+use super::super::vault::Sealing;
 use super::long::is_inline;
 use super::{Group, Ledger, Store, StoreError, cost, keys};
 use crate::conversion::ConversionId;
@@ -18,6 +19,8 @@ use crate::conversion::ConversionId;
 /// Collects one group.
 pub(in super::super) struct Applier<'a> {
     store: &'a Store,
+    /// What is taken over is sealed with it.
+    sealing: Sealing,
     /// As it was written last, and as it will be.
     before: Ledger,
     ledger: Ledger,
@@ -31,10 +34,11 @@ impl<'a> Applier<'a> {
     pub(in super::super) fn new(store: &'a Store, ledger: &Ledger) -> Applier<'a> {
         Applier {
             store,
+            sealing: store.vault.sealing(),
             before: ledger.clone(),
             ledger: ledger.clone(),
             group: Group::default(),
-            batch: Batch::default(),
+            batch: Batch::new(&store.vault),
             changed: HashMap::new(),
         }
     }
@@ -49,15 +53,18 @@ impl<'a> Applier<'a> {
         self.batch.bytes()
     }
 
-    /// Takes a conversion over from the journal. A body that [`moves_ahead`] must have been written by
-    /// [`Store::write_body`].
-    pub(in super::super) fn move_in(&mut self, record: &Record, legs: &[Leg]) {
+    /// Takes a conversion over from the journal.
+    pub(in super::super) fn move_in(&mut self, record: &Record, legs: &[Leg]) -> Result<(), StoreError> {
         let id = record.meta.id;
         self.ledger.moved_seq = self.ledger.moved_seq.max(record.seq);
         if !needs_body(legs) {
-            return self.batch.settled(record, legs);
+            return Ok(self.batch.settled(record, legs)?);
+        }
+        if !is_inline(record) {
+            self.store.write_body(&self.sealing, record)?;
         }
         self.batch.used(record);
+        self.ledger.seals(self.sealing.number());
         for leg in legs {
             for key in keys::queued(&leg.destination, record.seq, leg.position) {
                 self.group.insert(&key, id.as_bytes().to_vec());
@@ -75,13 +82,14 @@ impl<'a> Applier<'a> {
             self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_add(record.stored_bytes());
         }
         if is_inline(record) {
-            self.group.put_body(record);
+            self.group.put_body(&self.sealing, record)?;
         }
         let body_len = u32::try_from(record.body.len()).unwrap_or(u32::MAX);
         if let Some(order) = &record.order_key {
             self.group.insert(&keys::order(order, id), Vec::new());
         }
-        self.group.put_status(id, &record::encode_status(record, body_len, legs), 0);
+        self.group.put_status(id, &record::encode_status(&self.sealing, record, body_len, legs)?, 0);
+        Ok(())
     }
 
     /// Applies a change to a delivery that was moved. One that was applied before, or whose conversion has been forgotten,
@@ -94,20 +102,20 @@ impl<'a> Applier<'a> {
                 None => return Ok(()),
             },
         };
-        self.change_kept(&mut kept, change);
+        self.change_kept(&mut kept, change)?;
         self.changed.insert(change.id, kept);
         Ok(())
     }
 
-    fn change_kept(&mut self, kept: &mut Kept, change: &Change) {
-        let Kept { record, body_len, legs, pieces } = kept;
+    fn change_kept(&mut self, kept: &mut Kept, change: &Change) -> Result<(), StoreError> {
+        let Kept { record, body_len, legs, pieces, key } = kept;
         let was_owed = legs.iter().any(Leg::pending);
         let Some(leg) = legs.iter_mut().find(|leg| leg.destination == change.destination) else {
-            return;
+            return Ok(());
         };
         let (before, was_dead) = (leg.position, leg.dead());
         if !leg.apply(&change.settlement) {
-            return;
+            return Ok(());
         }
         if let Some((_, at_ms)) = was_dead {
             let place = keys::Place::of(&leg.destination, at_ms, record.seq);
@@ -131,15 +139,18 @@ impl<'a> Applier<'a> {
             (true, true) | (false, false) => {}
         }
         if needs_body(legs) {
-            *pieces = self.group.put_status(record.meta.id, &record::encode_status(record, *body_len, legs), *pieces);
-            return;
+            let status = record::encode_status(&self.store.vault.sealing_with(*key)?, record, *body_len, legs)?;
+            *pieces = self.group.put_status(record.meta.id, &status, *pieces);
+            return Ok(());
         }
-        self.batch.settled(record, legs);
-        self.group.remove_body(record.seq, *body_len);
+        self.batch.settled(record, legs)?;
         self.group.remove_status(record.meta.id, *pieces);
         if let Some(order) = &record.order_key {
             self.group.remove(&keys::order(order, record.meta.id));
         }
+        self.ledger.unseals(*key);
+        self.group.remove_body(kept);
+        Ok(())
     }
 
     /// Removes some pieces of long bodies that are not needed any more. Returns whether there were any.
@@ -194,11 +205,6 @@ pub(in super::super) fn move_bytes(record: &Record, legs: &[Leg]) -> (usize, usi
         return (0, texts);
     }
     (body.saturating_add(cost(texts)).saturating_add(index), HEAD_BYTES)
-}
-
-/// Whether a conversion's body is written ahead of its move.
-pub(in super::super) fn moves_ahead(record: &Record, legs: &[Leg]) -> bool {
-    needs_body(legs) && !is_inline(record)
 }
 
 fn needs_body(legs: &[Leg]) -> bool {

@@ -15,7 +15,7 @@
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::super::folder::{OpenError, make_dir};
 use super::{Group, Store, StoreError, keys, sync_all};
@@ -45,8 +45,8 @@ impl Store {
             std::fs::remove_dir_all(dir).map_err(write)?;
         }
         make_dir(dir).map_err(write)?;
-        let copy =
-            Copy { store: Box::new(Store::open_sled(dir)?), dir: dir.to_owned(), pass: Pass::EveryOther, after: None };
+        let store = Box::new(Store::open_sled(dir, Arc::clone(&self.vault))?);
+        let copy = Copy { store, dir: dir.to_owned(), pass: Pass::EveryOther, after: None };
         *self.copy() = Some(copy);
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 use crate::conversion::{ConversionId, DestinationName};
 
-use super::super::record::{KeyHash, Position};
+use super::super::record::Position;
+use super::super::vault::KeyHash;
 
 /// The ledger's only key.
 pub(super) const LEDGER: &[u8] = b"m";

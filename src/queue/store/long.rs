@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::super::codec::{Malformed, Reader, Writer};
 use super::super::record::{self, Kept, Record};
+use super::super::vault::{self, Context, Part, Sealing};
 use super::{Group, PIECE_BYTES, Store, StoreError, cost, keys};
 use crate::conversion::ConversionId;
 
@@ -25,7 +26,7 @@ impl Store {
                 bytes.extend_from_slice(&more.unwrap_or_default());
             }
             if crc32c::crc32c(&bytes) == crc {
-                let kept = record::decode_status(&bytes)?;
+                let kept = record::decode_status(&self.vault, id, &bytes)?;
                 return Ok(Some(Kept { pieces: pieces(len), ..kept }));
             }
             std::thread::yield_now();
@@ -33,23 +34,28 @@ impl Store {
         Err(Malformed("checksum of a status").into())
     }
 
-    pub(super) fn body(&self, seq: u64, body_len: u32) -> Result<Option<Bytes>, StoreError> {
-        let len = usize::try_from(body_len).unwrap_or(usize::MAX);
-        let mut body = Vec::with_capacity(len);
-        for piece in 0..pieces(body_len) {
-            let Some(bytes) = self.db.get(keys::body(seq, piece))? else {
+    pub(super) fn body(&self, kept: &Kept) -> Result<Option<Bytes>, StoreError> {
+        let sealed_len = vault::sealed_len(kept.key, kept.body_len);
+        let len = usize::try_from(sealed_len).unwrap_or(usize::MAX);
+        let mut sealed = Vec::with_capacity(len);
+        for piece in 0..pieces(sealed_len) {
+            let Some(bytes) = self.db.get(keys::body(kept.record.seq, piece))? else {
                 return Ok(None);
             };
-            body.extend_from_slice(&bytes);
+            sealed.extend_from_slice(&bytes);
         }
-        Ok((body.len() == len).then(|| Bytes::from(body)))
+        if sealed.len() != len {
+            return Ok(None);
+        }
+        let body = self.vault.open_sealed(Context(Part::Body, kept.record.meta.id), &sealed)?;
+        Ok(Some(Bytes::from(body.into_owned())))
     }
 
     /// Writes a long body ahead of its conversion's move, in groups of its own. Left behind by a crash it is overwritten
     /// when the conversion is moved anew.
-    pub(in super::super) fn write_body(&self, record: &Record) -> Result<(), StoreError> {
+    pub(in super::super) fn write_body(&self, sealing: &Sealing, record: &Record) -> Result<(), StoreError> {
         let mut group = Group::default();
-        for (piece, bytes) in (0..).zip(record.body.chunks(PIECE_BYTES)) {
+        for (piece, bytes) in (0..).zip(sealed(sealing, record)?.chunks(PIECE_BYTES)) {
             if group.bytes() >= cost(INLINE_BYTES_MAX) {
                 self.commit(std::mem::take(&mut group))?;
             }
@@ -120,15 +126,17 @@ impl Group {
     }
 
     /// Writes a body that goes with its conversion's move.
-    pub(super) fn put_body(&mut self, record: &Record) {
-        for (piece, bytes) in (0..).zip(record.body.chunks(PIECE_BYTES)) {
+    pub(super) fn put_body(&mut self, sealing: &Sealing, record: &Record) -> Result<(), Malformed> {
+        for (piece, bytes) in (0..).zip(sealed(sealing, record)?.chunks(PIECE_BYTES)) {
             self.insert(&keys::body(record.seq, piece), bytes.to_vec());
         }
+        Ok(())
     }
 
     /// Removes a short body, and leaves a long one to [`Store::sweep`].
-    pub(super) fn remove_body(&mut self, seq: u64, body_len: u32) {
-        let count = pieces(body_len);
+    pub(super) fn remove_body(&mut self, kept: &Kept) {
+        let (seq, body_len) = (kept.record.seq, kept.body_len);
+        let count = pieces(vault::sealed_len(kept.key, body_len));
         if count > SWEPT_PIECES {
             self.insert(&keys::garbage(seq), count.to_le_bytes().to_vec());
             return;
@@ -138,6 +146,13 @@ impl Group {
             self.remove_sized(&keys::body(seq, piece), size);
         }
     }
+}
+
+/// A body as it is kept.
+fn sealed(sealing: &Sealing, record: &Record) -> Result<Vec<u8>, Malformed> {
+    let mut w = Writer::with_capacity(record.body.len().saturating_add(SEAL_ROOM));
+    sealing.seal(Context(Part::Body, record.meta.id), &mut w, |w| w.raw(&record.body))?;
+    Ok(w.finish())
 }
 
 /// Whether a body goes with its conversion's move, in the same group.
@@ -152,6 +167,8 @@ fn pieces(len: u32) -> u32 {
 
 /// A status' first piece holds as much as any other, and its length and checksum.
 const FIRST_BYTES: usize = PIECE_BYTES;
+/// What sealing adds, and some.
+const SEAL_ROOM: usize = 48;
 /// A body up to this size is written with its conversion's move.
 const INLINE_BYTES_MAX: usize = 4 * PIECE_BYTES;
 /// Pieces of a body removed in one group.

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use foldhash::HashSet;
 
 use super::super::codec::{Malformed, Reader};
-use super::super::record::{Kept, KeyHash, Leg, Record};
+use super::super::record::{Kept, Leg, Record};
 use super::super::status::{DeadFilter, DeadLetter};
+use super::super::vault::KeyHash;
 use super::super::{Lease, ORDER_STATUSES_MAX};
 use super::{Place, Store, StoreError, keys};
 use crate::conversion::{ConversionId, DestinationName};
@@ -87,17 +88,17 @@ impl Store {
         due_ms: Option<u64>,
     ) -> Result<Option<Lease>, StoreError> {
         let id = ConversionId::from_bytes(Reader::new(id).id()?);
-        let Some(Kept { record, body_len, legs, .. }) = self.kept(id)? else {
+        let Some(kept) = self.kept(id)? else {
             return Ok(None);
         };
-        let Some(leg) = legs.iter().find(|leg| leg.destination == *destination && leg.pending()) else {
+        let Some(leg) = kept.legs.iter().find(|leg| leg.destination == *destination && leg.pending()) else {
             return Ok(None);
         };
         let (attempts, revision, replayed_ms) = (leg.attempts, leg.revision, leg.replayed_ms());
-        let Some(body) = self.body(record.seq, body_len)? else {
+        let Some(body) = self.body(&kept)? else {
             return Ok(None);
         };
-        let record = Arc::new(record.with_body(body));
+        let record = Arc::new(kept.record.with_body(body));
         Ok(Some(Lease { destination: destination.clone(), record, attempts, revision, due_ms, replayed_ms }))
     }
 
@@ -109,7 +110,7 @@ impl Store {
         };
         let id = entry?.0.split_last_chunk::<16>().map(|(_, id)| *id).ok_or(Malformed("status key"))?;
         let kept = self.kept(ConversionId::from_bytes(id))?.ok_or(Malformed("status"))?;
-        let body = self.body(kept.record.seq, kept.body_len)?.ok_or(Malformed("body"))?;
+        let body = self.body(&kept)?.ok_or(Malformed("body"))?;
         Ok(Some((kept, body)))
     }
 

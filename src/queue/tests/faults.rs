@@ -1,11 +1,10 @@
 //! What faults of the surroundings must not do: a disk that fills at the wrong moment, restarts in a loop, a clock that
 //! is set back.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::queue::record::{Change, Event, Leg, Record, Settlement};
 use crate::queue::store::Ledger;
+use crate::queue::vault::Vault;
 use crate::queue::window::{Entry, Step, Window};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,11 +42,11 @@ async fn restarts_without_work_leave_no_segments_behind() {
 #[tokio::test]
 async fn who_waits_while_the_store_is_read_sleeps() {
     let a = name("a");
-    let ledger = Ledger { epoch: 1, moved_seq: 0, history_seq: 1, pending_bytes: 0, tallies: BTreeMap::default() };
+    let ledger = Ledger { history_seq: 1, ..Ledger::new(1) };
     let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
     assert!(matches!(window.step(&a, 1000), Step::Refill(_)));
     let legs = vec![Leg::new(a.clone(), Initial::Owed, 1)];
-    window.insert(Entry::new(Arc::new(Record::of(&submission(&["a"])).with_seq(7)), legs, 0, None));
+    window.insert(Entry::new(Arc::new(Record::of(&Vault::plain(), &submission(&["a"])).with_seq(7)), legs, 0, None));
     let mut woken = 0_u32;
     for _ in 0..1000 {
         let Step::Wait(_, changed) = window.step(&a, 1000) else { panic!("nothing is being read") };
@@ -60,7 +59,7 @@ async fn who_waits_while_the_store_is_read_sleeps() {
 #[test]
 fn what_is_replayed_is_not_read_ahead_before_the_store_knows_of_it() {
     let a = name("a");
-    let ledger = Ledger { epoch: 1, moved_seq: 9, history_seq: 1, pending_bytes: 0, tallies: BTreeMap::default() };
+    let ledger = Ledger { moved_seq: 9, history_seq: 1, ..Ledger::new(1) };
     let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
     let change = |revision, event| {
         let settlement = Settlement::new(revision, 1, event, None);

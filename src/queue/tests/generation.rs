@@ -8,6 +8,7 @@ use crate::queue::folder::{Folder, State as FolderState, read_state};
 use crate::queue::history::{History, Mark};
 use crate::queue::record::{Event, Leg, Record, Settlement};
 use crate::queue::store::{self, Applier, Store};
+use crate::queue::vault::Vault;
 
 /// Gives the file back whenever there is nothing else to do.
 pub(super) fn always() -> Options {
@@ -123,12 +124,12 @@ async fn what_is_gone_is_given_back_and_all_else_is_there() {
 
 #[test]
 fn a_copys_file_is_at_most_twice_what_it_holds() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, ledger) = Store::create(&dir.path().join("store.1"), 1).unwrap();
+    let (dir, vault) = (tempfile::tempdir().unwrap(), Arc::new(Vault::plain()));
+    let (store, ledger) = Store::create(&dir.path().join("store.1"), 1, Arc::clone(&vault)).unwrap();
     let mut ledger = ledger;
     let (lock, state) = (std::fs::File::open(dir.path()).unwrap(), FolderState::first(1, 1));
     let folder = Folder::new(dir.path(), lock, state, 0);
-    let history = History::open(dir.path(), dir.path(), state, 1 << 20).unwrap();
+    let history = History::open(dir.path(), dir.path(), state, 1 << 20, Arc::clone(&vault)).unwrap();
     for number in 1..=8000_u64 {
         let body = if number.is_multiple_of(2) { 1200 } else { 0 };
         let handed_in = submission_of(&format!("ratio-{number}"), body, &["a"]);
@@ -137,9 +138,9 @@ fn a_copys_file_is_at_most_twice_what_it_holds() {
             let outcome = Settlement::new(1, 1, Event::Settled(dead("no")), Some(attempt(400, Verdict::Rejected)));
             assert!(leg.apply(&outcome));
         }
-        let record = Record::of(&handed_in).with_seq(number);
+        let record = Record::of(&vault, &handed_in).with_seq(number);
         let mut applier = Applier::new(&store, &ledger);
-        applier.move_in(&record, &[leg]);
+        applier.move_in(&record, &[leg]).unwrap();
         ledger = applier.commit(&history, &folder, Mark::default()).unwrap();
     }
     store.begin_copy(&dir.path().join("store.2")).unwrap();
@@ -175,7 +176,8 @@ async fn cut_short_at_any_point_it_opens_with_everything() {
     let (mut groups, mut whole) = (0, false);
     while !whole {
         let state = folder_state(dir.path());
-        let (store, _) = Store::open(&store::dir(dir.path(), state.generation), state).unwrap();
+        let (store, _) =
+            Store::open(&store::dir(dir.path(), state.generation), state, Arc::new(Vault::plain())).unwrap();
         store.begin_copy(&store::dir(dir.path(), state.generation + 1)).unwrap();
         whole = (0..groups).any(|_| store.copy_more().unwrap());
         // As it is on disk at this moment.

@@ -56,6 +56,11 @@ fn giving_the_stores_file_back_cut_short_loses_nothing() {
     check(Scenario::Generations);
 }
 
+#[test]
+fn data_keys_made_and_removed_cut_short_lose_nothing() {
+    check(Scenario::Sealed);
+}
+
 /// What is recovered from here was left by a power cut, or by a kill that left in the cache what was not synced; and so
 /// was what the one before it had recovered from.
 #[test]
@@ -83,7 +88,7 @@ fn check(scenario: Scenario) {
 
 fn recorded(scenario: Scenario) -> Recording {
     let mut promises = Promises::default();
-    promises.forgets = scenario == Scenario::History;
+    promises.forgets = scenario.forgets();
     Recording::of(scenario, Disk::holding(&Image::default()), promises)
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::record::{Leg, Position, Record};
 use super::super::status::{Attempt, DeadKind, State, Verdict};
+use super::super::vault::Vault;
 use crate::conversion::{ConversionId, DestinationName, Meta, Timestamp};
 
 #[derive(Serialize, Deserialize)]
@@ -190,7 +191,7 @@ impl<'i> Reading<'i> {
         }
     }
 
-    pub(super) fn next(&mut self) -> Result<Said, Fault> {
+    pub(super) fn next(&mut self, vault: &Vault) -> Result<Said, Fault> {
         let cut =
             || Fault::Line("the file ends before its trailer: it is cut short; export or copy it again".to_owned());
         let line = self.line()?.ok_or_else(cut)?;
@@ -204,7 +205,7 @@ impl<'i> Reading<'i> {
             return Ok(Said::End(serde_json::from_str(&text).map_err(unread)?));
         }
         let line: Line = serde_json::from_str(&text).map_err(unread)?;
-        let read = line.read().map_err(|what| Fault::Line(format!("`{what}` is not of the form of an export")))?;
+        let read = line.read(vault).map_err(|what| Fault::Line(format!("`{what}` is not of the form of an export")))?;
         Ok(Said::Conversion(Box::new(read)))
     }
 
@@ -253,7 +254,7 @@ fn unsealed(line: &str) -> Result<(String, u32), Fault> {
 
 impl Line {
     /// Names the member that cannot be read.
-    fn read(self) -> Result<(Record, Vec<Leg>), &'static str> {
+    fn read(self, vault: &Vault) -> Result<(Record, Vec<Leg>), &'static str> {
         let id = ConversionId::parse(&self.id).ok_or("id")?;
         let mut digest = [0; 16];
         hex::decode_to_slice(&self.digest, &mut digest).map_err(|_odd| "digest")?;
@@ -270,7 +271,8 @@ impl Line {
             received_at: Timestamp::from_instant(id.instant()),
         };
         let legs = self.deliveries.into_iter().map(DeliveryLine::read).collect::<Option<Vec<_>>>();
-        Ok((Record::kept(meta, self.event_id, self.order_id, digest, body), legs.ok_or("deliveries")?))
+        let names = (self.event_id, self.order_id);
+        Ok((Record::kept(vault, meta, names, digest, body), legs.ok_or("deliveries")?))
     }
 }
 

@@ -11,6 +11,7 @@ use super::super::status::{
 use super::super::tests::{
     accept, attempt, dead, dead_letters, delivered, id_at, name, next, open, settings, small, state, submission_of,
 };
+use super::super::vault::Vault;
 use super::super::{Accepted, Queue};
 use super::*;
 use crate::conversion::Meta;
@@ -244,7 +245,7 @@ async fn what_was_appended_is_taken_up_by_the_next_start_wherever_the_import_end
     assert!(reading.header().is_ok());
     let roomy = Options { segment_bytes: 1 << 20, ..small() };
     let mut work = Work::open(&settings(to.path(), &NAMES), Clock::system(), roomy).unwrap();
-    while let Ok(Said::Conversion(conversion)) = reading.next() {
+    while let Ok(Said::Conversion(conversion)) = reading.next(&Vault::plain()) {
         work.take(conversion.0, conversion.1).unwrap();
         work.append().unwrap();
     }
@@ -357,7 +358,7 @@ proptest! {
             let received_at = crate::conversion::Timestamp::from_instant(id.instant());
             let dedup_key = format!("key {number}");
             let meta = Meta { id, merchant: merchant.into(), idempotency_key, dedup_key, received_at };
-            let record = Record::kept(meta, event_id, order_id, digest, Bytes::from(body));
+            let record = Record::kept(&Vault::plain(), meta, (event_id, order_id), digest, Bytes::from(body));
             let legs = [a, d];
             trailer.count(&legs);
             text.push_str(&written.conversion(&record, &legs).unwrap());

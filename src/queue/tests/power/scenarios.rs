@@ -32,17 +32,19 @@ pub(super) enum Scenario {
     DeadLetters,
     History,
     Generations,
+    Sealed,
     Recovery,
 }
 
 impl Scenario {
-    const ALL: [(Scenario, &str); 7] = [
+    const ALL: [(Scenario, &str); 8] = [
         (Scenario::FirstStart, "first start"),
         (Scenario::Steady, "steady work"),
         (Scenario::RetriesAndOverflow, "retries and overflow"),
         (Scenario::DeadLetters, "dead letters"),
         (Scenario::History, "history"),
         (Scenario::Generations, "generations"),
+        (Scenario::Sealed, "data keys"),
         (Scenario::Recovery, "recovery"),
     ];
 
@@ -51,13 +53,19 @@ impl Scenario {
     }
 
     pub(super) fn settings(self, path: &Path) -> Settings {
-        let kept = Duration::from_millis(if self == Scenario::History { 400 } else { 3_600_000 });
-        Settings { dedup_window: kept, history_keep: kept, ..settings(path, &DESTINATIONS) }
+        let kept = Duration::from_millis(if self.forgets() { 400 } else { 3_600_000 });
+        let settings = Settings { dedup_window: kept, history_keep: kept, ..settings(path, &DESTINATIONS) };
+        if self == Scenario::Sealed { Settings { encryption: Some(encryption(1)), ..settings } } else { settings }
+    }
+
+    /// Whether what is settled is forgotten before the end.
+    pub(super) fn forgets(self) -> bool {
+        matches!(self, Scenario::History | Scenario::Sealed)
     }
 
     pub(super) fn options(self) -> Options {
         // Full after a dozen conversions.
-        let small = Options { history_bytes: 8 * 1024, ..small() };
+        let small = Options { history_bytes: 8 * 1024, key_time: Duration::from_millis(700), ..small() };
         if self == Scenario::Generations {
             // Nothing presses: that would put a copy off.
             return Options { window_bytes: 1 << 20, sparse: always().sparse, ..small };
@@ -83,7 +91,7 @@ async fn the_child_that_is_recorded() {
         Scenario::Steady => child.steady().await,
         Scenario::RetriesAndOverflow => child.retries_and_overflow().await,
         Scenario::DeadLetters => child.dead_letters().await,
-        Scenario::History => child.history().await,
+        Scenario::History | Scenario::Sealed => child.history().await,
         Scenario::Generations => child.generations().await,
         Scenario::Recovery => child.recovery().await,
     }

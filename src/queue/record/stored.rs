@@ -1,0 +1,205 @@
+//! Conversions and changes as bytes: the journal's forms, the store's and the history's.
+//!
+//! The journal's forms begin with a version and the conversion's id; the rest of each is sealed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::codec::{Malformed, Reader, Writer};
+use super::super::status::Status;
+use super::super::vault::{self, Context, Part, Sealing, Vault};
+use super::forms::{decode_attempt, decode_destination, decode_event, encode_attempt, encode_event};
+use super::leg::{Leg, Settlement};
+use super::{ATTEMPTS_KEPT, Record, cut};
+use crate::conversion::{ConversionId, DestinationName, Timestamp};
+
+/// A settlement and the delivery that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Change {
+    /// The conversion's place in the order of acceptance.
+    pub(in super::super) seq: u64,
+    pub(in super::super) id: ConversionId,
+    pub(in super::super) destination: DestinationName,
+    pub(in super::super) settlement: Settlement,
+}
+
+impl Change {
+    pub(in super::super) fn encode(&self, sealing: &Sealing) -> Result<Vec<u8>, Malformed> {
+        let mut w = Writer::with_capacity(160);
+        w.u8(SETTLED_FORM);
+        w.raw(self.id.as_bytes());
+        sealing.seal(Context(Part::Settlement, self.id), &mut w, |w| {
+            w.number(self.seq);
+            w.text(self.destination.as_str());
+            w.number(self.settlement.revision);
+            w.number(self.settlement.at_ms);
+            encode_event(w, &self.settlement.event);
+            w.option(self.settlement.attempt.as_ref(), |w, attempt| encode_attempt(w, attempt, true));
+        })?;
+        Ok(w.finish())
+    }
+
+    pub(in super::super) fn decode(vault: &Vault, bytes: &[u8]) -> Result<Change, Malformed> {
+        let (id, sealed) = opening(bytes, SETTLED_FORM)?;
+        let opened = vault.open_sealed(Context(Part::Settlement, id), sealed)?;
+        let mut r = Reader::new(&opened);
+        let seq = r.number()?;
+        let destination = decode_destination(&mut r)?;
+        let (revision, at_ms) = (r.number()?, r.number()?);
+        let event = decode_event(&mut r)?;
+        let attempt = r.option(decode_attempt)?;
+        Ok(Change { seq, id, destination, settlement: Settlement { revision, at_ms, event, attempt } })
+    }
+}
+
+/// The journal's form of an accepted conversion: id; sealed: head, plan, body.
+pub(in super::super) fn encode_accepted(
+    sealing: &Sealing,
+    record: &Record,
+    legs: &[Leg],
+) -> Result<Vec<u8>, Malformed> {
+    let mut w = Writer::with_capacity(record.body.len().saturating_add(512));
+    w.u8(ACCEPTED_FORM);
+    w.raw(record.meta.id.as_bytes());
+    sealing.seal(Context(Part::Accepted, record.meta.id), &mut w, |w| {
+        record.encode_head(w);
+        w.list(legs.iter(), |w, leg| leg.encode(w, ATTEMPTS_KEPT));
+        w.bytes(&record.body);
+    })?;
+    Ok(w.finish())
+}
+
+pub(in super::super) fn decode_accepted(
+    vault: &Vault,
+    bytes: &[u8],
+    seq: u64,
+) -> Result<(Record, Vec<Leg>), Malformed> {
+    let (id, sealed) = opening(bytes, ACCEPTED_FORM)?;
+    let opened = vault.open_sealed(Context(Part::Accepted, id), sealed)?;
+    let mut r = Reader::new(&opened);
+    let record = Record::decode_head(vault, &mut r, id, seq)?;
+    let legs = r.list(Leg::decode)?;
+    let body = Bytes::copy_from_slice(r.bytes()?);
+    Ok((record.with_body(body), legs))
+}
+
+/// What is in the clear of an accepted conversion.
+pub(in super::super) fn accepted_id(bytes: &[u8]) -> Result<ConversionId, Malformed> {
+    Ok(opening(bytes, ACCEPTED_FORM)?.0)
+}
+
+/// With what a record of the journal was sealed.
+pub(in super::super) fn key_number(payload: &[u8]) -> Result<u64, Malformed> {
+    let mut r = Reader::new(payload);
+    r.u8()?;
+    r.id()?;
+    vault::key_number(r.rest())
+}
+
+/// Id and sealed rest of a record of the journal.
+fn opening(bytes: &[u8], form: u8) -> Result<(ConversionId, &[u8]), Malformed> {
+    let mut r = Reader::new(bytes);
+    if r.u8()? != form {
+        return Err(Malformed("form of a record"));
+    }
+    let id = ConversionId::from_bytes(r.id()?);
+    Ok((id, r.rest()))
+}
+
+/// The store's form of a status; sealed: seq, length of the body, head, legs.
+pub(in super::super) fn encode_status(
+    sealing: &Sealing,
+    record: &Record,
+    body_len: u32,
+    legs: &[Leg],
+) -> Result<Vec<u8>, Malformed> {
+    let mut w = Writer::with_capacity(512);
+    w.u8(STATUS_FORM);
+    sealing.seal(Context(Part::Status, record.meta.id), &mut w, |w| {
+        w.number(record.seq);
+        w.number(body_len);
+        record.encode_head(w);
+        encode_legs(w, legs);
+    })?;
+    Ok(w.finish())
+}
+
+/// What a status says: the record without its body, the body's length, the legs; and how it is kept.
+pub(in super::super) struct Kept {
+    pub(in super::super) record: Record,
+    pub(in super::super) body_len: u32,
+    pub(in super::super) legs: Vec<Leg>,
+    /// The status is in so many pieces.
+    pub(in super::super) pieces: u32,
+    /// Number of the key with which it is sealed, and the body.
+    pub(in super::super) key: u64,
+}
+
+pub(in super::super) fn decode_status(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Kept, Malformed> {
+    let mut r = Reader::new(bytes);
+    if r.u8()? != STATUS_FORM {
+        return Err(Malformed("form of a status"));
+    }
+    let key = vault::key_number(r.rest())?;
+    let opened = vault.open_sealed(Context(Part::Status, id), r.rest())?;
+    let mut r = Reader::new(&opened);
+    let (seq, body_len) = (r.number()?, r.number()?);
+    let record = Record::decode_head(vault, &mut r, id, seq)?;
+    let legs = r.list(Leg::decode)?;
+    Ok(Kept { record, body_len, legs, pieces: 1, key })
+}
+
+/// The history's form of a conversion that nothing is owed of; sealed: all that a status shows beside the id.
+pub(in super::super) fn encode_outcome(
+    w: &mut Writer,
+    sealing: &Sealing,
+    record: &Record,
+    legs: &[Leg],
+) -> Result<(), Malformed> {
+    sealing.seal(Context(Part::Outcome, record.meta.id), w, |w| {
+        w.text(&record.meta.merchant);
+        w.text(&record.event_id);
+        w.option(record.order_id.as_deref(), Writer::text);
+        encode_legs(w, legs);
+    })
+}
+
+pub(in super::super) fn decode_outcome(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Status, Malformed> {
+    let opened = vault.open_sealed(Context(Part::Outcome, id), bytes)?;
+    let mut r = Reader::new(&opened);
+    let merchant = Arc::from(r.text()?);
+    let event_id = r.text()?.to_owned();
+    let order_id = r.option(Reader::text)?.map(str::to_owned);
+    let legs = r.list(Leg::decode)?;
+    let received_at = Timestamp::from_instant(id.instant()).as_str().to_owned();
+    let destinations = legs.into_iter().map(|leg| (leg.destination.clone(), leg.status(None))).collect();
+    Ok(Status { id, event_id, order_id, merchant, received_at, destinations })
+}
+
+/// Cut to [`LEGS_BYTES_MAX`] by leaving out the oldest excerpts first.
+fn encode_legs(w: &mut Writer, legs: &[Leg]) {
+    let start = w.len();
+    for excerpts in [ATTEMPTS_KEPT, 3, 1, 0] {
+        w.list(legs.iter(), |w, leg| leg.encode(w, excerpts));
+        if w.len().saturating_sub(start) <= LEGS_BYTES_MAX {
+            return;
+        }
+        w.truncate(start);
+    }
+    w.list(legs.iter(), |w, leg| {
+        let reason = leg.reason.clone().map(|reason| cut(reason, REASON_BYTES_MIN));
+        Leg { reason, history: Vec::new(), captured: BTreeMap::new(), ..leg.clone() }.encode(w, 0);
+    });
+}
+
+/// What is left of a reason when a status with very many destinations would not fit otherwise.
+const REASON_BYTES_MIN: usize = 128;
+/// A status is read and written as a whole.
+pub(super) const LEGS_BYTES_MAX: usize = 24 * 1024;
+
+/// First byte of each stored form: a later version of it gets another number.
+const ACCEPTED_FORM: u8 = 1;
+const SETTLED_FORM: u8 = 1;
+const STATUS_FORM: u8 = 1;
