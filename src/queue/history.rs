@@ -337,6 +337,22 @@ impl History {
         Ok(ids)
     }
 
+    /// Full segments whose tables are damaged: reads all of them.
+    pub(super) fn with_damaged_tables(&self) -> Vec<u64> {
+        let full = self.full();
+        full.iter().filter(|full| full.verify_tables().is_err()).map(|full| full.number).collect()
+    }
+
+    /// Makes the tables anew that are damaged, without waiting for who asks.
+    pub(super) fn mend_tables(&self) -> Result<(), StoreError> {
+        self.full().iter().try_for_each(|full| full.mend_tables()).map_err(StoreError::History)
+    }
+
+    fn full(&self) -> Vec<Arc<Full>> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.full.iter().map(Arc::clone).collect()
+    }
+
     /// Bytes of all segments.
     pub(super) fn bytes(&self) -> u64 {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);

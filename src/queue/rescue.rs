@@ -2,9 +2,10 @@
 //! still holds is rebuilt.
 //!
 //! A folder has three parts: journal, store, history. Whichever is whole stays as it is. A damaged store is begun anew; of a
-//! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself. Then every
-//! conversion in the journal that neither store nor history knows is taken up as at a start, with what its settlements say.
-//! One whose last settlement was lost with the damage is delivered again, with the same idempotency value.
+//! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself (an index alone
+//! that is damaged is made anew in its place). Then every conversion in the journal that neither store nor history knows is
+//! taken up as at a start, with what its settlements say. One whose last settlement was lost with the damage is delivered
+//! again, with the same idempotency value.
 //!
 //! **Never.** It does not run by itself. Nothing is deleted that holds what is not elsewhere: damaged files go to
 //! `quarantine/`. Until the state file is written, the last step, the folder is refused as it was before, and recovering may
@@ -139,6 +140,11 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     let history = History::open(path, &path.join("quarantine"), expected, options.history_bytes);
     let history = history.and_then(|history| history::verify(path, expected).map(|()| history));
     let history = damaged(history, &mut survey.history)?;
+    let damaged_tables = history.as_ref().map(History::with_damaged_tables).unwrap_or_default();
+    if !damaged_tables.is_empty() {
+        let segments: Vec<String> = damaged_tables.iter().map(|number| format!("{number:016x}")).collect();
+        survey.history = Some(format!("the index of history segment {} is damaged", segments.join(", ")));
+    }
     let mut found = Found::default();
     journal::look(path, state, &mut found, &mut |_, _, _| Ok(()))?;
     survey.received = found.received();
@@ -200,7 +206,10 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     let folder = Arc::new(Folder::new(&scratch, lock, next, 0));
     let failed = |error: &StoreError| OpenError::Store { path: path.clone(), what: error.to_string() };
     let history = match history {
-        Some(whole) => whole,
+        Some(whole) => {
+            whole.mend_tables().map_err(|error| failed(&error))?;
+            whole
+        }
         None => {
             let (begun, copies) = history::rebuild(path, &quarantine, &folder, &store, &ledger, &options)?;
             recovered.aside.extend(copies);

@@ -160,18 +160,18 @@ fn damage_is_refused_in_words_or_read_as_an_error() {
     let refused = bench.open().unwrap_err().to_string();
     assert!(refused.contains("history segment") && refused.contains("a copy is kept"), "{refused}");
     std::fs::write(bench.segment(newest), &whole).unwrap();
-    // In a full one: a record, and a page of the index, say so when they are read.
+    // In a full one: a record says so when it is read.
     let whole = std::fs::read(bench.segment(1)).unwrap();
-    for place in [4096 + 24 + 13 + 40, whole.len() - 92 - 4096 + 5] {
-        let mut bytes = whole.clone();
-        bytes[place] ^= 4;
-        std::fs::write(bench.segment(1), &bytes).unwrap();
-        let history = bench.open().unwrap();
-        let met = known
-            .values()
-            .filter(|record| history.first_with(&record.key, 0).is_err() || history.status(record.meta.id).is_err());
-        assert!(met.count() > 0, "byte {place} is not missed");
-    }
+    let mut bytes = whole.clone();
+    bytes[4096 + 24 + 13 + 40] ^= 4;
+    std::fs::write(bench.segment(1), &bytes).unwrap();
+    assert!(meets_damage(&bench.open().unwrap(), &known));
+    // And with it a page of the index, that cannot be made anew then.
+    bytes[whole.len() - 92 - 4096 + 5] ^= 4;
+    std::fs::write(bench.segment(1), &bytes).unwrap();
+    assert!(meets_damage(&bench.open().unwrap(), &known));
+    let now = std::fs::read(bench.segment(1)).unwrap();
+    assert!(now == bytes, "of damaged commits no index is made");
     // A damaged filter answers "perhaps".
     let mut bytes = whole.clone();
     let filter_at = whole.len() - 92 - 3 * 4096 - 1000;
@@ -180,6 +180,46 @@ fn damage_is_refused_in_words_or_read_as_an_error() {
     check(&bench.open().unwrap(), &known);
     std::fs::remove_file(bench.segment(2)).unwrap();
     assert!(bench.open().unwrap_err().to_string().contains("history segment 0000000000000002 is missing"));
+}
+
+fn meets_damage(history: &History, known: &Known) -> bool {
+    let fails =
+        |record: &Record| history.first_with(&record.key, 0).is_err() || history.status(record.meta.id).is_err();
+    known.values().any(|record| fails(record))
+}
+
+#[test]
+fn a_damaged_page_of_an_index_is_made_anew_from_the_commits_when_it_is_met() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    fill(&bench, &bench.open().unwrap(), &mut known, 400, 5);
+    let whole = std::fs::read(bench.segment(1)).unwrap();
+    // One page for each of the three tables.
+    let pages_at = whole.len() - 92 - 3 * 4096;
+    for damaged in [0..1, 1..2, 2..3, 0..3] {
+        let mut bytes = whole.clone();
+        for page in damaged {
+            bytes[pages_at + page * 4096 + 5] ^= 4;
+        }
+        std::fs::write(bench.segment(1), &bytes).unwrap();
+        let history = bench.open().unwrap();
+        assert_eq!(history.with_damaged_tables(), [1]);
+        check(&history, &known);
+        assert!(history.with_damaged_tables().is_empty());
+        assert!(std::fs::read(bench.segment(1)).unwrap() == whole, "it is what it was before");
+        check(&bench.open().unwrap(), &known);
+    }
+}
+
+#[test]
+fn many_who_meet_a_damaged_page_at_once_are_all_answered() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    fill(&bench, &bench.open().unwrap(), &mut known, 400, 5);
+    let mut bytes = std::fs::read(bench.segment(1)).unwrap();
+    let pages_at = bytes.len() - 92 - 3 * 4096;
+    bytes[pages_at..pages_at + 3 * 4096].fill(0xa5);
+    std::fs::write(bench.segment(1), &bytes).unwrap();
+    let history = bench.open().unwrap();
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| check(&history, &known)))));
 }
 
 #[test]
