@@ -17,19 +17,20 @@ mod journal;
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::journal::Found;
 use super::Settings;
 use super::clock::Clock;
-use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, sync_dir, write_state};
+use super::folder::{Folder, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, sync_dir, write_state};
 use super::generation;
 use super::history::History;
 use super::journal::Kind;
 use super::mover::Mover;
 use super::record::{self, Change};
-use super::shared::{Options, Shared};
+use super::shared::{Options, STORE_FREE_BYTES_MIN, Shared};
 use super::store::{self, Ledger, Store, StoreError};
 use super::window::Entry;
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
@@ -169,7 +170,7 @@ fn damaged<T>(part: Result<T, OpenError>, wrong: &mut Option<String>) -> Result<
 fn whole_store(path: &Path, state: State) -> Result<(Store, Ledger), OpenError> {
     let dir = store::dir(path, state.generation);
     let (store, ledger) = Store::open(&dir, state)?;
-    store.verify(&ledger).map_err(|what| OpenError::damaged(&dir, what))?;
+    store.verify(&dir, &ledger)?;
     Ok((store, ledger))
 }
 
@@ -181,6 +182,10 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
         return Ok(recovered);
     }
     let write = |source| OpenError::write(path, source);
+    if free_bytes(path).map_err(|source| OpenError::read(path, source))? < STORE_FREE_BYTES_MIN {
+        // Nothing is begun that cannot be ended.
+        return Err(write(io::ErrorKind::StorageFull.into()));
+    }
     let quarantine = path.join("quarantine");
     make_dir(&quarantine).map_err(write)?;
     // What says what must be here stays as it is until all of it is: the parts note their steps elsewhere.
@@ -204,7 +209,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
         recovered.aside.extend(keep_aside(segment, &quarantine, "journal").map_err(write)?);
     }
     let folder = Arc::new(Folder::new(&scratch, lock, next, 0));
-    let failed = |error: &StoreError| OpenError::Store { path: path.clone(), what: error.to_string() };
+    let failed = |error: &StoreError| OpenError::store(path, error);
     let history = match history {
         Some(whole) => {
             whole.mend_tables().map_err(|error| failed(&error))?;
@@ -311,7 +316,7 @@ impl Rebuilding<'_> {
     }
 
     fn failed(&self, error: &StoreError) -> OpenError {
-        OpenError::Store { path: self.path.to_owned(), what: error.to_string() }
+        OpenError::store(self.path, error)
     }
 }
 
@@ -328,13 +333,23 @@ fn move_aside(from: &Path, quarantine: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(to))
 }
 
-/// Keeps a segment in the quarantine under a name of its own. The one in its place goes when nothing needs it.
+/// Keeps a segment in the quarantine under a name of its own, unless it is there. The one in its place goes when nothing
+/// needs it.
 fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<PathBuf>> {
-    if !from.exists() {
-        return Ok(None);
-    }
+    let file = match std::fs::metadata(from) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let to = free_name(quarantine, &format!("recovered-{what}-{name}"));
+    let name = format!("recovered-{what}-{name}");
+    let is_it =
+        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|kept| (kept.dev(), kept.ino()) == (file.dev(), file.ino()));
+    // Of one that was begun before.
+    if let Some(kept) = names(quarantine, &name).take_while(|path| path.exists()).find(is_it) {
+        return Ok(Some(kept));
+    }
+    let to = free_name(quarantine, &name);
     if std::fs::hard_link(from, &to).is_err() {
         std::fs::copy(from, &to)?;
         File::open(&to)?.sync_all()?;
@@ -344,9 +359,12 @@ fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<P
 }
 
 fn free_name(dir: &Path, name: &str) -> PathBuf {
-    let numbered = (1_u32..).map(|number| dir.join(format!("{name}.{number}")));
-    let mut names = std::iter::once(dir.join(name)).chain(numbered);
-    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
+    names(dir, name).find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
+}
+
+fn names(dir: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
+    let numbered = (1_u32..).map(move |number| dir.join(format!("{name}.{number}")));
+    std::iter::once(dir.join(name)).chain(numbered)
 }
 
 fn at(id_ms: u64) -> String {
