@@ -221,13 +221,25 @@ impl History {
         seal(&self.dir, end, &self.index)?;
         let number = end.number.saturating_add(1);
         let stamp = Stamp { segment: number, salt: rand::random() };
-        let bytes = self.segment_bytes.max(len.saturating_add(DATA_START));
+        let bytes = self.bytes_of_next(folder, len.saturating_add(DATA_START))?;
         let segment = Segment::make(&self.dir, stamp, end.next_seq, bytes)?;
         folder.update(|state| state.newest_history = number)?;
         let written = Written::new(&segment)?;
         self.index.write().unwrap_or_else(PoisonError::into_inner).written = Some(written);
         (end.number, end.at, end.segment) = (number, DATA_START, Some(segment));
         Ok(())
+    }
+
+    /// As large as there is room, so that what is settled need not wait while there is some. The ballast is given up before
+    /// that is too little; what is left then is the store's.
+    fn bytes_of_next(&self, folder: &Folder, least: u64) -> io::Result<u64> {
+        let wanted = self.segment_bytes.max(least);
+        let least = SEGMENT_BYTES_MIN.min(self.segment_bytes).max(least);
+        let mut room = segment::room(&self.dir)?;
+        if room < least && folder.drop_ballast() {
+            room = segment::room(&self.dir)?;
+        }
+        Ok(wanted.min(room.max(least)))
     }
 
     /// Gives up segments that were written before `before_ms`. One that is written for longer than `open_ms` is ended, so
@@ -446,6 +458,9 @@ fn remove_expired(dir: &Path, oldest: u64) -> io::Result<()> {
     if expired.is_empty() { Ok(()) } else { sync_dir(dir) }
 }
 
+/// Of a segment for which there is little room: it holds some thousand conversions, and its index with its filter comes to
+/// a fifth of it.
+const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
 /// Filters in memory, of 64 KiB each: some seventeen million conversions within the window of deduplication. Segments
 /// beyond are asked with a read each.
 const FILTERS_MAX: usize = 384;

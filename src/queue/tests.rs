@@ -16,7 +16,7 @@ mod power;
 mod pressure;
 mod refusals;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
-mod room;
+pub(super) mod room;
 
 use std::path::Path;
 use std::sync::Arc;

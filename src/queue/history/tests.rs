@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::status::State as Standing;
+use super::super::tests::room::SmallDisk;
 use super::super::tests::{delivered, id_at, name, submission_of};
 use super::super::{Initial, Submission};
 use super::*;
@@ -249,4 +250,46 @@ fn what_is_too_old_is_given_up_segment_by_segment() {
     check(&history, &later);
     drop(history);
     check(&bench.open().unwrap(), &later);
+}
+
+#[test]
+fn a_segment_is_as_large_as_there_is_room_and_the_ballast_goes_before_there_is_none() {
+    let disk = SmallDisk::mount(96);
+    let path = disk.queue();
+    std::fs::create_dir_all(&path).unwrap();
+    let (lock, ballast_bytes) = (File::open(&path).unwrap(), 16 << 20);
+    let folder = Folder::new(&path, lock, State::first(1, 1), ballast_bytes);
+    folder.keep_ballast(0).unwrap();
+    let history = History::open(&path, &path.join("quarantine"), folder.state(), 16 << 20).unwrap();
+    let mut seq = 0;
+    let mut append = || {
+        seq += 1;
+        let (record, legs) = record(seq, seq);
+        let mut batch = Batch::default();
+        batch.settled(&record, &legs);
+        history.append(&folder, &batch, Mark { moved_seq: seq, store_seq: 0, written_ms: seq })?;
+        assert!(history.first_with(&record.key, 0).unwrap().is_some());
+        let newest = segment::path(&path.join("history"), folder.state().newest_history);
+        let bytes = std::fs::metadata(newest).unwrap().len();
+        // It is ended: the next one begins another.
+        history.expire(&folder, 10_000 + seq, 0, 0).unwrap();
+        Ok::<u64, StoreError>(bytes)
+    };
+    let ballast = path.join("ballast");
+    assert_eq!(append().unwrap(), 16 << 20);
+    // What is free, and how large the segment is then; that there still is the ballast.
+    for (left, expected, has_ballast) in
+        [(24 << 20, 7 << 20..=8 << 20, true), (18 << 20, 1 << 20..=2 << 20, true), (9 << 20, 1 << 20..=9 << 20, false)]
+    {
+        disk.fill(left);
+        let bytes = append().unwrap();
+        assert!(expected.contains(&bytes) && ballast.exists() == has_ballast, "{left} left: {bytes} bytes");
+        disk.free();
+    }
+    // Nothing more can be given up: what is left is the store's.
+    disk.fill(16 << 20);
+    assert!(matches!(append(), Err(StoreError::NoSpace(_))));
+    assert!(matches!(append(), Err(StoreError::NoSpace(_))));
+    disk.free();
+    assert_eq!(append().unwrap(), 16 << 20);
 }

@@ -9,10 +9,10 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use super::*;
 
 /// A small file system of its own, gone with the test.
-struct SmallDisk(tempfile::TempDir);
+pub(in crate::queue) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount(mebibytes: u32) -> SmallDisk {
+    pub(in crate::queue) fn mount(mebibytes: u32) -> SmallDisk {
         let dir = tempfile::tempdir().unwrap();
         let size = std::ffi::CString::new(format!("size={mebibytes}m")).unwrap();
         let mounted = mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), size.as_c_str());
@@ -20,19 +20,21 @@ impl SmallDisk {
         SmallDisk(dir)
     }
 
-    fn queue(&self) -> PathBuf {
+    /// Where a queue is made.
+    pub(in crate::queue) fn queue(&self) -> PathBuf {
         self.0.path().join("queue")
     }
 
     /// Somebody else takes what is free, but so many bytes.
-    fn fill(&self, left: u64) {
+    pub(in crate::queue) fn fill(&self, left: u64) {
         let filler = File::create(self.0.path().join("filler")).unwrap();
         let stat = rustix::fs::statvfs(self.0.path()).unwrap();
         let bytes = (stat.f_bavail * stat.f_frsize).checked_sub(left).unwrap();
         rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, bytes).unwrap();
     }
 
-    fn free(&self) {
+    /// And gives it back.
+    pub(in crate::queue) fn free(&self) {
         fs::remove_file(self.0.path().join("filler")).unwrap();
     }
 }
@@ -137,6 +139,32 @@ async fn recovering_without_room_wants_space_takes_none_of_it_and_is_begun_again
             assert!(queue.status(id).await.unwrap().is_some(), "{number}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_room_for_what_is_settled_nothing_is_accepted_until_there_is_some() {
+    let disk = SmallDisk::mount(96);
+    let options = Options { history_bytes: 24 * 1024, segment_bytes: 1 << 20, ..small() };
+    let queue = Queue::open_with(&settings(&disk.queue(), &["a"]), Clock::system(), options).unwrap();
+    let mut ids = vec![accept(&queue, submission_of("first", 200, &["a"])).await];
+    queue.settle(&next(&queue, "a").await, delivered(), None);
+    // Enough for the store, and too little for a segment beside it.
+    disk.fill(12 << 20);
+    let refused = loop {
+        assert!(ids.len() < 20_000, "there is room for ever");
+        match queue.accept(submission_of(&format!("more {}", ids.len()), 200, &["a"])).await {
+            Ok(Accepted::New(status)) => ids.push(status.id),
+            ended => break ended,
+        }
+        queue.settle(&next(&queue, "a").await, delivered(), None);
+    };
+    assert!(matches!(refused, Err(AcceptError::DiskFull(_))), "{refused:?}");
+    disk.free();
+    eventually("it goes on by itself", async || queue.accept(submission_of("later", 200, &["a"])).await.is_ok()).await;
+    for id in ids {
+        assert_eq!(state(&queue, id, "a").await, State::Delivered);
+    }
+    queue.close().await.unwrap();
 }
 
 #[test]
