@@ -231,13 +231,25 @@ impl History {
         seal(&self.dir, end, &self.index)?;
         let number = end.number.saturating_add(1);
         let stamp = Stamp { segment: number, salt: rand::random() };
-        let bytes = self.segment_bytes.max(len.saturating_add(DATA_START));
+        let bytes = self.bytes_of_next(folder, len.saturating_add(DATA_START))?;
         let segment = Segment::make(&self.dir, stamp, end.next_seq, bytes)?;
         folder.update(|state| state.newest_history = number)?;
         let written = Written::new(&segment)?;
         self.index.write().unwrap_or_else(PoisonError::into_inner).written = Some(written);
         (end.number, end.at, end.segment) = (number, DATA_START, Some(segment));
         Ok(())
+    }
+
+    /// As large as there is room, so that what is settled need not wait while there is some. The ballast is given up before
+    /// that is too little; what is left then is the store's.
+    fn bytes_of_next(&self, folder: &Folder, least: u64) -> io::Result<u64> {
+        let wanted = self.segment_bytes.max(least);
+        let least = SEGMENT_BYTES_MIN.min(self.segment_bytes).max(least);
+        let mut room = segment::room(&self.dir)?;
+        if room < least && folder.drop_ballast() {
+            room = segment::room(&self.dir)?;
+        }
+        Ok(wanted.min(room.max(least)))
     }
 
     /// Gives up segments that were written before `before_ms`. One that is written for longer than `open_ms` is ended, so
@@ -354,6 +366,22 @@ impl History {
         full.chain(index.written.as_ref().and_then(|written| written.oldest_key)).min()
     }
 
+    /// Full segments whose tables are damaged: reads all of them.
+    pub(super) fn with_damaged_tables(&self) -> Vec<u64> {
+        let full = self.full();
+        full.iter().filter(|full| full.verify_tables().is_err()).map(|full| full.number).collect()
+    }
+
+    /// Makes the tables anew that are damaged, without waiting for who asks.
+    pub(super) fn mend_tables(&self) -> Result<(), StoreError> {
+        self.full().iter().try_for_each(|full| full.mend_tables()).map_err(StoreError::History)
+    }
+
+    fn full(&self) -> Vec<Arc<Full>> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.full.iter().map(Arc::clone).collect()
+    }
+
     /// Bytes of all segments.
     pub(super) fn bytes(&self) -> u64 {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -452,6 +480,9 @@ fn remove_expired(dir: &Path, oldest: u64) -> io::Result<()> {
     if expired.is_empty() { Ok(()) } else { sync_dir(dir) }
 }
 
+/// Of a segment for which there is little room: it holds some thousand conversions, and its index with its filter comes to
+/// a fifth of it.
+const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
 /// Filters in memory, of 64 KiB each: some seventeen million conversions within the window of deduplication. Segments
 /// beyond are asked with a read each.
 const FILTERS_MAX: usize = 384;

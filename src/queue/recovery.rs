@@ -62,9 +62,7 @@ fn open_claimed(
     };
     let folder = Arc::new(Folder::new(path, lock, state, options.ballast_bytes));
     vault.renew(&folder, clock.unix_ms(), options.key_time).map_err(|source| OpenError::write(path, source))?;
-    store
-        .remove_unmoved_bodies(ledger.moved_seq)
-        .map_err(|error| OpenError::Store { path: path.clone(), what: error.to_string() })?;
+    store.remove_unmoved_bodies(ledger.moved_seq).map_err(|error| OpenError::store(path, &error))?;
     let store = generation::at_start(&folder, store, options.sparse, settings.free_bytes_min)?;
     make_dir(&folder.journal_dir()).map_err(|source| OpenError::write(path, source))?;
     journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
@@ -78,7 +76,7 @@ fn open_claimed(
     // All but the newest that wait for nothing: the new segment takes the place of one of them.
     let changes = shared.window().changes_applied();
     let synced = Through { moved_seq: mover.ledger().moved_seq, changes };
-    mover.release(synced).map_err(|error| OpenError::Store { path: path.clone(), what: error.to_string() })?;
+    mover.release(synced).map_err(|error| OpenError::store(path, &error))?;
     let journal = Journal::begin(folder, Arc::clone(&shared.segments), &replayed, segment_bytes)?;
     shared.space.check(&shared.folder);
     Ok(Opened { shared, journal, mover, last_accepted })
@@ -248,11 +246,7 @@ impl Recovery {
     }
 
     fn failed(&self, error: &StoreError) -> OpenError {
-        if let StoreError::NoSpace(source) = error {
-            let (path, source) = (self.shared.folder.path().to_owned(), source.kind().into());
-            return OpenError::NoSpace { path, source };
-        }
-        OpenError::Store { path: self.shared.folder.path().to_owned(), what: error.to_string() }
+        OpenError::store(self.shared.folder.path(), error)
     }
 }
 

@@ -2,9 +2,10 @@
 //! still holds is rebuilt.
 //!
 //! A folder has three parts: journal, store, history. Whichever is whole stays as it is. A damaged store is begun anew; of a
-//! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself. Then every
-//! conversion in the journal that neither store nor history knows is taken up as at a start, with what its settlements say.
-//! One whose last settlement was lost with the damage is delivered again, with the same idempotency value.
+//! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself (an index alone
+//! that is damaged is made anew in its place). Then every conversion in the journal that neither store nor history knows is
+//! taken up as at a start, with what its settlements say. One whose last settlement was lost with the damage is delivered
+//! again, with the same idempotency value.
 //!
 //! **Never.** It does not run by itself. Nothing is deleted that holds what is not elsewhere: damaged files go to
 //! `quarantine/`. Until the state file is written, the last step, the folder is refused as it was before, and recovering may
@@ -16,19 +17,20 @@ mod journal;
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::journal::Found;
 use super::Settings;
 use super::clock::Clock;
-use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, sync_dir, write_state};
+use super::folder::{Folder, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, sync_dir, write_state};
 use super::generation;
 use super::history::History;
 use super::journal::Kind;
 use super::mover::Mover;
 use super::record::{self, Change};
-use super::shared::{Options, Shared};
+use super::shared::{Options, STORE_FREE_BYTES_MIN, Shared};
 use super::store::{self, Ledger, Store, StoreError};
 use super::vault::Vault;
 use super::window::Entry;
@@ -143,6 +145,11 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     let history = History::open(path, &path.join("quarantine"), expected, options.history_bytes, Arc::clone(&vault));
     let history = history.and_then(|history| history::verify(path, expected).map(|()| history));
     let history = damaged(history, &mut survey.history)?;
+    let damaged_tables = history.as_ref().map(History::with_damaged_tables).unwrap_or_default();
+    if !damaged_tables.is_empty() {
+        let segments: Vec<String> = damaged_tables.iter().map(|number| format!("{number:016x}")).collect();
+        survey.history = Some(format!("the index of history segment {} is damaged", segments.join(", ")));
+    }
     let mut found = Found::default();
     journal::look(path, state, &mut found, &mut |_, _, _| Ok(()))?;
     survey.received = found.received();
@@ -167,7 +174,7 @@ fn damaged<T>(part: Result<T, OpenError>, wrong: &mut Option<String>) -> Result<
 fn whole_store(path: &Path, state: State, vault: &Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
     let dir = store::dir(path, state.generation);
     let (store, ledger) = Store::open(&dir, state, Arc::clone(vault))?;
-    store.verify(&ledger).map_err(|what| OpenError::damaged(&dir, what))?;
+    store.verify(&dir, &ledger)?;
     Ok((store, ledger))
 }
 
@@ -179,6 +186,10 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
         return Ok(recovered);
     }
     let write = |source| OpenError::write(path, source);
+    if free_bytes(path).map_err(|source| OpenError::read(path, source))? < STORE_FREE_BYTES_MIN {
+        // Nothing is begun that cannot be ended.
+        return Err(write(io::ErrorKind::StorageFull.into()));
+    }
     let quarantine = path.join("quarantine");
     make_dir(&quarantine).map_err(write)?;
     // What says what must be here stays as it is until all of it is: the parts note their steps elsewhere.
@@ -202,9 +213,12 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
         recovered.aside.extend(keep_aside(segment, &quarantine, "journal").map_err(write)?);
     }
     let folder = Arc::new(Folder::new(&scratch, lock, next, 0));
-    let failed = |error: &StoreError| OpenError::Store { path: path.clone(), what: error.to_string() };
+    let failed = |error: &StoreError| OpenError::store(path, error);
     let history = match history {
-        Some(whole) => whole,
+        Some(whole) => {
+            whole.mend_tables().map_err(|error| failed(&error))?;
+            whole
+        }
         None => {
             let (begun, copies) = history::rebuild(path, &quarantine, &folder, &vault, &store, &ledger, &options)?;
             recovered.aside.extend(copies);
@@ -306,7 +320,7 @@ impl Rebuilding<'_> {
     }
 
     fn failed(&self, error: &StoreError) -> OpenError {
-        OpenError::Store { path: self.path.to_owned(), what: error.to_string() }
+        OpenError::store(self.path, error)
     }
 }
 
@@ -323,13 +337,23 @@ fn move_aside(from: &Path, quarantine: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(to))
 }
 
-/// Keeps a segment in the quarantine under a name of its own. The one in its place goes when nothing needs it.
+/// Keeps a segment in the quarantine under a name of its own, unless it is there. The one in its place goes when nothing
+/// needs it.
 fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<PathBuf>> {
-    if !from.exists() {
-        return Ok(None);
-    }
+    let file = match std::fs::metadata(from) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let to = free_name(quarantine, &format!("recovered-{what}-{name}"));
+    let name = format!("recovered-{what}-{name}");
+    let is_it =
+        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|kept| (kept.dev(), kept.ino()) == (file.dev(), file.ino()));
+    // Of one that was begun before.
+    if let Some(kept) = names(quarantine, &name).take_while(|path| path.exists()).find(is_it) {
+        return Ok(Some(kept));
+    }
+    let to = free_name(quarantine, &name);
     if std::fs::hard_link(from, &to).is_err() {
         std::fs::copy(from, &to)?;
         File::open(&to)?.sync_all()?;
@@ -339,9 +363,12 @@ fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<P
 }
 
 fn free_name(dir: &Path, name: &str) -> PathBuf {
-    let numbered = (1_u32..).map(|number| dir.join(format!("{name}.{number}")));
-    let mut names = std::iter::once(dir.join(name)).chain(numbered);
-    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
+    names(dir, name).find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
+}
+
+fn names(dir: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
+    let numbered = (1_u32..).map(move |number| dir.join(format!("{name}.{number}")));
+    std::iter::once(dir.join(name)).chain(numbered)
 }
 
 fn at(id_ms: u64) -> String {

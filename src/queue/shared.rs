@@ -413,7 +413,7 @@ const CHANGES_MAX: usize = 4096;
 const KEY_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 /// Many groups fit in it, each with what sled adds, and a few of sled's segments of 512 KiB.
-const STORE_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+pub(super) const STORE_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// The window is shared out in units of this.
 const CHARGE_UNIT: u32 = 1024;
 /// Charged beside three times the body: deliveries, index entries.

@@ -195,9 +195,6 @@ impl Store {
         }
         let db = match opened {
             Ok(Ok(db)) => db,
-            Ok(Err(sled::Error::Io(source))) if is_full(&source) => {
-                return Err(OpenError::NoSpace { path: dir.to_owned(), source });
-            }
             Ok(Err(error)) => return Err(OpenError::store(dir, &error.into())),
             Err(_) => return Err(OpenError::damaged(dir, "sled cannot read its file (it panicked; see above)")),
         };
@@ -250,8 +247,8 @@ impl Store {
         self.commit(group)
     }
 
-    /// Reads every conversion with its body, and holds the deliveries to the ledger's counts. Says what is wrong.
-    pub(super) fn verify(&self, ledger: &Ledger) -> Result<(), String> {
+    /// Reads every conversion with its body, and holds the deliveries to the ledger's counts.
+    pub(super) fn verify(&self, dir: &Path, ledger: &Ledger) -> Result<(), OpenError> {
         let count = || {
             let mut found = Ledger::new(ledger.epoch);
             let mut after = None;
@@ -270,13 +267,13 @@ impl Store {
         // sled panics on some damage where it should return an error.
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(count));
         let found = found.unwrap_or_else(|_| Err(Malformed("sled panicked; see above").into()));
-        let found = found.map_err(|error| error.to_string())?;
+        let found = found.map_err(|error| OpenError::store(dir, &error))?;
         let mut known = ledger.tallies.clone();
         known.retain(|_, tally| *tally != Tally::default());
         if found == (known, ledger.sealed.clone()) {
             Ok(())
         } else {
-            Err("the store does not hold all the deliveries that it counts".to_owned())
+            Err(OpenError::damaged(dir, "the store does not hold all the deliveries that it counts"))
         }
     }
 
@@ -304,8 +301,24 @@ fn sync_all(dir: &Path) -> io::Result<()> {
 }
 
 impl OpenError {
-    fn store(dir: &Path, error: &StoreError) -> OpenError {
-        OpenError::Store { path: dir.to_owned(), what: error.to_string() }
+    /// What the store or the history said while a folder was being opened: a want of space is no damage.
+    pub(super) fn store(path: &Path, error: &StoreError) -> OpenError {
+        let path = path.to_owned();
+        match error {
+            StoreError::NoSpace(source)
+            | StoreError::Sync(source)
+            | StoreError::History(source)
+            | StoreError::Sled(sled::Error::Io(source))
+                if is_full(source) =>
+            {
+                OpenError::NoSpace { path, source: source.kind().into() }
+            }
+            StoreError::NoSpace(_)
+            | StoreError::Sync(_)
+            | StoreError::History(_)
+            | StoreError::Sled(_)
+            | StoreError::Form(_) => OpenError::Store { path, what: error.to_string() },
+        }
     }
 }
 

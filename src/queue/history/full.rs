@@ -1,24 +1,28 @@
 //! A segment that is full: its commits, its filter, its tables, and a footer that says where they are.
+//!
+//! Of all this only the commits are promised. A filter that is damaged is none, a footer is made anew at the next opening,
+//! and a page of the tables when it is met, in its place: a lookup waits for that once, for as long as the segment is read.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::codec::{Reader, Writer};
 use super::super::folder::sync;
 use super::super::log::segment::{self, Segment};
 use super::super::vault::PLAIN;
 use super::filter::{FILTER_BYTES, Filter};
-use super::table::{self, By, Counts};
+use super::opening;
+use super::table::{self, By, Counts, Open};
 use super::{Mark, Received, Written};
 
 /// What is known of it without reading.
 #[derive(Debug, Clone)]
 pub(super) struct Full {
     pub(super) number: u64,
-    path: PathBuf,
+    dir: PathBuf,
     pub(super) bytes: u64,
     /// The next segment's first record.
     pub(super) next_seq: u64,
@@ -31,6 +35,8 @@ pub(super) struct Full {
     filter: Option<Filter>,
     /// Open while it is asked often: as long as it has a filter.
     file: Option<Arc<File>>,
+    /// Held by the one who mends its tables.
+    mending: Arc<Mutex<()>>,
 }
 
 impl Full {
@@ -90,9 +96,10 @@ impl Full {
         // A damaged one is none: every key may be there.
         let filter = if crc32c::crc32c(&filter) == filter_crc { Filter::decode(&filter) } else { None };
         let number = segment.stamp.segment;
-        let path = segment::path(dir, number);
+        let dir = dir.to_owned();
         let file = Some(Arc::new(segment.file.try_clone()?));
-        Ok(Some(Full { number, path, bytes, next_seq, mark, received, oldest_key, counts, tables_at, filter, file }))
+        let mending = Arc::default();
+        Ok(Some(Full { number, dir, bytes, next_seq, mark, received, oldest_key, counts, tables_at, filter, file, mending }))
     }
 
     pub(super) fn may_hold(&self, by: By) -> bool {
@@ -101,13 +108,72 @@ impl Full {
 
     /// Places that may be what is asked for, and the file; `None` when it has been given up meanwhile.
     pub(super) fn find(&self, by: By) -> io::Result<Option<(Arc<File>, Vec<u32>)>> {
-        let file = match self.file.clone().map_or_else(|| File::open(&self.path).map(Arc::new), Ok) {
-            Ok(file) => file,
+        let Some(file) = self.file()? else { return Ok(None) };
+        let find = || table::find(&file, self.tables_at, self.counts, by);
+        let found = match find() {
+            Ok(found) => found,
+            Err(_) => {
+                let _alone = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
+                // Another may have mended it meanwhile.
+                match find() {
+                    Ok(found) => found,
+                    Err(error) => match self.mend(&error)? {
+                        Some(tables) => tables.find(by),
+                        None => return Ok(None),
+                    },
+                }
+            }
+        };
+        Ok(Some((file, found)))
+    }
+
+    /// Fails when a page of its tables is not as it was written.
+    pub(super) fn verify_tables(&self) -> io::Result<()> {
+        self.file()?.map_or(Ok(()), |file| table::verify(&file, self.tables_at, self.counts))
+    }
+
+    /// Makes its tables anew when they are damaged; fails when they stay so.
+    pub(super) fn mend_tables(&self) -> io::Result<()> {
+        let Err(damage) = self.verify_tables() else { return Ok(()) };
+        let _alone = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
+        self.mend(&damage)?;
+        self.verify_tables()
+    }
+
+    /// Writes the tables anew that its commits make, which say the same. `None` when it has been given up meanwhile; fails
+    /// when they are not whole either.
+    fn mend(&self, damage: &io::Error) -> io::Result<Option<Open>> {
+        let segment = match Segment::open(&self.dir, self.number) {
+            Ok(segment) => segment.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let found = table::find(&file, self.tables_at, self.counts, by)?;
-        Ok(Some((file, found)))
+        let file = segment.file.try_clone()?;
+        let (tables, end) = opening::tables(segment)?;
+        let (pages, counts) = tables.encode();
+        let filter_bytes = u64::try_from(FILTER_BYTES).unwrap_or(u64::MAX);
+        if end != (self.tables_at.saturating_sub(filter_bytes), self.next_seq) || counts != self.counts {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{damage}, and the commits are damaged too"),
+            ));
+        }
+        let number = self.number;
+        match file.write_all_at(&pages, self.tables_at).and_then(|()| file.sync_data()) {
+            Ok(()) => tracing::warn!(number, %damage, "the index of a history segment was damaged: it is made anew"),
+            Err(error) => tracing::warn!(number, %damage, %error, "the index of a history segment is damaged"),
+        }
+        Ok(Some(tables))
+    }
+
+    /// `None` when it has been given up.
+    fn file(&self) -> io::Result<Option<Arc<File>>> {
+        let open = || File::open(segment::path(&self.dir, self.number)).map(Arc::new);
+        match self.file.clone().map_or_else(open, Ok) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn is_asked_often(&self) -> bool {

@@ -10,6 +10,7 @@ use super::super::log::segment::{self, Segment};
 use super::super::log::{frame, quarantined, walk, whole_commit_after};
 use super::form::{Kept, kind};
 use super::full::Full;
+use super::table::Open;
 use super::{End, FILTERS_MAX, Index, Mark, Written, remove_expired, seal};
 
 /// A segment without an index: written when the process ended, or its end was cut short.
@@ -129,6 +130,12 @@ fn scan(segment: Segment) -> io::Result<Result<Unended, String>> {
         Ok::<(), String>(())
     })?;
     Ok(walked.map(|at| Unended { segment, written, at, next_seq, mark }))
+}
+
+/// What the commits of a full segment say its tables are; and where they end, with the next record's number.
+pub(super) fn tables(segment: Segment) -> io::Result<(Open, (u64, u64))> {
+    let scanned = scan(segment)?.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+    Ok((scanned.written.tables, (scanned.at, scanned.next_seq)))
 }
 
 /// Cuts off what was torn, so that it is never written before; what is left is on stable storage.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::status::State as Standing;
+use super::super::tests::room::SmallDisk;
 use super::super::tests::{delivered, id_at, name, submission_of};
 use super::super::{Initial, Submission};
 use super::*;
@@ -166,18 +167,18 @@ fn damage_is_refused_in_words_or_read_as_an_error() {
     let refused = bench.open().unwrap_err().to_string();
     assert!(refused.contains("history segment") && refused.contains("a copy is kept"), "{refused}");
     std::fs::write(bench.segment(newest), &whole).unwrap();
-    // In a full one: a record, and a page of the index, say so when they are read.
+    // In a full one: a record says so when it is read.
     let whole = std::fs::read(bench.segment(1)).unwrap();
-    for place in [4096 + 24 + 13 + 40, whole.len() - 92 - 4096 + 5] {
-        let mut bytes = whole.clone();
-        bytes[place] ^= 4;
-        std::fs::write(bench.segment(1), &bytes).unwrap();
-        let history = bench.open().unwrap();
-        let met = known
-            .values()
-            .filter(|record| history.first_with(&record.key, 0).is_err() || history.status(record.meta.id).is_err());
-        assert!(met.count() > 0, "byte {place} is not missed");
-    }
+    let mut bytes = whole.clone();
+    bytes[4096 + 24 + 13 + 40] ^= 4;
+    std::fs::write(bench.segment(1), &bytes).unwrap();
+    assert!(meets_damage(&bench.open().unwrap(), &known));
+    // And with it a page of the index, that cannot be made anew then.
+    bytes[whole.len() - 92 - 4096 + 5] ^= 4;
+    std::fs::write(bench.segment(1), &bytes).unwrap();
+    assert!(meets_damage(&bench.open().unwrap(), &known));
+    let now = std::fs::read(bench.segment(1)).unwrap();
+    assert!(now == bytes, "of damaged commits no index is made");
     // A damaged filter answers "perhaps".
     let mut bytes = whole.clone();
     let filter_at = whole.len() - 92 - 3 * 4096 - 1000;
@@ -186,6 +187,46 @@ fn damage_is_refused_in_words_or_read_as_an_error() {
     check(&bench.open().unwrap(), &known);
     std::fs::remove_file(bench.segment(2)).unwrap();
     assert!(bench.open().unwrap_err().to_string().contains("history segment 0000000000000002 is missing"));
+}
+
+fn meets_damage(history: &History, known: &Known) -> bool {
+    let fails =
+        |record: &Record| history.first_with(&record.key, 0).is_err() || history.status(record.meta.id).is_err();
+    known.values().any(|record| fails(record))
+}
+
+#[test]
+fn a_damaged_page_of_an_index_is_made_anew_from_the_commits_when_it_is_met() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    fill(&bench, &bench.open().unwrap(), &mut known, 400, 5);
+    let whole = std::fs::read(bench.segment(1)).unwrap();
+    // One page for each of the three tables.
+    let pages_at = whole.len() - 92 - 3 * 4096;
+    for damaged in [0..1, 1..2, 2..3, 0..3] {
+        let mut bytes = whole.clone();
+        for page in damaged {
+            bytes[pages_at + page * 4096 + 5] ^= 4;
+        }
+        std::fs::write(bench.segment(1), &bytes).unwrap();
+        let history = bench.open().unwrap();
+        assert_eq!(history.with_damaged_tables(), [1]);
+        check(&history, &known);
+        assert!(history.with_damaged_tables().is_empty());
+        assert!(std::fs::read(bench.segment(1)).unwrap() == whole, "it is what it was before");
+        check(&bench.open().unwrap(), &known);
+    }
+}
+
+#[test]
+fn many_who_meet_a_damaged_page_at_once_are_all_answered() {
+    let (bench, mut known) = (Bench::new(), Known::new());
+    fill(&bench, &bench.open().unwrap(), &mut known, 400, 5);
+    let mut bytes = std::fs::read(bench.segment(1)).unwrap();
+    let pages_at = bytes.len() - 92 - 3 * 4096;
+    bytes[pages_at..pages_at + 3 * 4096].fill(0xa5);
+    std::fs::write(bench.segment(1), &bytes).unwrap();
+    let history = bench.open().unwrap();
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| check(&history, &known)))));
 }
 
 #[test]
@@ -215,4 +256,47 @@ fn what_is_too_old_is_given_up_segment_by_segment() {
     check(&history, &later);
     drop(history);
     check(&bench.open().unwrap(), &later);
+}
+
+#[test]
+fn a_segment_is_as_large_as_there_is_room_and_the_ballast_goes_before_there_is_none() {
+    let disk = SmallDisk::mount(96);
+    let path = disk.queue();
+    std::fs::create_dir_all(&path).unwrap();
+    let (lock, ballast_bytes) = (File::open(&path).unwrap(), 16 << 20);
+    let folder = Folder::new(&path, lock, State::first(1, 1), ballast_bytes);
+    folder.keep_ballast(0).unwrap();
+    let vault = Arc::new(Vault::plain());
+    let history = History::open(&path, &path.join("quarantine"), folder.state(), 16 << 20, Arc::clone(&vault)).unwrap();
+    let mut seq = 0;
+    let mut append = || {
+        seq += 1;
+        let (record, legs) = record(seq, seq);
+        let mut batch = Batch::new(&vault);
+        batch.settled(&record, &legs)?;
+        history.append(&folder, &batch, Mark { moved_seq: seq, store_seq: 0, written_ms: seq })?;
+        assert!(history.first_with(&record.key, 0).unwrap().is_some());
+        let newest = segment::path(&path.join("history"), folder.state().newest_history);
+        let bytes = std::fs::metadata(newest).unwrap().len();
+        // It is ended: the next one begins another.
+        history.expire(&folder, 10_000 + seq, 0, 0).unwrap();
+        Ok::<u64, StoreError>(bytes)
+    };
+    let ballast = path.join("ballast");
+    assert_eq!(append().unwrap(), 16 << 20);
+    // What is free, and how large the segment is then; that there still is the ballast.
+    for (left, expected, has_ballast) in
+        [(24 << 20, 7 << 20..=8 << 20, true), (18 << 20, 1 << 20..=2 << 20, true), (9 << 20, 1 << 20..=9 << 20, false)]
+    {
+        disk.fill(left);
+        let bytes = append().unwrap();
+        assert!(expected.contains(&bytes) && ballast.exists() == has_ballast, "{left} left: {bytes} bytes");
+        disk.free();
+    }
+    // Nothing more can be given up: what is left is the store's.
+    disk.fill(16 << 20);
+    assert!(matches!(append(), Err(StoreError::NoSpace(_))));
+    assert!(matches!(append(), Err(StoreError::NoSpace(_))));
+    disk.free();
+    assert_eq!(append().unwrap(), 16 << 20);
 }

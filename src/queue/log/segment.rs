@@ -68,6 +68,12 @@ pub(in super::super) fn allocate_spare(dir: &Path, bytes: u64) -> io::Result<(Fi
     Ok((file, bytes))
 }
 
+/// The largest segment that there is room for.
+pub(in super::super) fn room(dir: &Path) -> io::Result<u64> {
+    let spare = std::fs::metadata(spare_path(dir)).map_or(0, |metadata| metadata.len());
+    Ok(free_bytes(dir)?.saturating_sub(LEFT_BYTES_MIN).saturating_add(spare))
+}
+
 /// Blocks for the whole file, so that a full disk is met here and not by a commit.
 pub(in super::super) fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {

@@ -53,9 +53,14 @@ pub(super) fn rebuild(
     let dir = path.join("history");
     let read = |source| OpenError::read(&dir, source);
     let write = |source| OpenError::write(&dir, source);
-    let failed = |error: StoreError| OpenError::Store { path: dir.clone(), what: error.to_string() };
+    let failed = |error: StoreError| OpenError::store(&dir, &error);
     let state = folder.state();
-    let old: Vec<u64> = segment::numbers(&dir).map_err(read)?;
+    let numbers = segment::numbers(&dir).map_err(read)?;
+    // Of one that was begun before, for which there was no room perhaps: what is in them is made again.
+    let (begun, old): (Vec<u64>, Vec<u64>) = numbers.into_iter().partition(|number| *number > state.newest_history);
+    for number in begun {
+        std::fs::remove_file(segment::path(&dir, number)).map_err(write)?;
+    }
     let newest = old.last().copied().unwrap_or(0).max(state.newest_history);
     let next_seq = state.history_seq.max(ledger.history_seq);
     let changed =

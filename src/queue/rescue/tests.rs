@@ -238,6 +238,26 @@ async fn a_damaged_commit_of_a_full_segment_of_the_history_is_found_and_the_othe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_index_of_the_history_is_found_and_made_anew_from_its_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = filled(dir.path(), roomy()).await;
+    let before = seen_in_copy(dir.path(), &ids).await;
+    let segment = super::super::log::segment::path(&dir.path().join("history"), 1);
+    let whole = std::fs::read(&segment).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    // In the page before the footer.
+    file.write_all_at(b"damage", u64::try_from(whole.len() - 92 - 100).unwrap()).unwrap();
+    let plan = survey(&settings(dir.path(), &NAMES)).unwrap();
+    assert_eq!(plan.history.as_deref(), Some("the index of history segment 0000000000000001 is damaged"));
+    // A relay goes on with it as it is; recovering does not wait for a question that meets it.
+    assert_eq!(seen_in_copy(dir.path(), &ids).await, before);
+    let Recovered { survey, rebuilt, aside, .. } = recovered(dir.path());
+    assert_eq!((survey, rebuilt, aside.len()), (plan, 0, 0));
+    assert!(std::fs::read(&segment).unwrap() == whole, "nothing is lost or moved");
+    goes_on(dir.path(), &before, &ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_lacks_what_it_counts_is_found_and_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let ids = filled(dir.path(), roomy()).await;
