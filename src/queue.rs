@@ -25,6 +25,7 @@
 //! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
 //! | `shared` | what the threads and the callers share |
 //! | `dead` | dead letters: listed, replayed, discarded |
+//! | `forget` | what is to be erased, erased |
 //! | `generation` | the store's file, given back |
 //! | `recovery` | opening a folder, however it was left |
 //! | `rescue` | a damaged folder, made whole again from what is left |
@@ -38,6 +39,7 @@ mod committer;
 mod dead;
 mod embedded;
 mod folder;
+mod forget;
 mod generation;
 mod history;
 mod journal;
@@ -73,6 +75,7 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 
 pub use self::clock::Clock;
 pub use self::folder::OpenError;
+pub use self::forget::{Forget, Forgotten};
 pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
     Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind, Outcome,
@@ -253,6 +256,17 @@ impl Queue {
         self.0.treat(filter, treatment).await
     }
 
+    /// Erases what was received for an order or of a person: nothing more of it is sent, and its dead letters, statuses and
+    /// bodies are gone. A hash of each one's key stays for the window of deduplication: a repeat is a duplicate. Durable when
+    /// it returns, and of the folder's files only the store's may still hold bytes of it, until it is given back, which is
+    /// begun at once. Doing it again does what was left.
+    ///
+    /// # Errors
+    /// When storage cannot be read or written, or the disk is too full; some of it may have been done.
+    pub async fn forget(&self, what: Forget) -> Result<Forgotten, ReadError> {
+        self.0.forget(what).await
+    }
+
     /// How much waits: counters kept in memory, never a scan.
     pub fn depths(&self) -> Depths {
         self.0.depths()
@@ -417,6 +431,7 @@ pub(crate) trait Engine: Send + Sync {
     fn order<'a>(&'a self, merchant: &'a str, order_id: &'a str) -> Promise<'a, Result<Vec<Status>, ReadError>>;
     fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>>;
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>>;
+    fn forget(&self, what: Forget) -> Promise<'_, Result<Forgotten, ReadError>>;
     fn depths(&self) -> Depths;
     fn failed(&self) -> Promise<'_, String>;
     fn close(&self) -> Promise<'_, Result<(), ReadError>>;

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::AcceptError;
 use super::clock::Clock;
+use super::history::First;
 use super::journal::{AppendError, Journal, Kind, Through};
 use super::mover::Level;
 use super::record::{self, Leg, Record};
@@ -61,6 +62,7 @@ struct Waiting {
     settled_bytes: usize,
     /// Those who wait until all settlements before now are durable.
     barriers: Vec<Barrier>,
+    leave_segment: bool,
     stop: Stop,
 }
 
@@ -72,6 +74,7 @@ struct Taken {
     requests: Vec<Request>,
     settled: Vec<Vec<u8>>,
     barriers: Vec<Barrier>,
+    leave_segment: bool,
     stop: Stop,
 }
 
@@ -89,7 +92,7 @@ pub(super) enum Stop {
 impl Waiting {
     /// Whether nothing is there that cannot wait for company.
     fn is_idle(&self) -> bool {
-        self.requests.is_empty() && self.barriers.is_empty() && self.stop == Stop::Run
+        self.requests.is_empty() && self.barriers.is_empty() && !self.leave_segment && self.stop == Stop::Run
     }
 }
 
@@ -126,6 +129,12 @@ impl Inbox {
             drop(waiting);
             self.arrived.notify_one();
         }
+    }
+
+    /// Asks for the journal to go on in a segment made of nothing that was written before.
+    pub(super) fn leave_segment(&self) {
+        self.lock().leave_segment = true;
+        self.arrived.notify_one();
     }
 
     /// Abandoned, everyone who waits is told so: their requests are dropped.
@@ -168,7 +177,8 @@ impl Inbox {
         }
         waiting.settled_bytes = waiting.settled_bytes.saturating_sub(bytes);
         let barriers = if waiting.settled.is_empty() { std::mem::take(&mut waiting.barriers) } else { Vec::new() };
-        Taken { requests, settled, barriers, stop: waiting.stop }
+        let leave_segment = std::mem::take(&mut waiting.leave_segment);
+        Taken { requests, settled, barriers, leave_segment, stop: waiting.stop }
     }
 
     /// Takes settlements back for which there was no room, unless the end has come: then they are forgotten.
@@ -220,7 +230,7 @@ impl Committer {
     /// Runs until it is told to stop, or storage fails.
     pub(super) fn run(mut self) {
         loop {
-            let Taken { requests, settled, barriers, stop } = self.shared.inbox.take();
+            let Taken { requests, settled, barriers, leave_segment, stop } = self.shared.inbox.take();
             if stop == Stop::Abandon || self.shared.failure().is_some() {
                 return refuse(requests, &AcceptError::Closed);
             }
@@ -229,12 +239,27 @@ impl Committer {
                 Ok(kept) => barriers.into_iter().for_each(|barrier| answer_to(barrier, kept.clone())),
                 Err(error) => return self.shared.fail(&error.to_string()),
             }
-            if let Err(error) = self.journal.leave_older_than(self.shared.vault.sealing().number()) {
+            if let Err(error) = self.leave_segment(leave_segment) {
                 return self.shared.fail(&error.to_string());
             }
             if stop == Stop::Drain && self.shared.inbox.is_empty() {
                 return;
             }
+        }
+    }
+
+    /// Goes on in another segment, when that is asked for or what is in this one has become old.
+    fn leave_segment(&mut self, is_asked_for: bool) -> Result<(), AppendError> {
+        if !is_asked_for {
+            return self.journal.leave_older_than(self.shared.vault.sealing().number());
+        }
+        match self.journal.leave() {
+            Ok(()) => Ok(()),
+            Err(AppendError::NoSpace(error)) => {
+                tracing::warn!(%error, "no space for another journal segment");
+                Ok(())
+            }
+            Err(error @ AppendError::Failed { .. }) => Err(error),
         }
     }
 
@@ -354,10 +379,10 @@ impl Committer {
         if let Some(first) = in_window.filter(recent) {
             return Ok(Some(first));
         }
-        let Some((first, digest)) = shared.history.first_with(key, from_ms)? else { return Ok(None) };
+        let Some(First { id, digest, is_erased }) = shared.history.first_with(key, from_ms)? else { return Ok(None) };
         // The key may have outlived what used it: a store was lost.
-        let is_known = shared.store().kept(first)?.is_some() || shared.history.status(first)?.is_some();
-        Ok(is_known.then(|| (first, digest == shared.vault.digest(&own))))
+        let is_known = is_erased || shared.store().kept(id)?.is_some() || shared.history.status(id)?.is_some();
+        Ok(is_known.then(|| (id, digest == shared.vault.digest(&own))))
     }
 }
 

@@ -86,12 +86,7 @@ impl Shared {
     }
 
     fn treat_one(&self, letter: &DeadLetter, treatment: &Treatment) -> Result<bool, ReadError> {
-        let in_window = self.window().entry(letter.id);
-        let standing = match in_window {
-            Some((record, legs)) => Some((record.seq, legs)),
-            None => self.kept_now(letter.id)?.map(|kept| (kept.record.seq, kept.legs.into())),
-        };
-        let Some((seq, legs)) = standing else { return Ok(false) };
+        let Some((seq, legs)) = self.standing(letter.id)? else { return Ok(false) };
         let Some(leg) = leg_to(&legs, &letter.destination).filter(|leg| leg.dead().is_some()) else {
             return Ok(false);
         };

@@ -1,5 +1,6 @@
 //! The engine that keeps a folder on the local disk: journal, store, window and the two threads, wired.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 use super::clock::Clock;
 use super::committer::{Answer, Committer, Request, Stop};
 use super::folder::OpenError;
+use super::forget::{self, Forget, Forgotten};
 use super::mover::Level;
 use super::record::{self, Change, Event, Leg, Record, Settlement};
 use super::shared::{Options, Shared};
@@ -74,8 +76,8 @@ impl Embedded {
             Answer::New => Ok(Accepted::New(status)),
             Answer::KeyReused(first) => Ok(Accepted::KeyReused { first }),
             Answer::Duplicate(first) => match self.read(move |shared| shared.any_status(first)).await {
-                Ok(Some(status)) => Ok(Accepted::Duplicate(status)),
-                Ok(None) => Err(AcceptError::Closed),
+                Ok(Some(first)) => Ok(Accepted::Duplicate(first)),
+                Ok(None) => Ok(Accepted::Duplicate(status.of_forgotten(first))),
                 Err(error) => {
                     tracing::warn!(%error, "cannot read the status of a duplicate's first");
                     Err(AcceptError::Closed)
@@ -124,6 +126,92 @@ impl Embedded {
             }
             page = PageRequest { limit: shared.treated_at_once(), after: next };
             self.until_applied().await?;
+        }
+    }
+
+    /// Forgets what is meant, some conversions at a time.
+    async fn forget_all(&self, what: Forget) -> Result<Forgotten, ReadError> {
+        let shared = &self.shared;
+        let closed = |error: AcceptError| ReadError::Closed(error.to_string());
+        let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
+        let (mut sum, mut done) = (Forgotten::default(), HashSet::new());
+        loop {
+            let (meant, known) = (what.clone(), done.clone());
+            let ids = self.read(move |shared| shared.meant(&meant, &known)).await?;
+            if ids.is_empty() {
+                break;
+            }
+            done.extend(&ids);
+            let (withdrawn, counts) = self.withdraw(ids).await?;
+            sum = sum.and(counts);
+            let (barrier, answer) = oneshot::channel();
+            shared.inbox.barrier(barrier);
+            self.answered(answer).await.map_err(closed)?;
+            self.until_settled(&withdrawn).await?;
+            self.read(move |shared| shared.erase(&withdrawn)).await?;
+        }
+        if sum.conversions > 0 {
+            let newest = self.read(Shared::leave_behind).await?;
+            self.until("the journal has given up what is forgotten", move |shared| shared.has_left(newest)).await?;
+        }
+        Ok(sum)
+    }
+
+    /// Sees to it that nothing more is sent of these. Those of which something is being sent for too long are left out.
+    async fn withdraw(&self, ids: Vec<ConversionId>) -> Result<(HashSet<ConversionId>, Forgotten), ReadError> {
+        let (mut withdrawn, mut counts, mut left) = (HashSet::new(), Forgotten::default(), ids);
+        let until_ms = self.shared.clock.elapsed_ms().saturating_add(forget::millis(forget::SENT_WITHIN));
+        loop {
+            let (gone, busy, found) = self
+                .read(move |shared| {
+                    let (mut gone, mut busy, mut found) = (Vec::new(), Vec::new(), Forgotten::default());
+                    for id in left {
+                        let of = if shared.withdraw(id, &mut found)? { &mut gone } else { &mut busy };
+                        of.push(id);
+                    }
+                    Ok((gone, busy, found))
+                })
+                .await?;
+            counts = counts.and(found);
+            withdrawn.extend(gone);
+            if busy.is_empty() || self.shared.clock.elapsed_ms() >= until_ms {
+                counts.conversions = u64::try_from(withdrawn.len()).unwrap_or(u64::MAX);
+                counts.being_sent = u64::try_from(busy.len()).unwrap_or(u64::MAX);
+                return Ok((withdrawn, counts));
+            }
+            left = busy;
+            tokio::time::sleep(forget::LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until the history has all of these.
+    async fn until_settled(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
+        self.until_applied().await?;
+        let ids = ids.clone();
+        let are_moved = move |shared: &Shared| {
+            shared.signal.raise(Level::Work);
+            let window = shared.window();
+            Ok(!ids.iter().any(|id| window.entry(*id).is_some()))
+        };
+        self.until("what is forgotten has left the memory", are_moved).await
+    }
+
+    /// Waits until it is so; not for ever.
+    async fn until(
+        &self,
+        what: &str,
+        is_so: impl Fn(&Shared) -> Result<bool, ReadError> + Send + Sync + Clone + 'static,
+    ) -> Result<(), ReadError> {
+        let until_ms = self.shared.clock.elapsed_ms().saturating_add(forget::millis(forget::MOVED_WITHIN));
+        loop {
+            let look = is_so.clone();
+            if self.read(move |shared| look(shared)).await? {
+                return Ok(());
+            }
+            if self.shared.is_stopped() || self.shared.clock.elapsed_ms() >= until_ms {
+                return Err(ReadError::Closed(format!("it took too long until {what}; ask again")));
+            }
+            tokio::time::sleep(forget::LOOK_AGAIN).await;
         }
     }
 
@@ -232,6 +320,10 @@ impl Engine for Embedded {
 
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>> {
         Box::pin(self.treat_all(filter, treatment))
+    }
+
+    fn forget(&self, what: Forget) -> Promise<'_, Result<Forgotten, ReadError>> {
+        Box::pin(self.forget_all(what))
     }
 
     fn depths(&self) -> Depths {

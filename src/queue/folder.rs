@@ -176,6 +176,8 @@ pub(super) struct State {
     pub(super) newest_key: u64,
     /// Whether hashes of keys and orders are keyed.
     pub(super) is_keyed: bool,
+    /// Generations of the store up to this one may hold bytes of what was to be forgotten: none may stay in force.
+    pub(super) unclean_generation: u64,
 }
 
 impl State {
@@ -194,6 +196,7 @@ impl State {
             oldest_key: 1,
             newest_key: 0,
             is_keyed: false,
+            unclean_generation: 0,
         }
     }
 }
@@ -363,6 +366,7 @@ pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
     w.u64(state.oldest_key);
     w.u64(state.newest_key);
     w.u64(u64::from(state.is_keyed));
+    w.u64(state.unclean_generation);
     let mut bytes = w.finish();
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
@@ -400,6 +404,7 @@ pub(super) fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
             oldest_key: next(),
             newest_key: next(),
             is_keyed: next() == 1,
+            unclean_generation: next(),
         };
         Some((format, state))
     };
@@ -431,6 +436,6 @@ const OWNER_ONLY: u32 = 0o700;
 const STATE_MAGIC: [u8; 8] = *b"capiQue\n";
 /// Version of the whole folder's format.
 const FORMAT: u32 = 3;
-const STATE_LEN: usize = 112;
+const STATE_LEN: usize = 120;
 /// sled cannot open without writing: with less than this the ballast is given up first.
 const OPENING_BYTES: u64 = 16 * 1024 * 1024;

@@ -47,6 +47,12 @@ impl Sparse {
     }
 }
 
+/// Whether the store's file may hold bytes of what was to be forgotten.
+fn is_unclean(folder: &Folder) -> bool {
+    let state = folder.state();
+    state.generation <= state.unclean_generation
+}
+
 /// The mover's part.
 #[derive(Default)]
 pub(super) struct Generations {
@@ -68,7 +74,11 @@ impl Generations {
                 Ok(()) => advance(folder, &store),
                 Err(failure) => Err(failure),
             }
-        } else if busy || self.left.is_some() || now_ms < self.not_before_ms || !sparse.is(&store) {
+        } else if busy
+            || self.left.is_some()
+            || now_ms < self.not_before_ms
+            || !(sparse.is(&store) || is_unclean(folder))
+        {
             return Ok(false);
         } else {
             let again_after_ms = u64::try_from(sparse.again_after.as_millis()).unwrap_or(u64::MAX);
@@ -111,7 +121,7 @@ impl Generations {
 /// for the mover.
 pub(super) fn at_start(folder: &Folder, store: Store, sparse: Sparse, free_bytes_min: u64) -> Result<Store, OpenError> {
     let is_little = (1..=START_LIVE_BYTES_MAX).contains(&store.live_bytes());
-    if !sparse.is(&store) || !is_little {
+    if !(sparse.is(&store) || is_unclean(folder)) || !is_little {
         return Ok(store);
     }
     match renew(folder, &store, free_bytes_min) {

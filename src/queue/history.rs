@@ -18,9 +18,11 @@
 //! | `filter` | which keys are not in a segment |
 //! | `full` | a segment that is full, and its index |
 //! | `place` | a segment that may hold what is asked for, read |
+//! | `erase` | what is to be forgotten, taken out of full segments |
 //! | `opening` | taking up what an earlier process left |
 
 mod batch;
+mod erase;
 mod filter;
 mod form;
 mod full;
@@ -130,6 +132,16 @@ struct Written {
     keys: usize,
     /// Of the data keys with which its records are sealed.
     oldest_key: Option<u64>,
+}
+
+/// Who used a key first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct First {
+    pub(super) id: ConversionId,
+    /// Of its content ([`Vault::digest`]).
+    pub(super) digest: KeyHash,
+    /// It was erased: nothing else is known of it.
+    pub(super) is_erased: bool,
 }
 
 /// When the conversions of a segment were received: from the first to the last (Unix ms).
@@ -305,17 +317,14 @@ impl History {
         remove_expired(&self.dir, oldest).map_err(StoreError::Sync)
     }
 
-    /// The conversion that used a key and was received at `from_ms` or later, with its content's digest ([`Vault::digest`]).
-    pub(super) fn first_with(
-        &self,
-        key: &KeyHash,
-        from_ms: u64,
-    ) -> Result<Option<(ConversionId, KeyHash)>, StoreError> {
+    /// The conversion that used a key and was received at `from_ms` or later.
+    pub(super) fn first_with(&self, key: &KeyHash, from_ms: u64) -> Result<Option<First>, StoreError> {
         let by = By::Key(*key);
         for place in self.places(by, |received| received.last_ms >= from_ms) {
-            let found = place.records(by, |_, kept| {
+            let found = place.records(by, |kind, kept| {
                 let Names { id, digest, .. } = kept.names;
-                Ok((id.unix_ms() >= from_ms).then_some((id, digest)))
+                let is_erased = kind == kind::ERASED;
+                Ok((id.unix_ms() >= from_ms).then_some(First { id, digest, is_erased }))
             })?;
             if let Some(first) = found.into_iter().next() {
                 return Ok(Some(first));
@@ -324,12 +333,12 @@ impl History {
         Ok(None)
     }
 
-    /// The conversions kept here that used a key.
-    pub(super) fn users(&self, key: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
+    /// The conversions known here that used a key, and whether each was erased.
+    pub(super) fn users(&self, key: &KeyHash) -> Result<Vec<(ConversionId, bool)>, StoreError> {
         let by = By::Key(*key);
         let mut users = Vec::new();
         for place in self.places(by, |_| true) {
-            users.append(&mut place.records(by, |_, kept| Ok(Some(kept.names.id)))?);
+            users.append(&mut place.records(by, |kind, kept| Ok(Some((kept.names.id, kind == kind::ERASED))))?);
         }
         Ok(users)
     }

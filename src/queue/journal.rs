@@ -174,6 +174,13 @@ impl Journal {
         }
     }
 
+    /// Goes on in a segment made of nothing that was written before.
+    pub(super) fn leave(&mut self) -> Result<(), AppendError> {
+        let removed = self.segments.remove_spare(&self.dir);
+        removed.map_err(|source| AppendError::Failed { doing: "removing a journal segment", source })?;
+        self.roll(0)
+    }
+
     /// Goes on in the next segment, which has room for a commit of `len`.
     fn roll(&mut self, len: u64) -> Result<(), AppendError> {
         let bytes = self.segment_bytes.max(len.saturating_add(DATA_START));
@@ -304,6 +311,25 @@ impl Segments {
         }
         drop(spare);
         Ok(released.len())
+    }
+
+    /// The file kept for the next segment goes, with what it held.
+    pub(super) fn remove_spare(&self, dir: &Path) -> io::Result<()> {
+        let _spare = self.lock_spare();
+        match std::fs::remove_file(segment::spare_path(dir)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => sync_dir(dir),
+        }
+    }
+
+    /// The number of the oldest segment.
+    pub(super) fn oldest(&self) -> u64 {
+        self.lock().front().map_or(0, |note| note.number)
+    }
+
+    /// The number of the newest segment: the one that is written.
+    pub(super) fn newest(&self) -> u64 {
+        self.lock().back().map_or(0, |note| note.number)
     }
 
     /// Segments there are.

@@ -264,6 +264,16 @@ impl Shared {
         }
     }
 
+    /// Place in the order of acceptance, and legs, of a conversion of which something is owed or dead, or was just now.
+    /// Blocks.
+    pub(super) fn standing(&self, id: ConversionId) -> Result<Option<(u64, Arc<Vec<Leg>>)>, ReadError> {
+        let in_window = self.window().entry(id);
+        if let Some((record, legs)) = in_window {
+            return Ok(Some((record.seq, legs)));
+        }
+        Ok(self.kept_now(id)?.map(|kept| (kept.record.seq, Arc::new(kept.legs))))
+    }
+
     /// What the store keeps of a conversion, with what is on its way there. Blocks.
     pub(super) fn kept_now(&self, id: ConversionId) -> Result<Option<Kept>, StoreError> {
         let changes = self.window().changes_of(id);
@@ -293,6 +303,13 @@ impl Shared {
 
     /// Blocks.
     pub(super) fn order(&self, merchant: &str, order_id: &str) -> Result<Vec<Status>, ReadError> {
+        let ids = self.ids_of_order(merchant, order_id)?;
+        let statuses = ids.into_iter().map(|id| self.any_status(id));
+        Ok(statuses.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// The oldest of a merchant's conversions for an order. Blocks.
+    pub(super) fn ids_of_order(&self, merchant: &str, order_id: &str) -> Result<Vec<ConversionId>, ReadError> {
         let mut ids = self.window().order(merchant, order_id);
         let order = self.vault.hash(merchant, order_id);
         ids.extend(self.store().order(&order)?);
@@ -300,8 +317,7 @@ impl Shared {
         ids.sort_unstable();
         ids.dedup();
         ids.truncate(ORDER_STATUSES_MAX);
-        let statuses = ids.into_iter().map(|id| self.any_status(id));
-        Ok(statuses.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        Ok(ids)
     }
 }
 

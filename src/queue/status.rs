@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::conversion::{ConversionId, DestinationName};
+use crate::conversion::{ConversionId, DestinationName, Timestamp};
 
 /// What an answer means (DESIGN §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -245,6 +245,14 @@ pub struct Status {
     pub received_at: String,
     /// In the order of the plan.
     pub destinations: Vec<(DestinationName, DeliveryStatus)>,
+}
+
+impl Status {
+    /// Of one that was forgotten on request, by what a repeat of it says.
+    pub(super) fn of_forgotten(self, first: ConversionId) -> Status {
+        let received_at = Timestamp::from_instant(first.instant()).as_str().to_owned();
+        Status { id: first, received_at, destinations: Vec::new(), ..self }
+    }
 }
 
 /// What has become of a conversion at one destination.

@@ -9,6 +9,8 @@ mod dead;
 mod faults;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod flips;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod forget;
 mod generation;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod model;

@@ -260,14 +260,14 @@ impl Work {
         let shared = Arc::clone(&self.shared);
         let users = shared.history.users(&key).map_err(|error| self.failed(&error))?;
         let is_kept = || Ok(shared.store().kept(id)?.is_some() || shared.history.status(id)?.is_some());
-        if is_kept().map_err(|error: super::store::StoreError| self.failed(&error))? {
+        let is_erased = users.contains(&(id, true));
+        if is_erased || is_kept().map_err(|error: super::store::StoreError| self.failed(&error))? {
             self.imported.known = self.imported.known.saturating_add(1);
             return Ok(None);
         }
         // Further apart, one relay takes both: the key is used anew.
-        let meets =
-            |user: &&ConversionId| **user != id && user.unix_ms().abs_diff(id.unix_ms()) < shared.dedup_window_ms;
-        if let Some(user) = users.iter().find(meets) {
+        let meets = |user: &ConversionId| *user != id && user.unix_ms().abs_diff(id.unix_ms()) < shared.dedup_window_ms;
+        if let Some(user) = users.into_iter().map(|(user, _)| user).find(meets) {
             let key = &record.meta.dedup_key;
             return Ok(Some(format!("{id} is not imported: its key `{key}` is used by {user}, which is kept here")));
         }

@@ -197,6 +197,10 @@ impl Window {
                 }
             }
             Event::Discarded { .. } => lane.one_dead_less(self.dead_letters_max),
+            Event::Withdrawn { .. } => {
+                lane.pending = lane.pending.saturating_sub(1);
+                lane.unmoved.remove(&seq);
+            }
         }
         let in_store = entry.as_ref().is_none_or(|entry| entry.moving);
         if let Some(entry) = entry {
@@ -260,6 +264,34 @@ impl Window {
         lane.changed.notify_one();
     }
 
+    /// Takes a delivery that is owed into the hands of one who will not attempt it; it is settled as one handed out is, or
+    /// [put back](Window::leave). False when somebody has it.
+    pub(super) fn take(&mut self, destination: &DestinationName, seq: u64) -> bool {
+        let is_unmoved = self.entries.contains_key(&seq);
+        lane(&mut self.lanes, destination).take(seq, is_unmoved)
+    }
+
+    /// Ends that, and what is owed is handed out again.
+    pub(super) fn leave(&mut self, destination: &DestinationName, seq: u64) {
+        let has_change = self.changes.iter().any(|change| change.seq == seq && change.destination == *destination);
+        let lane = lane(&mut self.lanes, destination);
+        lane.leased.remove(&seq);
+        match self.entries.get(&seq) {
+            Some(entry) => {
+                let leg = entry.legs.iter().find(|leg| leg.destination == *destination && leg.pending());
+                leg.into_iter().for_each(|leg| shelve(lane, &entry.record, leg));
+            }
+            None if has_change => {}
+            None => lane.read_again(seq),
+        }
+        lane.changed.notify_one();
+    }
+
+    /// The conversions that the store does not have yet.
+    pub(super) fn records(&self) -> Vec<Arc<Record>> {
+        self.entries.values().map(|entry| Arc::clone(&entry.record)).collect()
+    }
+
     /// The oldest changes, for the mover. They stay here until [`Window::applied`].
     pub(super) fn first_changes(&self, count: usize) -> Vec<Change> {
         self.changes.iter().take(count).cloned().collect()
@@ -307,7 +339,7 @@ impl Window {
         // What was given up and then dealt with has a second change on its way: until then it is not read ahead.
         for change in &self.changes {
             match change.settlement.event {
-                Event::Replayed { .. } | Event::Discarded { .. } => {
+                Event::Replayed { .. } | Event::Discarded { .. } | Event::Withdrawn { .. } => {
                     lane(&mut self.lanes, &change.destination).loaded.insert(change.seq);
                 }
                 Event::Settled(_) => {}
@@ -422,7 +454,7 @@ impl Window {
         }
         let concerns = |change: &&Change| match change.settlement.event {
             Event::Settled(Outcome::Dead { .. }) | Event::Replayed { .. } | Event::Discarded { .. } => true,
-            Event::Settled(_) => false,
+            Event::Settled(_) | Event::Withdrawn { .. } => false,
         };
         (found, self.changes.iter().filter(concerns).cloned().collect())
     }

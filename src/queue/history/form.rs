@@ -16,6 +16,8 @@ pub(super) mod kind {
     pub(in super::super) const USED: u8 = 2;
     /// A conversion that nothing is owed of any more.
     pub(in super::super) const SETTLED: u8 = 3;
+    /// A key was used by a conversion that was forgotten on request.
+    pub(in super::super) const ERASED: u8 = 4;
 }
 
 /// What a record is found by.
@@ -50,7 +52,12 @@ impl Names {
 
 /// That a conversion uses its key, and nothing else of it.
 pub(super) fn encode_used(vault: &Vault, record: &Record) -> (Names, Vec<u8>) {
-    let names = Names { order: None, ..Names::of(vault, record) };
+    encode_erased(&Names::of(vault, record))
+}
+
+/// What stays of a record that is erased.
+pub(super) fn encode_erased(names: &Names) -> (Names, Vec<u8>) {
+    let names = Names { order: None, ..*names };
     let mut w = Writer::with_capacity(64);
     begin(&mut w, &names);
     (names, checked(w))

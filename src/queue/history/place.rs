@@ -19,6 +19,14 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// Of a full segment.
+    pub(super) fn number(&self) -> Option<u64> {
+        match self {
+            Place::Written(..) => None,
+            Place::Full(full) => Some(full.number),
+        }
+    }
+
     /// What `take` makes of the records that are meant, in the order of writing.
     pub(super) fn records<T>(
         &self,

@@ -77,7 +77,8 @@ fn fill(bench: &Bench, history: &History, known: &mut Known, count: u64, at_ms: 
 fn check(history: &History, known: &Known) {
     for (seq, record) in known {
         let first = history.first_with(&record.key, 0).unwrap();
-        assert_eq!(first, Some((record.meta.id, record.digest)), "the key of {seq}");
+        let expected = First { id: record.meta.id, digest: record.digest, is_erased: false };
+        assert_eq!(first, Some(expected), "the key of {seq}");
         let too_late = record.meta.id.unix_ms() + 1;
         assert_eq!(history.first_with(&record.key, too_late).unwrap(), None, "the key of {seq}, received before");
         let status = history.status(record.meta.id).unwrap();

@@ -35,6 +35,18 @@ impl Segment {
         Ok(Segment { file, stamp, first_seq, bytes })
     }
 
+    /// Makes one that is to [take the place](take_place) of another of the same number.
+    pub(in super::super) fn make_aside(dir: &Path, stamp: Stamp, first_seq: u64, bytes: u64) -> io::Result<Segment> {
+        let path = aside_path(dir);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        if free_bytes(dir)? < bytes.saturating_add(LEFT_BYTES_MIN) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        preallocate(&file, bytes)?;
+        file.write_all_at(&encode_header(stamp, first_seq), 0)?;
+        Ok(Segment { file, stamp, first_seq, bytes })
+    }
+
     /// `Ok(Err(why))`: the file is there and no segment of this version.
     pub(in super::super) fn open(dir: &Path, number: u64) -> io::Result<Result<Segment, &'static str>> {
         let file = OpenOptions::new().read(true).write(true).open(path(dir, number))?;
@@ -96,6 +108,16 @@ pub(in super::super) fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
 /// Where segment `number` lies.
 pub(in super::super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.{EXTENSION}"))
+}
+
+/// Puts what was made aside, and synced, into the place of segment `number`.
+pub(in super::super) fn take_place(dir: &Path, number: u64) -> io::Result<()> {
+    std::fs::rename(aside_path(dir), path(dir, number))?;
+    sync_dir(dir)
+}
+
+fn aside_path(dir: &Path) -> PathBuf {
+    dir.join("anew")
 }
 
 /// The one file kept for the next segment.

@@ -119,6 +119,7 @@ pub(super) fn encode_event(w: &mut Writer, event: &Event) {
             w.number(*due_ms);
         }
         Event::Discarded { reason } => worded(w, 8, reason),
+        Event::Withdrawn { reason } => worded(w, 9, reason),
     }
 }
 
@@ -133,6 +134,7 @@ pub(super) fn decode_event(r: &mut Reader<'_>) -> Result<Event, Malformed> {
         6 => Outcome::Unsupported { reason: r.text()?.to_owned() },
         7 => return Ok(Event::Replayed { due_ms: r.number()? }),
         8 => return Ok(Event::Discarded { reason: r.text()?.to_owned() }),
+        9 => return Ok(Event::Withdrawn { reason: r.text()?.to_owned() }),
         _ => return Err(Malformed("event")),
     };
     Ok(Event::Settled(outcome))

@@ -75,7 +75,7 @@ impl Leg {
     /// this can happen to.
     pub(in super::super) fn takes(&self, settlement: &Settlement) -> bool {
         let fits = match settlement.event {
-            Event::Settled(_) => self.pending(),
+            Event::Settled(_) | Event::Withdrawn { .. } => self.pending(),
             Event::Replayed { .. } | Event::Discarded { .. } => self.dead().is_some(),
         };
         fits && settlement.revision > self.revision
@@ -105,7 +105,7 @@ impl Leg {
                 self.attempts = 0;
                 (Position::Waiting { due_ms: *due_ms, replayed_ms: Some(at_ms) }, None, None)
             }
-            Event::Discarded { reason } => (done(State::Discarded), Some(reason), None),
+            Event::Discarded { reason } | Event::Withdrawn { reason } => (done(State::Discarded), Some(reason), None),
         };
         self.position = position;
         self.reason = reason.cloned();
@@ -195,6 +195,8 @@ pub(in super::super) enum Event {
     Replayed { due_ms: u64 },
     /// Given up, it is dealt with: a person says why.
     Discarded { reason: String },
+    /// Owed, it is owed no more: a person says why.
+    Withdrawn { reason: String },
 }
 
 /// What happened to a delivery, with its number among that delivery's settlements.
@@ -227,6 +229,7 @@ impl Settlement {
             Event::Settled(outcome) => Event::Settled(cut_outcome(outcome)),
             Event::Replayed { due_ms } => Event::Replayed { due_ms },
             Event::Discarded { reason } => Event::Discarded { reason: worded(reason) },
+            Event::Withdrawn { reason } => Event::Withdrawn { reason: worded(reason) },
         };
         let attempt = attempt.map(|attempt| Attempt {
             excerpt: attempt.excerpt.map(|excerpt| cut(excerpt, EXCERPT_BYTES_MAX)),

@@ -48,6 +48,7 @@ fn events() -> impl Strategy<Value = Event> {
         7 => outcomes().prop_map(Event::Settled),
         1 => any::<u64>().prop_map(|due_ms| Event::Replayed { due_ms }),
         1 => ".{0,40}".prop_map(|reason| Event::Discarded { reason }),
+        1 => ".{0,40}".prop_map(|reason| Event::Withdrawn { reason }),
     ]
 }
 

@@ -27,6 +27,9 @@ enum Act {
         which: usize,
         replay: bool,
     },
+    Forget {
+        which: usize,
+    },
     LetTime,
     /// Until the store's file has been given back.
     Generation,
@@ -41,6 +44,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => (0..100_usize).prop_map(|which| Act::Again { which }),
         8 => (0..2_usize, 0..8_u8).prop_map(|(destination, how)| Act::Settle { destination, how }),
         2 => (0..100_usize, any::<bool>()).prop_map(|(which, replay)| Act::Treat { which, replay }),
+        1 => (0..100_usize).prop_map(|which| Act::Forget { which }),
         1 => Just(Act::LetTime),
         1 => Just(Act::Generation),
         1 => Just(Act::Close),
@@ -62,6 +66,8 @@ struct Model {
     /// Per conversion its event id and, per destination owed, what may be found: the last is what was said last; the ones
     /// before may be found after a crash, because settlements are lazy.
     conversions: BTreeMap<ConversionId, (String, usize, Legs)>,
+    /// Event id and padding of those that were forgotten on request.
+    forgotten: BTreeMap<ConversionId, (String, usize)>,
 }
 
 type Legs = BTreeMap<usize, Vec<Leg>>;
@@ -117,6 +123,9 @@ impl Model {
             assert_eq!(kept, count(&owed, destination), "{text}");
         }
         assert_eq!(dead_letters(queue, DeadFilter::default()).await.len(), dead.len());
+        for id in self.forgotten.keys() {
+            assert_eq!(queue.status(*id).await.unwrap(), None);
+        }
     }
 
     async fn act(&mut self, queue: &Queue, act: &Act) {
@@ -139,9 +148,32 @@ impl Model {
                 }
             }
             Act::Settle { destination, how } => self.settle(queue, *destination, *how).await,
+            Act::Forget { which } => self.forget(queue, *which).await,
             Act::Treat { which, replay } => self.treat(queue, *which, *replay).await,
             Act::LetTime => tokio::time::sleep(Duration::from_millis(40)).await,
             Act::Generation | Act::Close | Act::Crash => {}
+        }
+    }
+
+    /// Forgets one, and asks for it again.
+    async fn forget(&mut self, queue: &Queue, which: usize) {
+        let Some(id) = self.conversions.keys().cycle().nth(which).copied() else { return };
+        let (event_id, padding, legs) = self.conversions.remove(&id).unwrap();
+        let count = |is: fn(State) -> bool| {
+            u64::try_from(legs.values().filter(|legs| is(legs.last().unwrap().state)).count()).unwrap()
+        };
+        let withdrawn = count(|state| matches!(state, State::Queued | State::Retrying));
+        let dead = count(|state| matches!(state, State::Dead(_)));
+        let done = queue.forget(Forget::Conversion(id)).await.unwrap();
+        assert_eq!(done, Forgotten { conversions: 1, withdrawn, dead, being_sent: 0 });
+        match queue.accept(submission_of(&event_id, padding, &["a"])).await.unwrap() {
+            Accepted::Duplicate(status) => assert_eq!((status.id, status.destinations), (id, Vec::new())),
+            other @ (Accepted::New(_) | Accepted::KeyReused { .. }) => panic!("{other:?}"),
+        }
+        self.forgotten.insert(id, (event_id, padding));
+        // All that came before it is durable.
+        for legs in self.conversions.values_mut().flat_map(|(_, _, legs)| legs.values_mut()) {
+            legs.drain(..legs.len() - 1);
         }
     }
 
@@ -203,7 +235,10 @@ fn cases() -> u32 {
 async fn run(acts: Vec<Act>) {
     STEPS.fetch_add(u64::try_from(acts.len()).unwrap(), Ordering::Relaxed);
     let dir = tempfile::tempdir().unwrap();
-    let open = || Queue::open_with(&settings(dir.path(), &DESTINATIONS), Clock::system(), always()).unwrap();
+    let settings = settings(dir.path(), &DESTINATIONS);
+    let encryption = acts.len().is_multiple_of(2).then(|| encryption(1)).or(settings.encryption);
+    let settings = Settings { encryption, ..settings };
+    let open = || Queue::open_with(&settings, Clock::system(), always()).unwrap();
     let mut queue = open();
     let mut model = Model::default();
     for act in acts {

@@ -54,7 +54,7 @@ async fn fill(queue: &Queue) -> Vec<ConversionId> {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
@@ -63,9 +63,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Files in which one of these can be found.
-fn holding(folder: &Path, wanted: &[&[u8]]) -> Vec<PathBuf> {
+pub(super) fn holding(folder: &Path, wanted: &[&[u8]]) -> Vec<PathBuf> {
     let holds = |path: &PathBuf| {
-        let bytes = std::fs::read(path).unwrap();
+        // One that is given up meanwhile holds nothing.
+        let bytes = std::fs::read(path).unwrap_or_default();
         wanted.iter().any(|wanted| contains(&bytes, wanted))
     };
     files(folder).into_iter().filter(holds).collect()

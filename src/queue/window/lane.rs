@@ -55,6 +55,12 @@ impl Shelf {
         Some(ticket)
     }
 
+    /// Whenever it is due: looks at all of them.
+    fn remove_seq(&mut self, seq: u64) {
+        let key = self.tickets.keys().find(|(_, ticket)| *ticket == seq).copied();
+        key.map(|key| self.remove(key));
+    }
+
     fn first(&self) -> Option<((u64, u64), &Ticket)> {
         self.tickets.first_key_value().map(|(key, ticket)| (*key, ticket))
     }
@@ -225,6 +231,27 @@ impl Lane {
         self.gone.clear();
         self.changed.notify_one();
         lost
+    }
+
+    /// Takes a delivery off its shelf, or where it is on disk alone sees to it that it is not read ahead. False when it is
+    /// handed out.
+    pub(super) fn take(&mut self, seq: u64, is_unmoved: bool) -> bool {
+        if !self.leased.insert(seq) {
+            return false;
+        }
+        self.fresh.remove((0, seq));
+        self.waiting.remove_seq(seq);
+        if !is_unmoved {
+            self.loaded.insert(seq);
+        }
+        true
+    }
+
+    /// What the store has of it is read again.
+    pub(super) fn read_again(&mut self, seq: u64) {
+        self.applied(seq);
+        self.more_fresh = true;
+        self.next_due_ms = Some(0);
     }
 
     /// Ends a refill that could not read.

@@ -1,0 +1,240 @@
+//! What is forgotten on request: nothing more of it is sent, shown or kept, and everything else stays as it is.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::task::Poll;
+
+use super::generation::folder_state;
+use super::sealed::holding;
+use super::*;
+
+/// In everything that is received for the order that is forgotten.
+const CANARY: &str = "canary-Qv7";
+
+fn of_order(event_id: &str, order_id: &str, padding: usize, owed: &[&str]) -> Submission {
+    let body = format!(
+        r#"{{"time":"2026-01-01T00:00:00Z","event_id":"{event_id}","order_id":"{order_id}","custom":{{"x":"{}"}}}}"#,
+        order_id.repeat(padding / order_id.len() + 1)
+    );
+    with_body(&body, owed)
+}
+
+fn with_body(body: &str, owed: &[&str]) -> Submission {
+    let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
+    let meta = Meta::new(id_at(Clock::system().unix_ms()), Arc::from("acme"), None, &conversion);
+    let plan = owed.iter().map(|text| (name(text), Initial::Owed)).collect();
+    Submission { meta, conversion, body: Bytes::from(body.to_owned()), plan }
+}
+
+fn order(order_id: &str) -> Forget {
+    Forget::Order { merchant: "acme".to_owned(), order_id: order_id.to_owned() }
+}
+
+/// Of an order one delivered, one given up, one put off, one long; moved; then one that is in memory alone.
+async fn fill(queue: &Queue, order_id: &str) -> Vec<ConversionId> {
+    let mut ids = Vec::new();
+    for (number, padding) in [(0, 100), (1, 100), (2, 100), (3, 40_000)] {
+        ids.push(accept(queue, of_order(&format!("{order_id}-{number}"), order_id, padding, &["a", "b"])).await);
+    }
+    let said = Attempt { excerpt: Some(order_id.to_owned()), ..attempt(200, Verdict::Delivered) };
+    let put_off = Outcome::Retry { due_ms: u64::MAX, spent: true };
+    for destination in ["a", "b"] {
+        for outcome in [delivered(), dead(order_id), put_off.clone()] {
+            queue.settle(&next(queue, destination).await, outcome, Some(said.clone()));
+        }
+        // The long one.
+        queue.settle(&next(queue, destination).await, put_off.clone(), Some(said.clone()));
+    }
+    eventually("all is moved", async || metric(queue, "window_conversions") == 0).await;
+    ids.push(accept(queue, of_order(&format!("{order_id}-4"), order_id, 100, &["a"])).await);
+    ids
+}
+
+async fn statuses(queue: &Queue, ids: &[ConversionId]) -> Vec<Option<Status>> {
+    let mut statuses = Vec::new();
+    for id in ids {
+        statuses.push(queue.status(*id).await.unwrap());
+    }
+    statuses
+}
+
+/// Nothing is known of the one order, and all of the other.
+async fn check(queue: &Queue, forgotten: &[ConversionId], kept: &[ConversionId], before: &[Option<Status>]) {
+    assert_eq!(statuses(queue, forgotten).await, vec![None; forgotten.len()]);
+    assert_eq!(queue.order("acme", CANARY).await.unwrap(), []);
+    assert_eq!(statuses(queue, kept).await, before);
+    assert_eq!(queue.order("acme", "kept").await.unwrap().len(), kept.len());
+    let dead: Vec<ConversionId> =
+        dead_letters(queue, DeadFilter::default()).await.into_iter().map(|letter| letter.id).collect();
+    assert_eq!(dead, [kept[1], kept[1]]);
+    let depths = queue.depths();
+    let counts =
+        ["a", "b"].map(|text| (depths.destinations[&name(text)].pending, depths.destinations[&name(text)].dead));
+    assert_eq!(counts, [(3, 1), (2, 1)]);
+    // A repeat is one, of which nothing is told.
+    match queue.accept(of_order(&format!("{CANARY}-0"), CANARY, 100, &["a", "b"])).await.unwrap() {
+        Accepted::Duplicate(status) => assert_eq!((status.id, status.destinations), (forgotten[0], Vec::new())),
+        other @ (Accepted::New(_) | Accepted::KeyReused { .. }) => panic!("{other:?}"),
+    }
+    match queue.accept(of_order(&format!("{CANARY}-0"), CANARY, 500, &["a", "b"])).await.unwrap() {
+        Accepted::KeyReused { first } => assert_eq!(first, forgotten[0]),
+        other @ (Accepted::New(_) | Accepted::Duplicate(_)) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_forgotten_wherever_it_is_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a", "b"]);
+    let kept = fill(&queue, "kept").await;
+    // Else it would be handed out in between.
+    let last = next(&queue, "a").await;
+    let forgotten = fill(&queue, CANARY).await;
+    drop(last);
+    let before = statuses(&queue, &kept).await;
+    let done = queue.forget(order(CANARY)).await.unwrap();
+    assert_eq!(done, Forgotten { conversions: 5, withdrawn: 5, dead: 2, being_sent: 0 });
+    check(&queue, &forgotten, &kept, &before).await;
+    assert_eq!(queue.forget(order(CANARY)).await.unwrap(), Forgotten::default());
+    assert_eq!(queue.forget(order("none")).await.unwrap(), Forgotten::default());
+    assert_eq!(next(&queue, "a").await.meta().id, kept[4], "nothing else is handed out");
+    // Its bytes are in none of the files, and the other's are.
+    let wanted = |text: &str| holding(dir.path(), &[text.as_bytes()]);
+    eventually("its bytes are gone", async || wanted(CANARY) == Vec::<PathBuf>::new()).await;
+    assert!(wanted("kept").len() >= 2);
+    drop(queue);
+    let queue = open(dir.path(), &["a", "b"]);
+    check(&queue, &forgotten, &kept, &before).await;
+    assert_eq!(next(&queue, "a").await.meta().id, kept[4]);
+}
+
+/// Dropped after every so manyth step, and then a crash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_short_at_any_point_it_is_done_by_asking_again() {
+    let mut polls = 0;
+    loop {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = open(dir.path(), &["a", "b"]);
+        let kept = fill(&queue, "kept").await;
+        let last = next(&queue, "a").await;
+        let forgotten = fill(&queue, CANARY).await;
+        drop(last);
+        let before = statuses(&queue, &kept).await;
+        let whole = polled(queue.forget(order(CANARY)), polls).await;
+        drop(queue);
+        let queue = open(dir.path(), &["a", "b"]);
+        for status in statuses(&queue, &forgotten).await.into_iter().flatten() {
+            assert_eq!(status.order_id.as_deref(), Some(CANARY), "half of one");
+        }
+        let again = queue.forget(order(CANARY)).await.unwrap();
+        assert!(!whole || again == Forgotten::default(), "{again:?}");
+        check(&queue, &forgotten, &kept, &before).await;
+        if whole {
+            assert!(polls > 3, "it was never cut short");
+            return;
+        }
+        polls += 1;
+    }
+}
+
+/// Whether it came to its end within so many times of being asked.
+async fn polled<T>(future: impl Future<Output = Result<T, ReadError>>, times: usize) -> bool {
+    let (mut future, mut asked) = (pin!(future), 0);
+    std::future::poll_fn(|context| {
+        asked += 1;
+        if asked > times {
+            return Poll::Ready(false);
+        }
+        future.as_mut().poll(context).map(|done| done.is_ok())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_known_by_any_identifier_and_by_its_hash() {
+    let hash = "b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514";
+    let theirs = [
+        r#""customer":{"email":"User@Example.com"}"#.to_owned(),
+        format!(r#""customer":{{"email_sha256":"{hash}"}}"#),
+        r#""customer":{"email_sha1":"63a710569261a24b3766275b7000ce8d7b32e2f7"}"#.to_owned(),
+    ];
+    let others = [r#""customer":{"email":"other@example.com"}"#, r#""custom":{"email":"user@example.com"}"#];
+    for identifier in ["user@example.com", "USER@example.com "] {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = open(dir.path(), &["a"]);
+        let (mut forgotten, mut kept) = (Vec::new(), Vec::new());
+        for moved in [true, false] {
+            for (members, ids) in theirs
+                .iter()
+                .map(|members| (members.as_str(), true))
+                .chain(others.iter().map(|members| (*members, false)))
+            {
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let body = format!(r#"{{"time":"2026-01-01T00:00:00Z","event_id":"p{number}",{members}}}"#);
+                let id = accept(&queue, with_body(&body, &["a"])).await;
+                if ids { forgotten.push(id) } else { kept.push(id) }
+            }
+            if moved {
+                eventually("all is moved", async || metric(&queue, "window_conversions") == 0).await;
+            }
+        }
+        let done = queue.forget(Forget::Customer(identifier.to_owned())).await.unwrap();
+        assert_eq!(done, Forgotten { conversions: 6, withdrawn: 6, dead: 0, being_sent: 0 });
+        assert_eq!(statuses(&queue, &forgotten).await, vec![None; 6]);
+        let mut held = Vec::new();
+        for id in &kept {
+            let delivery = next(&queue, "a").await;
+            assert_eq!(delivery.meta().id, *id);
+            held.push(delivery);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_being_sent_is_waited_for() {
+    for outcome in [Some(delivered()), Some(dead("no")), Some(Outcome::Retry { due_ms: 1, spent: true }), None] {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = open(dir.path(), &["a"]);
+        let id = accept(&queue, of_order("e", CANARY, 10, &["a"])).await;
+        let delivery = next(&queue, "a").await;
+        let forgetting = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.forget(Forget::Conversion(id)).await.unwrap() }
+        });
+        assert!(nothing(&queue, "a").await);
+        assert!(!forgetting.is_finished());
+        match &outcome {
+            Some(outcome) => queue.settle(&delivery, outcome.clone(), None),
+            None => drop(delivery),
+        }
+        let done = forgetting.await.unwrap();
+        assert_eq!((done.conversions, done.being_sent), (1, 0), "{outcome:?}: {done:?}");
+        assert_eq!(queue.status(id).await.unwrap(), None);
+        assert!(nothing(&queue, "a").await);
+        let depth = queue.depths().destinations[&name("a")].clone();
+        assert_eq!((depth.pending, depth.dead), (0, 0), "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_does_not_bring_back_what_was_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a", "b"]);
+    let ids = fill(&queue, CANARY).await;
+    queue.close().await.unwrap();
+    drop(queue);
+    let mut file = Vec::new();
+    let settings = settings(dir.path(), &["a", "b"]);
+    let exported = Queue::export(&settings, Clock::system(), &Selection::default(), &mut file).unwrap();
+    let queue = open(dir.path(), &["a", "b"]);
+    queue.forget(order(CANARY)).await.unwrap();
+    queue.close().await.unwrap();
+    drop(queue);
+    let mut none = |line: u64, why: &str| panic!("{line}: {why}");
+    let imported = Queue::import(&settings, Clock::system(), &mut file.as_slice(), &mut none).unwrap();
+    assert_eq!((imported.new, imported.known), (0, exported.conversions));
+    let queue = open(dir.path(), &["a", "b"]);
+    assert_eq!(statuses(&queue, &ids).await, vec![None; ids.len()]);
+    assert_eq!(folder_state(dir.path()).unclean_generation, 1);
+}
