@@ -99,7 +99,20 @@ impl Full {
         let dir = dir.to_owned();
         let file = Some(Arc::new(segment.file.try_clone()?));
         let mending = Arc::default();
-        Ok(Some(Full { number, dir, bytes, next_seq, mark, received, oldest_key, counts, tables_at, filter, file, mending }))
+        Ok(Some(Full {
+            number,
+            dir,
+            bytes,
+            next_seq,
+            mark,
+            received,
+            oldest_key,
+            counts,
+            tables_at,
+            filter,
+            file,
+            mending,
+        }))
     }
 
     pub(super) fn may_hold(&self, by: By) -> bool {
