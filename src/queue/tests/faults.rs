@@ -63,7 +63,7 @@ fn what_is_replayed_is_not_read_ahead_before_the_store_knows_of_it() {
     let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
     let change = |revision, event| {
         let settlement = Settlement::new(revision, 1, event, None);
-        Change { seq: 7, id: id_at(1), destination: a.clone(), settlement }
+        Arc::new(Change { seq: 7, id: id_at(1), destination: a.clone(), settlement })
     };
     assert!(window.settle(&change(1, Event::Settled(dead("no")))));
     assert!(window.settle(&change(2, Event::Replayed { due_ms: 2 })));

@@ -10,7 +10,7 @@ use crate::conversion::ConversionId;
 
 impl Window {
     /// Applies a settlement. A change to what the store has (or is being given) waits for the mover: then true.
-    pub(in super::super) fn settle(&mut self, change: &Change) -> bool {
+    pub(in super::super) fn settle(&mut self, change: &Arc<Change>) -> bool {
         let seq = change.seq;
         let lane = lane(&mut self.lanes, &change.destination);
         lane.leased.remove(&seq);
@@ -51,14 +51,14 @@ impl Window {
         }
         if in_store {
             lane.loaded.insert(seq);
-            self.changes.push_back(change.clone());
+            self.changes.push_back(Arc::clone(change));
         }
         in_store
     }
 
     /// A settlement found in the journal again. Returns false when it is about nothing that the window has: then it is the
     /// store's.
-    pub(in super::super) fn settle_again(&mut self, change: &Change) -> bool {
+    pub(in super::super) fn settle_again(&mut self, change: &Arc<Change>) -> bool {
         let Some(entry) = self.entries.get(&change.seq) else {
             return false;
         };
@@ -78,13 +78,13 @@ impl Window {
     }
 
     /// A change for the store that was found in the journal again.
-    pub(in super::super) fn change_again(&mut self, change: Change) {
+    pub(in super::super) fn change_again(&mut self, change: Arc<Change>) {
         lane(&mut self.lanes, &change.destination).loaded.insert(change.seq);
         self.changes.push_back(change);
     }
 
     /// The oldest changes, for the mover. They stay here until [`Window::applied`].
-    pub(in super::super) fn first_changes(&self, count: usize) -> Vec<Change> {
+    pub(in super::super) fn first_changes(&self, count: usize) -> Vec<Arc<Change>> {
         self.changes.iter().take(count).cloned().collect()
     }
 
@@ -128,7 +128,7 @@ impl Window {
     }
 
     /// Changes of a conversion that the store has not applied yet.
-    pub(in super::super) fn changes_of(&self, id: ConversionId) -> Vec<Change> {
+    pub(in super::super) fn changes_of(&self, id: ConversionId) -> Vec<Arc<Change>> {
         self.changes.iter().filter(|change| change.id == id).cloned().collect()
     }
 }

@@ -55,7 +55,7 @@ impl Window {
     }
 
     /// Dead letters of the window, and the changes on their way to the store that make one of a delivery, or none.
-    pub(in super::super) fn dead(&self, filter: &DeadFilter) -> (Vec<DeadEntry>, Vec<Change>) {
+    pub(in super::super) fn dead(&self, filter: &DeadFilter) -> (Vec<DeadEntry>, Vec<Arc<Change>>) {
         let mut found = Vec::new();
         for entry in self.entries.values() {
             for leg in &*entry.legs {
@@ -65,7 +65,7 @@ impl Window {
                 }));
             }
         }
-        let concerns = |change: &&Change| match change.settlement.event {
+        let concerns = |change: &&Arc<Change>| match change.settlement.event {
             Event::Settled(Outcome::Dead { .. }) | Event::Replayed { .. } | Event::Discarded { .. } => true,
             Event::Settled(_) => false,
         };
