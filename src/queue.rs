@@ -9,6 +9,7 @@
 //! in words. No blocking call runs on a runtime thread.
 //!
 //! Behind the handle stands one small trait, `Engine`; `embedded` is the engine that keeps a folder on the local disk.
+//! `tests/conformance.rs` holds every engine to what is promised here.
 //!
 //! | file | owns |
 //! | --- | --- |

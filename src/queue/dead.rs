@@ -27,7 +27,7 @@ impl Shared {
         };
         let (in_window, changes) = self.window().dead(filter);
         let changed: HashSet<(ConversionId, DestinationName)> =
-            changes.into_iter().map(|change| (change.id, change.destination)).collect();
+            changes.iter().map(|change| (change.id, change.destination.clone())).collect();
         let (stored, next) = self.store().dead(filter, &from, limit)?;
         // What is on its way to the store counts, not what the store has.
         let unchanged = stored.into_iter().filter(|entry| !changed.contains(&entry.letter.key()));
@@ -96,7 +96,7 @@ impl Shared {
             Treatment::Discard { reason } => Event::Discarded { reason: reason.clone() },
         };
         let settlement = Settlement::new(leg.revision.saturating_add(1), at_ms, event, None);
-        self.change(&Change { seq, id: letter.id, destination: letter.destination.clone(), settlement });
+        self.change(Change { seq, id: letter.id, destination: letter.destination.clone(), settlement });
         Ok(true)
     }
 

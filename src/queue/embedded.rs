@@ -242,7 +242,8 @@ impl Embedded {
             if shared.is_stopped() {
                 return std::future::pending().await;
             }
-            let step = shared.window().step(destination, shared.clock.unix_ms());
+            let now_ms = shared.clock.unix_ms();
+            let step = shared.window().step(destination, now_ms);
             let (due_ms, changed) = match step {
                 Step::Lease(lease) => return *lease,
                 Step::Refill(refill) => {
@@ -287,7 +288,7 @@ impl Engine for Embedded {
             destination: lease.destination.clone(),
             settlement: Settlement::new(revision, at_ms, Event::Settled(outcome), attempt),
         };
-        self.shared.change(&change);
+        self.shared.change(change);
     }
 
     fn give_back(&self, lease: &Lease) {

@@ -147,7 +147,7 @@ impl Shared {
     fn settle_for_good(&self, seq: u64, id: ConversionId, leg: &Leg, event: impl FnOnce(String) -> Event) {
         let event = event("forgotten on request".to_owned());
         let settlement = Settlement::new(leg.revision.saturating_add(1), self.clock.unix_ms(), event, None);
-        self.change(&Change { seq, id, destination: leg.destination.clone(), settlement });
+        self.change(Change { seq, id, destination: leg.destination.clone(), settlement });
     }
 
     /// Erases the conversions from the history, if all of them are there. Blocks.

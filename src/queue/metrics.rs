@@ -103,3 +103,28 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
     let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     ConstGauge::new(value).encode(metric)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{accept, open, submission_of};
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn metrics_say_what_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = open(dir.path(), &["a"]);
+        let mut registry = Registry::with_prefix("capi_relay");
+        queue.register_metrics(&mut registry);
+        accept(&queue, submission_of("waits", 200, &["a"])).await;
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "capi_relay_pending{destination=\"a\"} 1",
+            "capi_relay_commit_records_count 1",
+            "capi_relay_dead{destination=\"a\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("capi_relay_queue_bytes 0\n"));
+    }
+}

@@ -198,7 +198,7 @@ impl Recovery {
             }
             Kind::Settled => {
                 let change = Change::decode(&self.shared.vault, payload).map_err(unreadable)?;
-                self.settled(change)?;
+                self.settled(Arc::new(change))?;
             }
         }
         let changes = self.shared.window().changes_made();
@@ -209,7 +209,7 @@ impl Recovery {
         Ok(())
     }
 
-    fn settled(&mut self, change: Change) -> Result<(), OpenError> {
+    fn settled(&mut self, change: Arc<Change>) -> Result<(), OpenError> {
         let mut window = self.shared.window();
         if window.settle_again(&change) {
             return Ok(());

@@ -276,12 +276,12 @@ impl Rebuilding<'_> {
             }
             Kind::Settled => {
                 let change = Change::decode(&self.shared.vault, payload).map_err(unread)?;
-                self.settled(change)
+                self.settled(Arc::new(change))
             }
         }
     }
 
-    fn settled(&mut self, change: Change) -> Result<(), OpenError> {
+    fn settled(&mut self, change: Arc<Change>) -> Result<(), OpenError> {
         if self.shared.window().settle_again(&change) {
             return Ok(());
         }
@@ -296,7 +296,7 @@ impl Rebuilding<'_> {
         } else if !self.is_known(change.id)? {
             self.recovered.gone = self.recovered.gone.saturating_add(1);
             if self.recovered.gone_first.len() < GONE_LISTED_MAX {
-                self.recovered.gone_first.push((change.id, change.destination));
+                self.recovered.gone_first.push((change.id, change.destination.clone()));
             }
         }
         Ok(())

@@ -228,15 +228,16 @@ impl Shared {
     }
 
     /// Applies a change and leaves it to the journal and the store.
-    pub(super) fn change(&self, change: &Change) {
+    pub(super) fn change(&self, change: Change) {
         let encoded = match change.encode(&self.vault.sealing()) {
             Ok(encoded) => encoded,
             Err(error) => return self.fail(&format!("a settlement: {error}")),
         };
+        let change = Arc::new(change);
         // The window first: what the committer finds in its inbox has been applied.
         let mut window = self.window();
-        let in_store = window.settle(change);
-        let stopped = window.stopped_by(change);
+        let in_store = window.settle(&change);
+        let stopped = window.stopped_by(&change);
         drop(window);
         self.inbox.settled(encoded);
         if in_store {

@@ -289,6 +289,17 @@ pub struct DeadFilter {
     pub ids: Option<Vec<ConversionId>>,
 }
 
+impl DeadFilter {
+    pub(super) fn matches(&self, letter: &DeadLetter) -> bool {
+        self.destination.as_ref().is_none_or(|destination| *destination == letter.destination)
+            && self.kind.is_none_or(|kind| kind == letter.kind)
+            && self.since_ms.is_none_or(|since_ms| letter.at_ms >= since_ms)
+            && self.until_ms.is_none_or(|until_ms| letter.at_ms < until_ms)
+            && self.order_id.as_ref().is_none_or(|order_id| letter.order_id.as_ref() == Some(order_id))
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&letter.id))
+    }
+}
+
 /// Which part of a list of dead letters is wanted.
 #[derive(Debug, Clone, Default)]
 pub struct PageRequest {

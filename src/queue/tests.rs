@@ -1,11 +1,9 @@
-//! What the queue promises, tested through its public handle on real folders. With `CAPI_RELAY_TEST_SEALED` set all of
-//! them are encrypted.
+//! What only this engine does, tested on real folders: sizes, files, damage, ends. What any engine promises is held in
+//! `tests/conformance.rs`. With `CAPI_RELAY_TEST_SEALED` set all of the folders are encrypted.
 
-mod basics;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod broken;
 mod crash;
-mod dead;
 mod faults;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod flips;

@@ -1,4 +1,5 @@
-//! Ends without a close: a child process that is killed, a handle that is dropped, a first start cut short.
+//! Ends without a close: a child process that is killed, a handle that is dropped, a first start cut short, a history
+//! without a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -191,4 +192,23 @@ async fn a_first_start_that_was_cut_short_is_made_anew() {
         let queue = open(dir.path(), &["a"]);
         accept(&queue, submission(&["a"])).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_no_file_of_the_history_left_it_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dedup_window, history_keep) = (Duration::from_millis(500), Duration::from_millis(1000));
+    let short = Settings { dedup_window, history_keep, ..settings(dir.path(), &["a", "b"]) };
+    let queue = Queue::open_with(&short, Clock::system(), small()).unwrap();
+    let settled = accept(&queue, submission(&["a"])).await;
+    let owed = accept(&queue, submission(&["b"])).await;
+    queue.settle(&next(&queue, "a").await, delivered(), None);
+    eventually("forgotten", async || queue.status(settled).await.unwrap().is_none()).await;
+    let segments = || std::fs::read_dir(dir.path().join("history")).unwrap().count();
+    eventually("its file is gone", async || segments() == 0).await;
+    let third = accept(&queue, submission(&[])).await;
+    drop(queue);
+    let queue = Queue::open_with(&short, Clock::system(), small()).unwrap();
+    assert!(queue.status(third).await.unwrap().is_some());
+    assert_eq!(state(&queue, owed, "b").await, State::Queued);
 }

@@ -1,4 +1,4 @@
-//! More than memory holds, destinations that do not answer, budgets.
+//! More than memory holds, more than is done at once, destinations that do not answer, a disk that is nearly full.
 
 use super::*;
 
@@ -49,55 +49,6 @@ async fn a_destination_that_nobody_asks_for_pins_no_journal() {
     };
     eventually("segments are given up", async || segments() <= 3).await;
     assert_eq!(pending(&queue, "dead"), 1000);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_due_retry_gets_its_share_beside_fresh_work() {
-    let dir = tempfile::tempdir().unwrap();
-    let queue = open(dir.path(), &["a"]);
-    for _ in 0..300 {
-        accept(&queue, submission(&["a"])).await;
-    }
-    let retried = next(&queue, "a").await;
-    let id = retried.meta().id;
-    queue.settle(&retried, Outcome::Retry { due_ms: 1, spent: true }, None);
-    drop(retried);
-    let mut before = 0;
-    loop {
-        let delivery = next(&queue, "a").await;
-        if delivery.meta().id == id {
-            break;
-        }
-        before += 1;
-        queue.settle(&delivery, delivered(), None);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    assert!(before < 250, "{before} fresh ones went out before a retry that was due");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_budget_refuses_and_names_the_destination() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = Settings { pending_bytes_max: 20_000, ..settings(dir.path(), &["a", "slow"]) };
-    let queue = Queue::open_with(&settings, Clock::system(), small()).unwrap();
-    let mut kept = 0;
-    let refusal = loop {
-        match queue.accept(submission(&["a", "slow"])).await {
-            Ok(_) => kept += 1,
-            Err(error) => break error,
-        }
-        let delivery = next(&queue, "a").await;
-        queue.settle(&delivery, delivered(), None);
-        assert!(kept < 100);
-    };
-    assert!(matches!(&refusal, AcceptError::Full(why) if why.contains("slow")), "{refusal}");
-    assert_eq!(pending(&queue, "slow"), kept);
-    // Room again: accepted again.
-    for _ in 0..kept {
-        let delivery = next(&queue, "slow").await;
-        queue.settle(&delivery, delivered(), None);
-    }
-    eventually("room", async || queue.accept(submission(&["a"])).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,4 +121,25 @@ async fn many_workers_get_everything_once() {
     assert_eq!(handed_out.len(), accepted.len());
     assert_eq!(handed_out, accepted);
     assert_eq!(pending(&queue, "a"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_dead_letters_are_replayed_group_by_group_each_handed_out_once() {
+    const MANY: usize = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    let mut due = std::collections::BTreeSet::new();
+    for _ in 0..MANY {
+        due.insert(accept(&queue, submission(&["a"])).await);
+        queue.settle(&next(&queue, "a").await, dead("refused"), Some(attempt(400, Verdict::Rejected)));
+    }
+    let many = u64::try_from(MANY).unwrap();
+    let treated = queue.treat(DeadFilter::default(), Treatment::Replay).await.unwrap();
+    assert_eq!(treated, Treated { matched: many, done: many });
+    for _ in 0..MANY {
+        let delivery = next(&queue, "a").await;
+        assert!(due.remove(&delivery.meta().id), "handed out twice");
+        queue.settle(&delivery, delivered(), None);
+    }
+    assert_eq!(queue.depths().destinations[&name("a")], Depth::default());
 }

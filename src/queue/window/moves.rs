@@ -1,0 +1,82 @@
+//! Conversions on their way to the store and the history.
+
+use std::sync::Arc;
+
+use super::super::record::{Leg, Position, Record};
+use super::super::store::move_bytes;
+use super::{Entry, Window, lane};
+
+/// A conversion as the mover took it down.
+pub(in super::super) struct Move {
+    pub(in super::super) record: Arc<Record>,
+    pub(in super::super) legs: Arc<Vec<Leg>>,
+}
+
+/// How much may be moved at once.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct MoveRoom {
+    pub(in super::super) store_bytes: usize,
+    pub(in super::super) history_bytes: usize,
+    /// Whether one that is larger goes too, alone.
+    pub(in super::super) alone: bool,
+}
+
+impl Window {
+    /// The oldest conversions that may be moved, in order, as far as there is room. Until [`Window::finish_moves`] their
+    /// deliveries are still handed out from here. `ripe`: whether one that came in at that time is moved although it is not
+    /// settled.
+    pub(in super::super) fn begin_moves(&mut self, room: MoveRoom, ripe: impl Fn(u64) -> bool) -> Vec<Move> {
+        let mut moves = Vec::new();
+        let mut bytes = (0_usize, 0_usize);
+        for entry in self.entries.values_mut() {
+            let (stored, appended) = move_bytes(&entry.record, &entry.legs);
+            bytes = (bytes.0.saturating_add(stored), bytes.1.saturating_add(appended));
+            let settled = !entry.legs.iter().any(Leg::pending);
+            let fits = bytes.0 <= room.store_bytes && bytes.1 <= room.history_bytes;
+            let fits = fits || (room.alone && moves.is_empty());
+            if !(settled || ripe(entry.since_ms)) || !fits {
+                break;
+            }
+            entry.moving = true;
+            moves.push(Move { record: Arc::clone(&entry.record), legs: Arc::clone(&entry.legs) });
+        }
+        moves
+    }
+
+    /// Store and history have synced these. What is returned is to be dropped where it delays nobody.
+    pub(in super::super) fn finish_moves(&mut self, moves: &[Move]) -> Vec<Entry> {
+        moves.iter().filter_map(|moved| self.finish_move(moved)).collect()
+    }
+
+    fn finish_move(&mut self, moved: &Move) -> Option<Entry> {
+        let seq = moved.record.seq;
+        let entry = self.entries.remove(&seq)?;
+        self.by_id.remove(&entry.record.meta.id);
+        if self.by_key.get(&entry.record.key) == Some(&seq) {
+            self.by_key.remove(&entry.record.key);
+        }
+        if entry.legs.iter().any(Leg::pending) {
+            self.window_bytes = self.window_bytes.saturating_sub(entry.record.stored_bytes());
+        }
+        for (leg, taken_down) in entry.legs.iter().zip(&*moved.legs) {
+            let lane = lane(&mut self.lanes, &leg.destination);
+            lane.unmoved.remove(&seq);
+            if !taken_down.pending() {
+                continue;
+            }
+            let received_ms = entry.record.meta.id.unix_ms();
+            lane.stored_oldest_ms = Some(lane.stored_oldest_ms.map_or(received_ms, |oldest| oldest.min(received_ms)));
+            if lane.leased.contains(&seq) || leg.revision != taken_down.revision {
+                lane.loaded.insert(seq);
+                continue;
+            }
+            match leg.position {
+                Position::Fresh => lane.moved_fresh(seq),
+                Position::Waiting { due_ms, .. } => lane.moved_waiting(due_ms, seq),
+                Position::Done { .. } => {}
+            }
+            lane.changed.notify_one();
+        }
+        Some(entry)
+    }
+}
