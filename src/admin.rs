@@ -26,7 +26,9 @@ use crate::ingress::view::{Shown, StatusView, instant};
 use crate::ingress::{Ingress, Phase};
 use crate::queue::{Depth, Queue};
 
+mod body;
 mod dead;
+mod forget;
 mod reload;
 mod treatment;
 
@@ -133,13 +135,14 @@ impl Admin {
 impl Api for Admin {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
         let path = request.uri().path();
+        let is_forget = path == FORGET;
         let id = path.strip_prefix("/admin/conversions/").filter(|id| !id.is_empty() && !id.contains('/'));
-        let known = ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead", RELOAD];
+        let known = ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead", RELOAD, FORGET];
         let remedy = Remedy::ALL.into_iter().find(|(known, _)| *known == path).map(|(_, remedy)| remedy);
         if id.is_none() && remedy.is_none() && !known.contains(&path) {
             return Err(Problem::not_found());
         }
-        if path == RELOAD || remedy.is_some() {
+        if path == RELOAD || is_forget || remedy.is_some() {
             if request.method() != Method::POST {
                 return Err(Problem::method_not_allowed("POST"));
             }
@@ -147,6 +150,7 @@ impl Api for Admin {
             strict::check_origin(&request)?;
             return match remedy {
                 Some(remedy) => self.treat(remedy, request).await,
+                None if is_forget => self.forget(request).await,
                 None => self.reloads.wish().await,
             };
         }
@@ -212,6 +216,7 @@ fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
 }
 
 const RELOAD: &str = "/admin/reload";
+const FORGET: &str = "/admin/forget";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Probes, a scraper or two, a person: more is a mistake somewhere.
 const CONNECTIONS_MAX: usize = 64;

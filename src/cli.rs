@@ -9,6 +9,7 @@ mod dead;
 mod demo;
 mod diff;
 mod export;
+mod forget;
 mod import;
 mod output;
 mod recover;
@@ -134,6 +135,8 @@ enum Command {
         #[command(subcommand)]
         command: dead::DeadCommand,
     },
+    /// Erases what was received for an order or of a person; what is owed of it is sent to nobody
+    Forget(forget::ForgetArgs),
     /// Gives back what the queue's store holds of what is gone, while no relay uses the folder
     Compact,
     /// Writes pending work and dead letters as a file, while no relay uses the folder: a backup, or for another machine
@@ -167,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => send::command(&cli.configuration, &args),
         Command::Status(args) => status::command(&cli.configuration, &args),
         Command::Dead { command } => dead::command(&cli.configuration, &command),
+        Command::Forget(args) => forget::command(&cli.configuration, &args),
         Command::Compact => compact::command(&cli.configuration),
         Command::Export(args) => export::command(&cli.configuration, &args),
         Command::Import(args) => import::command(&cli.configuration, &args),

@@ -3,19 +3,12 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use capi_relay::sandbox::{Behaviour, Platform, Sandbox};
 
-use crate::support::process::{Process, started};
+use crate::support::process::{Process, run, started};
 use crate::support::{TOKEN, conversion, eventually, handle};
-
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_capi-relay")).args(arguments).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (status.code(), text(stdout), text(stderr))
-}
 
 #[test]
 fn check_prints_its_faults_as_one_document() {

@@ -20,6 +20,7 @@ mod crash;
 mod demo;
 mod destinations;
 mod disk;
+mod encryption;
 mod fan_out;
 mod faults;
 mod goldens;

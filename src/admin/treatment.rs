@@ -1,19 +1,14 @@
 //! `POST /admin/dead/replay` and `POST /admin/dead/discard`: dead letters are dealt with.
 
-use std::time::Duration;
-
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::timeout;
 
-use super::Admin;
 use super::dead::{kind, name, unix_ms};
+use super::{Admin, body};
 use crate::conversion::ConversionId;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
-use crate::ingress::strict;
 use crate::queue::{DeadFilter, Treatment};
 
 /// What is to be done.
@@ -38,14 +33,7 @@ impl Remedy {
 
 impl Admin {
     pub(super) async fn treat(&self, remedy: Remedy, request: Request<Incoming>) -> Result<Reply, Problem> {
-        strict::check_json_body(request.headers())?;
-        let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-        #[expect(clippy::disallowed_methods, reason = "the body is wrapped in Limited on the line above")]
-        let body = timeout(BODY_TIMEOUT, body.collect()).await;
-        let wrong = |detail: &'static str| Problem::new(Kind::BadRequest, detail);
-        let body = body.map_err(|_late| wrong("the body did not come within 10 s"))?;
-        let body = body.map_err(|_broken_or_large| wrong("the body broke off, or is larger than 64 KiB"))?;
-        let (filter, treatment) = meant(remedy, &body.to_bytes())?;
+        let (filter, treatment) = meant(remedy, &body::json(request).await?)?;
         if let Some(name) = &filter.destination {
             self.known(name)?;
         }
@@ -114,10 +102,6 @@ fn is_all(filter: &DeadFilter) -> bool {
         && order_id.is_none()
         && ids.is_none()
 }
-
-/// Some 1,500 ids.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

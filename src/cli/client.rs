@@ -17,6 +17,8 @@ use super::{AdminArgs, ConfigurationArgs, DONE, NO, output, settings};
 
 /// Connect, handshake, request and answer together: a relay on the same machine answers in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// What waits for attempts in hand and rewrites files: minutes at worst.
+const PATIENT_DEADLINE: Duration = Duration::from_secs(300);
 /// The longest answer: a page of dead letters stays far below it.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -28,6 +30,8 @@ pub(super) struct Call<'a> {
     pub(super) headers: Vec<(header::HeaderName, HeaderValue)>,
     /// JSON, or nothing.
     pub(super) body: Bytes,
+    /// Whether it is something that takes its time.
+    pub(super) patient: bool,
 }
 
 /// What was answered.
@@ -79,6 +83,17 @@ pub(super) fn bid(
 ) -> Result<Answer, String> {
     let body = Bytes::from(body.to_string());
     admin_call(configuration, args, path, Call { method: Method::POST, body, ..Call::default() })
+}
+
+/// The same, for what takes its time.
+pub(super) fn bid_patiently(
+    configuration: &ConfigurationArgs,
+    args: &AdminArgs,
+    path: &str,
+    body: &serde_json::Value,
+) -> Result<Answer, String> {
+    let body = Bytes::from(body.to_string());
+    admin_call(configuration, args, path, Call { method: Method::POST, body, patient: true, ..Call::default() })
 }
 
 fn admin_call(
@@ -150,6 +165,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Re
 /// One request and its answer. Plain HTTP only to loopback; there any certificate will do, elsewhere one that the public
 /// roots vouch for.
 pub(super) async fn exchange(url: &Url, call: Call<'_>) -> Result<Answer, String> {
+    let deadline = if call.patient { PATIENT_DEADLINE } else { DEADLINE };
     let attempt = async {
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or_default();
@@ -162,8 +178,8 @@ pub(super) async fn exchange(url: &Url, call: Call<'_>) -> Result<Answer, String
             _ => Err(format!("plain HTTP is for this machine alone: use https://{host}:{port}")),
         }
     };
-    let late = |_| format!("no answer from {} within {} s", url.host_str().unwrap_or_default(), DEADLINE.as_secs());
-    tokio::time::timeout(DEADLINE, attempt).await.map_err(late)?
+    let late = |_| format!("no answer from {} within {} s", url.host_str().unwrap_or_default(), deadline.as_secs());
+    tokio::time::timeout(deadline, attempt).await.map_err(late)?
 }
 
 async fn converse<S>(stream: S, url: &Url, call: Call<'_>) -> Result<Answer, String>

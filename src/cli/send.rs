@@ -79,7 +79,7 @@ fn send(configuration: &ConfigurationArgs, args: &SendArgs) -> Result<client::An
         let value = HeaderValue::from_str(key);
         headers.push((IDEMPOTENCY_KEY, value.map_err(|error| format!("the key cannot be a header: {error}"))?));
     }
-    let call = Call { method: Method::POST, token: args.relay.token.as_deref(), headers, body };
+    let call = Call { method: Method::POST, token: args.relay.token.as_deref(), headers, body, patient: false };
     client::block_on(client::exchange(&url, call))
 }
 

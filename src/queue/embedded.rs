@@ -1,6 +1,5 @@
 //! The engine that keeps a folder on the local disk: journal, store, window and the two threads, wired.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,7 +10,7 @@ use tokio::sync::oneshot;
 use super::clock::Clock;
 use super::committer::{Answer, Committer, Request, Stop};
 use super::folder::OpenError;
-use super::forget::{self, Forget, Forgotten};
+use super::forget::{Forget, Forgotten};
 use super::mover::Level;
 use super::record::{self, Change, Event, Leg, Record, Settlement};
 use super::shared::{Options, Shared};
@@ -24,7 +23,7 @@ use crate::conversion::{ConversionId, DestinationName};
 
 /// The engine. Dropped without [`Engine::close`] it ends as a crash would: nothing acknowledged is lost.
 pub(super) struct Embedded {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -87,7 +86,7 @@ impl Embedded {
     }
 
     /// What a thread of the queue answers.
-    async fn answered<T: Send + 'static>(
+    pub(super) async fn answered<T: Send + 'static>(
         &self,
         answer: oneshot::Receiver<Result<T, AcceptError>>,
     ) -> Result<T, AcceptError> {
@@ -129,94 +128,8 @@ impl Embedded {
         }
     }
 
-    /// Forgets what is meant, some conversions at a time.
-    async fn forget_all(&self, what: Forget) -> Result<Forgotten, ReadError> {
-        let shared = &self.shared;
-        let closed = |error: AcceptError| ReadError::Closed(error.to_string());
-        let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
-        let (mut sum, mut done) = (Forgotten::default(), HashSet::new());
-        loop {
-            let (meant, known) = (what.clone(), done.clone());
-            let ids = self.read(move |shared| shared.meant(&meant, &known)).await?;
-            if ids.is_empty() {
-                break;
-            }
-            done.extend(&ids);
-            let (withdrawn, counts) = self.withdraw(ids).await?;
-            sum = sum.and(counts);
-            let (barrier, answer) = oneshot::channel();
-            shared.inbox.barrier(barrier);
-            self.answered(answer).await.map_err(closed)?;
-            self.until_settled(&withdrawn).await?;
-            self.read(move |shared| shared.erase(&withdrawn)).await?;
-        }
-        if sum.conversions > 0 {
-            let newest = self.read(Shared::leave_behind).await?;
-            self.until("the journal has given up what is forgotten", move |shared| shared.has_left(newest)).await?;
-        }
-        Ok(sum)
-    }
-
-    /// Sees to it that nothing more is sent of these. Those of which something is being sent for too long are left out.
-    async fn withdraw(&self, ids: Vec<ConversionId>) -> Result<(HashSet<ConversionId>, Forgotten), ReadError> {
-        let (mut withdrawn, mut counts, mut left) = (HashSet::new(), Forgotten::default(), ids);
-        let until_ms = self.shared.clock.elapsed_ms().saturating_add(forget::millis(forget::SENT_WITHIN));
-        loop {
-            let (gone, busy, found) = self
-                .read(move |shared| {
-                    let (mut gone, mut busy, mut found) = (Vec::new(), Vec::new(), Forgotten::default());
-                    for id in left {
-                        let of = if shared.withdraw(id, &mut found)? { &mut gone } else { &mut busy };
-                        of.push(id);
-                    }
-                    Ok((gone, busy, found))
-                })
-                .await?;
-            counts = counts.and(found);
-            withdrawn.extend(gone);
-            if busy.is_empty() || self.shared.clock.elapsed_ms() >= until_ms {
-                counts.conversions = u64::try_from(withdrawn.len()).unwrap_or(u64::MAX);
-                counts.being_sent = u64::try_from(busy.len()).unwrap_or(u64::MAX);
-                return Ok((withdrawn, counts));
-            }
-            left = busy;
-            tokio::time::sleep(forget::LOOK_AGAIN).await;
-        }
-    }
-
-    /// Waits until the history has all of these.
-    async fn until_settled(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
-        self.until_applied().await?;
-        let ids = ids.clone();
-        let are_moved = move |shared: &Shared| {
-            shared.signal.raise(Level::Work);
-            let window = shared.window();
-            Ok(!ids.iter().any(|id| window.entry(*id).is_some()))
-        };
-        self.until("what is forgotten has left the memory", are_moved).await
-    }
-
-    /// Waits until it is so; not for ever.
-    async fn until(
-        &self,
-        what: &str,
-        is_so: impl Fn(&Shared) -> Result<bool, ReadError> + Send + Sync + Clone + 'static,
-    ) -> Result<(), ReadError> {
-        let until_ms = self.shared.clock.elapsed_ms().saturating_add(forget::millis(forget::MOVED_WITHIN));
-        loop {
-            let look = is_so.clone();
-            if self.read(move |shared| look(shared)).await? {
-                return Ok(());
-            }
-            if self.shared.is_stopped() || self.shared.clock.elapsed_ms() >= until_ms {
-                return Err(ReadError::Closed(format!("it took too long until {what}; ask again")));
-            }
-            tokio::time::sleep(forget::LOOK_AGAIN).await;
-        }
-    }
-
     /// Waits until the store has what was changed so far.
-    async fn until_applied(&self) -> Result<(), ReadError> {
+    pub(super) async fn until_applied(&self) -> Result<(), ReadError> {
         let made = self.shared.window().changes_made();
         self.shared.signal.raise(Level::Urgent);
         let (mut applied, mut failure) = (self.shared.applied.subscribe(), self.shared.failure.subscribe());
@@ -227,7 +140,7 @@ impl Embedded {
     }
 
     /// Runs what reads the store outside of the runtime's threads.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {

@@ -11,20 +11,23 @@
 //! Doing it again does what is left. Of each conversion there stays a hash of its key, so that a repeat is still known as
 //! one and nobody is told of a second sale.
 
+mod person;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
 
+use self::person::Person;
+use super::AcceptError;
+use super::embedded::Embedded;
 use super::mover::Level;
 use super::record::{Change, Event, Leg, Record, Settlement};
 use super::shared::Shared;
 use super::store::StoreError;
 use super::{ORDER_STATUSES_MAX, ReadError};
-use crate::conversion::{Conversion, ConversionId, DestinationName, Slot, Value};
+use crate::conversion::{ConversionId, DestinationName};
 
 /// What is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +72,96 @@ impl Forgotten {
     }
 }
 
+impl Embedded {
+    /// Forgets what is meant, some conversions at a time.
+    pub(super) async fn forget_all(&self, what: Forget) -> Result<Forgotten, ReadError> {
+        let shared = &self.shared;
+        let closed = |error: AcceptError| ReadError::Closed(error.to_string());
+        let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
+        let (mut sum, mut done) = (Forgotten::default(), HashSet::new());
+        loop {
+            let (meant, known) = (what.clone(), done.clone());
+            let ids = self.read(move |shared| shared.meant(&meant, &known)).await?;
+            if ids.is_empty() {
+                break;
+            }
+            done.extend(&ids);
+            let (withdrawn, counts) = self.withdraw(ids).await?;
+            sum = sum.and(counts);
+            let (barrier, answer) = oneshot::channel();
+            shared.inbox.barrier(barrier);
+            self.answered(answer).await.map_err(closed)?;
+            self.until_settled(&withdrawn).await?;
+            self.read(move |shared| shared.erase(&withdrawn)).await?;
+        }
+        if sum.conversions > 0 {
+            let newest = self.read(Shared::leave_behind).await?;
+            self.until("the journal has given up what is forgotten", move |shared| shared.has_left(newest)).await?;
+        }
+        Ok(sum)
+    }
+
+    /// Sees to it that nothing more is sent of these. Those of which something is being sent for too long are left out.
+    async fn withdraw(&self, ids: Vec<ConversionId>) -> Result<(HashSet<ConversionId>, Forgotten), ReadError> {
+        let (mut withdrawn, mut counts, mut left) = (HashSet::new(), Forgotten::default(), ids);
+        let until_ms = self.shared.clock.elapsed_ms().saturating_add(millis(SENT_WITHIN));
+        loop {
+            let Round { done, busy, counts: found } = self.read(move |shared| shared.withdraw_all(left)).await?;
+            counts = counts.and(found);
+            withdrawn.extend(done);
+            if busy.is_empty() || self.shared.clock.elapsed_ms() >= until_ms {
+                counts.conversions = u64::try_from(withdrawn.len()).unwrap_or(u64::MAX);
+                counts.being_sent = u64::try_from(busy.len()).unwrap_or(u64::MAX);
+                return Ok((withdrawn, counts));
+            }
+            left = busy;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until the history has all of these.
+    async fn until_settled(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
+        self.until_applied().await?;
+        let ids = ids.clone();
+        let are_moved = move |shared: &Shared| {
+            shared.signal.raise(Level::Work);
+            let window = shared.window();
+            Ok(!ids.iter().any(|id| window.entry(*id).is_some()))
+        };
+        self.until("what is forgotten has left the memory", are_moved).await
+    }
+
+    /// Waits until it is so; not for ever.
+    async fn until(
+        &self,
+        what: &str,
+        is_so: impl Fn(&Shared) -> Result<bool, ReadError> + Send + Sync + Clone + 'static,
+    ) -> Result<(), ReadError> {
+        let until_ms = self.shared.clock.elapsed_ms().saturating_add(millis(MOVED_WITHIN));
+        loop {
+            let look = is_so.clone();
+            if self.read(move |shared| look(shared)).await? {
+                return Ok(());
+            }
+            if self.shared.is_stopped() || self.shared.clock.elapsed_ms() >= until_ms {
+                return Err(ReadError::Closed(format!("it took too long until {what}; ask again")));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// What came of one try to withdraw some conversions.
+struct Round {
+    done: Vec<ConversionId>,
+    /// Something of these is being sent.
+    busy: Vec<ConversionId>,
+    counts: Forgotten,
+}
+
 impl Shared {
     /// Some of the conversions that are meant, and not among `done`. Blocks.
-    pub(super) fn meant(&self, what: &Forget, done: &HashSet<ConversionId>) -> Result<Vec<ConversionId>, ReadError> {
+    fn meant(&self, what: &Forget, done: &HashSet<ConversionId>) -> Result<Vec<ConversionId>, ReadError> {
         let mut ids = match what {
             Forget::Order { merchant, order_id } => self.ids_of_order(merchant, order_id)?,
             Forget::Customer(identifier) => self.ids_of_customer(&Person::of(identifier), done)?,
@@ -99,8 +189,17 @@ impl Shared {
         Ok(ids)
     }
 
+    fn withdraw_all(&self, ids: Vec<ConversionId>) -> Result<Round, ReadError> {
+        let mut round = Round { done: Vec::new(), busy: Vec::new(), counts: Forgotten::default() };
+        for id in ids {
+            let is_done = self.withdraw(id, &mut round.counts)?;
+            if is_done { round.done.push(id) } else { round.busy.push(id) }
+        }
+        Ok(round)
+    }
+
     /// Sees to it that nothing more is sent of a conversion. False when a delivery of it is being sent now. Blocks.
-    pub(super) fn withdraw(&self, id: ConversionId, forgotten: &mut Forgotten) -> Result<bool, ReadError> {
+    fn withdraw(&self, id: ConversionId, forgotten: &mut Forgotten) -> Result<bool, ReadError> {
         let mut all = true;
         let Some((seq, legs)) = self.standing(id)? else { return Ok(true) };
         for leg in legs.iter() {
@@ -151,7 +250,7 @@ impl Shared {
     }
 
     /// Erases the conversions from the history, if all of them are there. Blocks.
-    pub(super) fn erase(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
+    fn erase(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
         self.history.erase(ids).map_err(|error| match error {
             StoreError::NoSpace(_) => ReadError::Closed(format!("{error}; ask again when there is")),
             error @ (StoreError::Sled(_) | StoreError::Sync(_) | StoreError::Form(_) | StoreError::History(_)) => {
@@ -162,7 +261,7 @@ impl Shared {
 
     /// Leaves behind what holds bytes of what was forgotten. Returns the number of the journal's newest segment that does.
     /// Blocks.
-    pub(super) fn leave_behind(&self) -> Result<u64, ReadError> {
+    fn leave_behind(&self) -> Result<u64, ReadError> {
         let has_copy = self.store().has_copy();
         let noted = self.folder.update(|state| {
             state.unclean_generation = state.generation.saturating_add(u64::from(has_copy));
@@ -175,7 +274,7 @@ impl Shared {
     }
 
     /// Whether the journal has given up all segments up to this one, and their bytes. Blocks.
-    pub(super) fn has_left(&self, segment: u64) -> Result<bool, ReadError> {
+    fn has_left(&self, segment: u64) -> Result<bool, ReadError> {
         self.signal.raise(Level::Work);
         if self.segments.oldest() <= segment {
             return Ok(false);
@@ -186,61 +285,15 @@ impl Shared {
     }
 }
 
-/// A person, by an identifier and what is sent of it.
-struct Person {
-    plain: [String; 2],
-    hashed: [String; 2],
-}
-
-impl Person {
-    fn of(identifier: &str) -> Person {
-        let lower = identifier.trim().to_lowercase();
-        let hashed = [hex::encode(Sha256::digest(&lower)), hex::encode(Sha1::digest(&lower))];
-        Person { plain: [identifier.to_owned(), lower], hashed }
-    }
-
-    fn is_in(&self, record: &Record) -> bool {
-        match record.conversion() {
-            Ok(conversion) => self.is_named_in(&conversion),
-            // An earlier version's: the words must do.
-            Err(_) => self.plain.iter().chain(&self.hashed).any(|text| is_within(&record.body, text)),
-        }
-    }
-
-    fn is_named_in(&self, conversion: &Conversion) -> bool {
-        let named = IDENTIFIERS.iter().filter_map(|path| conversion.value(Slot::of(path)?));
-        named.into_iter().any(|value| {
-            let Value::Text(text) = value else { return false };
-            let lower = text.trim().to_lowercase();
-            self.plain.iter().any(|plain| *plain == **text || *plain == lower) || self.hashed.contains(&lower)
-        })
-    }
-}
-
-fn is_within(body: &Bytes, text: &str) -> bool {
-    !text.is_empty() && body.windows(text.len()).any(|part| part == text.as_bytes())
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
+fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What names a person.
-const IDENTIFIERS: [&str; 8] = [
-    "customer.id",
-    "customer.profile_id",
-    "customer.guid",
-    "customer.email",
-    "customer.email_sha256",
-    "customer.email_sha1",
-    "customer.phone",
-    "customer.phone_sha256",
-];
 /// Dealt with between two syncs; an order has no more.
-pub(super) const MEANT_AT_ONCE: usize = ORDER_STATUSES_MAX;
+const MEANT_AT_ONCE: usize = ORDER_STATUSES_MAX;
 /// Longer than an attempt may take.
-pub(super) const SENT_WITHIN: Duration = Duration::from_secs(45);
+const SENT_WITHIN: Duration = Duration::from_secs(45);
 /// What was settled is moved within a second or so; the disk may be slow.
-pub(super) const MOVED_WITHIN: Duration = Duration::from_secs(60);
+const MOVED_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(25);
+const LOOK_AGAIN: Duration = Duration::from_millis(25);

@@ -16,16 +16,20 @@
 //! | `batch` | what is appended together |
 //! | `table` | where records are found |
 //! | `filter` | which keys are not in a segment |
+//! | `mark` | how far things had come, and when they were received |
 //! | `full` | a segment that is full, and its index |
 //! | `place` | a segment that may hold what is asked for, read |
+//! | `expiry` | what is too old, given up |
 //! | `erase` | what is to be forgotten, taken out of full segments |
 //! | `opening` | taking up what an earlier process left |
 
 mod batch;
 mod erase;
+mod expiry;
 mod filter;
 mod form;
 mod full;
+mod mark;
 mod opening;
 mod place;
 mod table;
@@ -40,10 +44,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use self::filter::Filter;
 use self::form::{Names, kind};
 use self::full::Full;
+use self::mark::Received;
 use self::place::Place;
 use self::table::{By, Open};
 use super::ORDER_STATUSES_MAX;
-use super::codec::{Malformed, Reader};
 use super::folder::{Folder, OpenError, State, is_full, sync_dir};
 use super::log::frame::{self, Stamp};
 use super::log::segment::{self, DATA_START, Segment};
@@ -53,6 +57,7 @@ use super::vault::{KeyHash, Vault};
 use crate::conversion::ConversionId;
 
 pub(super) use self::batch::Batch;
+pub(super) use self::mark::Mark;
 
 /// The open history of a folder. Written by the mover alone; read from anywhere but a runtime thread.
 #[derive(Debug)]
@@ -75,41 +80,6 @@ struct End {
     next_seq: u64,
     mark: Mark,
     buffer: Vec<u8>,
-}
-
-/// What a commit says of itself, and a full segment of its last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Mark {
-    /// Every conversion up to this sequence number had been moved, here or to the store …
-    pub(super) moved_seq: u64,
-    /// … which had come this far, by its own ledger.
-    pub(super) store_seq: u64,
-    /// When it was written (Unix ms).
-    pub(super) written_ms: u64,
-}
-
-impl Mark {
-    const BYTES: usize = 24;
-
-    fn encode(self) -> [u8; Mark::BYTES] {
-        let mut bytes = [0; Mark::BYTES];
-        let fields = [self.moved_seq, self.store_seq, self.written_ms];
-        bytes.iter_mut().zip(fields.into_iter().flat_map(u64::to_le_bytes)).for_each(|(to, from)| *to = from);
-        bytes
-    }
-
-    fn decode(r: &mut Reader<'_>) -> Result<Mark, Malformed> {
-        Ok(Mark { moved_seq: r.u64()?, store_seq: r.u64()?, written_ms: r.u64()? })
-    }
-
-    /// How far both have come, by the one that has come further.
-    fn max(self, other: Mark) -> Mark {
-        Mark {
-            moved_seq: self.moved_seq.max(other.moved_seq),
-            store_seq: self.store_seq.max(other.store_seq),
-            written_ms: other.written_ms,
-        }
-    }
 }
 
 /// Where things are found.
@@ -142,22 +112,6 @@ pub(super) struct First {
     pub(super) digest: KeyHash,
     /// It was erased: nothing else is known of it.
     pub(super) is_erased: bool,
-}
-
-/// When the conversions of a segment were received: from the first to the last (Unix ms).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Received {
-    first_ms: u64,
-    last_ms: u64,
-}
-
-impl Received {
-    const NONE: Received = Received { first_ms: u64::MAX, last_ms: 0 };
-
-    fn add(&mut self, at_ms: u64) {
-        self.first_ms = self.first_ms.min(at_ms);
-        self.last_ms = self.last_ms.max(at_ms);
-    }
 }
 
 impl History {
@@ -262,59 +216,6 @@ impl History {
             room = segment::room(&self.dir)?;
         }
         Ok(wanted.min(room.max(least)))
-    }
-
-    /// Gives up segments that were written before `before_ms`. One that is written for longer than `open_ms` is ended, so
-    /// that its time comes too; without room for its index that waits.
-    pub(super) fn expire(&self, folder: &Folder, now_ms: u64, before_ms: u64, open_ms: u64) -> Result<(), StoreError> {
-        let mut held = self.lock_end();
-        let end = &mut *held;
-        self.remove_written_before(folder, end, before_ms)?;
-        let since_ms = {
-            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.written.as_ref().and_then(|written| written.since_ms)
-        };
-        if since_ms.is_none_or(|since_ms| since_ms.saturating_add(open_ms) >= now_ms) {
-            return Ok(());
-        }
-        match seal(&self.dir, end, &self.index) {
-            Ok(()) => self.remove_written_before(folder, end, before_ms),
-            Err(error) if is_full(&error) => Ok(()),
-            Err(error) => Err(StoreError::Sync(error)),
-        }
-    }
-
-    fn remove_written_before(&self, folder: &Folder, end: &End, before_ms: u64) -> Result<(), StoreError> {
-        let oldest = {
-            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            // Written before the next one was, whatever a clock that was ahead for a while has noted.
-            let mut written_ms = u64::MAX;
-            let mut count = 0_usize;
-            for (place, full) in index.full.iter().enumerate().rev() {
-                written_ms = written_ms.min(full.mark.written_ms);
-                if written_ms < before_ms {
-                    count = place.saturating_add(1);
-                    break;
-                }
-            }
-            let next = index.full.get(count).map(|full| full.number);
-            let behind_all = end.number.saturating_add(u64::from(end.segment.is_none()));
-            (count > 0).then_some((count, next.unwrap_or(behind_all)))
-        };
-        let Some((count, oldest)) = oldest else { return Ok(()) };
-        let updated = folder.update(|state| {
-            state.oldest_history = oldest;
-            state.history_seq = state.history_seq.max(end.next_seq);
-            state.moved_seq = state.moved_seq.max(end.mark.moved_seq);
-            state.store_seq = state.store_seq.max(end.mark.store_seq);
-        });
-        match updated {
-            Ok(()) => {}
-            Err(error) if is_full(&error) => return Ok(()),
-            Err(error) => return Err(StoreError::Sync(error)),
-        }
-        self.index.write().unwrap_or_else(PoisonError::into_inner).full.drain(..count);
-        remove_expired(&self.dir, oldest).map_err(StoreError::Sync)
     }
 
     /// The conversion that used a key and was received at `from_ms` or later.

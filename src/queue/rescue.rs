@@ -202,10 +202,8 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
             whole
         }
         None => {
-            let dir = store::dir(path, state.generation);
-            recovered.aside.extend(move_aside(&dir, &quarantine).map_err(write)?);
-            generation::remove_others(path, state.generation, true)?;
             next.generation = state.generation.saturating_add(1);
+            recovered.aside.extend(put_store_aside(path, state.generation, &quarantine)?);
             Store::create(&store::dir(path, next.generation), next.epoch, Arc::clone(&vault))?
         }
     };
@@ -232,11 +230,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| rebuilding.visit(seq, kind, payload))?;
     rebuilding.drain()?;
     let Rebuilding { shared, mover, recovered, .. } = rebuilding;
-    let mut ledger = mover.ledger().clone();
-    ledger.moved_seq = ledger.moved_seq.max(last_seq).max(shared.history.mark().moved_seq);
-    ledger.history_seq = shared.history.next_seq();
-    ledger.epoch = next.epoch;
-    shared.store().write_ledger(&ledger).map_err(|error| failed(&error))?;
+    let ledger = noted(&shared, &mover, next.epoch, last_seq).map_err(|error| failed(&error))?;
     next.newest_history = folder.state().newest_history.max(next.newest_history);
     next.oldest_history = folder.state().oldest_history;
     (next.moved_seq, next.store_seq, next.history_seq) = (ledger.moved_seq, ledger.moved_seq, ledger.history_seq);
@@ -248,6 +242,23 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     write_state(path, next).map_err(write)?;
     std::fs::remove_dir_all(&scratch).map_err(write)?;
     Ok(recovered)
+}
+
+fn put_store_aside(path: &Path, generation: u64, quarantine: &Path) -> Result<Option<PathBuf>, OpenError> {
+    let moved = move_aside(&store::dir(path, generation), quarantine);
+    let moved = moved.map_err(|source| OpenError::write(path, source))?;
+    generation::remove_others(path, generation, true)?;
+    Ok(moved)
+}
+
+/// Where the queue has come with all that could be had back.
+fn noted(shared: &Shared, mover: &Mover, epoch: u64, last_seq: u64) -> Result<Ledger, StoreError> {
+    let mut ledger = mover.ledger().clone();
+    ledger.moved_seq = ledger.moved_seq.max(last_seq).max(shared.history.mark().moved_seq);
+    ledger.history_seq = shared.history.next_seq();
+    ledger.epoch = epoch;
+    shared.store().write_ledger(&ledger)?;
+    Ok(ledger)
 }
 
 /// Rebuilds what the journal holds.

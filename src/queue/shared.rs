@@ -267,7 +267,7 @@ impl Shared {
 
     /// Place in the order of acceptance, and legs, of a conversion of which something is owed or dead, or was just now.
     /// Blocks.
-    pub(super) fn standing(&self, id: ConversionId) -> Result<Option<(u64, Arc<Vec<Leg>>)>, ReadError> {
+    pub(super) fn standing(&self, id: ConversionId) -> Result<Option<Standing>, ReadError> {
         let in_window = self.window().entry(id);
         if let Some((record, legs)) = in_window {
             return Ok(Some((record.seq, legs)));
@@ -327,6 +327,9 @@ impl From<StoreError> for ReadError {
         ReadError::Store(error.to_string())
     }
 }
+
+/// Place in the order of acceptance, and legs.
+pub(super) type Standing = (u64, Arc<Vec<Leg>>);
 
 /// How much room the file system has, as last looked at.
 pub(super) struct Space {

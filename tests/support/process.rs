@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +19,14 @@ pub(crate) async fn started() -> (Sandbox, TempDir, PathBuf) {
     let file = folder.path().join("routes.toml");
     std::fs::write(&file, routes(&sandbox, &folder.path().join("queue"), "")).unwrap();
     (sandbox, folder, file)
+}
+
+/// Runs a command to its end: its exit code, and what it said and complained of.
+pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_capi-relay")).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (status.code(), text(stdout), text(stderr))
 }
 
 /// A running `capi-relay serve`.

@@ -65,3 +65,27 @@ fn a_token_belongs_to_one_merchant() {
         "letters in either case are one digest"
     );
 }
+
+#[test]
+fn a_key_is_32_bytes_in_hex_or_base64_and_is_never_shown() {
+    let encrypted = |value: &str| with(PARTNER).replace("[merchant", &format!("encryption = {value}\n[merchant"));
+    let hex = "ab".repeat(32);
+    let base64 = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s";
+    for key in [hex.clone(), hex.to_uppercase(), format!("{base64}="), base64.to_owned(), format!(" {hex}\\n")] {
+        let config = right(&encrypted(&format!("{{ key = \"{key}\", old_keys = [\"{base64}\"] }}")));
+        let encryption = config.queue.encryption.as_ref().unwrap();
+        assert_eq!(encryption.key.0, [0xab; 32], "{key}");
+        assert_eq!(encryption.old_keys.len(), 1);
+        assert!(!format!("{config:?}").contains("171, 171"), "it is shown");
+    }
+    assert_eq!(right(&with(PARTNER)).queue.encryption, None);
+    let wrong = "`key` must be 32 bytes in hex or Base64";
+    for key in ["", "secret", &hex.replacen("ab", "a", 1), &format!("{hex}00")] {
+        let found = faults(&encrypted(&format!("{{ key = \"{key}\" }}")));
+        assert!(matches!(found.as_slice(), [fault] if fault.ends_with(wrong)), "{found:?}");
+    }
+    let found = faults(&encrypted("{ old_keys = [] }"));
+    assert!(matches!(found.as_slice(), [fault] if fault.ends_with("`encryption` needs `key`")), "{found:?}");
+    let found = faults(&encrypted(&format!("{{ key = \"{hex}\", old_key = \"x\" }}")));
+    assert!(matches!(found.as_slice(), [fault] if fault.contains("unknown key `old_key`")), "{found:?}");
+}

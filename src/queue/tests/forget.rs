@@ -173,7 +173,7 @@ async fn a_person_is_known_by_any_identifier_and_by_its_hash() {
                 let number = NUMBER.fetch_add(1, Ordering::Relaxed);
                 let body = format!(r#"{{"time":"2026-01-01T00:00:00Z","event_id":"p{number}",{members}}}"#);
                 let id = accept(&queue, with_body(&body, &["a"])).await;
-                if ids { forgotten.push(id) } else { kept.push(id) }
+                [&mut kept, &mut forgotten][usize::from(ids)].push(id);
             }
             if moved {
                 eventually("all is moved", async || metric(&queue, "window_conversions") == 0).await;

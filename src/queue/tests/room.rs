@@ -112,7 +112,8 @@ async fn recovering_without_room_wants_space_takes_none_of_it_and_is_begun_again
         segment.write_all_at(b"damage", 0).unwrap();
     };
     // Less than the store must be left; less than a segment of the history must leave, from the first or from the second on.
-    let cases: [(fn(&Path), u64); 4] =
+    type Damage = fn(&Path);
+    let cases: [(Damage, u64); 4] =
         [(store, 7 << 20), (history, 7 << 20), (history, 9 << 20), (history, (16 << 20) + (250 << 10))];
     for (number, (damage, left)) in cases.into_iter().enumerate() {
         let disk = SmallDisk::mount(64);

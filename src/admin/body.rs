@@ -1,0 +1,27 @@
+//! The body of what changes something: JSON, small, and there in time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::ingress::problem::{Kind, Problem};
+use crate::ingress::strict;
+
+pub(super) async fn json(request: Request<Incoming>) -> Result<Bytes, Problem> {
+    strict::check_json_body(request.headers())?;
+    let body = Limited::new(request.into_body(), BYTES_MAX);
+    #[expect(clippy::disallowed_methods, reason = "the body is wrapped in Limited on the line above")]
+    let body = timeout(TIMEOUT, body.collect()).await;
+    let wrong = |detail: &'static str| Problem::new(Kind::BadRequest, detail);
+    let body = body.map_err(|_late| wrong("the body did not come within 10 s"))?;
+    let body = body.map_err(|_broken_or_large| wrong("the body broke off, or is larger than 64 KiB"))?;
+    Ok(body.to_bytes())
+}
+
+/// Some 1,500 ids.
+const BYTES_MAX: usize = 64 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,58 @@
+//! `forget`: what was received for an order or of a person is erased from a running relay.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{AdminArgs, ConfigurationArgs, client, output};
+
+#[derive(Debug, Args)]
+pub(super) struct ForgetArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// Of the order: whose it is; without it that of every configured merchant
+    #[arg(long, value_name = "NAME", requires = "order")]
+    merchant: Option<String>,
+    /// Prints the relay's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct WhatArgs {
+    /// All that was received for this order
+    #[arg(long, value_name = "ID")]
+    order: Option<String>,
+    /// What is pending or dead of a person: an identifier in `customer`, as it is there or hashed there
+    #[arg(long, value_name = "IDENTIFIER")]
+    customer: Option<String>,
+    /// One conversion
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+}
+
+pub(super) fn command(configuration: &ConfigurationArgs, args: &ForgetArgs) -> u8 {
+    let WhatArgs { order, customer, id } = &args.what;
+    let said = [("order_id", order), ("merchant", &args.merchant), ("customer", customer), ("id", id)];
+    let body = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
+    let answer = client::bid_patiently(configuration, &args.admin, "/admin/forget", &Value::Object(body.collect()));
+    client::show(answer, args.json, told)
+}
+
+fn told(answer: &Value) -> String {
+    let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let being_sent = match count("being_sent") {
+        0 => String::new(),
+        left => format!("; {left} left, of which something was being sent: ask again"),
+    };
+    let cells = ["conversions", "withdrawn", "dead"].map(|name| output::cell(answer.get(name)));
+    let [conversions, withdrawn, dead] = cells;
+    match count("conversions") {
+        0 if being_sent.is_empty() => "nothing is kept of that".to_owned(),
+        _ => format!(
+            "{conversions} conversions forgotten: {withdrawn} deliveries withdrawn, {dead} dead letters{being_sent}"
+        ),
+    }
+}
