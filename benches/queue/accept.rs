@@ -15,17 +15,17 @@ const LOADS: [(u32, u32, f64); 4] = [(1, 2_000, 0.8), (16, 10_000, 0.8), (64, 20
 /// Conversions of a burst: fewer than half of the window, so that nothing waits for the store.
 const BURST: u32 = 3_000;
 /// Rounds of each, in turn.
-const ROUNDS: u32 = 5;
+pub(crate) const ROUNDS: u32 = 5;
 /// Before the first round: two segments' worth, so that the journal writes to a file that was written before, as it does
 /// from its third segment on.
-const WARM: u32 = 70_000;
+pub(crate) const WARM: u32 = 70_000;
 
 /// What one round came to.
-struct Figures {
-    per_second: f64,
-    p50_ms: f64,
+pub(crate) struct Figures {
+    pub(crate) per_second: f64,
+    pub(crate) p50_ms: f64,
     p99_ms: f64,
-    processor_us: f64,
+    pub(crate) processor_us: f64,
 }
 
 pub(crate) async fn compare(folder: &Path, quick: bool) -> Result<(), Failed> {
@@ -66,7 +66,12 @@ async fn raw_round(raw: &Raw, callers: u32, count: u32, record: &Arc<[u8]>) -> R
 }
 
 /// Begins and ends with nothing in the window.
-async fn queue_round(served: &Served, callers: u32, count: u32, owed: &[DestinationName]) -> Result<Figures, Failed> {
+pub(crate) async fn queue_round(
+    served: &Served,
+    callers: u32,
+    count: u32,
+    owed: &[DestinationName],
+) -> Result<Figures, Failed> {
     let submissions = (0..count).map(|_| submission(owed)).collect::<Result<Vec<_>, Failed>>()?;
     let queue = served.queue.clone();
     let figures = figures(count, in_flight(callers, submissions, move |submission| accept(queue.clone(), submission)));

@@ -6,11 +6,13 @@
 //! **Backlog**: with so many conversions waiting for a destination that nobody serves, what the four others get through
 //! against an empty queue, what memory and disk it takes, and how long opening takes after a `kill -9` under load.
 //!
+//! **Encryption**: the same accepting, as it is and sealed.
+//!
 //! Whatever is compared is taken in turn in one process, so that whatever else the machine does falls on both sides alike.
 //! Each backlog has a process of its own, so that its memory is its own.
 //!
 //! `cargo bench --bench queue` takes a quarter of an hour; `-- --quick` under one, and its figures say little; `-- --all` adds
-//! a backlog of three million; `-- --accept` and `-- --backlog` do one half.
+//! a backlog of three million; `-- --accept`, `-- --sealed` and `-- --backlog` do one part.
 
 /// As the relay itself.
 #[global_allocator]
@@ -21,6 +23,7 @@ mod backlog;
 mod load;
 mod machine;
 mod raw;
+mod sealed;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -43,10 +46,14 @@ fn main() -> Result<(), Failed> {
     }
     let folder = tempfile::Builder::new().prefix("queue").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     say(&machine::described(folder.path())?);
-    if !asked("--backlog") {
+    let part = |flag: &str| asked(flag) || !["--accept", "--sealed", "--backlog"].into_iter().any(asked);
+    if part("--accept") {
         runtime.block_on(accept::compare(folder.path(), quick))?;
     }
-    if !asked("--accept") {
+    if part("--sealed") {
+        runtime.block_on(sealed::compare(folder.path(), quick))?;
+    }
+    if part("--backlog") {
         let sizes: &[u32] = if quick {
             &[0, 5_000]
         } else if asked("--all") {

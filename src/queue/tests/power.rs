@@ -61,6 +61,11 @@ fn data_keys_made_and_removed_cut_short_lose_nothing() {
     check(Scenario::Sealed);
 }
 
+#[test]
+fn forgetting_on_request_cut_short_loses_nothing_else_and_brings_nothing_back() {
+    check(Scenario::Forgetting);
+}
+
 /// What is recovered from here was left by a power cut, or by a kill that left in the cache what was not synced; and so
 /// was what the one before it had recovered from.
 #[test]

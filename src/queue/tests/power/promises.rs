@@ -73,6 +73,15 @@ struct Known {
     /// Whether it was acknowledged.
     accepted: bool,
     legs: BTreeMap<String, Leg>,
+    erasure: Erasure,
+}
+
+/// Whether it was to be forgotten on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Erasure {
+    No,
+    Asked,
+    Done,
 }
 
 /// Where a delivery may stand: settlements are lazy, so the last ones may be lost.
@@ -132,13 +141,23 @@ impl Promises {
                 let leg = Leg { stands: vec![queued], treated: 0 };
                 let legs = destinations.split(',').map(|destination| (destination.to_owned(), leg.clone())).collect();
                 let (event_id, padding) = ((*event_id).to_owned(), padding.parse().unwrap());
-                self.conversions.insert(id(of), Known { event_id, padding, accepted: false, legs });
+                self.conversions
+                    .insert(id(of), Known { event_id, padding, accepted: false, legs, erasure: Erasure::No });
             }
             ["accepted", of] => self.conversions.get_mut(&id(of)).unwrap().accepted = true,
             ["settles", of, destination, how, attempts] => {
                 let stand = How::of(how).stand(attempts.parse().unwrap());
                 self.leg(id(of), destination).stands.push(stand);
             }
+            ["forgets", of] => {
+                let known = self.conversions.get_mut(&id(of)).unwrap();
+                known.erasure = Erasure::Asked;
+                for leg in known.legs.values_mut() {
+                    let attempts = leg.stands.last().unwrap().attempts;
+                    leg.stands.push(How::Discard.stand(attempts));
+                }
+            }
+            ["forgotten", of] => self.conversions.get_mut(&id(of)).unwrap().erasure = Erasure::Done,
             ["treats", how, destination, ids] => {
                 for of in ids.split(',') {
                     let leg = self.leg(id(of), destination);
@@ -183,6 +202,13 @@ pub(super) async fn hold(queue: &Queue, promises: &Promises, rng: &mut StdRng) -
         let (id, known) = kept[rng.random_range(0..=index)];
         known_again(queue, id, known, promises.forgets).await?;
     }
+    let erased = promises.conversions.iter().find(|(_, known)| known.erasure == Erasure::Done);
+    if let Some((id, known)) = erased {
+        let again = queue.accept(submission_of(&known.event_id, known.padding, &["a"])).await;
+        if !matches!(&again, Ok(Accepted::Duplicate(first)) if first.id == *id && first.destinations.is_empty()) {
+            return differs(format!("{id} was forgotten; handed in again it is {again:?}"));
+        }
+    }
     handed_out(queue, promises, &found).await?;
     match queue.accept(submission(&["a"])).await {
         Ok(Accepted::New(_)) => Ok(found),
@@ -193,7 +219,9 @@ pub(super) async fn hold(queue: &Queue, promises: &Promises, rng: &mut StdRng) -
 /// Where it stands, if it is there.
 async fn find(queue: &Queue, id: ConversionId, known: &Known, forgets: bool) -> Checked<Option<Vec<(String, Stand)>>> {
     let status = match queue.status(id).await {
+        Ok(Some(_)) if known.erasure == Erasure::Done => return differs(format!("{id} was forgotten, and is there")),
         Ok(Some(status)) => status,
+        Ok(None) if known.erasure != Erasure::No => return Ok(None),
         Ok(None) => {
             let is_over = |leg: &Leg| leg.stands.iter().any(|stand| stand.state == State::Delivered);
             let may_be_gone = !known.accepted || forgets && known.legs.values().all(is_over);

@@ -33,11 +33,12 @@ pub(super) enum Scenario {
     History,
     Generations,
     Sealed,
+    Forgetting,
     Recovery,
 }
 
 impl Scenario {
-    const ALL: [(Scenario, &str); 8] = [
+    const ALL: [(Scenario, &str); 9] = [
         (Scenario::FirstStart, "first start"),
         (Scenario::Steady, "steady work"),
         (Scenario::RetriesAndOverflow, "retries and overflow"),
@@ -45,6 +46,7 @@ impl Scenario {
         (Scenario::History, "history"),
         (Scenario::Generations, "generations"),
         (Scenario::Sealed, "data keys"),
+        (Scenario::Forgetting, "forgetting"),
         (Scenario::Recovery, "recovery"),
     ];
 
@@ -93,6 +95,7 @@ async fn the_child_that_is_recorded() {
         Scenario::DeadLetters => child.dead_letters().await,
         Scenario::History | Scenario::Sealed => child.history().await,
         Scenario::Generations => child.generations().await,
+        Scenario::Forgetting => child.forgetting().await,
         Scenario::Recovery => child.recovery().await,
     }
 }
@@ -277,6 +280,29 @@ impl Child {
         while folder_state(&self.path).generation < 4 {
             self.accept([300, 9000][number % 2], &["a", "b"]).await;
             number += 1;
+            self.idle().await;
+        }
+        workers.shutdown().await;
+    }
+
+    /// Some of what is delivered, put off, given up or untouched is forgotten on request.
+    async fn forgetting(self: Arc<Self>) {
+        let mut workers = tokio::task::JoinSet::new();
+        workers.spawn(Arc::clone(&self).work("a", |delivery| match delivery.attempt() {
+            1 if numbered(delivery, 3) => How::RetryInAYear,
+            1 if numbered(delivery, 4) => How::Dead,
+            _ => How::Delivered,
+        }));
+        let mut ids = Vec::new();
+        for number in 0..24 {
+            ids.push(self.accept([300, 9000, 30_000][number % 3], &["a", "b"]).await);
+            if number % 4 == 3 {
+                let id = ids[number - [0, 3, 2][number / 4 % 3]];
+                self.say(&format!("forgets {id}"));
+                let forgotten = self.queue.forget(Forget::Conversion(id)).await.unwrap();
+                assert_eq!((forgotten.conversions, forgotten.being_sent), (1, 0));
+                self.say(&format!("forgotten {id}"));
+            }
             self.idle().await;
         }
         workers.shutdown().await;
