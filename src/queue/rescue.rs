@@ -315,8 +315,7 @@ impl Rebuilding<'_> {
 
     /// Whether the store or the history has it.
     fn is_known(&self, id: ConversionId) -> Result<bool, OpenError> {
-        let is_stored = self.shared.store().kept(id).map_err(|error| self.failed(&error))?.is_some();
-        Ok(is_stored || self.shared.history.status(id).map_err(|error| self.failed(&error))?.is_some())
+        self.shared.is_known(id).map_err(|error| self.failed(&error))
     }
 
     fn drain(&mut self) -> Result<(), OpenError> {

@@ -288,6 +288,11 @@ impl Shared {
         Ok(Some(kept))
     }
 
+    /// Whether the store or the history has it: its key may be known for longer, for a store can be lost. Blocks.
+    pub(super) fn is_known(&self, id: ConversionId) -> Result<bool, StoreError> {
+        Ok(self.store().kept(id)?.is_some() || self.history.status(id)?.is_some())
+    }
+
     /// A status as the store has it, with what is on its way there; or the history: what goes there leaves the store
     /// afterwards. Blocks.
     pub(super) fn stored_status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {

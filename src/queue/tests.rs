@@ -9,6 +9,7 @@ mod faults;
 mod flips;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod forget;
+mod freed;
 mod generation;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod model;
