@@ -261,6 +261,7 @@ impl Shared {
             self.fail(&format!("reading the store: {error}"));
         }
         for seq in lost {
+            self.metrics.lost.inc();
             tracing::error!(%destination, seq, "the store names a delivery whose conversion it does not have");
         }
     }

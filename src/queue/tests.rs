@@ -11,6 +11,7 @@ mod flips;
 mod forget;
 mod freed;
 mod generation;
+mod lost;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod model;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
