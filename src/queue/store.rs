@@ -154,6 +154,18 @@ impl Store {
         }
         remove_snapshot_leftovers(dir).map_err(|source| OpenError::write(dir, source))?;
         probe::read(dir).map_err(|source| OpenError::read(dir, source))?;
+        let files = || probe::files(dir).map_err(|source| OpenError::read(dir, source));
+        let before = files()?;
+        match Store::open_held_to(dir, state, vault) {
+            // Whatever sled does when it is put away, it has done: then it is seen whether it wrote.
+            Err(OpenError::Damaged { path, what, .. }) => {
+                Err(OpenError::Damaged { path, what, written: files()? != before })
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_held_to(dir: &Path, state: State, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
         let store = Store::open_sled(dir, vault)?;
         let ledger = store.ledger().map_err(|error| OpenError::store(dir, &error))?;
         let Some(ledger) = ledger else {

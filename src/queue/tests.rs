@@ -13,6 +13,8 @@ mod freed;
 mod generation;
 mod lost;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod told;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod model;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod power;
