@@ -198,9 +198,9 @@ impl<'a> DestinationView<'a> {
     fn new(pool: &'a PoolState, depth: &'a Depth, now_ms: u64) -> DestinationView<'a> {
         DestinationView {
             name: pool.destination.as_str(),
-            state: if depth.stopped.is_some() { "suspended" } else { pool.state.as_str() },
+            state: pool.state.as_str(),
             since: instant(pool.since_ms),
-            reason: pool.reason.as_deref().or(depth.stopped.as_deref()),
+            reason: pool.reason.as_deref(),
             pending: depth.pending,
             oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
             dead: depth.dead,

@@ -12,6 +12,7 @@ mod export;
 mod forget;
 mod import;
 mod output;
+mod panics;
 mod recover;
 mod refusal;
 mod relay;
@@ -157,6 +158,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    panics::log();
     ExitCode::from(match cli.command {
         Command::Serve(args) => serve::command(&cli.configuration, &args),
         Command::Check(args) => check::command(&cli.configuration, &args),

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Destination, Judge};
 use crate::conversion::DestinationName;
 use crate::mapping::Answer;
-use crate::queue::{Clock, Hold, Queue, Verdict};
+use crate::queue::{Clock, Depths, Hold, Queue, Verdict};
 pub use client::SetupError;
 use judge::{Body, Transmission};
 use metrics::Metrics;
@@ -214,7 +214,7 @@ impl Pools {
 
     /// What is shown of every destination, in configuration order.
     pub fn states(&self) -> Vec<PoolState> {
-        self.all().iter().map(|pool| state(pool)).collect()
+        self.0.states()
     }
 
     /// Stops sending to a destination: its work stays queued, attempts in flight end. `None`: there is no such
@@ -223,7 +223,7 @@ impl Pools {
         let pool = self.pool(destination)?;
         pool.board.pause(reason, pool.clock.unix_ms());
         pool.show();
-        Some(state(&pool))
+        Some(state(&pool, &self.0.queue.depths()))
     }
 
     /// Sends again; a suspended or open destination is probed at once. `None`: there is no such destination.
@@ -231,18 +231,18 @@ impl Pools {
         let pool = self.pool(destination)?;
         pool.board.resume();
         pool.show();
-        Some(state(&pool))
+        Some(state(&pool, &self.0.queue.depths()))
     }
 
     /// Registers `capi_relay_deliveries_total`, `…_attempt_seconds`, `…_delivery_seconds`, `…_destination_state`,
     /// `…_concurrency`, `…_in_flight`, `…_limiter_wait_seconds_total` and `…_delivery_panics_total`.
     pub fn register_metrics(&self, registry: &mut Registry) {
-        self.0.metrics.register(registry);
+        self.0.metrics.register(registry, Arc::downgrade(&self.0));
     }
 
     /// In configuration order.
     fn all(&self) -> Vec<Arc<Pool>> {
-        self.0.pools.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.all()
     }
 
     fn pool(&self, destination: &str) -> Option<Arc<Pool>> {
@@ -251,6 +251,15 @@ impl Pools {
 }
 
 impl Inner {
+    fn all(&self) -> Vec<Arc<Pool>> {
+        self.pools.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn states(&self) -> Vec<PoolState> {
+        let depths = self.queue.depths();
+        self.all().iter().map(|pool| state(pool, &depths)).collect()
+    }
+
     fn build(&self, destination: &Arc<Destination>, before: Option<&Arc<Pool>>) -> Result<Arc<Pool>, ClientError> {
         let name = &destination.name;
         Pool::new(destination, before.map(Arc::as_ref), self.queue.clone(), self.clock.clone(), self.metrics.of(name))
@@ -263,13 +272,21 @@ impl Inner {
     }
 }
 
-fn state(pool: &Pool) -> PoolState {
+/// What the pool says of itself; or the queue, which hands out nothing any more for one with too many dead letters. What a
+/// person ordered is shown before that.
+fn state(pool: &Pool, depths: &Depths) -> PoolState {
     let mark = pool.board.mark();
+    let name = &pool.destination.name;
+    let stopped = depths.destinations.get(name).and_then(|depth| depth.stopped.clone());
+    let (activity, reason) = match (mark.activity, stopped) {
+        (Activity::Active | Activity::Open, Some(why)) => (Activity::Suspended, Some(why)),
+        (own, _) => (own, mark.reason),
+    };
     PoolState {
-        destination: pool.destination.name.clone(),
-        state: mark.activity,
+        destination: name.clone(),
+        state: activity,
         since_ms: mark.since_ms,
-        reason: mark.reason,
+        reason,
         concurrency: usize::try_from(pool.instruments.concurrency.get()).unwrap_or_default(),
         in_flight: usize::try_from(pool.instruments.in_flight.get()).unwrap_or_default(),
         last_error: pool.board.last_error(),

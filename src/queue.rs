@@ -15,6 +15,7 @@
 //! | --- | --- |
 //! | `status` | outcomes, states, statuses, depths: the vocabulary |
 //! | `clock` | time |
+//! | `panics` | panics that are expected, in words |
 //! | `codec`, `record` | what is stored, as bytes |
 //! | `vault` | what is stored, sealed |
 //! | `log` | append-only files of commits |
@@ -47,6 +48,7 @@ mod journal;
 mod log;
 mod metrics;
 mod mover;
+mod panics;
 mod record;
 mod recovery;
 mod rescue;
@@ -77,6 +79,7 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 pub use self::clock::Clock;
 pub use self::folder::OpenError;
 pub use self::forget::{Forget, Forgotten};
+pub use self::panics::is_expected as is_panic_expected;
 pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
     Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind, Outcome,

@@ -17,6 +17,7 @@ mod commands;
 mod config;
 mod conformance;
 mod crash;
+mod damaged;
 mod demo;
 mod destinations;
 mod disk;

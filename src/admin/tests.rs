@@ -21,6 +21,7 @@ use crate::queue::{Attempt, Clock, DeadKind, Outcome, Verdict};
 /// A relay without delivery and its admin listener.
 struct Watched {
     relay: Running,
+    pools: Pools,
     address: SocketAddr,
     wishes: mpsc::Receiver<Wish>,
     shutdown: CancellationToken,
@@ -29,15 +30,19 @@ struct Watched {
 
 impl Watched {
     async fn start(server: &str) -> Watched {
-        let relay = Running::start(server, "").await;
+        Watched::with(server, "").await
+    }
+
+    async fn with(server: &str, queue: &str) -> Watched {
+        let relay = Running::start(server, queue).await;
         let pools = Pools::new(&relay.config, relay.queue.clone(), Clock::system()).unwrap();
         let (reloads, wishes) = Reloads::new();
-        let admin = Admin::new(relay.queue.clone(), pools, Arc::clone(&relay.ingress), reloads);
+        let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(Arc::new(admin).run(listener, shutdown.clone()));
-        Watched { relay, address, wishes, shutdown, task }
+        Watched { relay, pools, address, wishes, shutdown, task }
     }
 
     async fn get(&self, path: &str) -> Reply {
@@ -180,6 +185,39 @@ async fn metrics_are_openmetrics_of_every_part() {
     ] {
         assert!(reply.text.lines().any(|found| found == line), "{line} is missing of\n{}", reply.text);
     }
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn a_destination_that_stopped_for_its_dead_letters_is_suspended_in_the_list_and_in_the_metrics() {
+    let watched = Watched::with("", "max_dead_letters = 1").await;
+    let shown = async |state: &str, why: Option<&str>| {
+        let listed = |json: &Value| {
+            let first = &json["destinations"][0];
+            first["state"] == state
+                && first["reason"].as_str().zip(why).is_none_or(|(reason, why)| reason.contains(why))
+        };
+        watched.eventually("/admin/destinations", listed).await;
+        let metrics = watched.get("/metrics").await.text;
+        for known in ["active", "paused", "suspended", "open"] {
+            let one = u8::from(known == state);
+            let line = format!(r#"capi_relay_destination_state{{destination="first",state="{known}"}} {one}"#);
+            assert!(metrics.lines().any(|found| found == line), "{line} is missing of\n{metrics}");
+        }
+    };
+    watched.post("e-1").await;
+    shown("active", None).await;
+    watched.kill(DeadKind::Rejected, "status 400").await;
+    shown("suspended", Some("1 dead letters are kept")).await;
+    // What a person ordered stands before it.
+    watched.pools.pause("first", "the partner asked us to".to_owned()).unwrap();
+    shown("paused", Some("the partner asked us to")).await;
+    watched.pools.resume("first").unwrap();
+    shown("suspended", Some("1 dead letters are kept")).await;
+    let body = r#"{"destination":"first","reason":"a test"}"#;
+    let reply = call(watched.address, Call { path: "/admin/dead/discard", token: None, body, ..Call::post() }).await;
+    assert_eq!((reply.status, &reply.json["discarded"]), (200, &json!(1)), "{reply:?}");
+    shown("active", None).await;
     watched.end().await;
 }
 

@@ -145,7 +145,9 @@ fn log_to_stderr(format: LogFormat) {
     for directive in QUIET.iter().filter_map(|directive| directive.parse().ok()) {
         filter = filter.add_directive(directive);
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written is nobody's to hear of; said on standard error, that would be a panic.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().init(),

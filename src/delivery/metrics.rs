@@ -1,16 +1,19 @@
 //! What is counted of deliveries, by destination.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Activity;
+use super::{Activity, Inner, PoolState};
 use crate::conversion::DestinationName;
 
 /// Five milliseconds to forty seconds: a good API's answer up to past the default timeout.
@@ -30,19 +33,12 @@ struct ByVerdict {
     verdict: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByState {
-    destination: Arc<str>,
-    state: &'static str,
-}
-
 /// The metrics of all pools.
 #[derive(Debug, Clone)]
 pub(super) struct Metrics {
     deliveries: Family<ByVerdict, Counter>,
     attempt: Family<ByDestination, Histogram>,
     delivery: Family<ByDestination, Histogram>,
-    state: Family<ByState, Gauge>,
     concurrency: Family<ByDestination, Gauge>,
     in_flight: Family<ByDestination, Gauge>,
     limiter_wait: Family<ByDestination, Counter<f64, AtomicU64>>,
@@ -60,7 +56,6 @@ impl Default for Metrics {
             deliveries: Family::default(),
             attempt: Family::new_with_constructor(attempt),
             delivery: Family::new_with_constructor(delivery),
-            state: Family::default(),
             concurrency: Family::default(),
             in_flight: Family::default(),
             limiter_wait: Family::default(),
@@ -70,8 +65,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Registers every family under its full name.
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Registers every family under its full name, and what is shown of each destination when it is asked for.
+    pub(super) fn register(&self, registry: &mut Registry, shown: Weak<Inner>) {
         let registry = registry.sub_registry_with_prefix("capi_relay");
         registry.register(
             "deliveries",
@@ -90,7 +85,6 @@ impl Metrics {
             Unit::Seconds,
             self.delivery.clone(),
         );
-        registry.register("destination_state", "1 for the state that a destination is in", self.state.clone());
         registry.register(
             "concurrency",
             "Attempts that a destination may have in flight now",
@@ -108,6 +102,7 @@ impl Metrics {
             "Deliveries that ended in a fault of the relay itself",
             self.panics.clone(),
         );
+        registry.register_collector(Box::new(States(shown)));
     }
 
     /// The instruments of one destination.
@@ -118,7 +113,6 @@ impl Metrics {
             deliveries: self.deliveries.clone(),
             attempt: self.attempt.get_or_create_owned(&label),
             delivery: self.delivery.get_or_create_owned(&label),
-            state: self.state.clone(),
             concurrency: self.concurrency.get_or_create_owned(&label),
             in_flight: self.in_flight.get_or_create_owned(&label),
             limiter_wait: self.limiter_wait.get_or_create_owned(&label),
@@ -128,12 +122,37 @@ impl Metrics {
     }
 }
 
+/// `capi_relay_destination_state`: one for the state that is shown, zero for the others.
+struct States(Weak<Inner>);
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("States")
+    }
+}
+
+impl Collector for States {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(inner) = self.0.upgrade() else {
+            return Ok(());
+        };
+        let help = "1 for the state that a destination is in";
+        let mut metric = encoder.encode_descriptor("destination_state", help, None, MetricType::Gauge)?;
+        for PoolState { destination, state: shown, .. } in inner.states() {
+            for state in Activity::ALL {
+                let labels = [("destination", destination.as_str()), ("state", state.as_str())];
+                ConstGauge::new(i64::from(state == shown)).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The instruments of one destination.
 #[derive(Debug)]
 pub(super) struct Instruments {
     destination: Arc<str>,
     deliveries: Family<ByVerdict, Counter>,
-    state: Family<ByState, Gauge>,
     /// `capi_relay_attempt_seconds`.
     pub(super) attempt: Histogram,
     /// `capi_relay_delivery_seconds`.
@@ -152,14 +171,6 @@ impl Instruments {
     /// Counts in `capi_relay_deliveries_total`.
     pub(super) fn count(&self, verdict: &'static str) {
         self.deliveries.get_or_create(&ByVerdict { destination: Arc::clone(&self.destination), verdict }).inc();
-    }
-
-    /// Sets `capi_relay_destination_state`: one for this state, zero for the others.
-    pub(super) fn show(&self, activity: Activity) {
-        for state in Activity::ALL {
-            let label = ByState { destination: Arc::clone(&self.destination), state: state.as_str() };
-            self.state.get_or_create(&label).set(i64::from(state == activity));
-        }
     }
 }
 

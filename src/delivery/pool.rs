@@ -86,13 +86,12 @@ impl Pool {
         limiters.find(|(own, _)| own.name == operation)?.1.as_ref()
     }
 
-    /// Tells the queue and the metrics what state the destination is in; a retired pool has no say in it any more.
+    /// Tells the queue what state the destination is in; a retired pool has no say in it any more.
     pub(super) fn show(&self) {
         if self.retired.is_cancelled() {
             return;
         }
         let mark = self.board.mark();
-        self.instruments.show(mark.activity);
         let held = |kind| Some(Hold { kind, reason: mark.reason.clone().unwrap_or_default(), since_ms: mark.since_ms });
         let hold = match mark.activity {
             Activity::Active | Activity::Open => None,

@@ -379,10 +379,8 @@ impl Committer {
         if let Some(first) = in_window.filter(recent) {
             return Ok(Some(first));
         }
-        let Some(First { id, digest, is_erased }) = shared.history.first_with(key, from_ms)? else { return Ok(None) };
-        // The key may have outlived what used it: a store was lost.
-        let is_known = is_erased || shared.store().kept(id)?.is_some() || shared.history.status(id)?.is_some();
-        Ok(is_known.then(|| (id, digest == shared.vault.digest(&own))))
+        let first = shared.history.first_with(key, from_ms, |first| shared.is_known(first))?;
+        Ok(first.map(|First { id, digest, .. }| (id, digest == shared.vault.digest(&own))))
     }
 }
 

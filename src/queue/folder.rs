@@ -83,14 +83,17 @@ pub enum OpenError {
     },
     /// It holds something else than what was acknowledged.
     #[error(
-        "{path} is damaged: {what}. Nothing was changed. Restore the folder from the disk it was on; or, to go on \
-         without what it holds, move it aside and start with an empty one"
+        "{path} is damaged: {what}. {} Restore the folder from the disk it was on; or, to go on \
+         without what it holds, move it aside and start with an empty one",
+        if *written { WRITTEN } else { UNTOUCHED }
     )]
     Damaged {
         /// The folder or the part of it.
         path: PathBuf,
         /// What is wrong.
         what: String,
+        /// Whether the store's files were written to before it was seen.
+        written: bool,
     },
     /// It cannot be read.
     #[error("cannot read {path}; check its owner and mode")]
@@ -136,7 +139,7 @@ pub enum OpenError {
 
 impl OpenError {
     pub(super) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
-        OpenError::Damaged { path: path.to_owned(), what: what.into() }
+        OpenError::Damaged { path: path.to_owned(), what: what.into(), written: false }
     }
 
     pub(super) fn read(path: &Path, source: io::Error) -> OpenError {
@@ -148,6 +151,11 @@ impl OpenError {
         if is_full(&source) { OpenError::NoSpace { path, source } } else { OpenError::Write { path, source } }
     }
 }
+
+const UNTOUCHED: &str = "Nothing was changed.";
+/// sled takes what it cannot read for the end of its log, and goes on there.
+const WRITTEN: &str = "Opening it, sled wrote to its files, and what lay behind the damage may be gone from them: a copy of \
+                       before this start is worth more than they are.";
 
 /// What must be found in the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -218,8 +218,14 @@ impl History {
         Ok(wanted.min(room.max(least)))
     }
 
-    /// The conversion that used a key and was received at `from_ms` or later.
-    pub(super) fn first_with(&self, key: &KeyHash, from_ms: u64) -> Result<Option<First>, StoreError> {
+    /// The conversion that used a key and was received at `from_ms` or later: the first that is known or was erased, for a key
+    /// may have outlived what used it and have been used anew since.
+    pub(super) fn first_with(
+        &self,
+        key: &KeyHash,
+        from_ms: u64,
+        is_known: impl Fn(ConversionId) -> Result<bool, StoreError>,
+    ) -> Result<Option<First>, StoreError> {
         let by = By::Key(*key);
         for place in self.places(by, |received| received.last_ms >= from_ms) {
             let found = place.records(by, |kind, kept| {
@@ -227,8 +233,10 @@ impl History {
                 let is_erased = kind == kind::ERASED;
                 Ok((id.unix_ms() >= from_ms).then_some(First { id, digest, is_erased }))
             })?;
-            if let Some(first) = found.into_iter().next() {
-                return Ok(Some(first));
+            for first in found {
+                if first.is_erased || is_known(first.id)? {
+                    return Ok(Some(first));
+                }
             }
         }
         Ok(None)

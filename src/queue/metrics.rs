@@ -21,6 +21,7 @@ pub(super) struct Metrics {
     pub(super) move_seconds: Histogram,
     pub(super) duplicates: Counter,
     pub(super) given_back: Counter,
+    pub(super) lost: Counter,
 }
 
 impl Metrics {
@@ -31,6 +32,7 @@ impl Metrics {
             move_seconds: Histogram::new(exponential_buckets(0.000_1, 2.5, 12)),
             duplicates: Counter::default(),
             given_back: Counter::default(),
+            lost: Counter::default(),
         }
     }
 
@@ -44,6 +46,11 @@ impl Metrics {
         registry.register("move_seconds", "Time to write and sync one group of the store", self.move_seconds.clone());
         registry.register("queue_duplicates", "Conversions recognised as known already", self.duplicates.clone());
         registry.register("queue_given_back", "Deliveries handed out and not settled", self.given_back.clone());
+        registry.register(
+            "queue_lost",
+            "Deliveries that the store names and whose conversion it does not have: it is damaged",
+            self.lost.clone(),
+        );
         registry.register_collector(Box::new(Gauges(shared)));
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn advise(error: OpenError, path: &Path, state: State) -> OpenError {
         "the journal holds no conversions: `capi-relay recover` keeps what else is whole and lets the queue go on";
     let with = |what: String| format!("{what}. {}", advice().unwrap_or_else(|| none.to_owned()));
     match error {
-        OpenError::Damaged { path, what } => OpenError::Damaged { path, what: with(what) },
+        OpenError::Damaged { path, what, written } => OpenError::Damaged { path, what: with(what), written },
         OpenError::Store { path, what } => OpenError::Store { path, what: with(what) },
         other @ (OpenError::InUse { .. }
         | OpenError::Volatile { .. }
@@ -315,8 +315,7 @@ impl Rebuilding<'_> {
 
     /// Whether the store or the history has it.
     fn is_known(&self, id: ConversionId) -> Result<bool, OpenError> {
-        let is_stored = self.shared.store().kept(id).map_err(|error| self.failed(&error))?.is_some();
-        Ok(is_stored || self.shared.history.status(id).map_err(|error| self.failed(&error))?.is_some())
+        self.shared.is_known(id).map_err(|error| self.failed(&error))
     }
 
     fn drain(&mut self) -> Result<(), OpenError> {

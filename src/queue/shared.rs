@@ -261,6 +261,7 @@ impl Shared {
             self.fail(&format!("reading the store: {error}"));
         }
         for seq in lost {
+            self.metrics.lost.inc();
             tracing::error!(%destination, seq, "the store names a delivery whose conversion it does not have");
         }
     }
@@ -286,6 +287,11 @@ impl Shared {
             leg.map(|leg| leg.apply(&change.settlement));
         }
         Ok(Some(kept))
+    }
+
+    /// Whether the store or the history has it: its key may be known for longer, for a store can be lost. Blocks.
+    pub(super) fn is_known(&self, id: ConversionId) -> Result<bool, StoreError> {
+        Ok(self.store().kept(id)?.is_some() || self.history.status(id)?.is_some())
     }
 
     /// A status as the store has it, with what is on its way there; or the history: what goes there leaves the store

@@ -36,6 +36,7 @@ use self::copy::Copy;
 use self::flush::Flusher;
 use super::codec::{Malformed, Reader, Writer};
 use super::folder::{OpenError, State, is_full, make_dir, sync, sync_dir};
+use super::panics::caught;
 use super::vault::{PLAIN, Vault};
 use crate::conversion::DestinationName;
 
@@ -153,6 +154,18 @@ impl Store {
         }
         remove_snapshot_leftovers(dir).map_err(|source| OpenError::write(dir, source))?;
         probe::read(dir).map_err(|source| OpenError::read(dir, source))?;
+        let files = || probe::files(dir).map_err(|source| OpenError::read(dir, source));
+        let before = files()?;
+        match Store::open_held_to(dir, state, vault) {
+            // Whatever sled does when it is put away, it has done: then it is seen whether it wrote.
+            Err(OpenError::Damaged { path, what, .. }) => {
+                Err(OpenError::Damaged { path, what, written: files()? != before })
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_held_to(dir: &Path, state: State, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
         let store = Store::open_sled(dir, vault)?;
         let ledger = store.ledger().map_err(|error| OpenError::store(dir, &error))?;
         let Some(ledger) = ledger else {
@@ -184,19 +197,19 @@ impl Store {
                 .open()
         };
         // sled panics on some damage where it should return an error.
-        let mut opened = std::panic::catch_unwind(open);
+        let mut opened = caught(open);
         // The folder is ours: if sled's file is still locked, it is by what sled has not put away of an earlier handle.
         for _ in 0..LOCK_TRIES {
             if !matches!(&opened, Ok(Err(error)) if error.to_string().contains("could not acquire lock")) {
                 break;
             }
             std::thread::sleep(LOCK_WAIT);
-            opened = std::panic::catch_unwind(open);
+            opened = caught(open);
         }
         let db = match opened {
             Ok(Ok(db)) => db,
             Ok(Err(error)) => return Err(OpenError::store(dir, &error.into())),
-            Err(_) => return Err(OpenError::damaged(dir, "sled cannot read its file (it panicked; see above)")),
+            Err(said) => return Err(OpenError::damaged(dir, format!("sled cannot read its file: {said}"))),
         };
         let path = dir.join("db");
         let file = OpenOptions::new().read(true).write(true).open(&path);
@@ -265,8 +278,8 @@ impl Store {
             Ok::<_, StoreError>((found.tallies, found.sealed))
         };
         // sled panics on some damage where it should return an error.
-        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(count));
-        let found = found.unwrap_or_else(|_| Err(Malformed("sled panicked; see above").into()));
+        let found = caught(count);
+        let found = found.map_err(|said| OpenError::damaged(dir, format!("sled cannot read its file: {said}")))?;
         let found = found.map_err(|error| OpenError::store(dir, &error))?;
         let mut known = ledger.tallies.clone();
         known.retain(|_, tally| *tally != Tally::default());

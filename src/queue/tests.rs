@@ -9,7 +9,11 @@ mod faults;
 mod flips;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod forget;
+mod freed;
 mod generation;
+mod lost;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod told;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod model;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]

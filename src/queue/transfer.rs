@@ -259,17 +259,24 @@ impl Work {
         }
         let shared = Arc::clone(&self.shared);
         let users = shared.history.users(&key).map_err(|error| self.failed(&error))?;
-        let is_kept = || Ok(shared.store().kept(id)?.is_some() || shared.history.status(id)?.is_some());
-        let is_erased = users.contains(&(id, true));
-        if is_erased || is_kept().map_err(|error: super::store::StoreError| self.failed(&error))? {
+        let is_known = |id| {
+            let is_erased = users.contains(&(id, true));
+            Ok(is_erased || shared.is_known(id).map_err(|error| self.failed(&error))?)
+        };
+        if is_known(id)? {
             self.imported.known = self.imported.known.saturating_add(1);
             return Ok(None);
         }
         // Further apart, one relay takes both: the key is used anew.
-        let meets = |user: &ConversionId| *user != id && user.unix_ms().abs_diff(id.unix_ms()) < shared.dedup_window_ms;
-        if let Some(user) = users.into_iter().map(|(user, _)| user).find(meets) {
-            let key = &record.meta.dedup_key;
-            return Ok(Some(format!("{id} is not imported: its key `{key}` is used by {user}, which is kept here")));
+        let meets = |user: &ConversionId| user.unix_ms().abs_diff(id.unix_ms()) < shared.dedup_window_ms;
+        for user in users.iter().map(|(user, _)| *user).filter(meets) {
+            // The key may have outlived what used it.
+            if is_known(user)? {
+                let key = &record.meta.dedup_key;
+                return Ok(Some(format!(
+                    "{id} is not imported: its key `{key}` is used by {user}, which is kept here"
+                )));
+            }
         }
         let encoded = record::encode_accepted(&shared.vault.sealing(), &record, &legs);
         let encoded = encoded.map_err(|error| self.failed(&error))?;

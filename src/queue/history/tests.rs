@@ -76,11 +76,15 @@ fn fill(bench: &Bench, history: &History, known: &mut Known, count: u64, at_ms: 
 #[track_caller]
 fn check(history: &History, known: &Known) {
     for (seq, record) in known {
-        let first = history.first_with(&record.key, 0).unwrap();
+        let first = history.first_with(&record.key, 0, |_| Ok(true)).unwrap();
         let expected = First { id: record.meta.id, digest: record.digest, is_erased: false };
         assert_eq!(first, Some(expected), "the key of {seq}");
         let too_late = record.meta.id.unix_ms() + 1;
-        assert_eq!(history.first_with(&record.key, too_late).unwrap(), None, "the key of {seq}, received before");
+        assert_eq!(
+            history.first_with(&record.key, too_late, |_| Ok(true)).unwrap(),
+            None,
+            "the key of {seq}, received before"
+        );
         let status = history.status(record.meta.id).unwrap();
         let order = record.order_key.unwrap();
         let of_order = history.order(&order).unwrap();
@@ -93,7 +97,7 @@ fn check(history: &History, known: &Known) {
         }
     }
     let (stranger, _) = record(u64::MAX, 1);
-    assert_eq!(history.first_with(&stranger.key, 0).unwrap(), None);
+    assert_eq!(history.first_with(&stranger.key, 0, |_| Ok(true)).unwrap(), None);
     assert_eq!(history.status(stranger.meta.id).unwrap(), None);
 }
 
@@ -191,8 +195,9 @@ fn damage_is_refused_in_words_or_read_as_an_error() {
 }
 
 fn meets_damage(history: &History, known: &Known) -> bool {
-    let fails =
-        |record: &Record| history.first_with(&record.key, 0).is_err() || history.status(record.meta.id).is_err();
+    let fails = |record: &Record| {
+        history.first_with(&record.key, 0, |_| Ok(true)).is_err() || history.status(record.meta.id).is_err()
+    };
     known.values().any(|record| fails(record))
 }
 
@@ -242,9 +247,9 @@ fn what_is_too_old_is_given_up_segment_by_segment() {
     assert!(left.len() < count && left.len() > 1, "{left:?} of {count}");
     let recent = known.values().filter(|record| record.meta.id.unix_ms() >= 400_000);
     for record in recent {
-        assert!(history.first_with(&record.key, 0).unwrap().is_some());
+        assert!(history.first_with(&record.key, 0, |_| Ok(true)).unwrap().is_some());
     }
-    assert_eq!(history.first_with(&known[&1].key, 0).unwrap(), None);
+    assert_eq!(history.first_with(&known[&1].key, 0, |_| Ok(true)).unwrap(), None);
     // Also the one that is being written, once its time has come; and then it goes on behind it.
     history.expire(&bench.folder, 500_000, 400_000, 1000).unwrap();
     history.expire(&bench.folder, 502_000, 900_000, 1000).unwrap();
@@ -276,7 +281,7 @@ fn a_segment_is_as_large_as_there_is_room_and_the_ballast_goes_before_there_is_n
         let mut batch = Batch::new(&vault);
         batch.settled(&record, &legs)?;
         history.append(&folder, &batch, Mark { moved_seq: seq, store_seq: 0, written_ms: seq })?;
-        assert!(history.first_with(&record.key, 0).unwrap().is_some());
+        assert!(history.first_with(&record.key, 0, |_| Ok(true)).unwrap().is_some());
         let newest = segment::path(&path.join("history"), folder.state().newest_history);
         let bytes = std::fs::metadata(newest).unwrap().len();
         // It is ended: the next one begins another.

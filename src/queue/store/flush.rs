@@ -8,13 +8,13 @@
 //! Put away, sled syncs its file and panics when it cannot. By then nothing depends on it: the last handle is dropped here,
 //! where that ends nobody else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::super::folder::OpenError;
+use super::super::panics::caught;
 
 /// Flushes one database, one flush at a time, and holds its last handle.
 pub(super) struct Flusher {
@@ -37,8 +37,8 @@ impl Flusher {
         let seen = Arc::clone(&watched);
         let watch = move || {
             seen.watch(&db);
-            if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() {
-                tracing::warn!("sled could not sync the file of a store that is put away");
+            if let Err(said) = caught(move || drop(db)) {
+                tracing::warn!(said, "sled could not sync the file of a store that is put away");
             }
         };
         let watch = Builder::new().name("store-watch".to_owned()).spawn(watch);

@@ -1,13 +1,16 @@
 //! Reads what sled reads at its opening, before sled does.
 //!
 //! sled takes a segment that it cannot read for the end of its log, and overwrites what it finds behind it: one read that
-//! fails, and everything that waits is gone. Here a read that fails is an error, and nothing has been changed.
+//! fails, and everything that waits is gone. Here a read that fails is an error, and nothing has been changed. Bytes that are
+//! read and are not what was written are found by sled alone: then [`files`] tells whether it has overwritten any.
 //!
 //! sled reads the head of every segment, and those whole that are as new as its last snapshot or newer.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// Fails when sled could not read its file.
@@ -26,6 +29,19 @@ pub(super) fn read(dir: &Path) -> io::Result<()> {
         at = at.saturating_add(SEGMENT_BYTES);
     }
     Ok(())
+}
+
+/// The store's files as they are told apart without reading them: name, length, and when each was written to.
+pub(super) fn files(dir: &Path) -> io::Result<BTreeSet<(OsString, u64, i64, i64)>> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file() {
+            found.insert((entry.file_name(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()));
+        }
+    }
+    Ok(found)
 }
 
 /// How far into the log each snapshot goes, by its name.
