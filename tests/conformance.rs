@@ -257,7 +257,8 @@ async fn next(queue: &Queue, destination: &str) -> Delivery {
 
 async fn next_within(patience: Duration, queue: &Queue, destination: &str) -> Delivery {
     let destination = name(destination);
-    tokio::time::timeout(patience, queue.next(&destination)).await.expect("no delivery")
+    let handed_out = tokio::time::timeout(patience, queue.next(&destination)).await;
+    handed_out.unwrap_or_else(|_| panic!("no delivery for {destination}"))
 }
 
 /// Whether nothing is handed out although it is waited for a while.

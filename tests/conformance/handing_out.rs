@@ -1,5 +1,7 @@
 //! Who is handed what, when, and how often.
 
+use std::sync::Mutex;
+
 use super::*;
 
 #[test]
@@ -176,27 +178,28 @@ fn a_delivery_is_settled_once() {
     });
 }
 
+/// Takes and settles until `many` are taken, by this one and others, and gives its waiting up all the time.
+async fn work(queue: Queue, wait: Duration, taken: Arc<Mutex<Vec<ConversionId>>>, many: usize) {
+    let (started, destination) = (Instant::now(), name("a"));
+    while taken.lock().unwrap().len() < many && started.elapsed() < PATIENCE {
+        if let Ok(delivery) = tokio::time::timeout(wait, queue.next(&destination)).await {
+            queue.settle(&delivery, delivered(), None);
+            taken.lock().unwrap().push(delivery.meta().id);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn a_next_that_is_given_up_takes_nothing_with_it() {
     const MANY: usize = 300;
     every_engine(async |ground| {
         let queue = ground.open();
-        let taken = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let taken = Arc::new(Mutex::new(Vec::new()));
         let mut workers = tokio::task::JoinSet::new();
+        // One only looks; the others wait for too short a while, most of the time.
         for worker in 0..6_u64 {
-            let (queue, taken, destination) = (queue.clone(), Arc::clone(&taken), name("a"));
-            // One that only looks, and others that wait too short a while for most.
-            let wait = Duration::from_micros(300 * worker);
-            workers.spawn(async move {
-                let started = Instant::now();
-                while taken.lock().unwrap().len() < MANY && started.elapsed() < PATIENCE {
-                    if let Ok(delivery) = tokio::time::timeout(wait, queue.next(&destination)).await {
-                        queue.settle(&delivery, delivered(), None);
-                        taken.lock().unwrap().push(delivery.meta().id);
-                    }
-                    tokio::task::yield_now().await;
-                }
-            });
+            workers.spawn(work(queue.clone(), Duration::from_micros(300 * worker), Arc::clone(&taken), MANY));
         }
         let mut accepted = Vec::new();
         for _ in 0..MANY {
