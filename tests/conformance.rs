@@ -11,12 +11,14 @@
 //! | `handing_out` | order, retries, what goes back, what is settled once |
 //! | `statuses` | every state, by id and by order; holds; what is forgotten |
 //! | `dead_letters` | listed, replayed, discarded; too many of them |
+//! | `forgetting` | what is forgotten on request |
 //! | `depths` | counters in step with statuses |
 //! | `reopening` | closed or dropped, and opened again |
 
 mod accepting;
 mod dead_letters;
 mod depths;
+mod forgetting;
 mod handing_out;
 mod reopening;
 mod statuses;
@@ -29,8 +31,8 @@ use bytes::Bytes;
 use capi_relay::conversion::{Conversion, ConversionId, DestinationName, Meta};
 use capi_relay::queue::{
     AcceptError, Accepted, Attempt, Clock, DeadFilter, DeadKind, DeadLetter, Delivery, DeliveryStatus, Depth,
-    Encryption, Hold, HoldKind, Initial, MasterKey, ORDER_STATUSES_MAX, OpenError, Outcome, PageRequest, Queue,
-    ReadError, Settings, State, Status, Submission, Treated, Treatment, Verdict,
+    Encryption, Forget, Forgotten, Hold, HoldKind, Initial, MasterKey, ORDER_STATUSES_MAX, OpenError, Outcome,
+    PageRequest, Queue, ReadError, Settings, State, Status, Submission, Treated, Treatment, Verdict,
 };
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
