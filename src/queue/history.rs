@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use self::filter::Filter;
 use self::form::{Names, kind};
-use self::full::Full;
+use self::full::{Full, REPLACED};
 use self::mark::Received;
 use self::place::Place;
 use self::table::{By, Open};
@@ -226,55 +226,63 @@ impl History {
         from_ms: u64,
         is_known: impl Fn(ConversionId) -> Result<bool, StoreError>,
     ) -> Result<Option<First>, StoreError> {
-        let by = By::Key(*key);
-        for place in self.places(by, |received| received.last_ms >= from_ms) {
-            let found = place.records(by, |kind, kept| {
-                let Names { id, digest, .. } = kept.names;
-                let is_erased = kind == kind::ERASED;
-                Ok((id.unix_ms() >= from_ms).then_some(First { id, digest, is_erased }))
-            })?;
-            for first in found {
-                if first.is_erased || is_known(first.id)? {
-                    return Ok(Some(first));
+        self.looked(|| {
+            let by = By::Key(*key);
+            for place in self.places(by, |received| received.last_ms >= from_ms) {
+                let found = place.records(by, |kind, kept| {
+                    let Names { id, digest, .. } = kept.names;
+                    let is_erased = kind == kind::ERASED;
+                    Ok((id.unix_ms() >= from_ms).then_some(First { id, digest, is_erased }))
+                })?;
+                for first in found {
+                    if first.is_erased || is_known(first.id)? {
+                        return Ok(Some(first));
+                    }
                 }
             }
-        }
-        Ok(None)
+            Ok(None)
+        })
     }
 
     /// The conversions known here that used a key, and whether each was erased.
     pub(super) fn users(&self, key: &KeyHash) -> Result<Vec<(ConversionId, bool)>, StoreError> {
-        let by = By::Key(*key);
-        let mut users = Vec::new();
-        for place in self.places(by, |_| true) {
-            users.append(&mut place.records(by, |kind, kept| Ok(Some((kept.names.id, kind == kind::ERASED))))?);
-        }
-        Ok(users)
+        self.looked(|| {
+            let by = By::Key(*key);
+            let mut users = Vec::new();
+            for place in self.places(by, |_| true) {
+                users.append(&mut place.records(by, |kind, kept| Ok(Some((kept.names.id, kind == kind::ERASED))))?);
+            }
+            Ok(users)
+        })
     }
 
     /// What became of a conversion of which nothing is owed any more; what was written last counts.
     pub(super) fn status(&self, id: ConversionId) -> Result<Option<Status>, StoreError> {
-        let by = By::Id(id);
-        let received = |received: &Received| (received.first_ms..=received.last_ms).contains(&id.unix_ms());
-        for place in self.places(by, received) {
-            let mut found = place
-                .records(by, |kind, kept| (kind == kind::SETTLED).then(|| kept.status(&self.vault)).transpose())?;
-            if let Some(status) = found.pop() {
-                return Ok(Some(status));
+        self.looked(|| {
+            let by = By::Id(id);
+            let received = |received: &Received| (received.first_ms..=received.last_ms).contains(&id.unix_ms());
+            for place in self.places(by, received) {
+                let mut found = place
+                    .records(by, |kind, kept| (kind == kind::SETTLED).then(|| kept.status(&self.vault)).transpose())?;
+                if let Some(status) = found.pop() {
+                    return Ok(Some(status));
+                }
             }
-        }
-        Ok(None)
+            Ok(None)
+        })
     }
 
     /// Ids of settled conversions for an order, those that were settled first, at most [`ORDER_STATUSES_MAX`].
     pub(super) fn order(&self, order: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
-        let by = By::Order(*order);
-        let mut ids = Vec::new();
-        for place in self.places(by, |_| true).into_iter().rev() {
-            let left = ORDER_STATUSES_MAX.saturating_sub(ids.len());
-            ids.append(&mut place.first_records(by, left, |_, kept| Ok(Some(kept.names.id)))?);
-        }
-        Ok(ids)
+        self.looked(|| {
+            let by = By::Order(*order);
+            let mut ids = Vec::new();
+            for place in self.places(by, |_| true).into_iter().rev() {
+                let left = ORDER_STATUSES_MAX.saturating_sub(ids.len());
+                ids.append(&mut place.first_records(by, left, |_, kept| Ok(Some(kept.names.id)))?);
+            }
+            Ok(ids)
+        })
     }
 
     /// The oldest of the data keys that are needed here.
@@ -308,6 +316,17 @@ impl History {
         full.saturating_add(written.map_or(0, |metadata| metadata.len()))
     }
 
+    /// Looks again when a segment was written anew while it was looked into.
+    fn looked<T>(&self, look: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        for _ in 0..LOOKS_MAX {
+            match look() {
+                Err(StoreError::History(error)) if error.kind() == REPLACED => {}
+                looked => return looked,
+            }
+        }
+        look()
+    }
+
     /// Where to look, the newest first. Nothing is read under the lock.
     fn places(&self, by: By, concerns: impl Fn(&Received) -> bool) -> Vec<Place> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -332,7 +351,7 @@ impl Index {
     /// Of those that are too old to be asked often none is kept.
     fn keep_newest_filters(&mut self) {
         let beyond = self.full.len().saturating_sub(FILTERS_MAX);
-        for full in self.full.iter_mut().take(beyond).rev().take_while(|full| full.is_asked_often()) {
+        for full in self.full.iter_mut().take(beyond).filter(|full| full.is_asked_often()) {
             Arc::make_mut(full).set_aside();
         }
     }
@@ -401,6 +420,8 @@ fn remove_expired(dir: &Path, oldest: u64) -> io::Result<()> {
 /// Of a segment for which there is little room: it holds some thousand conversions, and its index with its filter comes to
 /// a fifth of it.
 const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
+/// Segments are seldom written anew, and one is not again at once.
+const LOOKS_MAX: usize = 16;
 /// Filters in memory, of 64 KiB each: some seventeen million conversions within the window of deduplication. Segments
 /// beyond are asked with a read each.
 const FILTERS_MAX: usize = 384;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::codec::{Reader, Writer};
 use super::super::folder::sync;
-use super::super::log::segment::{self, Segment};
+use super::super::log::segment::Segment;
 use super::super::vault::PLAIN;
 use super::filter::{FILTER_BYTES, Filter};
 use super::opening;
@@ -22,6 +22,8 @@ use super::{Mark, Received, Written};
 #[derive(Debug, Clone)]
 pub(super) struct Full {
     pub(super) number: u64,
+    /// Tells it from one that was written anew in its place.
+    salt: u64,
     dir: PathBuf,
     pub(super) bytes: u64,
     /// The next segment's first record.
@@ -101,6 +103,7 @@ impl Full {
         let mending = Arc::default();
         Ok(Some(Full {
             number,
+            salt: segment.stamp.salt,
             dir,
             bytes,
             next_seq,
@@ -156,16 +159,11 @@ impl Full {
     /// Writes the tables anew that its commits make, which say the same. `None` when it has been given up meanwhile; fails
     /// when they are not whole either.
     fn mend(&self, damage: &io::Error) -> io::Result<Option<Open>> {
-        let segment = match Segment::open(&self.dir, self.number) {
-            Ok(segment) => segment.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(segment) = self.opened()? else { return Ok(None) };
         let file = segment.file.try_clone()?;
         let (tables, end) = opening::tables(segment)?;
         let (pages, counts) = tables.encode();
-        let filter_bytes = u64::try_from(FILTER_BYTES).unwrap_or(u64::MAX);
-        if end != (self.tables_at.saturating_sub(filter_bytes), self.next_seq) || counts != self.counts {
+        if end != (self.commits_end(), self.next_seq) || counts != self.counts {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("{damage}, and the commits are damaged too"),
@@ -179,14 +177,28 @@ impl Full {
         Ok(Some(tables))
     }
 
+    /// Where its commits end.
+    pub(super) fn commits_end(&self) -> u64 {
+        self.tables_at.saturating_sub(u64::try_from(FILTER_BYTES).unwrap_or(u64::MAX))
+    }
+
     /// `None` when it has been given up.
     fn file(&self) -> io::Result<Option<Arc<File>>> {
-        let open = || File::open(segment::path(&self.dir, self.number)).map(Arc::new);
-        match self.file.clone().map_or_else(open, Ok) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        match &self.file {
+            Some(file) => Ok(Some(Arc::clone(file))),
+            None => Ok(self.opened()?.map(|segment| Arc::new(segment.file))),
         }
+    }
+
+    /// `None` when it has been given up. Fails as [`REPLACED`] when another was written in its place: it is to be looked for
+    /// again then.
+    fn opened(&self) -> io::Result<Option<Segment>> {
+        let segment = match Segment::open(&self.dir, self.number) {
+            Ok(segment) => segment.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if segment.stamp.salt == self.salt { Ok(Some(segment)) } else { Err(REPLACED.into()) }
     }
 
     pub(super) fn is_asked_often(&self) -> bool {
@@ -224,5 +236,7 @@ fn decode(footer: &[u8; FOOTER_BYTES], salt: u64) -> Option<Found> {
     is_own.then_some(Found { at, next_seq, mark, received, oldest_key, counts, filter_crc })
 }
 
+/// What looking into a segment fails with that was written anew meanwhile.
+pub(super) const REPLACED: io::ErrorKind = io::ErrorKind::StaleNetworkFileHandle;
 const MAGIC: [u8; 8] = *b"capiIdx\n";
 const FOOTER_BYTES: usize = 100;

@@ -59,6 +59,7 @@ pub(super) fn open(dir: &Path, quarantine: &Path, state: State, segment_bytes: u
         return Err(OpenError::damaged(dir, what));
     }
     remove_expired(dir, state.oldest_history).map_err(write)?;
+    segment::remove_aside(dir).map_err(write)?;
     let mut end = End {
         segment: None,
         number: numbers.last().copied().unwrap_or(state.newest_history),

@@ -38,10 +38,10 @@ impl Segment {
     /// Makes one that is to [take the place](take_place) of another of the same number.
     pub(in super::super) fn make_aside(dir: &Path, stamp: Stamp, first_seq: u64, bytes: u64) -> io::Result<Segment> {
         let path = aside_path(dir);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         if free_bytes(dir)? < bytes.saturating_add(LEFT_BYTES_MIN) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         preallocate(&file, bytes)?;
         file.write_all_at(&encode_header(stamp, first_seq), 0)?;
         Ok(Segment { file, stamp, first_seq, bytes })
@@ -114,6 +114,14 @@ pub(in super::super) fn path(dir: &Path, number: u64) -> PathBuf {
 pub(in super::super) fn take_place(dir: &Path, number: u64) -> io::Result<()> {
     std::fs::rename(aside_path(dir), path(dir, number))?;
     sync_dir(dir)
+}
+
+/// Removes what was begun aside, if anything was.
+pub(in super::super) fn remove_aside(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_file(aside_path(dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn aside_path(dir: &Path) -> PathBuf {
