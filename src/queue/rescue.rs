@@ -186,15 +186,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
         return Ok(recovered);
     }
     let write = |source| OpenError::write(path, source);
-    if free_bytes(path).map_err(|source| OpenError::read(path, source))? < STORE_FREE_BYTES_MIN {
-        // Nothing is begun that cannot be ended.
-        return Err(write(io::ErrorKind::StorageFull.into()));
-    }
-    let quarantine = path.join("quarantine");
-    make_dir(&quarantine).map_err(write)?;
-    // What says what must be here stays as it is until all of it is: the parts note their steps elsewhere.
-    let scratch = path.join("recovering");
-    make_dir(&scratch).map_err(write)?;
+    let (quarantine, scratch) = begin(path)?;
     let mut next = State { epoch: rand::random(), ..state };
     let (store, ledger) = match store {
         Some(whole) => {
@@ -259,6 +251,20 @@ fn noted(shared: &Shared, mover: &Mover, epoch: u64, last_seq: u64) -> Result<Le
     ledger.epoch = epoch;
     shared.store().write_ledger(&ledger)?;
     Ok(ledger)
+}
+
+/// The folders that recovering needs, if there is room for it at all: nothing is begun that cannot be ended.
+fn begin(path: &Path) -> Result<(PathBuf, PathBuf), OpenError> {
+    let write = |source| OpenError::write(path, source);
+    if free_bytes(path).map_err(|source| OpenError::read(path, source))? < STORE_FREE_BYTES_MIN {
+        return Err(write(io::ErrorKind::StorageFull.into()));
+    }
+    let quarantine = path.join("quarantine");
+    make_dir(&quarantine).map_err(write)?;
+    // What says what must be here stays as it is until all of it is: the parts note their steps elsewhere.
+    let scratch = path.join("recovering");
+    make_dir(&scratch).map_err(write)?;
+    Ok((quarantine, scratch))
 }
 
 /// Rebuilds what the journal holds.

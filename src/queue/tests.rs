@@ -13,8 +13,6 @@ mod freed;
 mod generation;
 mod lost;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
-mod told;
-#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod model;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod power;
@@ -23,6 +21,7 @@ mod refusals;
 mod sealed;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 pub(super) mod room;
+mod told;
 
 use std::path::Path;
 use std::sync::Arc;
