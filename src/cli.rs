@@ -136,7 +136,7 @@ enum Command {
         #[command(subcommand)]
         command: dead::DeadCommand,
     },
-    /// Erases what was received for an order or of a person; what is owed of it is sent to nobody
+    /// Erases what was received for an order or of a customer; what is owed of it is sent to nobody
     Forget(forget::ForgetArgs),
     /// Gives back what the queue's store holds of what is gone, while no relay uses the folder
     Compact,

@@ -260,13 +260,13 @@ impl Queue {
         self.0.treat(filter, treatment).await
     }
 
-    /// Erases what was received for an order or of a person: nothing more of it is sent, and its dead letters, statuses and
-    /// bodies are gone. A hash of each one's key stays for the window of deduplication: a repeat is a duplicate. Durable when
-    /// it returns, and of the folder's files only the store's may still hold bytes of it, until it is given back, which is
-    /// begun at once. Doing it again does what was left.
+    /// Erases what was received for an order or of a customer: nothing more of it is sent, and its dead letters, statuses and
+    /// bodies are gone. Each one's id and a hash of its key stay for as long as its status would have: a repeat, whatever its
+    /// content, is a duplicate. Durable when it returns, and of the folder's files only the store's may still hold bytes of it,
+    /// until it is given back, which is begun at once. Cut short, it is finished by the next start or request.
     ///
     /// # Errors
-    /// When storage cannot be read or written, or the disk is too full; some of it may have been done.
+    /// When storage cannot be read or written, or the disk is too full: it is finished then as if cut short.
     pub async fn forget(&self, what: Forget) -> Result<Forgotten, ReadError> {
         self.0.forget(what).await
     }

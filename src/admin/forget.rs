@@ -14,11 +14,9 @@ impl Admin {
     pub(super) async fn forget(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
         let body = body::json(request).await?;
         let merchants = || self.ingress.config().merchants.iter().map(|merchant| merchant.name.to_string()).collect();
-        let mut sum = Forgotten::default();
-        for what in meant(&body, merchants)? {
-            sum = sum.and(self.queue.forget(what).await.map_err(|error| problem::unreadable(&error))?);
-        }
-        let Forgotten { conversions, withdrawn, dead, being_sent } = sum;
+        let forgotten = self.queue.forget(meant(&body, merchants)?).await;
+        let forgotten = forgotten.map_err(|error| problem::unreadable(&error))?;
+        let Forgotten { conversions, withdrawn, dead, being_sent } = forgotten;
         // Not who: the log is kept longer than they are.
         tracing::info!(conversions, withdrawn, dead, being_sent, "forgotten on request");
         let answer =
@@ -27,7 +25,7 @@ impl Admin {
     }
 }
 
-/// Of what: one of the three.
+/// One of the three; of an order or a customer whose it is, unless there is one merchant only.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Meant {
@@ -37,27 +35,31 @@ struct Meant {
     id: Option<String>,
 }
 
-fn meant(body: &[u8], merchants: impl Fn() -> Vec<String>) -> Result<Vec<Forget>, Problem> {
+fn meant(body: &[u8], merchants: impl Fn() -> Vec<String>) -> Result<Forget, Problem> {
     let wrong = |detail: String| Problem::new(Kind::BadRequest, detail);
     let meant: Meant = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
-    let one_of =
-        "say what is to be forgotten: order_id (with merchant, or of all of them), customer or id; one of them";
+    let whose = |merchant: Option<String>| {
+        let known = merchants();
+        let only = known.first().filter(|_| known.len() == 1).cloned();
+        let which = || wrong(format!("merchant: say whose it is; configured are {}", known.join(", ")));
+        merchant.or(only).ok_or_else(which)
+    };
     match meant {
         Meant { order_id: Some(order_id), merchant, customer: None, id: None } if !order_id.is_empty() => {
-            let merchants = merchant.map_or_else(merchants, |merchant| vec![merchant]);
-            let of_each = |merchant| Forget::Order { merchant, order_id: order_id.clone() };
-            Ok(merchants.into_iter().map(of_each).collect())
+            Ok(Forget::Order { merchant: whose(merchant)?, order_id })
         }
-        Meant { customer: Some(customer), order_id: None, merchant: None, id: None } if !customer.trim().is_empty() => {
-            Ok(vec![Forget::Customer(customer)])
+        Meant { customer: Some(customer), merchant, order_id: None, id: None } if !customer.trim().is_empty() => {
+            Ok(Forget::Customer { merchant: whose(merchant)?, identifier: customer })
         }
         Meant { id: Some(id), order_id: None, merchant: None, customer: None } => {
             let id = ConversionId::parse(&id).ok_or_else(|| wrong("id: no conversion's id".to_owned()))?;
-            Ok(vec![Forget::Conversion(id)])
+            Ok(Forget::Conversion(id))
         }
-        Meant { .. } => Err(wrong(one_of.to_owned())),
+        Meant { .. } => Err(wrong(ONE_OF.to_owned())),
     }
 }
+
+const ONE_OF: &str = "say what is to be forgotten: order_id or customer, with merchant, or id; one of them";
 
 #[cfg(test)]
 mod tests {
@@ -66,29 +68,32 @@ mod tests {
     #[test]
     fn exactly_one_thing_is_meant() {
         #[track_caller]
-        fn check(body: &str, expected: Result<&str, &str>) {
-            let shown = match meant(body.as_bytes(), || vec!["acme".to_owned(), "globex".to_owned()]) {
-                Ok(all) => Ok(all.iter().map(|what| format!("{what:?}")).collect::<Vec<_>>().join(", ")),
+        fn check(merchants: &[&str], body: &str, expected: Result<&str, &str>) {
+            let merchants = || merchants.iter().map(|merchant| (*merchant).to_owned()).collect();
+            let shown = match meant(body.as_bytes(), merchants) {
+                Ok(what) => Ok(format!("{what:?}")),
                 Err(problem) => Err(problem.detail().to_owned()),
             };
             assert_eq!(shown.as_deref(), expected.map_err(str::to_owned).as_deref(), "{body}");
         }
-        let of = |merchant| format!("Order {{ merchant: {merchant:?}, order_id: \"o\" }}");
-        check(r#"{"order_id":"o"}"#, Ok(&format!("{}, {}", of("acme"), of("globex"))));
-        check(r#"{"order_id":"o","merchant":"gone"}"#, Ok(&of("gone")));
-        check(r#"{"customer":"c"}"#, Ok(r#"Customer("c")"#));
-        let one_of =
-            "say what is to be forgotten: order_id (with merchant, or of all of them), customer or id; one of them";
+        let (one, two) = (&["acme"][..], &["acme", "globex"][..]);
+        check(one, r#"{"order_id":"o"}"#, Ok(r#"Order { merchant: "acme", order_id: "o" }"#));
+        check(two, r#"{"order_id":"o","merchant":"gone"}"#, Ok(r#"Order { merchant: "gone", order_id: "o" }"#));
+        check(one, r#"{"customer":"c"}"#, Ok(r#"Customer { merchant: "acme", identifier: "c" }"#));
+        check(two, r#"{"customer":"c","merchant":"a"}"#, Ok(r#"Customer { merchant: "a", identifier: "c" }"#));
+        let whose = "merchant: say whose it is; configured are acme, globex";
+        for unsaid in [r#"{"order_id":"o"}"#, r#"{"customer":"c"}"#] {
+            check(two, unsaid, Err(whose));
+        }
         for wrong in [
             "{}",
             r#"{"order_id":""}"#,
             r#"{"customer":" "}"#,
             r#"{"merchant":"acme"}"#,
             r#"{"order_id":"o","customer":"c"}"#,
-            r#"{"customer":"c","merchant":"acme"}"#,
         ] {
-            check(wrong, Err(one_of));
+            check(two, wrong, Err(ONE_OF));
         }
-        check(r#"{"id":"x"}"#, Err("id: no conversion's id"));
+        check(two, r#"{"id":"x"}"#, Err("id: no conversion's id"));
     }
 }

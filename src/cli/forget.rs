@@ -9,8 +9,8 @@ use super::{AdminArgs, ConfigurationArgs, client, output};
 pub(super) struct ForgetArgs {
     #[command(flatten)]
     what: WhatArgs,
-    /// Of the order: whose it is; without it that of every configured merchant
-    #[arg(long, value_name = "NAME", requires = "order")]
+    /// Whose order or customer; needed when more than one merchant is configured
+    #[arg(long, value_name = "NAME", conflicts_with = "id")]
     merchant: Option<String>,
     /// Prints the relay's JSON
     #[arg(long)]
@@ -25,7 +25,7 @@ struct WhatArgs {
     /// All that was received for this order
     #[arg(long, value_name = "ID")]
     order: Option<String>,
-    /// What is pending or dead of a person: an identifier in `customer`, as it is there or hashed there
+    /// What is pending or dead of a customer: an identifier in `customer`, as it is there or hashed there
     #[arg(long, value_name = "IDENTIFIER")]
     customer: Option<String>,
     /// One conversion

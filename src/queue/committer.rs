@@ -60,9 +60,11 @@ struct Waiting {
     requests: VecDeque<Request>,
     settled: VecDeque<Vec<u8>>,
     settled_bytes: usize,
+    /// The oldest data key of what was taken last: the journal may not have it yet.
+    taken_key: Option<u64>,
     /// Those who wait until all settlements before now are durable.
     barriers: Vec<Barrier>,
-    leave_segment: bool,
+    woken: bool,
     stop: Stop,
 }
 
@@ -74,7 +76,6 @@ struct Taken {
     requests: Vec<Request>,
     settled: Vec<Vec<u8>>,
     barriers: Vec<Barrier>,
-    leave_segment: bool,
     stop: Stop,
 }
 
@@ -92,7 +93,7 @@ pub(super) enum Stop {
 impl Waiting {
     /// Whether nothing is there that cannot wait for company.
     fn is_idle(&self) -> bool {
-        self.requests.is_empty() && self.barriers.is_empty() && !self.leave_segment && self.stop == Stop::Run
+        self.requests.is_empty() && self.barriers.is_empty() && !self.woken && self.stop == Stop::Run
     }
 }
 
@@ -131,9 +132,9 @@ impl Inbox {
         }
     }
 
-    /// Asks for the journal to go on in a segment made of nothing that was written before.
-    pub(super) fn leave_segment(&self) {
-        self.lock().leave_segment = true;
+    /// Has the committer look whether there is something else to do.
+    pub(super) fn wake(&self) {
+        self.lock().woken = true;
         self.arrived.notify_one();
     }
 
@@ -167,7 +168,7 @@ impl Inbox {
             }
             count = count.saturating_add(1);
         }
-        let requests = waiting.requests.drain(..count).collect();
+        let requests: Vec<Request> = waiting.requests.drain(..count).collect();
         let (mut settled, mut bytes) = (Vec::new(), 0_usize);
         while bytes < GROUP_BYTES_MAX
             && let Some(encoded) = waiting.settled.pop_front()
@@ -177,8 +178,9 @@ impl Inbox {
         }
         waiting.settled_bytes = waiting.settled_bytes.saturating_sub(bytes);
         let barriers = if waiting.settled.is_empty() { std::mem::take(&mut waiting.barriers) } else { Vec::new() };
-        let leave_segment = std::mem::take(&mut waiting.leave_segment);
-        Taken { requests, settled, barriers, leave_segment, stop: waiting.stop }
+        waiting.woken = false;
+        waiting.taken_key = oldest_key(requests.iter().map(|request: &Request| &request.encoded).chain(&settled));
+        Taken { requests, settled, barriers, stop: waiting.stop }
     }
 
     /// Takes settlements back for which there was no room, unless the end has come: then they are forgotten.
@@ -197,11 +199,11 @@ impl Inbox {
         }
     }
 
-    /// The oldest of the data keys with which something that waits is sealed.
+    /// The oldest of the data keys with which something is sealed that waits, or that the committer has in hand.
     pub(super) fn oldest_key(&self) -> Option<u64> {
         let waiting = self.lock();
         let payloads = waiting.requests.iter().map(|request| &request.encoded).chain(&waiting.settled);
-        payloads.filter_map(|payload| record::key_number(payload).ok()).filter(|number| *number != PLAIN).min()
+        oldest_key(payloads).into_iter().chain(waiting.taken_key).min()
     }
 
     fn is_empty(&self) -> bool {
@@ -230,7 +232,7 @@ impl Committer {
     /// Runs until it is told to stop, or storage fails.
     pub(super) fn run(mut self) {
         loop {
-            let Taken { requests, settled, barriers, leave_segment, stop } = self.shared.inbox.take();
+            let Taken { requests, settled, barriers, stop } = self.shared.inbox.take();
             if stop == Stop::Abandon || self.shared.failure().is_some() {
                 return refuse(requests, &AcceptError::Closed);
             }
@@ -239,27 +241,12 @@ impl Committer {
                 Ok(kept) => barriers.into_iter().for_each(|barrier| answer_to(barrier, kept.clone())),
                 Err(error) => return self.shared.fail(&error.to_string()),
             }
-            if let Err(error) = self.leave_segment(leave_segment) {
+            if let Err(error) = self.journal.leave_old(self.shared.vault.sealing().number()) {
                 return self.shared.fail(&error.to_string());
             }
             if stop == Stop::Drain && self.shared.inbox.is_empty() {
                 return;
             }
-        }
-    }
-
-    /// Goes on in another segment, when that is asked for or what is in this one has become old.
-    fn leave_segment(&mut self, is_asked_for: bool) -> Result<(), AppendError> {
-        if !is_asked_for {
-            return self.journal.leave_older_than(self.shared.vault.sealing().number());
-        }
-        match self.journal.leave() {
-            Ok(()) => Ok(()),
-            Err(AppendError::NoSpace(error)) => {
-                tracing::warn!(%error, "no space for another journal segment");
-                Ok(())
-            }
-            Err(error @ AppendError::Failed { .. }) => Err(error),
         }
     }
 
@@ -380,8 +367,14 @@ impl Committer {
             return Ok(Some(first));
         }
         let first = shared.history.first_with(key, from_ms, |first| shared.is_known(first))?;
-        Ok(first.map(|First { id, digest, .. }| (id, digest == shared.vault.digest(&own))))
+        // Of one that was erased nothing tells whether this is the same.
+        let is_same = |first: &First| first.is_erased || first.digest == shared.vault.digest(&own);
+        Ok(first.map(|first| (first.id, is_same(&first))))
     }
+}
+
+fn oldest_key<'a>(payloads: impl Iterator<Item = &'a Vec<u8>>) -> Option<u64> {
+    payloads.filter_map(|payload| record::key_number(payload).ok()).filter(|number| *number != PLAIN).min()
 }
 
 fn refuse(requests: impl IntoIterator<Item = Request>, error: &AcceptError) {

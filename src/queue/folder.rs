@@ -8,6 +8,7 @@
 //! | `store.N/` | the store, generation N |
 //! | `history/` | segments of what is settled |
 //! | `keys/` | data keys, sealed, when a key is configured |
+//! | `forgetting` | what is being forgotten on request, while it is |
 //! | `ballast` | space that a full disk can be freed of |
 //! | `quarantine/` | copies of what was found damaged |
 //!
@@ -186,6 +187,8 @@ pub(super) struct State {
     pub(super) is_keyed: bool,
     /// Generations of the store up to this one may hold bytes of what was to be forgotten: none may stay in force.
     pub(super) unclean_generation: u64,
+    /// So may the journal's segments up to this one: none may be used again.
+    pub(super) unclean_segment: u64,
 }
 
 impl State {
@@ -205,6 +208,7 @@ impl State {
             newest_key: 0,
             is_keyed: false,
             unclean_generation: 0,
+            unclean_segment: 0,
         }
     }
 }
@@ -375,6 +379,7 @@ pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
     w.u64(state.newest_key);
     w.u64(u64::from(state.is_keyed));
     w.u64(state.unclean_generation);
+    w.u64(state.unclean_segment);
     let mut bytes = w.finish();
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
@@ -413,6 +418,7 @@ pub(super) fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
             newest_key: next(),
             is_keyed: next() == 1,
             unclean_generation: next(),
+            unclean_segment: next(),
         };
         Some((format, state))
     };
@@ -444,6 +450,6 @@ const OWNER_ONLY: u32 = 0o700;
 const STATE_MAGIC: [u8; 8] = *b"capiQue\n";
 /// Version of the whole folder's format.
 const FORMAT: u32 = 3;
-const STATE_LEN: usize = 120;
+const STATE_LEN: usize = 128;
 /// sled cannot open without writing: with less than this the ballast is given up first.
 const OPENING_BYTES: u64 = 16 * 1024 * 1024;

@@ -1,33 +1,34 @@
 //! Forgetting: what was received for an order or of a person is erased, and what is owed of it is sent to nobody.
 //!
-//! | step | a crash before its end leaves |
+//! | step | file |
 //! | --- | --- |
-//! | what is owed is withdrawn, what is dead discarded: changes, as any settlement, and durable | some of it done |
-//! | so all of it is settled, and moves to the history | as above, and a start does the rest |
-//! | the history's segments are written anew without it (`history/erase.rs`) | each segment as it was, or anew |
-//! | the journal begins a new segment, and gives up those before; their files are removed | what is owed to the journal |
-//! | the store's file is left behind by a new generation; the state says that it must be | as above, and it is done then |
+//! | what is meant is found, and its ids are written down: whatever ends this, the next start or request finishes it | `find`, `intent` |
+//! | what is owed is withdrawn, what is dead discarded: changes, as any settlement; so all of it moves to the history | `withdraw` |
+//! | the state says which of the journal's segments and of the store's generations hold bytes of it | `leftovers` |
+//! | the history's segments are written anew without it | `history/erase.rs` |
+//! | the journal goes on in a new segment; those that hold bytes of it are removed, and not used again | `leftovers` |
+//! | the store's file is left behind by a new generation | `generation.rs` |
 //!
-//! Doing it again does what is left. Of each conversion there stays a hash of its key, so that a repeat is still known as
-//! one and nobody is told of a second sale.
+//! Of each conversion its id and a hash of its key stay, so that a repeat is still known as one and nobody is told of a
+//! second sale.
 
-mod person;
+mod find;
+mod intent;
+mod leftovers;
+mod withdraw;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use self::person::Person;
-use super::AcceptError;
+use self::find::Found;
+use self::withdraw::Round;
 use super::embedded::Embedded;
 use super::mover::Level;
-use super::record::{Change, Event, Leg, Record, Settlement};
 use super::shared::Shared;
-use super::store::StoreError;
-use super::{ORDER_STATUSES_MAX, ReadError};
-use crate::conversion::{ConversionId, DestinationName};
+use super::{AcceptError, ORDER_STATUSES_MAX, ReadError};
+use crate::conversion::ConversionId;
 
 /// What is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +40,14 @@ pub enum Forget {
         /// Its id.
         order_id: String,
     },
-    /// What is pending or dead of a person: one of the identifiers in `customer` is this, or the hash of it. What is settled
-    /// is kept without them, and found by its order alone.
-    Customer(String),
+    /// What is pending or dead of a merchant's customer: one of the identifiers in `customer` is this, or the hash of it. What
+    /// is settled is kept without them, and found by its order alone.
+    Customer {
+        /// Whose customer it is.
+        merchant: String,
+        /// Any of theirs.
+        identifier: String,
+    },
     /// One conversion.
     Conversion(ConversionId),
 }
@@ -73,31 +79,33 @@ impl Forgotten {
 }
 
 impl Embedded {
-    /// Forgets what is meant, some conversions at a time.
+    /// Forgets what is meant, some conversions at a time, and what an earlier request has left.
     pub(super) async fn forget_all(&self, what: Forget) -> Result<Forgotten, ReadError> {
         let shared = &self.shared;
-        let closed = |error: AcceptError| ReadError::Closed(error.to_string());
-        let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
-        let (mut sum, mut done) = (Forgotten::default(), HashSet::new());
+        let _alone = shared.treating.acquire().await.map_err(|_closed| closed(&AcceptError::Closed))?;
+        let mut sum = Forgotten::default();
+        let mut found = self.read(Shared::left_to_forget).await?;
         loop {
-            let (meant, known) = (what.clone(), done.clone());
-            let ids = self.read(move |shared| shared.meant(&meant, &known)).await?;
+            let meant = what.clone();
+            found = self.read(move |shared| shared.find(&meant, found)).await?;
+            let ids = found.take();
             if ids.is_empty() {
                 break;
             }
-            done.extend(&ids);
-            let (withdrawn, counts) = self.withdraw(ids).await?;
+            let (written, all) = (ids.clone(), found.all());
+            self.read(move |shared| shared.intend(&all)).await?;
+            let (withdrawn, counts) = self.withdraw(written).await?;
             sum = sum.and(counts);
-            let (barrier, answer) = oneshot::channel();
-            shared.inbox.barrier(barrier);
-            self.answered(answer).await.map_err(closed)?;
-            self.until_settled(&withdrawn).await?;
-            self.read(move |shared| shared.erase(&withdrawn)).await?;
+            found.leave_out(ids.into_iter().filter(|id| !withdrawn.contains(id)));
+            let left = found.all();
+            self.read(move |shared| shared.intend(&left)).await?;
+            self.erase(withdrawn).await?;
         }
         if sum.conversions > 0 {
-            let newest = self.read(Shared::leave_behind).await?;
-            self.until("the journal has given up what is forgotten", move |shared| shared.has_left(newest)).await?;
+            let left = self.read(|shared| Ok(shared.folder.state().unclean_segment)).await?;
+            self.until("the journal has given up what is forgotten", move |shared| shared.has_left(left)).await?;
         }
+        self.read(|shared| shared.intend(&[])).await?;
         Ok(sum)
     }
 
@@ -119,16 +127,20 @@ impl Embedded {
         }
     }
 
-    /// Waits until the history has all of these.
-    async fn until_settled(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
-        self.until_applied().await?;
-        let ids = ids.clone();
+    /// Erases what was withdrawn, once the history has all of it.
+    async fn erase(&self, ids: HashSet<ConversionId>) -> Result<(), ReadError> {
+        let shared = &self.shared;
+        let (barrier, answer) = oneshot::channel();
+        shared.inbox.barrier(barrier);
+        self.answered(answer).await.map_err(|error| closed(&error))?;
+        let (made, awaited) = (shared.window().changes_made(), ids.clone());
         let are_moved = move |shared: &Shared| {
-            shared.signal.raise(Level::Work);
+            shared.signal.raise(Level::Urgent);
             let window = shared.window();
-            Ok(!ids.iter().any(|id| window.entry(*id).is_some()))
+            Ok(window.changes_applied() >= made && !awaited.iter().any(|id| window.entry(*id).is_some()))
         };
-        self.until("what is forgotten has left the memory", are_moved).await
+        self.until("what is forgotten has left the memory", are_moved).await?;
+        self.read(move |shared| shared.erase(&ids)).await
     }
 
     /// Waits until it is so; not for ever.
@@ -144,145 +156,49 @@ impl Embedded {
                 return Ok(());
             }
             if self.shared.is_stopped() || self.shared.clock.elapsed_ms() >= until_ms {
-                return Err(ReadError::Closed(format!("it took too long until {what}; ask again")));
+                let left = "it goes on with the next start, or when you ask again";
+                return Err(ReadError::Closed(format!("it took too long until {what}; {left}")));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 }
 
-/// What came of one try to withdraw some conversions.
-struct Round {
-    done: Vec<ConversionId>,
-    /// Something of these is being sent.
-    busy: Vec<ConversionId>,
-    counts: Forgotten,
+impl Shared {
+    /// At a start, before anything is handed out: withdraws what an earlier request has left, if anything. Then all of it is
+    /// to be moved, and [finished](Shared::finish_forgetting).
+    pub(super) fn begin_to_finish(&self) -> Result<Option<HashSet<ConversionId>>, ReadError> {
+        let left = self.left_to_forget()?.take();
+        if left.is_empty() {
+            return Ok(None);
+        }
+        tracing::info!(conversions = left.len(), "what was to be forgotten is: it had been cut short");
+        Ok(Some(self.withdraw_all(left)?.done.into_iter().collect()))
+    }
+
+    pub(super) fn finish_forgetting(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
+        self.erase(ids)?;
+        self.intend(&[])
+    }
+
+    /// What an earlier request has left. Blocks.
+    fn left_to_forget(&self) -> Result<Found, ReadError> {
+        let left = intent::read(self.folder.path());
+        left.map(Found::of).map_err(|error| ReadError::Store(format!("reading what is to be forgotten: {error}")))
+    }
+
+    /// Writes down what is to be forgotten, durably; or that nothing is. Blocks.
+    fn intend(&self, ids: &[ConversionId]) -> Result<(), ReadError> {
+        intent::write(self.folder.path(), ids).map_err(|error| unwritten(&error))
+    }
 }
 
-impl Shared {
-    /// Some of the conversions that are meant, and not among `done`. Blocks.
-    fn meant(&self, what: &Forget, done: &HashSet<ConversionId>) -> Result<Vec<ConversionId>, ReadError> {
-        let mut ids = match what {
-            Forget::Order { merchant, order_id } => self.ids_of_order(merchant, order_id)?,
-            Forget::Customer(identifier) => self.ids_of_customer(&Person::of(identifier), done)?,
-            Forget::Conversion(id) => self.any_status(*id)?.map(|_| *id).into_iter().collect(),
-        };
-        ids.retain(|id| !done.contains(id));
-        Ok(ids)
-    }
+fn closed(error: &AcceptError) -> ReadError {
+    ReadError::Closed(error.to_string())
+}
 
-    fn ids_of_customer(&self, person: &Person, done: &HashSet<ConversionId>) -> Result<Vec<ConversionId>, ReadError> {
-        let in_window: Vec<Arc<Record>> = self.window().records();
-        let is_theirs = |record: &Record| !done.contains(&record.meta.id) && person.is_in(record);
-        let mut ids: Vec<_> =
-            in_window.iter().filter(|record| is_theirs(record)).map(|record| record.meta.id).collect();
-        let mut after = None;
-        while ids.len() < MEANT_AT_ONCE
-            && let Some((kept, body)) = self.store().kept_after(after)?
-        {
-            after = Some(kept.record.meta.id);
-            let record = kept.record.with_body(body);
-            if is_theirs(&record) && !ids.contains(&record.meta.id) {
-                ids.push(record.meta.id);
-            }
-        }
-        Ok(ids)
-    }
-
-    fn withdraw_all(&self, ids: Vec<ConversionId>) -> Result<Round, ReadError> {
-        let mut round = Round { done: Vec::new(), busy: Vec::new(), counts: Forgotten::default() };
-        for id in ids {
-            let is_done = self.withdraw(id, &mut round.counts)?;
-            if is_done { round.done.push(id) } else { round.busy.push(id) }
-        }
-        Ok(round)
-    }
-
-    /// Sees to it that nothing more is sent of a conversion. False when a delivery of it is being sent now. Blocks.
-    fn withdraw(&self, id: ConversionId, forgotten: &mut Forgotten) -> Result<bool, ReadError> {
-        let mut all = true;
-        let Some((seq, legs)) = self.standing(id)? else { return Ok(true) };
-        for leg in legs.iter() {
-            if leg.dead().is_some() {
-                self.settle_for_good(seq, id, leg, |reason| Event::Discarded { reason });
-                forgotten.dead = forgotten.dead.saturating_add(1);
-            } else if leg.pending() {
-                all &= self.withdraw_from(&leg.destination, seq, id, forgotten)?;
-            }
-        }
-        Ok(all)
-    }
-
-    fn withdraw_from(
-        &self,
-        destination: &DestinationName,
-        seq: u64,
-        id: ConversionId,
-        forgotten: &mut Forgotten,
-    ) -> Result<bool, ReadError> {
-        if !self.window().take(destination, seq) {
-            return Ok(false);
-        }
-        // Until now somebody else may have had it.
-        let standing = self.standing(id);
-        let leg = standing.as_ref().ok().and_then(|standing| {
-            let (_, legs) = standing.as_ref()?;
-            legs.iter().find(|leg| leg.destination == *destination && leg.pending())
-        });
-        match leg {
-            Some(leg) => {
-                self.settle_for_good(seq, id, leg, |reason| Event::Withdrawn { reason });
-                forgotten.withdrawn = forgotten.withdrawn.saturating_add(1);
-                Ok(true)
-            }
-            None => {
-                self.window().leave(destination, seq);
-                // Given up by who had it: it is a dead letter now.
-                standing.map(|standing| standing.is_none_or(|(_, legs)| !legs.iter().any(|leg| leg.dead().is_some())))
-            }
-        }
-    }
-
-    fn settle_for_good(&self, seq: u64, id: ConversionId, leg: &Leg, event: impl FnOnce(String) -> Event) {
-        let event = event("forgotten on request".to_owned());
-        let settlement = Settlement::new(leg.revision.saturating_add(1), self.clock.unix_ms(), event, None);
-        self.change(Change { seq, id, destination: leg.destination.clone(), settlement });
-    }
-
-    /// Erases the conversions from the history, if all of them are there. Blocks.
-    fn erase(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
-        self.history.erase(ids).map_err(|error| match error {
-            StoreError::NoSpace(_) => ReadError::Closed(format!("{error}; ask again when there is")),
-            error @ (StoreError::Sled(_) | StoreError::Sync(_) | StoreError::Form(_) | StoreError::History(_)) => {
-                ReadError::from(error)
-            }
-        })
-    }
-
-    /// Leaves behind what holds bytes of what was forgotten. Returns the number of the journal's newest segment that does.
-    /// Blocks.
-    fn leave_behind(&self) -> Result<u64, ReadError> {
-        let has_copy = self.store().has_copy();
-        let noted = self.folder.update(|state| {
-            state.unclean_generation = state.generation.saturating_add(u64::from(has_copy));
-        });
-        noted.map_err(|error| ReadError::Closed(format!("the state cannot be written: {error}")))?;
-        let newest = self.segments.newest();
-        self.inbox.leave_segment();
-        self.signal.raise(Level::Work);
-        Ok(newest)
-    }
-
-    /// Whether the journal has given up all segments up to this one, and their bytes. Blocks.
-    fn has_left(&self, segment: u64) -> Result<bool, ReadError> {
-        self.signal.raise(Level::Work);
-        if self.segments.oldest() <= segment {
-            return Ok(false);
-        }
-        let removed = self.segments.remove_spare(&self.folder.journal_dir());
-        removed.map_err(|error| ReadError::Store(format!("removing a segment: {error}")))?;
-        Ok(true)
-    }
+fn unwritten(error: &std::io::Error) -> ReadError {
+    ReadError::Closed(format!("what is to be forgotten cannot be written down: {error}"))
 }
 
 fn millis(time: Duration) -> u64 {

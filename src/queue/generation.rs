@@ -53,6 +53,11 @@ fn is_unclean(folder: &Folder) -> bool {
     state.generation <= state.unclean_generation
 }
 
+/// Whether a copy is worth while, and is rid of what was to be forgotten: not while parts of that are still to be removed.
+fn is_due(folder: &Folder, sparse: Sparse, store: &Store) -> bool {
+    if is_unclean(folder) { !store.has_garbage() } else { sparse.is(store) }
+}
+
 /// The mover's part.
 #[derive(Default)]
 pub(super) struct Generations {
@@ -74,14 +79,12 @@ impl Generations {
                 Ok(()) => advance(folder, &store),
                 Err(failure) => Err(failure),
             }
-        } else if busy
-            || self.left.is_some()
-            || now_ms < self.not_before_ms
-            || !(sparse.is(&store) || is_unclean(folder))
-        {
+        } else if busy || self.left.is_some() || now_ms < self.not_before_ms || !is_due(folder, sparse, &store) {
             return Ok(false);
         } else {
-            let again_after_ms = u64::try_from(sparse.again_after.as_millis()).unwrap_or(u64::MAX);
+            let again_after =
+                if is_unclean(folder) { sparse.again_after.min(UNCLEAN_AGAIN_AFTER) } else { sparse.again_after };
+            let again_after_ms = u64::try_from(again_after.as_millis()).unwrap_or(u64::MAX);
             self.not_before_ms = now_ms.saturating_add(again_after_ms);
             begin(folder, &store, shared.free_bytes_min).map(|()| None)
         };
@@ -121,7 +124,7 @@ impl Generations {
 /// for the mover.
 pub(super) fn at_start(folder: &Folder, store: Store, sparse: Sparse, free_bytes_min: u64) -> Result<Store, OpenError> {
     let is_little = (1..=START_LIVE_BYTES_MAX).contains(&store.live_bytes());
-    if !(sparse.is(&store) || is_unclean(folder)) || !is_little {
+    if !is_due(folder, sparse, &store) || !is_little {
         return Ok(store);
     }
     match renew(folder, &store, free_bytes_min) {
@@ -256,5 +259,7 @@ const COPY_TIMES: u64 = 2;
 const MARGIN_BYTES: u64 = 32 * 1024 * 1024;
 /// A try costs what it has copied; a disk or a load that hindered it does not change by the second.
 const AGAIN_AFTER: Duration = Duration::from_secs(600);
+/// The same, when somebody waits for what was forgotten to be gone.
+const UNCLEAN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Copied in half a second: a start takes no longer than that.
 const START_LIVE_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use self::filter::Filter;
-use self::form::{Names, kind};
+use self::form::{Kept, Names, kind};
 use self::full::{Full, REPLACED};
 use self::mark::Received;
 use self::place::Place;
@@ -226,18 +226,18 @@ impl History {
         from_ms: u64,
         is_known: impl Fn(ConversionId) -> Result<bool, StoreError>,
     ) -> Result<Option<First>, StoreError> {
+        let by = By::Key(*key);
+        let recent = |kind, kept: Kept<'_>| {
+            let Names { id, digest, .. } = kept.names;
+            let is_erased = kind == kind::ERASED;
+            Ok((id.unix_ms() >= from_ms).then_some(First { id, digest, is_erased }))
+        };
+        let known = |first: First| Ok::<_, StoreError>((first.is_erased || is_known(first.id)?).then_some(first));
         self.looked(|| {
-            let by = By::Key(*key);
             for place in self.places(by, |received| received.last_ms >= from_ms) {
-                let found = place.records(by, |kind, kept| {
-                    let Names { id, digest, .. } = kept.names;
-                    let is_erased = kind == kind::ERASED;
-                    Ok((id.unix_ms() >= from_ms).then_some(First { id, digest, is_erased }))
-                })?;
-                for first in found {
-                    if first.is_erased || is_known(first.id)? {
-                        return Ok(Some(first));
-                    }
+                let first = place.records(by, recent)?.into_iter().find_map(|first| known(first).transpose());
+                if let Some(first) = first.transpose()? {
+                    return Ok(Some(first));
                 }
             }
             Ok(None)

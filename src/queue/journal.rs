@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codec::Malformed;
@@ -161,24 +162,19 @@ impl Journal {
         Ok(())
     }
 
-    /// Goes on in the next segment when what is in this one was sealed before data key `number` was made: what is here is
-    /// given up in time, however little is accepted. Without room for another segment this one goes on.
-    pub(super) fn leave_older_than(&mut self, number: u64) -> Result<(), AppendError> {
+    /// Goes on in the next segment when what is in this one was sealed before data key `number` was made, or may be bytes of
+    /// what was to be forgotten: what is here is given up in time, however little is accepted. Without room for another
+    /// segment this one goes on.
+    pub(super) fn leave_old(&mut self, number: u64) -> Result<(), AppendError> {
         let oldest = self.segments.oldest_key_of(self.active.stamp.segment);
-        if oldest.is_none_or(|oldest| oldest >= number) {
+        let is_old = oldest.is_some_and(|oldest| oldest < number);
+        if !is_old && !self.segments.is_unclean(self.active.stamp.segment) {
             return Ok(());
         }
         match self.roll(0) {
             Ok(()) | Err(AppendError::NoSpace(_)) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Goes on in a segment made of nothing that was written before.
-    pub(super) fn leave(&mut self) -> Result<(), AppendError> {
-        let removed = self.segments.remove_spare(&self.dir);
-        removed.map_err(|source| AppendError::Failed { doing: "removing a journal segment", source })?;
-        self.roll(0)
     }
 
     /// Goes on in the next segment, which has room for a commit of `len`.
@@ -254,9 +250,15 @@ pub(super) struct Segments {
     notes: Mutex<VecDeque<Note>>,
     /// Held while the spare file is made, used or replaced.
     spare: Mutex<()>,
+    /// Those up to this one are removed when they are given up, and not used again.
+    unclean: AtomicU64,
 }
 
 impl Segments {
+    pub(super) fn of(state: State) -> Segments {
+        Segments { unclean: AtomicU64::new(state.unclean_segment), ..Segments::default() }
+    }
+
     /// A segment that was read back or begun; it is the newest.
     pub(super) fn begin(&self, number: u64) {
         self.lock().push_back(Note { number, needed: Through::default(), oldest_key: None });
@@ -298,18 +300,19 @@ impl Segments {
             state.oldest_segment = oldest;
             note(state);
         })?;
-        self.lock().drain(..released.len());
         let dir = folder.journal_dir();
         let spare = self.lock_spare();
         for number in &released {
             let path = segment::path(&dir, *number);
-            if segment::spare_path(&dir).exists() {
+            if self.is_unclean(*number) || segment::spare_path(&dir).exists() {
                 std::fs::remove_file(path)?;
             } else {
                 std::fs::rename(path, segment::spare_path(&dir))?;
             }
         }
         drop(spare);
+        // Told when their bytes are gone.
+        self.lock().drain(..released.len());
         Ok(released.len())
     }
 
@@ -320,6 +323,20 @@ impl Segments {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => sync_dir(dir),
         }
+    }
+
+    /// From now on nothing that is given up is used again …
+    pub(super) fn use_none_again(&self) {
+        self.unclean.store(u64::MAX, Ordering::Release);
+    }
+
+    /// … but what is newer than this.
+    pub(super) fn are_unclean_to(&self, number: u64) {
+        self.unclean.store(number, Ordering::Release);
+    }
+
+    fn is_unclean(&self, number: u64) -> bool {
+        number <= self.unclean.load(Ordering::Acquire)
     }
 
     /// The number of the oldest segment.
@@ -354,6 +371,13 @@ pub(super) fn remove_released(folder: &Folder) -> io::Result<()> {
         std::fs::remove_file(segment::path(&dir, number))?;
     }
     sync_dir(&dir)
+}
+
+/// Removes the spare file when it may be one that is not to be used again.
+pub(super) fn remove_unclean_spare(folder: &Folder) -> io::Result<()> {
+    let state = folder.state();
+    let is_clean = state.unclean_segment < state.oldest_segment;
+    if is_clean { Ok(()) } else { Segments::default().remove_spare(&folder.journal_dir()) }
 }
 
 /// Whether the journal's folder holds any segment.

@@ -10,7 +10,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Settings;
 use super::clock::Clock;
 use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, write_state};
 use super::generation;
@@ -24,6 +23,7 @@ use super::status::Hold;
 use super::store::{self, Ledger, Store, StoreError};
 use super::vault::{PLAIN, Vault};
 use super::window::Entry;
+use super::{ReadError, Settings};
 
 /// An open folder, ready for the threads.
 pub(super) struct Opened {
@@ -66,11 +66,13 @@ fn open_claimed(
     let store = generation::at_start(&folder, store, options.sparse, settings.free_bytes_min)?;
     make_dir(&folder.journal_dir()).map_err(|source| OpenError::write(path, source))?;
     journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
+    journal::remove_unclean_spare(&folder).map_err(|source| OpenError::write(path, source))?;
     let history = open_history(&folder, &vault, &ledger, options.history_bytes)?;
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mut recovery =
         Recovery { mover: Mover::new(Arc::clone(&shared), ledger), shared, last_accepted: 0, needed: BTreeMap::new() };
     let replayed = recovery.replay(state)?;
+    recovery.finish_forgetting()?;
     let Recovery { shared, mover, last_accepted, .. } = recovery;
     let segment_bytes = shared.options.segment_bytes;
     // All but the newest that wait for nothing: the new segment takes the place of one of them.
@@ -178,6 +180,24 @@ impl Recovery {
         Ok(replayed)
     }
 
+    /// Does what a request to forget had left to do.
+    fn finish_forgetting(&mut self) -> Result<(), OpenError> {
+        let put_off = |error: ReadError| tracing::warn!(%error, "what was to be forgotten is still kept");
+        let withdrawn = match self.shared.begin_to_finish() {
+            Ok(Some(withdrawn)) => withdrawn,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                put_off(error);
+                return Ok(());
+            }
+        };
+        while !self.mover.is_drained() {
+            self.step_with(true)?;
+        }
+        self.shared.finish_forgetting(&withdrawn).unwrap_or_else(put_off);
+        Ok(())
+    }
+
     fn visit(&mut self, segment: u64, seq: u64, kind: Kind, payload: &[u8]) -> Result<(), OpenError> {
         let dir = self.shared.folder.journal_dir();
         let unreadable = |error: super::codec::Malformed| OpenError::damaged(&dir, error.to_string());
@@ -237,11 +257,15 @@ impl Recovery {
     }
 
     fn step(&mut self) -> Result<(), OpenError> {
+        self.step_with(false)
+    }
+
+    fn step_with(&mut self, all: bool) -> Result<(), OpenError> {
         if !self.shared.space.has_room_for_store(&self.shared.folder) {
             let path = self.shared.folder.path().to_owned();
             return Err(OpenError::NoSpace { path, source: ErrorKind::StorageFull.into() });
         }
-        let stepped = self.mover.step(false);
+        let stepped = self.mover.step(all);
         stepped.map(|_| ()).map_err(|error| self.failed(&error))
     }
 

@@ -110,7 +110,7 @@ impl Shared {
                 options.changes_max,
                 settings.dead_letters_max,
             )),
-            segments: Arc::new(Segments::default()),
+            segments: Arc::new(Segments::of(folder.state())),
             history,
             inbox: Inbox::default(),
             signal: Signal::default(),

@@ -198,8 +198,9 @@ impl Vault {
     /// Makes another data key when it is time. Without room for it the one before goes on.
     pub(super) fn renew(&self, folder: &Folder, now_ms: u64, time: Duration) -> io::Result<()> {
         let Vault(Some(ring)) = self else { return Ok(()) };
+        // Made far ahead of now it was by a clock that was wrong.
         let is_due = |key: &Arc<DataKey>| {
-            now_ms.saturating_sub(key.made_ms) >= millis(time) || key.uses.load(Ordering::Relaxed) >= KEY_USES_MAX
+            now_ms.abs_diff(key.made_ms) >= millis(time) || key.uses.load(Ordering::Relaxed) >= KEY_USES_MAX
         };
         let current = ring.current();
         if current.as_ref().is_some_and(|key| !is_due(key)) {

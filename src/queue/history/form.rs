@@ -50,14 +50,17 @@ impl Names {
     }
 }
 
-/// That a conversion uses its key, and nothing else of it.
+/// That a conversion uses its key, and whether a repeat is the same.
 pub(super) fn encode_used(vault: &Vault, record: &Record) -> (Names, Vec<u8>) {
-    encode_erased(&Names::of(vault, record))
+    encode_names(Names { order: None, ..Names::of(vault, record) })
 }
 
-/// What stays of a record that is erased.
+/// What stays of a record that is erased: nothing by which its content could be guessed.
 pub(super) fn encode_erased(names: &Names) -> (Names, Vec<u8>) {
-    let names = Names { order: None, ..*names };
+    encode_names(Names { digest: KeyHash::default(), order: None, ..*names })
+}
+
+fn encode_names(names: Names) -> (Names, Vec<u8>) {
     let mut w = Writer::with_capacity(64);
     begin(&mut w, &names);
     (names, checked(w))

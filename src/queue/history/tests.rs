@@ -1,6 +1,6 @@
 //! The history alone: what is appended is found, across segments, restarts, crashes and damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::super::status::State as Standing;
 use super::super::tests::room::SmallDisk;
@@ -305,4 +305,69 @@ fn a_segment_is_as_large_as_there_is_room_and_the_ballast_goes_before_there_is_n
     assert!(matches!(append(), Err(StoreError::NoSpace(_))));
     disk.free();
     assert_eq!(append().unwrap(), 16 << 20);
+}
+
+fn ids_of(known: &Known, seqs: std::ops::Range<u64>) -> HashSet<ConversionId> {
+    known.range(seqs).map(|(_, record)| record.meta.id).collect()
+}
+
+#[test]
+fn what_is_erased_leaves_its_key_and_everything_else_is_found() {
+    let bench = Bench::new();
+    let history = bench.open().unwrap();
+    let mut known = Known::new();
+    fill(&bench, &history, &mut known, 400, 1_000);
+    let erased = ids_of(&known, 30..60).union(&ids_of(&known, 390..401)).copied().collect();
+    history.erase(&erased).unwrap();
+    let kept: Known = known.clone().into_iter().filter(|(_, record)| !erased.contains(&record.meta.id)).collect();
+    let gone: Known = known.into_iter().filter(|(_, record)| erased.contains(&record.meta.id)).collect();
+    let check_both = |history: &History| {
+        check(history, &kept);
+        for record in gone.values() {
+            let first = history.first_with(&record.key, 0, |_| Ok(false)).unwrap().unwrap();
+            assert_eq!((first.id, first.is_erased, first.digest), (record.meta.id, true, KeyHash::default()));
+            assert_eq!(history.status(record.meta.id).unwrap(), None);
+            assert_eq!(history.order(&record.order_key.unwrap()).unwrap(), []);
+            assert!(history.users(&record.key).unwrap().iter().all(|user| *user == (record.meta.id, true)));
+        }
+    };
+    check_both(&history);
+    let mut later = Known::from_iter(kept.last_key_value().map(|(seq, record)| (seq + 100, Arc::clone(record))));
+    fill(&bench, &history, &mut later, 30, 9_000);
+    drop(history);
+    check_both(&bench.open().unwrap());
+}
+
+#[test]
+fn of_a_damaged_segment_nothing_is_erased() {
+    let bench = Bench::new();
+    let history = bench.open().unwrap();
+    let mut known = Known::new();
+    fill(&bench, &history, &mut known, 400, 1_000);
+    let path = bench.segment(1);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(b"damage", 9_000).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let refused = history.erase(&ids_of(&known, 1..5)).unwrap_err().to_string();
+    assert!(refused.contains("history segment 0000000000000001 is damaged"), "{refused}");
+    assert!(std::fs::read(&path).unwrap() == before, "it was changed");
+    assert!(!bench.dir.path().join("history/anew").exists());
+}
+
+#[test]
+fn a_reader_who_meets_a_segment_written_anew_looks_again() {
+    let bench = Bench::new();
+    let history = bench.open().unwrap();
+    let mut known = Known::new();
+    fill(&bench, &history, &mut known, 400, 1_000);
+    let record = Arc::clone(&known[&9]);
+    // As if there were very many others.
+    history.index.write().unwrap().full.iter_mut().for_each(|full| Arc::make_mut(full).set_aside());
+    let by = By::Key(record.key);
+    let places = history.places(by, |_| true);
+    history.erase(&ids_of(&known, 5..6)).unwrap();
+    let met = places.iter().find_map(|place| place.records(by, |_, _| Ok(Some(()))).err());
+    assert!(matches!(met, Some(StoreError::History(error)) if error.kind() == REPLACED), "it was not met");
+    assert_eq!(history.first_with(&record.key, 0, |_| Ok(true)).unwrap().map(|first| first.id), Some(record.meta.id));
+    assert!(history.status(record.meta.id).unwrap().is_some());
 }

@@ -79,6 +79,11 @@ impl Store {
         }
     }
 
+    /// Whether pieces of bodies are left that are to be removed; also when that cannot be told.
+    pub(in super::super) fn has_garbage(&self) -> bool {
+        self.db.scan_prefix([keys::GARBAGE]).next().is_some()
+    }
+
     /// Puts the removal of some pieces of a long body into the group. Returns whether there was something to remove.
     pub(super) fn sweep(&self, group: &mut Group) -> Result<bool, StoreError> {
         let Some((key, value)) = self.db.scan_prefix([keys::GARBAGE]).next().transpose()? else {

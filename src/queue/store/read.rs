@@ -102,16 +102,27 @@ impl Store {
         Ok(Some(Lease { destination: destination.clone(), record, attempts, revision, due_ms, replayed_ms }))
     }
 
-    /// The conversion whose id comes after this one's, with its body; the first one after none.
+    /// The conversion whose id comes after this one's, with its body; the first one after none. For a store that nobody
+    /// writes to: what is not whole is damaged.
     pub(in super::super) fn kept_after(&self, id: Option<ConversionId>) -> Result<Option<(Kept, Bytes)>, StoreError> {
+        match self.next_kept(id)? {
+            None => Ok(None),
+            Some((_, Some(entry))) => Ok(Some(entry)),
+            Some((_, None)) => Err(Malformed("a status without its body").into()),
+        }
+    }
+
+    /// The same while it is written to: the id, and what is still there of it.
+    pub(in super::super) fn next_kept(&self, id: Option<ConversionId>) -> Result<Option<Next>, StoreError> {
         let from = id.map_or(Bound::Included(vec![keys::STATUS]), |id| Bound::Excluded(keys::status(id)));
         let Some(entry) = self.db.range((from, Bound::Excluded(vec![keys::STATUS.saturating_add(1)]))).next() else {
             return Ok(None);
         };
         let id = entry?.0.split_last_chunk::<16>().map(|(_, id)| *id).ok_or(Malformed("status key"))?;
-        let kept = self.kept(ConversionId::from_bytes(id))?.ok_or(Malformed("status"))?;
-        let body = self.body(&kept)?.ok_or(Malformed("body"))?;
-        Ok(Some((kept, body)))
+        let id = ConversionId::from_bytes(id);
+        let Some(kept) = self.kept(id)? else { return Ok(Some((id, None))) };
+        let body = self.body(&kept)?;
+        Ok(Some((id, body.map(|body| (kept, body)))))
     }
 
     /// When the oldest conversion that is pending here for the destination was received.
@@ -171,6 +182,9 @@ impl Store {
         Ok((found, None))
     }
 }
+
+/// An id, and the conversion with its body.
+pub(in super::super) type Next = (ConversionId, Option<(Kept, Bytes)>);
 
 /// How a dead leg is listed.
 pub(in super::super) fn dead_letter(record: &Record, leg: &Leg) -> Option<DeadLetter> {

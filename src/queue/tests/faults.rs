@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::queue::record::{Change, Event, Leg, Record, Settlement};
-use crate::queue::store::Ledger;
+use crate::queue::store::{Ledger, Loaded};
 use crate::queue::vault::Vault;
 use crate::queue::window::{Entry, Step, Window};
 
@@ -98,4 +98,26 @@ async fn a_store_that_has_lost_its_end_is_made_whole_from_the_journal() {
     assert_eq!(pending(&queue, "a"), 2);
     assert_eq!(state(&queue, waiting, "a").await, State::Queued);
     assert!(queue.status(settled).await.unwrap().is_some());
+}
+
+/// What was replayed a moment ago is taken to be withdrawn: the store learns of the replay meanwhile, and a refill must not
+/// bring it back.
+#[test]
+fn what_is_taken_is_not_read_ahead_when_an_older_change_to_it_is_applied() {
+    let ledger = Ledger { moved_seq: 9, history_seq: 1, ..Ledger::new(1) };
+    let mut window = Window::new(&[name("a")], &ledger, 64, 1000);
+    let change = |revision, event| {
+        let settlement = Settlement::new(revision, 1, event, None);
+        Arc::new(Change { seq: 7, id: id_at(1), destination: name("a"), settlement })
+    };
+    window.settle(&change(2, Event::Replayed { due_ms: 0 }));
+    assert!(window.take(&name("a"), 7));
+    assert!(!window.take(&name("a"), 7), "it is in somebody's hands");
+    window.applied(1, &ledger);
+    let Step::Refill(refill) = window.step(&name("a"), 5) else { panic!("nothing is read ahead") };
+    assert!(refill.skip.contains(&7), "it is handed out while it is withdrawn");
+    window.end_refill(&name("a"), Some(Loaded::default()));
+    window.settle(&change(3, Event::Withdrawn { reason: String::new() }));
+    window.applied(1, &ledger);
+    assert_eq!(window.depths().destinations[&name("a")].pending, 0);
 }

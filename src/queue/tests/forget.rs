@@ -14,7 +14,8 @@ const CANARY: &str = "canary-Qv7";
 
 fn of_order(event_id: &str, order_id: &str, padding: usize, owed: &[&str]) -> Submission {
     let body = format!(
-        r#"{{"time":"2026-01-01T00:00:00Z","event_id":"{event_id}","order_id":"{order_id}","custom":{{"x":"{}"}}}}"#,
+        r#"{{"time":"2026-01-01T00:00:00Z","event_id":"{event_id}","order_id":"{order_id}",
+            "customer":{{"id":"person-{order_id}"}},"custom":{{"x":"{}"}}}}"#,
         order_id.repeat(padding / order_id.len() + 1)
     );
     with_body(&body, owed)
@@ -72,14 +73,12 @@ async fn check(queue: &Queue, forgotten: &[ConversionId], kept: &[ConversionId],
     let counts =
         ["a", "b"].map(|text| (depths.destinations[&name(text)].pending, depths.destinations[&name(text)].dead));
     assert_eq!(counts, [(3, 1), (2, 1)]);
-    // A repeat is one, of which nothing is told.
-    match queue.accept(of_order(&format!("{CANARY}-0"), CANARY, 100, &["a", "b"])).await.unwrap() {
-        Accepted::Duplicate(status) => assert_eq!((status.id, status.destinations), (forgotten[0], Vec::new())),
-        other @ (Accepted::New(_) | Accepted::KeyReused { .. }) => panic!("{other:?}"),
-    }
-    match queue.accept(of_order(&format!("{CANARY}-0"), CANARY, 500, &["a", "b"])).await.unwrap() {
-        Accepted::KeyReused { first } => assert_eq!(first, forgotten[0]),
-        other @ (Accepted::New(_) | Accepted::Duplicate(_)) => panic!("{other:?}"),
+    // A repeat is one, of which nothing is told, whatever it says.
+    for padding in [100, 500] {
+        match queue.accept(of_order(&format!("{CANARY}-0"), CANARY, padding, &["a", "b"])).await.unwrap() {
+            Accepted::Duplicate(status) => assert_eq!((status.id, status.destinations), (forgotten[0], Vec::new())),
+            other @ (Accepted::New(_) | Accepted::KeyReused { .. }) => panic!("{other:?}"),
+        }
     }
 }
 
@@ -109,32 +108,44 @@ async fn an_order_is_forgotten_wherever_it_is_and_nothing_else() {
     assert_eq!(next(&queue, "a").await.meta().id, kept[4]);
 }
 
-/// Dropped after every so manyth step, and then a crash.
+/// Dropped after every so manyth step, and then a crash: from the moment that it was written down the next start does the
+/// rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cut_short_at_any_point_it_is_done_by_asking_again() {
-    let mut polls = 0;
-    loop {
-        let dir = tempfile::tempdir().unwrap();
-        let queue = open(dir.path(), &["a", "b"]);
-        let kept = fill(&queue, "kept").await;
-        let last = next(&queue, "a").await;
-        let forgotten = fill(&queue, CANARY).await;
-        drop(last);
-        let before = statuses(&queue, &kept).await;
-        let whole = polled(queue.forget(order(CANARY)), polls).await;
-        drop(queue);
-        let queue = open(dir.path(), &["a", "b"]);
-        for status in statuses(&queue, &forgotten).await.into_iter().flatten() {
-            assert_eq!(status.order_id.as_deref(), Some(CANARY), "half of one");
+async fn cut_short_at_any_point_it_is_done_by_the_next_start_or_by_asking_again() {
+    let person = Forget::Customer { merchant: "acme".to_owned(), identifier: format!("person-{CANARY}") };
+    for (what, from, every, trace) in
+        [(order(CANARY), 0, 1, CANARY.to_owned()), (person, 1, 3, format!("person-{CANARY}"))]
+    {
+        let mut polls = 0;
+        loop {
+            let dir = tempfile::tempdir().unwrap();
+            let queue = open(dir.path(), &["a", "b"]);
+            let kept = fill(&queue, "kept").await;
+            let last = next(&queue, "a").await;
+            let forgotten = fill(&queue, CANARY).await.split_off(from);
+            drop(last);
+            let before = statuses(&queue, &kept).await;
+            let whole = polled(queue.forget(what.clone()), polls).await;
+            let is_intended = dir.path().join("forgetting").exists();
+            drop(queue);
+            let queue = open(dir.path(), &["a", "b"]);
+            let found = statuses(&queue, &forgotten).await.into_iter().flatten().count();
+            assert!(found == 0 || found == forgotten.len() && !is_intended, "{polls}: {found} are left");
+            assert!(!dir.path().join("forgetting").exists());
+            let again = queue.forget(what.clone()).await.unwrap();
+            assert!(found > 0 || again == Forgotten::default(), "{again:?}");
+            assert_eq!(statuses(&queue, &forgotten).await, vec![None; forgotten.len()]);
+            assert_eq!(statuses(&queue, &kept).await, before);
+            eventually("its bytes are gone", async || holding(dir.path(), &[trace.as_bytes()]).is_empty()).await;
+            if from == 0 {
+                check(&queue, &forgotten, &kept, &before).await;
+            }
+            if whole {
+                assert!(polls > 3, "it was never cut short");
+                break;
+            }
+            polls += every;
         }
-        let again = queue.forget(order(CANARY)).await.unwrap();
-        assert!(!whole || again == Forgotten::default(), "{again:?}");
-        check(&queue, &forgotten, &kept, &before).await;
-        if whole {
-            assert!(polls > 3, "it was never cut short");
-            return;
-        }
-        polls += 1;
     }
 }
 

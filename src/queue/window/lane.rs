@@ -311,7 +311,10 @@ impl Lane {
 
     /// A change to a stored delivery has been applied in the store.
     pub(super) fn applied(&mut self, seq: u64) {
-        self.loaded.remove(&seq);
+        // In somebody's hands it has another change to come.
+        if !self.leased.contains(&seq) {
+            self.loaded.remove(&seq);
+        }
         if self.refilling {
             self.gone.insert(seq);
         }

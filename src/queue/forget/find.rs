@@ -1,0 +1,138 @@
+//! Finding what is meant: by order, by id, or by a person's identifiers in what is pending or dead.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use super::super::ReadError;
+use super::super::record::Record;
+use super::super::shared::Shared;
+use super::{Forget, MEANT_AT_ONCE};
+use crate::conversion::{Conversion, ConversionId, Slot, Value};
+
+/// What was found so far.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Not dealt with yet.
+    ids: Vec<ConversionId>,
+    /// Dealt with, or about to be.
+    taken: HashSet<ConversionId>,
+    /// Not to be dealt with.
+    left_out: HashSet<ConversionId>,
+    /// How far the store was looked through.
+    after: Option<ConversionId>,
+}
+
+impl Found {
+    pub(super) fn of(ids: Vec<ConversionId>) -> Found {
+        Found { ids, ..Found::default() }
+    }
+
+    /// What is to be dealt with next.
+    pub(super) fn take(&mut self) -> Vec<ConversionId> {
+        let ids = std::mem::take(&mut self.ids);
+        self.taken.extend(&ids);
+        ids
+    }
+
+    pub(super) fn leave_out(&mut self, ids: impl Iterator<Item = ConversionId>) {
+        self.left_out.extend(ids);
+    }
+
+    /// All that was taken and not left out.
+    pub(super) fn all(&self) -> Vec<ConversionId> {
+        self.taken.difference(&self.left_out).copied().collect()
+    }
+}
+
+impl Shared {
+    /// Adds some of the conversions that are meant, if there are more. Blocks.
+    pub(super) fn find(&self, what: &Forget, mut found: Found) -> Result<Found, ReadError> {
+        let ids = match what {
+            Forget::Order { merchant, order_id } => self.ids_of_order(merchant, order_id)?,
+            Forget::Customer { merchant, identifier } => {
+                self.ids_of_customer(merchant, &Person::of(identifier), &mut found)?
+            }
+            Forget::Conversion(id) => self.any_status(*id)?.map(|_| *id).into_iter().collect(),
+        };
+        for id in ids {
+            if !found.taken.contains(&id) && !found.ids.contains(&id) {
+                found.ids.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    fn ids_of_customer(
+        &self,
+        merchant: &str,
+        person: &Person,
+        found: &mut Found,
+    ) -> Result<Vec<ConversionId>, ReadError> {
+        let in_window: Vec<Arc<Record>> = self.window().records();
+        let is_theirs = |record: &Record| *record.meta.merchant == *merchant && person.is_in(record);
+        let mut ids: Vec<_> =
+            in_window.iter().filter(|record| is_theirs(record)).map(|record| record.meta.id).collect();
+        while ids.len() < MEANT_AT_ONCE
+            && let Some((id, entry)) = self.store().next_kept(found.after)?
+        {
+            found.after = Some(id);
+            // What is gone meanwhile is settled.
+            if entry.is_some_and(|(kept, body)| is_theirs(&kept.record.with_body(body))) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+}
+
+/// An identifier, and its hashes.
+struct Person {
+    plain: [String; 2],
+    hashed: [String; 2],
+}
+
+impl Person {
+    fn of(identifier: &str) -> Person {
+        let lower = identifier.trim().to_lowercase();
+        let hashed = [hex::encode(Sha256::digest(&lower)), hex::encode(Sha1::digest(&lower))];
+        Person { plain: [identifier.to_owned(), lower], hashed }
+    }
+
+    fn is_in(&self, record: &Record) -> bool {
+        match record.conversion() {
+            Ok(conversion) => self.is_named_in(&conversion),
+            // An earlier version's: the words must do.
+            Err(_) => self.plain.iter().chain(&self.hashed).any(|text| is_quoted_in(&record.body, text)),
+        }
+    }
+
+    fn is_named_in(&self, conversion: &Conversion) -> bool {
+        let named = IDENTIFIERS.iter().filter_map(|path| conversion.value(Slot::of(path)?));
+        named.into_iter().any(|value| {
+            let Value::Text(text) = value else { return false };
+            let lower = text.trim().to_lowercase();
+            self.plain.iter().any(|plain| *plain == **text || *plain == lower) || self.hashed.contains(&lower)
+        })
+    }
+}
+
+fn is_quoted_in(body: &Bytes, text: &str) -> bool {
+    let quoted = format!("\"{text}\"");
+    body.windows(quoted.len()).any(|part| part == quoted.as_bytes())
+}
+
+/// What names a person.
+const IDENTIFIERS: [&str; 8] = [
+    "customer.id",
+    "customer.profile_id",
+    "customer.guid",
+    "customer.email",
+    "customer.email_sha256",
+    "customer.email_sha1",
+    "customer.phone",
+    "customer.phone_sha256",
+];
