@@ -124,6 +124,8 @@ pub(super) fn advise(error: OpenError, path: &Path, state: State) -> OpenError {
         | OpenError::Write { .. }
         | OpenError::NoSpace { .. }
         | OpenError::Sealed { .. }
+        // Recovering needs the keys as well.
+        | OpenError::Key { .. }
         | OpenError::NotGivenBack { .. }) => other,
     }
 }

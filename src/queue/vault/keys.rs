@@ -44,7 +44,9 @@ pub(super) fn open(dir: &Path, encryption: &Encryption, number: u64) -> Result<(
     let Some(master) = masters.into_iter().find(|master| master.id_bytes() == sealed.master) else {
         return Err(OpenError::Sealed { path: dir.to_owned(), key: hex::encode(sealed.master) });
     };
-    let key = sealed.open(master).ok_or_else(|| OpenError::damaged(&path, "the data key in it does not open"))?;
+    let Some(key) = sealed.open(master) else {
+        return Err(OpenError::Key { path, what: "this key does not open: it is damaged" });
+    };
     if sealed.master != encryption.key.id_bytes() {
         let written = write(dir, &encryption.key, number, sealed.made_ms, &key);
         written.map_err(|source| OpenError::write(&path, source))?;
@@ -135,8 +137,7 @@ fn read(dir: &Path, number: u64) -> Result<Found, OpenError> {
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let what = "it is missing, and what was sealed with it is needed; restore it from a backup";
-            return Err(OpenError::damaged(&path, what));
+            return Err(OpenError::Key { path, what: "this key is missing, and what was sealed with it is needed" });
         }
         Err(source) => return Err(OpenError::Read { path, source }),
     };
@@ -153,7 +154,7 @@ fn read(dir: &Path, number: u64) -> Result<Found, OpenError> {
     }
     Err(match unread {
         Some(source) => OpenError::Read { path, source },
-        None => OpenError::damaged(&path, "it is no key of this version; restore it from a backup"),
+        None => OpenError::Key { path, what: "neither of this key's two copies is whole" },
     })
 }
 
