@@ -10,9 +10,13 @@
 //! **Never.** It does not run by itself. Nothing is deleted that holds what is not elsewhere: damaged files go to
 //! `quarantine/`. Until the state file is written, the last step, the folder is refused as it was before, and recovering may
 //! be begun again.
+//!
+//! What is put aside may be sealed with data keys that nothing in force needs any more, and those are overwritten within a day.
+//! So the quarantine is given copies of all keys with it.
 
 mod history;
 mod journal;
+mod keys;
 
 use std::fs::File;
 use std::io;
@@ -76,6 +80,8 @@ pub struct Recovered {
     pub gone_first: Vec<(ConversionId, DestinationName)>,
     /// Where damaged files were moved.
     pub aside: Vec<PathBuf>,
+    /// Where the keys were copied that they are sealed with.
+    pub keys: Option<PathBuf>,
 }
 
 /// The parts of a folder, as far as they are whole.
@@ -189,6 +195,9 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     }
     let write = |source| OpenError::write(path, source);
     let (quarantine, scratch) = begin(path)?;
+    if store.is_none() || history.is_none() || !segments.is_empty() {
+        recovered.keys = keys::copy(path, &quarantine).map_err(write)?;
+    }
     let mut next = State { epoch: rand::random(), ..state };
     let (store, ledger) = match store {
         Some(whole) => {
