@@ -4,7 +4,8 @@
 //! A folder has three parts: journal, store, history. Whichever is whole stays as it is. A damaged store is begun anew; of a
 //! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself (an index alone
 //! that is damaged is made anew in its place). Then every conversion in the journal that neither store nor history knows is
-//! taken up as at a start, with what its settlements say. One whose last settlement was lost with the damage is delivered
+//! taken up as at a start, with what its settlements say; but what was forgotten on request, as the history knows by its key,
+//! stays forgotten. One whose last settlement was lost with the damage is delivered
 //! again, with the same idempotency value.
 //!
 //! **Never.** It does not run by itself. Nothing is deleted that holds what is not elsewhere: damaged files go to
@@ -18,6 +19,7 @@ mod history;
 mod journal;
 mod keys;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
@@ -229,7 +231,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     store.remove_unmoved_bodies(ledger.moved_seq).map_err(|error| failed(&error))?;
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mover = Mover::new(Arc::clone(&shared), ledger);
-    let mut rebuilding = Rebuilding { path, shared, mover, recovered };
+    let mut rebuilding = Rebuilding { path, shared, mover, recovered, forgotten: HashSet::new() };
     journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| rebuilding.visit(seq, kind, payload))?;
     rebuilding.drain()?;
     let Rebuilding { shared, mover, recovered, .. } = rebuilding;
@@ -284,6 +286,8 @@ struct Rebuilding<'a> {
     shared: Arc<Shared>,
     mover: Mover,
     recovered: Recovered,
+    /// Conversions of the journal that were forgotten on request.
+    forgotten: HashSet<ConversionId>,
 }
 
 impl Rebuilding<'_> {
@@ -292,6 +296,11 @@ impl Rebuilding<'_> {
         match kind {
             Kind::Accepted => {
                 let (record, legs) = record::decode_accepted(&self.shared.vault, payload, seq).map_err(unread)?;
+                let users = self.shared.history.users(&record.key).map_err(|error| self.failed(&error))?;
+                if users.contains(&(record.meta.id, true)) {
+                    self.forgotten.insert(record.meta.id);
+                    return Ok(());
+                }
                 if self.is_known(record.meta.id)? {
                     return Ok(());
                 }
@@ -321,7 +330,7 @@ impl Rebuilding<'_> {
                 // One by one: what comes next may be about the same delivery.
                 self.drain()?;
             }
-        } else if !self.is_known(change.id)? {
+        } else if !self.forgotten.contains(&change.id) && !self.is_known(change.id)? {
             self.recovered.gone = self.recovered.gone.saturating_add(1);
             if self.recovered.gone_first.len() < GONE_LISTED_MAX {
                 self.recovered.gone_first.push((change.id, change.destination.clone()));

@@ -274,6 +274,29 @@ async fn a_store_that_lacks_what_it_counts_is_found_and_rebuilt() {
     goes_on(dir.path(), &before, &ids).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_forgotten_on_request_stays_so_although_the_journal_still_holds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = filled(dir.path(), roomy()).await;
+    let forgotten: HashSet<ConversionId> = [ids[5], ids[150]].into();
+    // As forgetting does before it waits for the journal to give it up; and then a crash.
+    let state = super::super::folder::read_state(dir.path()).unwrap().unwrap();
+    let encryption = settings(dir.path(), &NAMES).encryption;
+    let vault = Arc::new(Vault::open(dir.path(), encryption.as_ref(), state).unwrap());
+    let quarantine = dir.path().join("quarantine");
+    let history = History::open(dir.path(), &quarantine, state, roomy().history_bytes, vault).unwrap();
+    history.erase(&forgotten).unwrap();
+    drop(history);
+    let before = seen_in_copy(dir.path(), &ids).await;
+    for (number, (id, status)) in ids.iter().zip(&before.0).enumerate() {
+        assert_eq!(status.is_none(), forgotten.contains(id), "{number}");
+    }
+    std::fs::remove_dir_all(dir.path().join("store.1")).unwrap();
+    let Recovered { rebuilt, gone, gone_first, .. } = recovered(dir.path());
+    assert_eq!((rebuilt, gone, gone_first), (4, 0, Vec::new()));
+    assert_eq!(seen(dir.path(), &ids).await, before);
+}
+
 /// Every file of a folder.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
