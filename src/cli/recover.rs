@@ -88,6 +88,9 @@ fn did(recovered: &Recovered) {
     for path in &recovered.aside {
         output::line(&format!("moved aside: {}", path.display()));
     }
+    if let Some(keys) = &recovered.keys {
+        output::line(&format!("the keys that it is sealed with were copied: {}", keys.display()));
+    }
     output::line(&format!("{} conversions were rebuilt from the journal", recovered.rebuilt));
     if recovered.gone > 0 {
         output::line(&format!("{} settlements are of conversions that are no longer there:", recovered.gone));

@@ -96,6 +96,17 @@ pub enum OpenError {
         /// Whether the store's files were written to before it was seen.
         written: bool,
     },
+    /// A key in it is missing or damaged, without which nobody reads what it sealed.
+    #[error(
+        "{path}: {what}. Restore `keys/` from a backup: `capi-relay recover` needs it, too; or, to go on without what the \
+         folder holds, move the whole folder aside and start with an empty one"
+    )]
+    Key {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// It cannot be read.
     #[error("cannot read {path}; check its owner and mode")]
     Read {

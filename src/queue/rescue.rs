@@ -4,16 +4,22 @@
 //! A folder has three parts: journal, store, history. Whichever is whole stays as it is. A damaged store is begun anew; of a
 //! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself (an index alone
 //! that is damaged is made anew in its place). Then every conversion in the journal that neither store nor history knows is
-//! taken up as at a start, with what its settlements say. One whose last settlement was lost with the damage is delivered
+//! taken up as at a start, with what its settlements say; but what was forgotten on request, as the history knows by its key,
+//! stays forgotten. One whose last settlement was lost with the damage is delivered
 //! again, with the same idempotency value.
 //!
 //! **Never.** It does not run by itself. Nothing is deleted that holds what is not elsewhere: damaged files go to
 //! `quarantine/`. Until the state file is written, the last step, the folder is refused as it was before, and recovering may
 //! be begun again.
+//!
+//! What is put aside may be sealed with data keys that nothing in force needs any more, and those are overwritten within a day.
+//! So the quarantine is given copies of all keys with it.
 
 mod history;
 mod journal;
+mod keys;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
@@ -76,6 +82,8 @@ pub struct Recovered {
     pub gone_first: Vec<(ConversionId, DestinationName)>,
     /// Where damaged files were moved.
     pub aside: Vec<PathBuf>,
+    /// Where the keys were copied that they are sealed with.
+    pub keys: Option<PathBuf>,
 }
 
 /// The parts of a folder, as far as they are whole.
@@ -124,6 +132,8 @@ pub(super) fn advise(error: OpenError, path: &Path, state: State) -> OpenError {
         | OpenError::Write { .. }
         | OpenError::NoSpace { .. }
         | OpenError::Sealed { .. }
+        // Recovering needs the keys as well.
+        | OpenError::Key { .. }
         | OpenError::NotGivenBack { .. }) => other,
     }
 }
@@ -187,6 +197,9 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     }
     let write = |source| OpenError::write(path, source);
     let (quarantine, scratch) = begin(path)?;
+    if store.is_none() || history.is_none() || !segments.is_empty() {
+        recovered.keys = keys::copy(path, &quarantine).map_err(write)?;
+    }
     let mut next = State { epoch: rand::random(), ..state };
     let (store, ledger) = match store {
         Some(whole) => {
@@ -218,7 +231,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     store.remove_unmoved_bodies(ledger.moved_seq).map_err(|error| failed(&error))?;
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mover = Mover::new(Arc::clone(&shared), ledger);
-    let mut rebuilding = Rebuilding { path, shared, mover, recovered };
+    let mut rebuilding = Rebuilding { path, shared, mover, recovered, forgotten: HashSet::new() };
     journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| rebuilding.visit(seq, kind, payload))?;
     rebuilding.drain()?;
     let Rebuilding { shared, mover, recovered, .. } = rebuilding;
@@ -273,6 +286,8 @@ struct Rebuilding<'a> {
     shared: Arc<Shared>,
     mover: Mover,
     recovered: Recovered,
+    /// Conversions of the journal that were forgotten on request.
+    forgotten: HashSet<ConversionId>,
 }
 
 impl Rebuilding<'_> {
@@ -281,6 +296,11 @@ impl Rebuilding<'_> {
         match kind {
             Kind::Accepted => {
                 let (record, legs) = record::decode_accepted(&self.shared.vault, payload, seq).map_err(unread)?;
+                let users = self.shared.history.users(&record.key).map_err(|error| self.failed(&error))?;
+                if users.contains(&(record.meta.id, true)) {
+                    self.forgotten.insert(record.meta.id);
+                    return Ok(());
+                }
                 if self.is_known(record.meta.id)? {
                     return Ok(());
                 }
@@ -310,7 +330,7 @@ impl Rebuilding<'_> {
                 // One by one: what comes next may be about the same delivery.
                 self.drain()?;
             }
-        } else if !self.is_known(change.id)? {
+        } else if !self.forgotten.contains(&change.id) && !self.is_known(change.id)? {
             self.recovered.gone = self.recovered.gone.saturating_add(1);
             if self.recovered.gone_first.len() < GONE_LISTED_MAX {
                 self.recovered.gone_first.push((change.id, change.destination.clone()));

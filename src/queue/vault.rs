@@ -389,7 +389,8 @@ fn first_half(hash: impl IntoIterator<Item = u8>) -> KeyHash {
 pub(super) const PLAIN: u64 = 0;
 /// Nonce and tag.
 const SEAL_BYTES: u32 = 28;
-const DIR: &str = "keys";
+/// In the folder: the keys' files.
+pub(super) const DIR: &str = "keys";
 const NO_KEY: Malformed = Malformed("the data key that it was sealed with is not there");
 const NOT_OPENED: Malformed = Malformed("it was sealed with another key, or is damaged");
 /// That part of a data key's time.

@@ -1,11 +1,12 @@
-use std::os::unix::fs::FileExt;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 
 use super::super::status::{DeadFilter, DeadLetter, Depths, Outcome, State, Status, Treatment, Verdict};
 use super::super::tests::{
-    accept, attempt, copy_folder, dead, dead_letters, delivered, eventually, name, next, settings, small, state,
-    submission_of,
+    accept, attempt, copy_folder, dead, dead_letters, delivered, encryption, eventually, name, next, settings, small,
+    state, submission_of,
 };
 use super::super::{Accepted, Queue};
 use super::*;
@@ -274,12 +275,92 @@ async fn a_store_that_lacks_what_it_counts_is_found_and_rebuilt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_forgotten_on_request_stays_so_although_the_journal_still_holds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = filled(dir.path(), roomy()).await;
+    let forgotten: HashSet<ConversionId> = [ids[5], ids[150]].into();
+    // As forgetting does before it waits for the journal to give it up; and then a crash.
+    let state = super::super::folder::read_state(dir.path()).unwrap().unwrap();
+    let encryption = settings(dir.path(), &NAMES).encryption;
+    let vault = Arc::new(Vault::open(dir.path(), encryption.as_ref(), state).unwrap());
+    let quarantine = dir.path().join("quarantine");
+    let history = History::open(dir.path(), &quarantine, state, roomy().history_bytes, vault).unwrap();
+    history.erase(&forgotten).unwrap();
+    drop(history);
+    let before = seen_in_copy(dir.path(), &ids).await;
+    for (number, (id, status)) in ids.iter().zip(&before.0).enumerate() {
+        assert_eq!(status.is_none(), forgotten.contains(id), "{number}");
+    }
+    std::fs::remove_dir_all(dir.path().join("store.1")).unwrap();
+    let Recovered { rebuilt, gone, gone_first, .. } = recovered(dir.path());
+    assert_eq!((rebuilt, gone, gone_first), (4, 0, Vec::new()));
+    assert_eq!(seen(dir.path(), &ids).await, before);
+}
+
+/// Every file of a folder.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.file_name().unwrap().into(), std::fs::read(&path).unwrap())).collect()
+}
+
+/// What removing a key does to its file.
+fn overwrite(dir: &Path) {
+    for name in contents(dir).keys() {
+        let file = std::fs::OpenOptions::new().write(true).open(dir.join(name)).unwrap();
+        file.write_all_at(&[0; 8192], 0).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_aside_keeps_the_keys_that_it_is_sealed_with() {
+    fn write_into(path: &Path, place: u64) {
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(b"damage", place).unwrap();
+    }
+    let damages: [fn(&Path); 3] = [
+        |dir| zero(&dir.join("store.1/db"), 0),
+        |dir| write_into(&super::super::log::segment::path(&dir.join("history"), 1), 4096 + 60),
+        |dir| write_into(&super::super::log::segment::path(&dir.join("journal"), 1), 20_000),
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { encryption: Some(encryption(1)), ..settings(dir.path(), &NAMES) };
+        let queue = Queue::open_with(&settings, Clock::system(), roomy()).unwrap();
+        for number in 0..200 {
+            accept(&queue, submission_of(&format!("kept {number}"), 200, &["a"])).await;
+            queue.settle(&next(&queue, "a").await, delivered(), Some(attempt(200, Verdict::Delivered)));
+        }
+        accept(&queue, submission_of("waits", 200, &["b"])).await;
+        queue.close().await.unwrap();
+        drop(queue);
+        let keys = dir.path().join("keys");
+        let before = contents(&keys);
+        assert_eq!(before.len(), 2);
+        damage(dir.path());
+        // Names that are taken are no hindrance.
+        let names = ["keys", "keys.1", "keys.2"];
+        for taken in &names[..number] {
+            std::fs::create_dir_all(dir.path().join("quarantine").join(taken)).unwrap();
+        }
+        let recovered = recover(&settings, Clock::system(), roomy()).unwrap();
+        assert!(!recovered.aside.is_empty(), "{:?}", recovered.survey);
+        let copy = dir.path().join("quarantine").join(names[number]);
+        assert_eq!(recovered.keys.as_deref(), Some(&*copy));
+        overwrite(&keys);
+        assert!(contents(&copy) == before, "{number}: the copies are gone with the keys");
+        let mode = std::fs::metadata(copy.join("index.key")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600, "others can read it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_folder_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let ids = filled(dir.path(), roomy()).await;
     let before = seen_in_copy(dir.path(), &ids).await;
     let state = std::fs::read(dir.path().join("state")).unwrap();
-    assert_eq!(recovered(dir.path()).rebuilt, 0);
+    let Recovered { rebuilt, keys, .. } = recovered(dir.path());
+    assert_eq!((rebuilt, keys), (0, None));
     assert_eq!(std::fs::read(dir.path().join("state")).unwrap(), state);
     assert_eq!(seen(dir.path(), &ids).await, before);
 }

@@ -146,6 +146,37 @@ async fn it_opens_with_its_key_alone_and_keys_can_be_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_one_of_its_keys_a_folder_promises_no_recovering_but_asks_for_the_backup_of_its_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = sealed(dir.path(), 1);
+    let queue = opened(&settings);
+    let ids = fill(&queue).await;
+    drop(queue);
+    for name in ["index.key", "0000000000000001.key"] {
+        let path = dir.path().join("keys").join(name);
+        let whole = std::fs::read(&path).unwrap();
+        let damages: [fn(&Path); 2] =
+            [|path| std::fs::remove_file(path).unwrap(), |path| std::fs::write(path, [0; 8192]).unwrap()];
+        for damage in damages {
+            damage(&path);
+            for refused in [
+                Queue::open(settings.clone(), Clock::system()).map(drop),
+                Queue::survey(&settings).map(drop),
+                Queue::recover(&settings, Clock::system()).map(drop),
+            ] {
+                let refused = refused.unwrap_err().to_string();
+                assert!(refused.contains(name) && refused.contains("Restore `keys/` from a backup"), "{refused}");
+                for promise in ["rebuilds the queue", "lets the queue go on", "conversions"] {
+                    assert!(!refused.contains(promise), "{refused}");
+                }
+            }
+            std::fs::write(&path, &whole).unwrap();
+        }
+    }
+    assert!(opened(&settings).status(ids[0]).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn turned_on_later_it_seals_what_comes_from_then_on_and_knows_what_was_there() {
     let dir = tempfile::tempdir().unwrap();
     let queue = opened(&plain(dir.path()));

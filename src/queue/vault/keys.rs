@@ -11,11 +11,13 @@
 //! | 48 | the data key, sealed, with all before the nonce as its context |
 //! | 4 | CRC32C |
 //!
-//! A file is written under another name, synced and renamed: it is whole or not there.
+//! It stands there twice, at byte 0 and at byte 4096, with zeros in between: what damages one page of a disk leaves the other.
+//! The first that is whole counts; when the other is not, the file is written anew. A file is written under another name,
+//! synced and renamed: it is whole or not there.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -37,15 +39,25 @@ pub(super) fn make(dir: &Path, master: &MasterKey, number: u64, now_ms: u64) -> 
 
 /// Reads a key, and when it was made. One that an old key sealed is sealed with the present one.
 pub(super) fn open(dir: &Path, encryption: &Encryption, number: u64) -> Result<([u8; 32], u64), OpenError> {
-    let (sealed, path) = read(dir, number)?;
+    let Found { sealed, record, path, is_whole } = read(dir, number)?;
     let masters = std::iter::once(&encryption.key).chain(&encryption.old_keys);
     let Some(master) = masters.into_iter().find(|master| master.id_bytes() == sealed.master) else {
         return Err(OpenError::Sealed { path: dir.to_owned(), key: hex::encode(sealed.master) });
     };
-    let key = sealed.open(master).ok_or_else(|| OpenError::damaged(&path, "the data key in it does not open"))?;
+    let Some(key) = sealed.open(master) else {
+        return Err(OpenError::Key { path, what: "this key does not open: it is damaged" });
+    };
     if sealed.master != encryption.key.id_bytes() {
         let written = write(dir, &encryption.key, number, sealed.made_ms, &key);
         written.map_err(|source| OpenError::write(&path, source))?;
+    } else if !is_whole {
+        let file = path.display();
+        match put(dir, number, &record) {
+            Ok(()) => tracing::warn!(%file, "one of the two copies in a key's file was damaged: it was written anew"),
+            Err(error) => {
+                tracing::warn!(%file, %error, "one of the two copies in a key's file is damaged, and stays so")
+            }
+        }
     }
     Ok((key, sealed.made_ms))
 }
@@ -53,7 +65,7 @@ pub(super) fn open(dir: &Path, encryption: &Encryption, number: u64) -> Result<(
 /// Of a folder whose key is not configured.
 pub(super) fn refusal(dir: &Path, state: State) -> OpenError {
     match read(dir, state.newest_key) {
-        Ok((sealed, _)) => OpenError::Sealed { path: dir.to_owned(), key: hex::encode(sealed.master) },
+        Ok(found) => OpenError::Sealed { path: dir.to_owned(), key: hex::encode(found.sealed.master) },
         Err(error) => error,
     }
 }
@@ -111,24 +123,53 @@ impl Sealed {
     }
 }
 
-fn read(dir: &Path, number: u64) -> Result<(Sealed, PathBuf), OpenError> {
+/// What was read of a file.
+struct Found {
+    sealed: Sealed,
+    record: [u8; RECORD_BYTES],
+    path: PathBuf,
+    /// Whether both copies are.
+    is_whole: bool,
+}
+
+fn read(dir: &Path, number: u64) -> Result<Found, OpenError> {
     let path = path(dir, number);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
+    let file = match File::open(&path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let what = "it is missing, and what was sealed with it is needed; restore it from a backup";
-            return Err(OpenError::damaged(&path, what));
+            return Err(OpenError::Key { path, what: "this key is missing, and what was sealed with it is needed" });
         }
         Err(source) => return Err(OpenError::Read { path, source }),
     };
-    match Sealed::decode(&bytes, number) {
-        Some(sealed) => Ok((sealed, path)),
-        None => Err(OpenError::damaged(&path, "it is no key of this version; restore it from a backup")),
+    // Each by itself: a page that cannot be read is no reason not to read the other.
+    let copies = COPIES_AT.map(|at| read_copy(&file, at, number));
+    let is_whole = copies.iter().all(|copy| matches!(copy, Ok(Some(_))));
+    let mut unread = None;
+    for copy in copies {
+        match copy {
+            Ok(Some((sealed, record))) => return Ok(Found { sealed, record, path, is_whole }),
+            Ok(None) => {}
+            Err(error) => unread = Some(error),
+        }
+    }
+    Err(match unread {
+        Some(source) => OpenError::Read { path, source },
+        None => OpenError::Key { path, what: "neither of this key's two copies is whole" },
+    })
+}
+
+/// `None` when it is damaged, or not there.
+fn read_copy(file: &File, at: u64, number: u64) -> io::Result<Option<(Sealed, [u8; RECORD_BYTES])>> {
+    let mut record = [0; RECORD_BYTES];
+    match file.read_exact_at(&mut record, at) {
+        Ok(()) => Ok(Sealed::decode(&record, number).map(|sealed| (sealed, record))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 fn write(dir: &Path, master: &MasterKey, number: u64, made_ms: u64, key: &[u8; 32]) -> io::Result<()> {
-    let mut w = Writer::with_capacity(FILE_BYTES);
+    let mut w = Writer::with_capacity(RECORD_BYTES);
     w.raw(&MAGIC);
     w.u32(VERSION);
     w.u64(number);
@@ -144,6 +185,14 @@ fn write(dir: &Path, master: &MasterKey, number: u64, made_ms: u64, key: &[u8; 3
     let mut bytes = w.finish();
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
+    put(dir, number, &bytes)
+}
+
+/// Puts a file with both copies in the place of the one that is there.
+fn put(dir: &Path, number: u64, record: &[u8]) -> io::Result<()> {
+    let mut bytes = record.to_vec();
+    bytes.resize(SECOND_AT, 0);
+    bytes.extend_from_slice(record);
     let made = dir.join("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&made)?;
     file.write_all(&bytes)?;
@@ -163,5 +212,9 @@ fn path(dir: &Path, number: u64) -> PathBuf {
 const MAGIC: [u8; 8] = *b"capiKey\n";
 const VERSION: u32 = 1;
 const CONTEXT_BYTES: usize = 36;
-const FILE_BYTES: usize = 100;
+const RECORD_BYTES: usize = 100;
+/// Another page, and another sector of any disk.
+const SECOND_AT: usize = 4096;
+const COPIES_AT: [u64; 2] = [0, 4096];
+const FILE_BYTES: usize = SECOND_AT + RECORD_BYTES;
 const OWNER_ONLY: u32 = 0o600;

@@ -7,6 +7,9 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const KEY_MS: u64 = 86_400_000;
+/// Of a key's file.
+const RECORD_BYTES: usize = 100;
+const SECOND_AT: usize = 4096;
 
 fn with(key: u8, old: &[u8]) -> Encryption {
     let master = |byte: u8| MasterKey::new([byte; 32]);
@@ -124,9 +127,10 @@ fn a_key_that_is_missing_or_damaged_is_told_by_its_name() {
         let path = dir.path().join("keys").join(name);
         let whole = std::fs::read(&path).unwrap();
         let refused = || Vault::open(dir.path(), Some(&with(1, &[])), folder.state()).unwrap_err().to_string();
-        for place in 0..whole.len() {
+        for place in 0..RECORD_BYTES {
             let mut changed = whole.clone();
             changed[place] ^= 0x10;
+            changed[SECOND_AT + place] ^= 0x10;
             std::fs::write(&path, changed).unwrap();
             assert!(refused().contains(name), "byte {place}: {}", refused());
         }
@@ -135,6 +139,64 @@ fn a_key_that_is_missing_or_damaged_is_told_by_its_name() {
         std::fs::write(&path, whole).unwrap();
     }
     Vault::open(dir.path(), Some(&with(1, &[])), folder.state()).unwrap();
+}
+
+#[test]
+fn a_key_of_which_one_copy_is_damaged_opens_and_is_whole_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (vault, folder) = folder(dir.path(), &with(1, &[]), 0);
+    let (context, hash) = (Context(Part::Body, id(1)), vault.hash("acme", "order"));
+    let bytes = sealed(&vault.sealing(), context, "kept");
+    for name in ["index.key", "0000000000000001.key"] {
+        let path = dir.path().join("keys").join(name);
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(whole[..RECORD_BYTES], whole[SECOND_AT..]);
+        assert!(whole[RECORD_BYTES..SECOND_AT].iter().all(|byte| *byte == 0));
+        let open_again = |damaged: &[u8], what: &str| {
+            std::fs::write(&path, damaged).unwrap();
+            let vault = Vault::open(dir.path(), Some(&with(1, &[])), folder.state()).unwrap();
+            assert_eq!(opened(&vault, context, &bytes).as_deref(), Ok("kept"), "{name}: {what}");
+            assert_eq!(vault.hash("acme", "order"), hash, "{name}: {what}");
+            assert!(std::fs::read(&path).unwrap() == whole, "{name}: {what}: it stays damaged");
+        };
+        for (start, end) in [(0, SECOND_AT), (SECOND_AT, whole.len())] {
+            let mut damaged = whole.clone();
+            damaged[start..end].fill(0xff);
+            open_again(&damaged, "a page of other bytes");
+            for place in start..start + RECORD_BYTES {
+                let mut damaged = whole.clone();
+                damaged[place] ^= 0x10;
+                open_again(&damaged, &format!("byte {place}"));
+            }
+        }
+        open_again(&whole[..SECOND_AT], "cut");
+        open_again(&whole[..RECORD_BYTES], "the first one alone");
+    }
+    // Also while the key that seals it changes.
+    let path = dir.path().join("keys/index.key");
+    let mut damaged = std::fs::read(&path).unwrap();
+    damaged[..RECORD_BYTES].fill(0);
+    std::fs::write(&path, damaged).unwrap();
+    for encryption in [with(2, &[1]), with(2, &[])] {
+        let vault = Vault::open(dir.path(), Some(&encryption), folder.state()).unwrap();
+        assert_eq!(vault.hash("acme", "order"), hash);
+    }
+    let file = std::fs::read(&path).unwrap();
+    assert_eq!(file[..RECORD_BYTES], file[SECOND_AT..]);
+}
+
+#[test]
+fn of_a_key_that_is_removed_no_copy_stays_on_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (vault, folder) = folder(dir.path(), &with(1, &[]), 0);
+    vault.renew(&folder, KEY_MS, DAY).unwrap();
+    let (file, other_name) = (dir.path().join("keys/0000000000000001.key"), dir.path().join("the same file"));
+    std::fs::hard_link(&file, &other_name).unwrap();
+    let before = std::fs::read(&other_name).unwrap().len();
+    vault.retire(&folder, 2, KEY_MS * 2, DAY).unwrap();
+    assert!(!file.exists());
+    let left = std::fs::read(&other_name).unwrap();
+    assert!(left.len() == before && left.iter().all(|byte| *byte == 0), "{left:?}");
 }
 
 #[test]
