@@ -5,12 +5,13 @@
 //! it once.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::PoisonError;
 
 use super::ReadError;
 use super::record::{Change, Event, Leg, Settlement};
 use super::shared::Shared;
 use super::status::{DeadFilter, DeadLetter, DeadPage, PageRequest, Treated, Treatment};
-use super::store::{DeadEntry, Place, dead_letter};
+use super::store::{DeadEntry, DeadFound, Place, dead_letter};
 use crate::conversion::{ConversionId, DestinationName};
 
 impl Shared {
@@ -28,7 +29,8 @@ impl Shared {
         let (in_window, changes) = self.window().dead(filter);
         let changed: HashSet<(ConversionId, DestinationName)> =
             changes.iter().map(|change| (change.id, change.destination.clone())).collect();
-        let (stored, next) = self.store().dead(filter, &from, limit)?;
+        let DeadFound { entries: stored, next, lost } = self.store().dead(filter, &from, limit)?;
+        self.note_lost(lost);
         // What is on its way to the store counts, not what the store has.
         let unchanged = stored.into_iter().filter(|entry| !changed.contains(&entry.letter.key()));
         let on_their_way = changed.iter().map(|(id, destination)| self.dead_entry(*id, destination));
@@ -43,6 +45,20 @@ impl Shared {
         let over = found.keys().nth(limit).cloned();
         let next = over.or(next).map(|place| place.mark());
         Ok(DeadPage { dead: found.into_values().take(limit).collect(), next })
+    }
+
+    /// Each is counted once, however often it is come to.
+    fn note_lost(&self, lost: Vec<Place>) {
+        if lost.is_empty() {
+            return;
+        }
+        tracing::error!(count = lost.len(), "the store names dead letters whose conversions it does not have");
+        let mut known = self.lost_dead.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in lost {
+            if known.insert(place) {
+                self.metrics.lost.inc();
+            }
+        }
     }
 
     fn dead_letters_of(&self, ids: &[ConversionId], filter: &DeadFilter) -> Result<DeadPage, ReadError> {

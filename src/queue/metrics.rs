@@ -48,7 +48,7 @@ impl Metrics {
         registry.register("queue_given_back", "Deliveries handed out and not settled", self.given_back.clone());
         registry.register(
             "queue_lost",
-            "Deliveries that the store names and whose conversion it does not have: it is damaged",
+            "Deliveries and dead letters that the store names and whose conversion it does not have: it is damaged",
             self.lost.clone(),
         );
         registry.register_collector(Box::new(Gauges(shared)));

@@ -1,5 +1,6 @@
 //! What the committer, the mover and the callers share, and what is asked of it from outside the runtime's threads.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -18,7 +19,7 @@ use super::mover::Level;
 use super::mover::Signal;
 use super::record::{Change, Kept, Leg, Record};
 use super::status::Status;
-use super::store::{Ledger, Store, StoreError};
+use super::store::{Ledger, Place, Store, StoreError};
 use super::vault::Vault;
 use super::window::{Refill, Window};
 use super::{AcceptError, ORDER_STATUSES_MAX, ReadError, Settings};
@@ -83,6 +84,8 @@ pub(super) struct Shared {
     pub(super) room: Arc<Semaphore>,
     /// Of the window's changes, how many the store has.
     pub(super) applied: watch::Sender<u64>,
+    /// Dead letters whose conversion was not found in the store, and which have been counted.
+    pub(super) lost_dead: Mutex<HashSet<Place>>,
     /// Held by the one who deals with dead letters.
     pub(super) treating: Semaphore,
     pub(super) failure: watch::Sender<Option<String>>,
@@ -123,6 +126,7 @@ impl Shared {
             pending_bytes_max: settings.pending_bytes_max,
             room: Arc::new(Semaphore::new(room)),
             applied: watch::Sender::new(0),
+            lost_dead: Mutex::new(HashSet::new()),
             treating: Semaphore::new(1),
             failure: watch::Sender::new(None),
             closed: AtomicBool::new(false),

@@ -43,7 +43,7 @@ use crate::conversion::DestinationName;
 pub(super) use self::apply::{Applier, move_bytes};
 pub(super) use self::copy::remove;
 pub(super) use self::keys::Place;
-pub(super) use self::read::{DeadEntry, Loaded, Room, dead_letter};
+pub(super) use self::read::{DeadEntry, DeadFound, Loaded, Room, dead_letter};
 
 /// An open store.
 pub(super) struct Store {

@@ -90,7 +90,7 @@ pub(super) fn queued_parts(key: &[u8]) -> Option<(u64, Option<u64>)> {
 }
 
 /// Where a dead letter stands in the listing: by destination, then time, then acceptance. Also a page's mark.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in super::super) struct Place(pub(super) Vec<u8>);
 
 impl Place {

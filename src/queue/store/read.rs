@@ -32,6 +32,16 @@ pub(in super::super) struct DeadEntry {
     pub(in super::super) letter: DeadLetter,
 }
 
+/// Dead letters of one page.
+#[derive(Default)]
+pub(in super::super) struct DeadFound {
+    pub(in super::super) entries: Vec<DeadEntry>,
+    /// Where to go on, if there may be more.
+    pub(in super::super) next: Option<Place>,
+    /// Those whose conversion is not there: damage.
+    pub(in super::super) lost: Vec<Place>,
+}
+
 /// How much may be read ahead at once.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Room {
@@ -148,23 +158,24 @@ impl Store {
         Ok(found)
     }
 
-    /// Dead letters from `from` on that match, at most `limit`; and where to go on, if there may be more.
+    /// Dead letters from `from` on that match, at most `limit`.
     pub(in super::super) fn dead(
         &self,
         filter: &DeadFilter,
         from: &Place,
         limit: usize,
-    ) -> Result<(Vec<DeadEntry>, Option<Place>), StoreError> {
-        let mut found = Vec::new();
+    ) -> Result<DeadFound, StoreError> {
+        let mut found = DeadFound::default();
         let lane = filter.destination.as_ref().map_or(vec![keys::DEAD], keys::dead_lane);
         for (looked_at, entry) in self.db.range(from.0.clone()..).enumerate() {
             let (key, id) = entry?;
             if !key.starts_with(&lane) {
-                return Ok((found, None));
+                return Ok(found);
             }
             let place = Place(key.to_vec());
-            if found.len() >= limit || looked_at >= DEAD_LOOKED_AT_MAX {
-                return Ok((found, Some(place)));
+            if found.entries.len() >= limit || looked_at >= DEAD_LOOKED_AT_MAX {
+                found.next = Some(place);
+                return Ok(found);
             }
             let (destination, at_ms) = keys::dead_parts(&key).ok_or(Malformed("dead letter's key"))?;
             if filter.since_ms.is_some_and(|since_ms| at_ms < since_ms)
@@ -177,9 +188,15 @@ impl Store {
                 let leg = kept.legs.iter().find(|leg| leg.destination == destination)?;
                 dead_letter(&kept.record, leg)
             });
-            found.extend(letter.filter(|letter| filter.matches(letter)).map(|letter| DeadEntry { place, letter }));
+            match letter {
+                Some(letter) if filter.matches(&letter) => found.entries.push(DeadEntry { place, letter }),
+                Some(_) => {}
+                // Dealt with meanwhile, its entry would be gone in the same write.
+                None if self.db.contains_key(&key)? => found.lost.push(place),
+                None => {}
+            }
         }
-        Ok((found, None))
+        Ok(found)
     }
 }
 
