@@ -222,7 +222,7 @@ async fn without_room_it_is_put_off_in_words_and_nothing_is_lost() {
 }
 
 /// What it does, and logs.
-fn logged<T>(act: impl FnOnce() -> T) -> (T, String) {
+pub(super) fn logged<T>(act: impl FnOnce() -> T) -> (T, String) {
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
     impl std::io::Write for Sink {

@@ -1,6 +1,8 @@
 //! A store that lacks single entries opens: nothing counts all of it then. What it lacks is said when it is come to.
 
+use super::generation::logged;
 use super::*;
+use crate::queue::recovery;
 
 /// Statuses lie in the order of ids.
 fn remove_first_status(folder: &Path) {
@@ -54,6 +56,28 @@ async fn a_dead_letter_whose_conversion_is_missing_is_counted_and_hides_no_other
     assert_eq!((replayed.matched, replayed.done), (2, 2));
     assert_eq!(metric(&queue, "queue_lost_total"), 1);
     assert_eq!(queue.depths().destinations[&name("a")].dead, 1, "it stays visible");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_says_once_how_many_dead_letters_have_no_conversion() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    for _ in 0..3 {
+        accept(&queue, submission(&["a"])).await;
+        queue.settle(&next(&queue, "a").await, dead("refused"), None);
+    }
+    queue.close().await.unwrap();
+    drop(queue);
+    remove_first_status(dir.path());
+    remove_first_status(dir.path());
+    let opened = recovery::open(&settings(dir.path(), &["a"]), Clock::system(), small()).unwrap();
+    let page = PageRequest { limit: 1000, after: None };
+    for _ in 0..2 {
+        let (listed, log) = logged(|| opened.shared.dead_letters(&DeadFilter::default(), &page));
+        assert_eq!(listed.unwrap().dead.len(), 1);
+        assert!(log.matches("ERROR").count() == 1 && log.contains("count=2"), "{log}");
+    }
+    assert_eq!(opened.shared.metrics.lost.get(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
