@@ -134,7 +134,8 @@ async fn recovering_without_room_wants_space_takes_none_of_it_and_is_begun_again
         disk.free();
         let recovered = recover(&path).unwrap();
         assert!(recovered.aside.iter().all(|aside| aside.exists()), "{number}: {:?}", recovered.aside);
-        assert!(recovered.aside.len() <= segments, "{number}: what was begun is no part of it: {:?}", recovered.aside);
+        let aside = recovered.aside.iter().filter(|aside| !aside.ends_with("keys")).count();
+        assert!(aside <= segments, "{number}: what was begun is no part of it: {:?}", recovered.aside);
         let queue = Queue::open_with(&settings(&path, &["a"]), Clock::system(), roomy()).unwrap();
         for id in ids {
             assert!(queue.status(id).await.unwrap().is_some(), "{number}");
