@@ -337,18 +337,21 @@ async fn what_is_put_aside_keeps_the_keys_that_it_is_sealed_with() {
         let before = contents(&keys);
         assert_eq!(before.len(), 2);
         damage(dir.path());
-        // Names that are taken are no hindrance.
-        let names = ["keys", "keys.1", "keys.2"];
-        for taken in &names[..number] {
-            std::fs::create_dir_all(dir.path().join("quarantine").join(taken)).unwrap();
-        }
+        let copy = dir.path().join("quarantine/keys");
+        // One that was put aside before stays, whether it is the same or another one of that name.
+        std::fs::create_dir_all(&copy).unwrap();
+        let earlier = if number == 0 { before[Path::new("index.key")].clone() } else { b"another".to_vec() };
+        std::fs::write(copy.join("index.key"), &earlier).unwrap();
         let recovered = recover(&settings, Clock::system(), roomy()).unwrap();
         assert!(!recovered.aside.is_empty(), "{:?}", recovered.survey);
-        let copy = dir.path().join("quarantine").join(names[number]);
         assert_eq!(recovered.keys.as_deref(), Some(&*copy));
         overwrite(&keys);
-        assert!(contents(&copy) == before, "{number}: the copies are gone with the keys");
-        let mode = std::fs::metadata(copy.join("index.key")).unwrap().mode();
+        let mut copies = contents(&copy);
+        let again = copies.remove(Path::new("index.key.1"));
+        assert_eq!(copies.insert("index.key".into(), again.clone().unwrap_or(earlier.clone())), Some(earlier));
+        assert_eq!(again.is_some(), number > 0, "{number}");
+        assert!(copies == before, "{number}: the copies are gone with the keys");
+        let mode = std::fs::metadata(copy.join("0000000000000001.key")).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600, "others can read it");
     }
 }
