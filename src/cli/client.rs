@@ -17,7 +17,7 @@ use super::{AdminArgs, ConfigurationArgs, DONE, NO, output, settings};
 
 /// Connect, handshake, request and answer together: a relay on the same machine answers in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// What waits for attempts in hand and rewrites files: minutes at worst.
+/// What goes through many dead letters, or waits for attempts in hand and rewrites files: minutes at worst.
 const PATIENT_DEADLINE: Duration = Duration::from_secs(300);
 /// The longest answer: a page of dead letters stays far below it.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -74,19 +74,8 @@ pub(super) fn admin(configuration: &ConfigurationArgs, args: &AdminArgs, path: &
     admin_call(configuration, args, path, Call::default())
 }
 
-/// Bids the admin listener do what the JSON says.
+/// Bids the admin listener do what the JSON says, which may take its time.
 pub(super) fn bid(
-    configuration: &ConfigurationArgs,
-    args: &AdminArgs,
-    path: &str,
-    body: &serde_json::Value,
-) -> Result<Answer, String> {
-    let body = Bytes::from(body.to_string());
-    admin_call(configuration, args, path, Call { method: Method::POST, body, ..Call::default() })
-}
-
-/// The same, for what takes its time.
-pub(super) fn bid_patiently(
     configuration: &ConfigurationArgs,
     args: &AdminArgs,
     path: &str,
