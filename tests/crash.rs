@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::accounts::{Accounts, Depths, depths_if_there, post};
 use crate::support::process::{Process, started};
-use crate::support::{Http, eventually, handle};
+use crate::support::{Http, eventually, eventually_of, handle};
 
 /// Rounds of start, load, SIGKILL.
 const ROUNDS: u64 = 20;
@@ -196,10 +196,14 @@ async fn finish(accounts: &Shared, sandbox: &Sandbox, file: &std::path::Path, ro
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let acknowledged: HashSet<String> = accounts.lock().unwrap().acknowledged().cloned().collect();
     for platform in Platform::ALL {
-        eventually(&format!("{} conversions at {}", acknowledged.len(), platform.name()), async || {
-            let arrived = sandbox.effects(platform);
-            acknowledged.iter().all(|order| arrived.contains_key(&handle(platform, order))).then_some(())
-        })
+        eventually_of(
+            acknowledged.len(),
+            &format!("{} conversions at {}", acknowledged.len(), platform.name()),
+            async || {
+                let arrived = sandbox.effects(platform);
+                acknowledged.iter().all(|order| arrived.contains_key(&handle(platform, order))).then_some(())
+            },
+        )
         .await;
         let arrived = sandbox.arrivals(platform);
         let repeats: u32 = arrived.values().map(|count| count.saturating_sub(1)).sum();

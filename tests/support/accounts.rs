@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{Answer, Http, conversion, eventually};
+use super::{Answer, Http, PATIENCE_FOR_EACH, conversion, eventually_of};
 
 /// How many deliveries of a destination wait, and how many are dead letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,7 +84,9 @@ impl Accounts {
             self.send_again(origin).await;
             let http = Http::new();
             let mut last = String::new();
-            let balanced = eventually("a balance", async || {
+            let count = self.acknowledged.len();
+            let patience = PATIENCE + PATIENCE_FOR_EACH * u32::try_from(count).unwrap();
+            let balanced = eventually_of(count, "a balance", async || {
                 let before = depths(&http, admin).await;
                 let counted = self.count(&http, origin, &before).await;
                 let after = depths(&http, admin).await;
@@ -92,7 +94,7 @@ impl Accounts {
                 last = format!("reported {before:?} and {after:?}, counted {counted:?}");
                 balanced.then_some(counted)
             });
-            let balanced = tokio::time::timeout(PATIENCE, balanced).await;
+            let balanced = tokio::time::timeout(patience, balanced).await;
             balanced.unwrap_or_else(|_| panic!("no balance, for {caller}: {last}"))
         }
     }

@@ -23,15 +23,23 @@ pub(crate) mod recorder;
 pub(crate) const TOKEN: &str = "test-token";
 /// Nothing that is right takes longer, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Of very many: asked for one by one on a busy machine.
+pub(crate) const PATIENCE_FOR_EACH: Duration = Duration::from_millis(3);
 
 /// Waits until `look` finds something; says what it waited for when it never does.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_of(0, what, look).await
+}
+
+/// The same, of so many things that are looked at one by one.
+pub(crate) async fn eventually_of<T>(count: usize, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
+    let patience = PATIENCE + PATIENCE_FOR_EACH * u32::try_from(count).unwrap();
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "never came: {what}");
+        assert!(started.elapsed() < patience, "never came: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
