@@ -210,8 +210,9 @@ impl Case {
     }
 
     /// The next start, with nothing in its way.
-    async fn check(&self, accounts: &mut Accounts) {
-        let relay = Relay::start(config(&self.routes), Clock::system()).await.unwrap();
+    async fn check(&self, fault: &Fault, accounts: &mut Accounts) {
+        let started = Relay::start(config(&self.routes), Clock::system()).await;
+        let relay = started.unwrap_or_else(|error| panic!("after {fault:?} it does not start: {error}"));
         let (origin, admin) = (format!("http://{}", relay.public()), format!("http://{}", relay.admin()));
         accounts.balance(&origin, &admin).await;
         relay.stop().await.unwrap();
@@ -279,7 +280,7 @@ async fn meet(faults: Vec<Fault>, sandbox: &Arc<Sandbox>, used: Option<(PathBuf,
                 let mut accounts = used.as_ref().as_ref().map(|(_, accounts)| accounts.clone()).unwrap_or_default();
                 Handle::current().block_on(async {
                     case.live(&case.inject(&fault), &mut accounts, &fault).await;
-                    case.check(&mut accounts).await;
+                    case.check(&fault, &mut accounts).await;
                 });
                 met.push((case.was_hit(), fault));
             }
