@@ -129,7 +129,7 @@ impl Embedded {
     }
 
     /// Waits until the store has what was changed so far.
-    pub(super) async fn until_applied(&self) -> Result<(), ReadError> {
+    async fn until_applied(&self) -> Result<(), ReadError> {
         let made = self.shared.window().changes_made();
         self.shared.signal.raise(Level::Urgent);
         let (mut applied, mut failure) = (self.shared.applied.subscribe(), self.shared.failure.subscribe());

@@ -168,7 +168,7 @@ impl Journal {
     pub(super) fn leave_old(&mut self, number: u64) -> Result<(), AppendError> {
         let oldest = self.segments.oldest_key_of(self.active.stamp.segment);
         let is_old = oldest.is_some_and(|oldest| oldest < number);
-        if !is_old && !self.segments.is_unclean(self.active.stamp.segment) {
+        if !is_old && !self.segments.is_to_be_left(self.active.stamp.segment) {
             return Ok(());
         }
         match self.roll(0) {
@@ -337,6 +337,12 @@ impl Segments {
 
     fn is_unclean(&self, number: u64) -> bool {
         number <= self.unclean.load(Ordering::Acquire)
+    }
+
+    /// Not while none is used again: however long that stays so, one after the other would be left.
+    fn is_to_be_left(&self, number: u64) -> bool {
+        let unclean = self.unclean.load(Ordering::Acquire);
+        unclean != u64::MAX && number <= unclean
     }
 
     /// The number of the oldest segment.

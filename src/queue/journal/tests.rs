@@ -223,3 +223,23 @@ fn a_segment_waits_for_moves_and_for_changes() {
     check(99, 99, 1);
     assert_eq!(folder.state().oldest_segment, 3);
 }
+
+#[test]
+fn an_unclean_segment_is_left_once_and_none_before_it_is_known_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let (_, replayed) = read(&folder).unwrap();
+    let (mut journal, segments) = begin(&folder, &replayed);
+    append(&mut journal, &commits(1)[0]).unwrap();
+    let first = segments.newest();
+    segments.use_none_again();
+    for _ in 0..3 {
+        journal.leave_old(0).unwrap();
+        assert_eq!(segments.newest(), first, "noting which has failed, and each commit would begin another");
+    }
+    segments.are_unclean_to(first);
+    for _ in 0..3 {
+        journal.leave_old(0).unwrap();
+        assert_eq!(segments.newest(), first + 1);
+    }
+}
