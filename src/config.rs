@@ -62,7 +62,7 @@ pub(crate) use server::key_bytes;
 pub use server::{Encryption, Key, LogFormat, QueueSettings, Server, Transport};
 pub use succession::Succession;
 pub use summary::Summary;
-pub use units::{Rate, older_than};
+pub use units::{Rate, older_than, written_duration};
 
 /// The checked configuration: after loading nothing about it can fail.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use super::keys::{At, Keys, did_you_mean, text};
 use super::preset::{Needs, Preset, prepare};
 use super::report::Faults;
 use super::tree::{Entry, Node, Table, Value};
-use super::units::written;
+use super::units::written_duration;
 use super::{CaFile, Consent, Golden, Limits, Rate, Retry, TestConversions};
 use crate::conversion::EventKind;
 use crate::mapping::Text;
@@ -259,7 +259,7 @@ impl WrittenRetry {
             faults.at(max.span.clone(), "`retry.max` is shorter than `retry.first`");
         }
         if let Some(after) = self.give_up_after.as_ref().filter(|after| after.value > dedup_window) {
-            let window = written(dedup_window);
+            let window = written_duration(dedup_window);
             let message = format!("`retry.give_up_after` is longer than `queue.dedup_window` ({window})");
             let help = "a conversion posted again while this retry still waits would not be recognised: \
                         lengthen `queue.dedup_window` or give up earlier";
@@ -268,7 +268,7 @@ impl WrittenRetry {
         if let (Some(after), Some(window)) = (&self.give_up_after, platforms)
             && after.value > window.value
         {
-            let window = written(window.value);
+            let window = written_duration(window.value);
             let message = format!("`retry.give_up_after` is longer than the platform recognises a repeat ({window})");
             let help = format!(
                 "a later retry would be a second sale: `retry.give_up_after = \"{window}\"` or less, or a longer `dedup_window` if the platform has one"

@@ -11,7 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::keys::{At, Keys, wrong_with_help};
 use super::report::Faults;
 use super::tree::{Entry, Value};
-use super::units::written;
+use super::units::written_duration;
 use crate::mapping::Text;
 
 /// `[server]`.
@@ -256,7 +256,7 @@ fn history_keep(keys: &mut Keys<'_>, window: Duration, faults: &mut Faults) -> D
     let keep = history.duration("keep", faults);
     history.finish("`history`", faults);
     if let Some(keep) = keep.as_ref().filter(|keep| keep.value < window) {
-        let message = format!("`history.keep` is shorter than `dedup_window` ({})", written(window));
+        let message = format!("`history.keep` is shorter than `dedup_window` ({})", written_duration(window));
         faults.with_help(keep.span.clone(), message, "a duplicate is answered with the first one's status");
     }
     keep.map_or(default, |keep| keep.value)

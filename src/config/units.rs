@@ -51,7 +51,7 @@ pub(super) fn burst_of(count: NonZeroU32, per: Duration) -> NonZeroU32 {
 }
 
 /// A duration as it would be written.
-pub(super) fn written(duration: Duration) -> String {
+pub fn written_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     for (unit, factor) in DURATION_UNITS.iter().rev() {
         let factor = u128::from(*factor);
@@ -64,7 +64,7 @@ pub(super) fn written(duration: Duration) -> String {
 
 /// Why a conversion is not sent any more.
 pub fn older_than(max_age: Duration) -> String {
-    format!("older than max_age ({})", written(max_age))
+    format!("older than max_age ({})", written_duration(max_age))
 }
 
 /// A rate as it would be written.

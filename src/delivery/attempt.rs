@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
-use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, Operation, older_than};
+use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, Operation, older_than, written_duration};
 use crate::conversion::Refusal;
 use crate::mapping::{CAPTURE_CHARS_MAX, Scope, Secrets, Unmappable};
 use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
@@ -73,7 +73,7 @@ impl Pool {
         }
         // The first attempt is always made: what waited out a long stop, or was replayed, was never tried.
         if delivery.attempt() > 1 && now_ms >= self.give_up_at_ms(delivery) {
-            let reason = format!("not delivered within {} s", self.destination.retry.give_up_after.as_secs());
+            let reason = format!("not delivered within {}", written_duration(self.destination.retry.give_up_after));
             return Err(dead(DeadKind::Exhausted, reason).into());
         }
         let scope = Scope { conversion: &conversion, meta: delivery.meta() };
@@ -181,8 +181,8 @@ impl Pool {
         if due_ms < self.give_up_at_ms(delivery) {
             return Outcome::Retry { due_ms, spent: true };
         }
-        let seconds = self.destination.retry.give_up_after.as_secs();
-        dead(DeadKind::Exhausted, format!("{reason}; given up at attempt {}, {seconds} s are over", delivery.attempt()))
+        let allowed = written_duration(self.destination.retry.give_up_after);
+        dead(DeadKind::Exhausted, format!("{reason}; given up at attempt {}, {allowed} are over", delivery.attempt()))
     }
 
     /// A delivery whose code panicked: counted as an attempt, so that it is given up in the end.

@@ -356,14 +356,14 @@ async fn an_ambiguous_failure_is_handled_as_configured() {
 #[tokio::test]
 async fn what_is_never_taken_is_given_up() {
     let platform = Platform::answering([], Reply::Status(500)).await;
-    let retry = "retry = { first = \"200ms\", max = \"200ms\", give_up_after = \"250ms\" }";
+    let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"1h\" }";
     let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
-    let id = bench.accept().await;
-    let status = bench.reaches(id, "one", |status| matches!(status.state, State::Dead(_))).await;
-    assert_eq!(status.state, State::Dead(DeadKind::Exhausted));
+    let two_hours_ago_ms = bench.clock.unix_ms().saturating_sub(7_200_000);
+    let id = bench.accept_received(two_hours_ago_ms, bench.clock.now()).await;
+    bench.reaches(id, "one", |status| status.state == State::Dead(DeadKind::Exhausted)).await;
     let reason = bench.dead().await.remove(0).reason;
-    assert!(reason.starts_with("status 500 Internal Server Error; given up at attempt "), "{reason}");
-    assert!(platform.seen().len() > 1);
+    assert_eq!(reason, "status 500 Internal Server Error; given up at attempt 1, 1h are over");
+    assert_eq!(platform.seen().len(), 1, "what was never tried is tried, however late it is");
     assert!(bench.metrics().contains("verdict=\"exhausted\"} 1\n"));
     bench.stop().await;
 }
@@ -386,11 +386,11 @@ async fn a_replayed_dead_letter_has_all_the_time_of_a_new_one() {
 #[tokio::test]
 async fn an_open_breaker_does_not_pin_what_is_to_be_given_up() {
     let platform = Platform::answering([], Reply::Status(500)).await;
-    let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"1s\" }";
+    let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"3s\" }";
     let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
     let id = bench.accept().await;
     bench.reaches(id, "one", |status| status.state == State::Dead(DeadKind::Exhausted)).await;
-    assert_eq!(bench.dead().await.remove(0).reason, "not delivered within 1 s");
+    assert_eq!(bench.dead().await.remove(0).reason, "not delivered within 3s");
     assert_eq!(platform.seen().len(), usize::try_from(FAILURES_MAX).unwrap(), "no probe is spent on it");
     assert_eq!(bench.state("one").state, Activity::Open);
     bench.stop().await;

@@ -65,9 +65,9 @@ fn rates_count_per_period() {
 #[test]
 fn a_duration_is_printed_as_it_would_be_written() {
     for text in ["500ms", "30s", "15m", "3d", "7h"] {
-        assert_eq!(units::written(units::duration(text).unwrap()), text);
+        assert_eq!(units::written_duration(units::duration(text).unwrap()), text);
     }
-    assert_eq!(units::written(units::duration("72h").unwrap()), "3d");
+    assert_eq!(units::written_duration(units::duration("72h").unwrap()), "3d");
     for text in ["200/s", "60/m", "990/h", "5/d"] {
         let (count, per) = units::rate(text).unwrap();
         assert_eq!(units::written_rate(count, per), text);
