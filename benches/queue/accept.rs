@@ -1,4 +1,4 @@
-//! Durable accepts a second, against raw append + `fdatasync`.
+//! Durable accepts a second, alone and with all deliveries, against raw append + `fdatasync`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,27 @@ pub(crate) const ROUNDS: u32 = 5;
 /// from its third segment on.
 pub(crate) const WARM: u32 = 70_000;
 
+/// What happens meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nothing is handed out: what accepting takes by itself.
+    Alone,
+    /// Everything is handed out and settled, and fits the window.
+    Burst,
+    /// And more than that: what was settled has to leave the window.
+    Sustained,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Alone => "alone",
+            Kind::Burst => "burst",
+            Kind::Sustained => "sustained",
+        }
+    }
+}
+
 /// What one round came to.
 pub(crate) struct Figures {
     pub(crate) per_second: f64,
@@ -32,20 +53,28 @@ pub(crate) async fn compare(folder: &Path, quick: bool) -> Result<(), Failed> {
     let destinations: Arc<[DestinationName]> = names(&FIVE)?.into();
     let record: Arc<[u8]> = vec![b'r'; record_bytes(&folder.join("sizes"), &destinations).await?].into();
     let raw = Raw::start(&folder.join("raw"))?;
-    let served = Served::start(Queue::open(settings(&folder.join("accept"))?, Clock::system())?, &destinations);
+    let mut served = Served::start(Queue::open(settings(&folder.join("accept"))?, Clock::system())?, &destinations);
     let less = |count: u32| if quick { count.div_ceil(20) } else { count };
     queue_round(&served, 256, less(WARM), &destinations).await?;
     say(&format!("\naccepting: {} bytes a record, medians of {ROUNDS} rounds, [worst … best]", record.len()));
     say(HEAD);
-    for (kind, all) in [("burst", Some(BURST)), ("sustained", None)] {
+    for kind in [Kind::Alone, Kind::Burst, Kind::Sustained] {
         for (callers, count, budget) in LOADS {
-            let count = less(all.unwrap_or(count));
+            let count = less(if kind == Kind::Sustained { count } else { BURST });
             let mut rounds = Vec::new();
             for _ in 0..ROUNDS {
                 let floor = raw_round(&raw, callers, count, &record).await?;
-                rounds.push((floor, queue_round(&served, callers, count, &destinations).await?));
+                if kind == Kind::Alone {
+                    served.pause().await;
+                }
+                let figures = accept_round(&served, callers, count, &destinations).await?;
+                if kind == Kind::Alone {
+                    served.work();
+                }
+                served.idle(true).await?;
+                rounds.push((floor, figures));
             }
-            say(&format!("{kind:9} {callers:3} {}", line(budget, &rounds)));
+            say(&format!("{:9} {callers:3} {}", kind.name(), line(budget, &rounds)));
         }
     }
     served.end().await;
@@ -72,12 +101,21 @@ pub(crate) async fn queue_round(
     count: u32,
     owed: &[DestinationName],
 ) -> Result<Figures, Failed> {
-    let submissions = (0..count).map(|_| submission(owed)).collect::<Result<Vec<_>, Failed>>()?;
-    let queue = served.queue.clone();
-    let figures = figures(count, in_flight(callers, submissions, move |submission| accept(queue.clone(), submission)));
-    let figures = figures.await?;
+    let figures = accept_round(served, callers, count, owed).await?;
     served.idle(true).await?;
     Ok(figures)
+}
+
+/// Until everything is accepted.
+async fn accept_round(
+    served: &Served,
+    callers: u32,
+    count: u32,
+    owed: &[DestinationName],
+) -> Result<Figures, Failed> {
+    let submissions = (0..count).map(|_| submission(owed)).collect::<Result<Vec<_>, Failed>>()?;
+    let queue = served.queue.clone();
+    figures(count, in_flight(callers, submissions, move |submission| accept(queue.clone(), submission))).await
 }
 
 async fn figures(

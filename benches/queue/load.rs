@@ -114,17 +114,27 @@ impl Served {
     pub(crate) fn start(queue: Queue, served: &[DestinationName]) -> Served {
         let mut registry = Registry::default();
         queue.register_metrics(&mut registry);
-        let mut workers = JoinSet::new();
-        for name in served {
-            let (queue, name) = (queue.clone(), name.clone());
-            workers.spawn(async move {
+        let mut served = Served { queue, registry, workers: JoinSet::new(), served: served.to_vec() };
+        served.work();
+        served
+    }
+
+    /// Has the workers begin (again).
+    pub(crate) fn work(&mut self) {
+        for name in self.served.clone() {
+            let queue = self.queue.clone();
+            self.workers.spawn(async move {
                 loop {
                     let delivery = queue.next(&name).await;
                     queue.settle(&delivery, Outcome::Delivered { captured: BTreeMap::new() }, Some(attempt()));
                 }
             });
         }
-        Served { queue, registry, workers, served: served.to_vec() }
+    }
+
+    /// Has the workers pause: nothing is handed out.
+    pub(crate) async fn pause(&mut self) {
+        self.workers.shutdown().await;
     }
 
     /// Waits until nothing is owed to those who are served, and then, if `moved`, until the store has everything.

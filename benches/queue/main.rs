@@ -1,7 +1,8 @@
 //! What the queue's promise costs, through its public handle, on a real disk.
 //!
-//! **Accepting**: durable accepts a second with 1, 16, 64 and 256 in flight, five deliveries each, all of which are handed
-//! out and settled meanwhile; against a thread that appends the same bytes, calls `fdatasync` and wakes the same waiters.
+//! **Accepting**: durable accepts a second with 1, 16, 64 and 256 in flight, five deliveries each: alone, and with all of
+//! them handed out and settled meanwhile; against a thread that appends the same bytes, calls `fdatasync` and wakes the same
+//! waiters.
 //!
 //! **Backlog**: with so many conversions waiting for a destination that nobody serves, what the four others get through
 //! against an empty queue, what memory and disk it takes, and how long opening takes after a `kill -9` under load.
