@@ -230,13 +230,25 @@ pub(super) struct Folder {
     path: PathBuf,
     state: Mutex<State>,
     ballast_bytes: u64,
-    /// Keeps the folder ours until it is closed.
-    _lock: File,
+    /// Keeps the folder ours.
+    _lock: Lock,
+}
+
+/// A lock that is given up when this is dropped.
+#[derive(Debug)]
+pub(super) struct Lock(pub(super) File);
+
+impl Drop for Lock {
+    /// In so many words: the file's end alone would not do while a child of this process, just forked, has a copy of it.
+    fn drop(&mut self) {
+        // Where that fails the file's end must do.
+        self.0.unlock().ok();
+    }
 }
 
 impl Folder {
     /// Makes the folder if it is missing, checks what it is on, and locks it. `None` for the state when it is new.
-    pub(super) fn claim(path: &Path, allow_volatile: bool) -> Result<(File, Option<State>), OpenError> {
+    pub(super) fn claim(path: &Path, allow_volatile: bool) -> Result<(Lock, Option<State>), OpenError> {
         make_dir(path).map_err(|source| OpenError::write(path, source))?;
         if !allow_volatile && let Some(kind) = volatile(path)? {
             return Err(OpenError::Volatile { path: path.to_owned(), kind });
@@ -253,11 +265,12 @@ impl Folder {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(OpenError::write(&lock_path, source)),
         }
+        let lock = Lock(lock);
         let state = read_state(path)?;
         Ok((lock, state))
     }
 
-    pub(super) fn new(path: &Path, lock: File, state: State, ballast_bytes: u64) -> Folder {
+    pub(super) fn new(path: &Path, lock: Lock, state: State, ballast_bytes: u64) -> Folder {
         Folder { path: path.to_owned(), state: Mutex::new(state), ballast_bytes, _lock: lock }
     }
 

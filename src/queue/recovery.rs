@@ -5,13 +5,12 @@
 //! the state). The journal is applied with bounded memory: what does not fit the window is moved at once.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::clock::Clock;
-use super::folder::{Folder, OpenError, State, drop_ballast_if_full, make_dir, write_state};
+use super::folder::{Folder, Lock, OpenError, State, drop_ballast_if_full, make_dir, write_state};
 use super::generation;
 use super::history::History;
 use super::journal::{self, Journal, Kind, Through, replay};
@@ -48,7 +47,7 @@ fn open_claimed(
     settings: &Settings,
     clock: Clock,
     options: Options,
-    lock: File,
+    lock: Lock,
     state: Option<State>,
 ) -> Result<Opened, OpenError> {
     let path = &settings.path;
@@ -119,7 +118,7 @@ fn open_history(
 }
 
 /// A new folder. The lock's holder is the only one here.
-fn create(settings: &Settings, clock: &Clock, _lock: &File) -> Result<(State, Arc<Vault>, Store, Ledger), OpenError> {
+fn create(settings: &Settings, clock: &Clock, _lock: &Lock) -> Result<(State, Arc<Vault>, Store, Ledger), OpenError> {
     let path = &settings.path;
     let journal_dir = path.join("journal");
     if !journal::is_empty(&journal_dir).map_err(|source| OpenError::read(&journal_dir, source))? {

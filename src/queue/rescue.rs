@@ -30,7 +30,9 @@ use std::sync::Arc;
 use self::journal::Found;
 use super::Settings;
 use super::clock::Clock;
-use super::folder::{Folder, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, sync_dir, write_state};
+use super::folder::{
+    Folder, Lock, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, sync_dir, write_state,
+};
 use super::generation;
 use super::history::History;
 use super::journal::Kind;
@@ -89,7 +91,7 @@ pub struct Recovered {
 /// The parts of a folder, as far as they are whole.
 struct Parts {
     state: State,
-    lock: File,
+    lock: Lock,
     vault: Arc<Vault>,
     survey: Survey,
     store: Option<(Store, Ledger)>,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::super::folder::Lock;
 use super::super::status::State as Standing;
 use super::super::tests::room::SmallDisk;
 use super::super::tests::{delivered, id_at, name, submission_of};
@@ -22,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let dir = tempfile::tempdir().unwrap();
-        let lock = File::open(dir.path()).unwrap();
+        let lock = Lock(File::open(dir.path()).unwrap());
         Bench { folder: Folder::new(dir.path(), lock, State::first(1, 1), 0), dir }
     }
 
@@ -269,7 +270,7 @@ fn a_segment_is_as_large_as_there_is_room_and_the_ballast_goes_before_there_is_n
     let disk = SmallDisk::mount(96);
     let path = disk.queue();
     std::fs::create_dir_all(&path).unwrap();
-    let (lock, ballast_bytes) = (File::open(&path).unwrap(), 16 << 20);
+    let (lock, ballast_bytes) = (Lock(File::open(&path).unwrap()), 16 << 20);
     let folder = Folder::new(&path, lock, State::first(1, 1), ballast_bytes);
     folder.keep_ballast(0).unwrap();
     let vault = Arc::new(Vault::plain());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
-use crate::queue::folder::{Folder, State as FolderState, read_state};
+use crate::queue::folder::{Folder, Lock, State as FolderState, read_state};
 use crate::queue::history::{History, Mark};
 use crate::queue::record::{Event, Leg, Record, Settlement};
 use crate::queue::store::{self, Applier, Store};
@@ -127,7 +127,7 @@ fn a_copys_file_is_at_most_twice_what_it_holds() {
     let (dir, vault) = (tempfile::tempdir().unwrap(), Arc::new(Vault::plain()));
     let (store, ledger) = Store::create(&dir.path().join("store.1"), 1, Arc::clone(&vault)).unwrap();
     let mut ledger = ledger;
-    let (lock, state) = (std::fs::File::open(dir.path()).unwrap(), FolderState::first(1, 1));
+    let (lock, state) = (Lock(std::fs::File::open(dir.path()).unwrap()), FolderState::first(1, 1));
     let folder = Folder::new(dir.path(), lock, state, 0);
     let history = History::open(dir.path(), dir.path(), state, 1 << 20, Arc::clone(&vault)).unwrap();
     for number in 1..=8000_u64 {

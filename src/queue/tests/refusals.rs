@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::queue::folder::Folder;
 
 #[track_caller]
 fn refused(path: &Path, words: &[&str]) {
@@ -32,6 +33,17 @@ async fn a_folder_in_use_is_refused() {
     refused(dir.path(), &["another process", "folder of its own"]);
     drop(queue);
     open(dir.path(), &["a"]);
+}
+
+#[test]
+fn a_folder_that_is_given_up_is_free_whoever_has_a_copy_of_its_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lock, _) = Folder::claim(dir.path(), true).unwrap();
+    // As a child has that was just forked, until it is another program.
+    let _copy = lock.0.try_clone().unwrap();
+    assert!(matches!(Folder::claim(dir.path(), true), Err(OpenError::InUse { .. })));
+    drop(lock);
+    Folder::claim(dir.path(), true).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
