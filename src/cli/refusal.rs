@@ -125,6 +125,7 @@ mod tests {
         let writer = sink.clone();
         let builder = tracing_subscriber::fmt().with_writer(move || writer.clone()).without_time().with_target(false);
         let log = || refusal.log("SIGHUP");
+        crate::queue::tests::never_the_only_listener();
         match json {
             true => tracing::subscriber::with_default(builder.json().finish(), log),
             false => tracing::subscriber::with_default(builder.with_ansi(false).finish(), log),

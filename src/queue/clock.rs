@@ -1,6 +1,7 @@
 //! The one clock of the relay: wall time for what is stored, monotonic time for what is waited for.
 //!
-//! Tests take [`Clock::tokio`], whose time follows tokio's pausable clock, so that an hour of backoff takes no time.
+//! Tests take [`Clock::tokio`], whose time follows tokio's pausable clock, so that an hour of backoff takes no time; where there
+//! are sockets, they set the machine's forward.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +13,27 @@ pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    System { started: std::time::Instant },
-    Tokio { start_unix_ms: u64, started: tokio::time::Instant, seen_ms: Arc<AtomicU64> },
+    System {
+        started: std::time::Instant,
+        #[cfg(test)]
+        ahead_ms: Arc<AtomicU64>,
+    },
+    Tokio {
+        start_unix_ms: u64,
+        started: tokio::time::Instant,
+        seen_ms: Arc<AtomicU64>,
+    },
 }
 
 impl Clock {
     /// The machine's clock.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is told to ask")]
     pub fn system() -> Clock {
-        Clock(Source::System { started: std::time::Instant::now() })
+        Clock(Source::System {
+            started: std::time::Instant::now(),
+            #[cfg(test)]
+            ahead_ms: Arc::default(),
+        })
     }
 
     /// Follows tokio's clock from `start_unix_ms` on; made and asked inside a runtime. A thread outside of it sees the
@@ -37,12 +50,25 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is told to ask")]
     pub fn unix_ms(&self) -> u64 {
         match &self.0 {
-            Source::System { .. } => {
+            Source::System {
+                started: _,
+                #[cfg(test)]
+                ahead_ms,
+            } => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                #[cfg(test)]
+                let since = since.saturating_add(Duration::from_millis(ahead_ms.load(Ordering::Acquire)));
                 u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
             }
             Source::Tokio { start_unix_ms, .. } => start_unix_ms.saturating_add(self.elapsed_ms()),
         }
+    }
+
+    /// Sets the machine's wall time forward for all who have this clock: hours pass and nothing is waited for.
+    #[cfg(test)]
+    pub(crate) fn set_forward(&self, by: Duration) {
+        let Source::System { ahead_ms, .. } = &self.0 else { panic!("tokio's clock is moved by tokio") };
+        ahead_ms.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::AcqRel);
     }
 
     /// The same as a timestamp.
@@ -56,7 +82,7 @@ impl Clock {
     /// Milliseconds since the clock was made: never goes back, whatever happens to wall time.
     pub fn elapsed_ms(&self) -> u64 {
         match &self.0 {
-            Source::System { started } => u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            Source::System { started, .. } => u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             Source::Tokio { started, seen_ms, .. } => {
                 if tokio::runtime::Handle::try_current().is_err() {
                     return seen_ms.load(Ordering::Acquire);
@@ -70,7 +96,7 @@ impl Clock {
     /// Microseconds since the clock was made; a duration begins with this …
     pub(crate) fn elapsed_us(&self) -> u64 {
         match &self.0 {
-            Source::System { started } => u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            Source::System { started, .. } => u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             Source::Tokio { .. } => self.elapsed_ms().saturating_mul(1000),
         }
     }

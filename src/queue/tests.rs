@@ -24,8 +24,8 @@ pub(super) mod room;
 mod told;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +33,9 @@ use bytes::Bytes;
 use super::generation::Sparse;
 use super::shared::Options;
 use super::*;
+
+/// Nothing that is right takes longer, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running number: no two tests' ids or keys meet.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -122,7 +125,7 @@ pub(super) fn attempt(status: u16, verdict: Verdict) -> Attempt {
 /// The next delivery, within a time that is far more than enough.
 pub(super) async fn next(queue: &Queue, destination: &str) -> Delivery {
     let destination = name(destination);
-    tokio::time::timeout(Duration::from_secs(20), queue.next(&destination)).await.expect("no delivery")
+    tokio::time::timeout(PATIENCE, queue.next(&destination)).await.expect("no delivery")
 }
 
 pub(super) async fn dead_letters(queue: &Queue, filter: DeadFilter) -> Vec<DeadLetter> {
@@ -138,13 +141,12 @@ async fn nothing(queue: &Queue, destination: &str) -> bool {
 }
 
 pub(super) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
-    for _ in 0..2000 {
-        if holds().await {
-            return;
+    let held = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}");
+    };
+    tokio::time::timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 pub(super) async fn state(queue: &Queue, id: ConversionId, destination: &str) -> State {
@@ -164,6 +166,31 @@ fn metric(queue: &Queue, name: &str) -> u64 {
 
 fn pending(queue: &Queue, destination: &str) -> u64 {
     queue.depths().destinations.get(&name(destination)).map_or(0, |depth| depth.pending)
+}
+
+/// sled on a folder that no queue has. Its lock may be held a moment longer: a child of this process, just forked, has a copy
+/// of every file until it is another program.
+pub(super) fn open_sled(store: &Path) -> sled::Db {
+    let clock = Clock::system();
+    loop {
+        match sled::Config::new().path(store).flush_every_ms(None).open() {
+            Err(error) if error.to_string().contains("could not acquire lock") => {
+                assert!(u128::from(clock.elapsed_ms()) < PATIENCE.as_millis(), "{error}");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
+/// Before a test listens to what is logged on its own thread: another listener, who is never gone. While there is but one,
+/// what another thread comes to log first is taken to interest nobody, and that is kept for all.
+pub(crate) fn never_the_only_listener() {
+    static OTHER: LazyLock<tracing::Dispatch> = LazyLock::new(|| {
+        let listens = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::sink);
+        tracing::Dispatch::new(listens.finish())
+    });
+    LazyLock::force(&OTHER);
 }
 
 /// Copies a folder as it is: what a killed process leaves behind.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::super::status::{DeadFilter, DeadLetter, Depths, Outcome, State, Status, Treatment, Verdict};
 use super::super::tests::{
-    accept, attempt, copy_folder, dead, dead_letters, delivered, encryption, eventually, name, next, settings, small,
-    state, submission_of,
+    accept, attempt, copy_folder, dead, dead_letters, delivered, encryption, eventually, name, next, open_sled,
+    settings, small, state, submission_of,
 };
 use super::super::{Accepted, Queue};
 use super::*;
@@ -263,7 +263,7 @@ async fn a_store_that_lacks_what_it_counts_is_found_and_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let ids = filled(dir.path(), roomy()).await;
     let before = seen_in_copy(dir.path(), &ids).await;
-    let store = sled::Config::new().path(dir.path().join("store.1")).open().unwrap();
+    let store = open_sled(&dir.path().join("store.1"));
     let (status, _) = store.scan_prefix("s").next().unwrap().unwrap();
     store.remove(status).unwrap();
     store.flush().unwrap();

@@ -145,7 +145,9 @@ async fn look(folder: &Path, known: &Known, what: &str) -> End {
         }
     }
     for (index, text) in ["a", "b"].into_iter().enumerate() {
-        told.extend(hand_out(&queue, text, &mut owed[index], known, what).await);
+        // What was said may be what hinders it: then nobody waits for it.
+        let patience = if told.is_empty() { PATIENCE } else { Duration::from_secs(2) };
+        told.extend(hand_out(&queue, text, &mut owed[index], known, what, patience).await);
     }
     told.extend(tokio::time::timeout(Duration::ZERO, queue.failed()).await.ok());
     // The journal's very last commit, damaged, looks like one that a crash has torn: there is none behind it.
@@ -167,11 +169,11 @@ async fn hand_out(
     owed: &mut BTreeSet<ConversionId>,
     known: &Known,
     what: &str,
+    patience: Duration,
 ) -> Option<String> {
     let (destination, mut held, mut seen) = (name(text), Vec::new(), BTreeSet::new());
     loop {
-        // What is owed comes at once; when no more does, that is the end of it.
-        let patience = Duration::from_millis(if owed.is_empty() { 1 } else { 2000 });
+        let patience = if owed.is_empty() { Duration::from_millis(1) } else { patience };
         let delivery = tokio::select! {
             reason = queue.failed() => return Some(reason),
             delivery = tokio::time::timeout(patience, queue.next(&destination)) => delivery,

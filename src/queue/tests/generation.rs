@@ -23,7 +23,7 @@ pub(super) fn folder_state(path: &Path) -> FolderState {
 /// Every key and value of the store in force, beside its count of them; the count is right.
 fn content(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let dir = store::dir(path, folder_state(path).generation);
-    let db = sled::Config::new().path(dir).flush_every_ms(None).open().unwrap();
+    let db = open_sled(&dir);
     let mut found: BTreeMap<Vec<u8>, Vec<u8>> =
         db.iter().map(|entry| entry.unwrap()).map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
     let counted = found.remove(b"l".as_slice()).unwrap();
@@ -236,6 +236,7 @@ pub(super) fn logged<T>(act: impl FnOnce() -> T) -> (T, String) {
     let sink = Sink::default();
     let writer = sink.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    never_the_only_listener();
     let done = tracing::subscriber::with_default(subscriber, act);
     let log = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
     (done, log)

@@ -6,7 +6,7 @@ use crate::queue::recovery;
 
 /// Statuses lie in the order of ids.
 fn remove_first_status(folder: &Path) {
-    let store = sled::Config::new().path(folder.join("store.1")).open().unwrap();
+    let store = open_sled(&folder.join("store.1"));
     let (status, _) = store.scan_prefix("s").next().unwrap().unwrap();
     store.remove(status).unwrap();
     store.flush().unwrap();
@@ -97,7 +97,7 @@ async fn a_dead_letter_that_is_dealt_with_while_it_is_listed_is_not_lost() {
             dead_letters(&queue, DeadFilter::default()).await;
         }
     };
-    let listing = tokio::time::timeout(Duration::from_secs(20), listing);
+    let listing = tokio::time::timeout(PATIENCE, listing);
     let (discarded, listed) = tokio::join!(discarding, listing);
     assert_eq!(discarded.unwrap().done, 400);
     listed.unwrap();

@@ -72,7 +72,7 @@ async fn bodies_larger_than_a_group_of_the_store_or_a_segment_are_kept_whole() {
         let length = handed_in.body.len();
         expected.push((accept(&queue, handed_in).await, length));
     }
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    eventually("all is moved", async || metric(&queue, "window_conversions") == 0).await;
     queue.close().await.unwrap();
     drop(queue);
     let queue = open(dir.path(), &["a"]);
@@ -89,15 +89,15 @@ async fn bodies_larger_than_a_group_of_the_store_or_a_segment_are_kept_whole() {
     assert_eq!(blobs, 0);
 }
 
-/// Takes and settles until there is nothing for a while. Cancels its waiting all the time: nothing may be lost by that.
-async fn work(queue: Queue, wait: Duration) -> Vec<ConversionId> {
-    let (mut mine, mut idle) = (Vec::new(), 0_u32);
-    while idle < 700 {
-        idle = idle.saturating_add(1);
+/// Takes and settles until all of them together have taken so many. Cancels its waiting all the time: nothing may be lost by
+/// that.
+async fn work(queue: Queue, wait: Duration, taken: Arc<AtomicU64>, many: u64) -> Vec<ConversionId> {
+    let mut mine = Vec::new();
+    while taken.load(Ordering::Relaxed) < many {
         if let Ok(delivery) = tokio::time::timeout(wait, queue.next(&name("a"))).await {
             queue.settle(&delivery, delivered(), None);
             mine.push(delivery.meta().id);
-            idle = 0;
+            taken.fetch_add(1, Ordering::Relaxed);
         }
     }
     mine
@@ -107,19 +107,22 @@ async fn work(queue: Queue, wait: Duration) -> Vec<ConversionId> {
 async fn many_workers_get_everything_once() {
     let dir = tempfile::tempdir().unwrap();
     let queue = open(dir.path(), &["a"]);
-    let mut workers = tokio::task::JoinSet::new();
+    const MANY: u64 = 1200;
+    let (mut workers, taken) = (tokio::task::JoinSet::new(), Arc::default());
     for worker in 0..8_u64 {
-        workers.spawn(work(queue.clone(), Duration::from_millis(1 + worker % 3)));
+        workers.spawn(work(queue.clone(), Duration::from_millis(1 + worker % 3), Arc::clone(&taken), MANY));
     }
     let mut accepted = Vec::new();
-    for _ in 0..1200 {
+    for _ in 0..MANY {
         accepted.push(accept(&queue, submission(&["a"])).await);
     }
-    let mut handed_out: Vec<_> = workers.join_all().await.into_iter().flatten().collect();
+    let handed_out = tokio::time::timeout(PATIENCE, workers.join_all()).await.expect("some are handed to nobody");
+    let mut handed_out: Vec<_> = handed_out.into_iter().flatten().collect();
     handed_out.sort_unstable();
     accepted.sort_unstable();
     assert_eq!(handed_out.len(), accepted.len());
     assert_eq!(handed_out, accepted);
+    assert!(nothing(&queue, "a").await, "something is handed out twice");
     assert_eq!(pending(&queue, "a"), 0);
 }
 

@@ -291,7 +291,7 @@ async fn handed_out(queue: &Queue, promises: &Promises, found: &Found) -> Checke
         let mut held = Vec::new();
         while !due.is_empty() {
             let to = name(destination);
-            let Ok(delivery) = tokio::time::timeout(Duration::from_secs(20), queue.next(&to)).await else {
+            let Ok(delivery) = tokio::time::timeout(PATIENCE, queue.next(&to)).await else {
                 return differs(format!("{destination} is not handed {due:?}"));
             };
             let id = delivery.meta().id;
