@@ -309,7 +309,7 @@ async fn a_merchant_beyond_its_rate_is_told_when_to_come_back_and_others_are_not
     let limited = send("beta-token", "e-3").await;
     assert_eq!(limited.refusal(), (429, "urn:capi-relay:problem:rate-limited"));
     let wait: u64 = limited.headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((3590..=3600).contains(&wait), "{wait}");
+    assert!((3000..=3600).contains(&wait), "{wait}");
     assert_eq!(limited.headers["ratelimit"], format!(r#""merchant";r=0;t={wait}"#));
     let unlimited = send("acme-token", "e-1").await;
     assert_eq!(unlimited.status, 202, "another merchant, its own keys: {unlimited:?}");

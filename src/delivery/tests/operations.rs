@@ -14,20 +14,39 @@ fn operation_of(url: &str, ids: &str, more: &str) -> String {
 #[tokio::test]
 async fn an_operation_keeps_a_rate_of_its_own_and_holds_up_no_other() {
     let platform = Platform::answering([], Reply::Status(200)).await;
-    let early = operation_of(&platform.url(), "'e1', 'e2', 'e3'", "limits = { rate = \"4/s\", burst = 1 }");
-    let bench = Bench::start(&[destination("one", &platform.url(), &early)]);
-    let begun = Instant::now();
+    let at_a_rate = |rate: &str| {
+        let limits = format!("limits = {{ rate = \"{rate}\", burst = 1 }}");
+        [destination("one", &platform.url(), &operation_of(&platform.url(), "'e1', 'e2', 'e3'", &limits))]
+    };
+    let bench = Bench::start(&at_a_rate("1/h"));
     let mut ids = Vec::new();
     for _ in 0..6 {
         ids.push(bench.accept().await);
     }
-    let seen = platform.received(6).await;
-    let is_early: Vec<bool> = seen.iter().map(|seen| seen.body.contains("early")).collect();
-    assert_eq!(is_early, [true, false, false, false, true, true], "{:?}", bodies(&seen));
-    let window = seen[5].at.duration_since(begun);
+    for id in [ids[0], ids[3], ids[4], ids[5]] {
+        bench.reaches(id, "one", delivered).await;
+    }
+    let mut turns_ms = Vec::new();
+    for id in [ids[1], ids[2]] {
+        let status = bench.reaches(id, "one", |status| status.next_attempt_ms.is_some()).await;
+        assert_eq!((status.state, status.attempts), (State::Queued, 0), "waiting for a turn is no attempt");
+        turns_ms.extend(status.next_attempt_ms);
+    }
+    assert!(turns_ms[1] >= turns_ms[0] + 3_599_000, "one behind the other: {turns_ms:?}");
+    let seen = platform.seen();
+    let is_early = seen.iter().filter(|seen| seen.body.contains("early")).count();
+    assert_eq!((seen.len(), is_early), (4, 1), "{:?}", bodies(&seen));
+    bench.stop().await;
+
+    let begun = Instant::now();
+    let bench = Bench::start(&at_a_rate("4/s"));
+    for _ in 0..3 {
+        ids.push(bench.accept().await);
+    }
+    let window = platform.received(4 + 3).await[6].at.duration_since(begun);
     assert!(window >= Duration::from_millis(250 * 2), "three within {window:?}");
-    for id in ids {
-        assert_eq!(bench.reaches(id, "one", delivered).await.attempts, 1, "waiting for a turn is no attempt");
+    for id in &ids[6..] {
+        assert_eq!(bench.reaches(*id, "one", delivered).await.attempts, 1, "waiting for a turn is no attempt");
     }
     bench.stop().await;
 }

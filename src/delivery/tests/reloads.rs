@@ -24,7 +24,8 @@ async fn a_requested_wait_outlives_a_reload() {
     let platform = Platform::answering([wait], Reply::Status(200)).await;
     let bench = Bench::start(&[destination("one", &platform.url(), "")]);
     let first = bench.accept().await;
-    bench.reaches(first, "one", |status| status.attempts == 1).await;
+    // Its pool knows of the wait: the queue is told of the attempt a moment before.
+    bench.becomes("one", |state| state.last_error.is_some()).await;
     bench.reload(&[destination("one", &platform.url(), CHANGED)]);
     let second = bench.accept().await;
     bench.reaches(first, "one", delivered).await;

@@ -135,6 +135,7 @@ async fn no_token_and_no_credential_of_the_grant_comes_out() {
     let written = Written::default();
     let own = written.clone();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || own.clone());
+    crate::queue::tests::never_the_only_listener();
     let _logging = tracing::subscriber::set_default(subscriber.finish());
     let echo = format!("you are Bearer t0ken-2, or t0ken-2, by {CLIENT} and {REFRESH}");
     let replies = [Reply::Status(401), Reply::Body(400, echo)];

@@ -15,7 +15,8 @@ use crate::ingress::problem::body;
 use crate::ingress::tests::client::{answer, connect_tls, http2, rest, soon};
 use crate::ingress::tls;
 
-/// Answers what the tests need: `/` at once, `/waits` when it is let go, `/panics`, `/refuses` before reading the body.
+/// Answers what the tests need: `/` at once, `/much` with much, `/waits` when it is let go, `/panics`, `/refuses` before reading
+/// the body.
 #[derive(Default)]
 struct Probe {
     arrived: Notify,
@@ -29,6 +30,7 @@ impl Api for Probe {
                 self.arrived.notify_one();
                 self.let_go.notified().await;
             }
+            "/much" => return Ok(body(StatusCode::OK, "text/plain", vec![b'x'; 1 << 16])),
             "/panics" => panic!("on purpose"),
             "/refuses" => return Err(Problem::new(Kind::Unauthorized, "on purpose")),
             _ => {}
@@ -59,9 +61,9 @@ impl Served {
         let mut front = Front {
             tls: None,
             connections_max: 8,
-            first_request_timeout: Duration::from_secs(20),
-            idle_timeout: Duration::from_secs(20),
-            drain_timeout: Duration::from_secs(20),
+            first_request_timeout: NEVER,
+            idle_timeout: NEVER,
+            drain_timeout: NEVER,
             metrics: metrics.clone(),
         };
         adjust(&mut front);
@@ -92,6 +94,9 @@ impl Served {
         text
     }
 }
+
+/// Far longer than any wait of these tests: what ends sooner ends for another reason.
+const NEVER: Duration = Duration::from_secs(3600);
 
 const PLAIN: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -168,19 +173,18 @@ async fn the_drain_ends_at_its_timeout() {
 
 #[tokio::test]
 async fn silence_and_slow_heads_and_idleness_end_a_connection() {
-    let served = Served::start(|front| {
-        front.first_request_timeout = Duration::from_millis(100);
-        front.idle_timeout = Duration::from_millis(200);
-    })
-    .await;
+    let served = Served::start(|front| front.first_request_timeout = Duration::from_millis(100)).await;
     assert_eq!(rest(served.connect().await).await, "");
     assert_eq!(served.send(b"GET / HTTP/1.1\r\nhost").await, "");
+    let metrics = served.end().await;
+    assert!(metrics.contains(r#"ended_total{reason="first_request_timeout"} 2"#), "{metrics}");
+
+    let served = Served::start(|front| front.idle_timeout = Duration::from_millis(200)).await;
     let answers = served.send(PLAIN).await;
     assert!(answers.starts_with("HTTP/1.1 200"), "{answers}");
     let again = served.send(&[PLAIN, b"GET / HTTP/1.1\r\nhost"].concat()).await;
     assert_eq!(again.matches("HTTP/1.1 ").count(), 1, "{again}");
     let metrics = served.end().await;
-    assert!(metrics.contains(r#"ended_total{reason="first_request_timeout"} 2"#), "{metrics}");
     assert!(metrics.contains(r#"ended_total{reason="idle"} 2"#), "{metrics}");
 }
 
@@ -195,7 +199,7 @@ async fn a_client_that_reads_nothing_does_not_keep_its_place() {
     socket.set_recv_buffer_size(4096).unwrap();
     let mut deaf = socket.connect(served.address).await.unwrap();
     // Ends only when the connection does: before that, the answers fill every buffer and nothing more is read.
-    let requests = PLAIN.repeat(1000);
+    let requests = b"GET /much HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1000);
     let stuffed = soon(async { while deaf.write_all(&requests).await.is_ok() {} });
     let next = soon(served.send(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"));
     let ((), next) = tokio::join!(stuffed, next);
@@ -314,13 +318,16 @@ async fn tls_1_2_and_1_3_are_spoken_and_alpn_chooses_the_protocol() {
 async fn a_handshake_that_does_not_come_or_is_none_ends_the_connection() {
     let served = Served::start_tls(|front| front.first_request_timeout = Duration::from_millis(100)).await;
     assert_eq!(rest(served.connect().await).await, "");
+    let metrics = served.end().await;
+    assert!(metrics.contains(r#"ended_total{reason="handshake_timeout"} 1"#), "{metrics}");
+
+    let served = Served::start_tls(|_| {}).await;
     let mut plain = served.connect().await;
     plain.write_all(PLAIN).await.unwrap();
     let mut alert = Vec::new();
     soon(plain.read_to_end(&mut alert)).await.unwrap();
     assert_ne!(alert.first(), Some(&b'H'), "plain HTTP is not answered");
     let metrics = served.end().await;
-    assert!(metrics.contains(r#"ended_total{reason="handshake_timeout"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"ended_total{reason="handshake_failed"} 1"#), "{metrics}");
 }
 
@@ -378,10 +385,8 @@ async fn a_client_that_closes_its_half_gets_its_answer() {
     served.end().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_request_that_crosses_the_idle_goaway_is_answered() {
-    let (mut client, server) = tokio::io::duplex(1 << 16);
-    let probe = Arc::new(Probe::default());
+/// A connection without a socket, for time that stands still; each of its limits is five seconds.
+fn connection() -> Arc<Connection<Probe>> {
     let front = Arc::new(Front {
         tls: None,
         connections_max: 8,
@@ -390,12 +395,14 @@ async fn a_request_that_crosses_the_idle_goaway_is_answered() {
         drain_timeout: Duration::from_secs(5),
         metrics: Connections::default(),
     });
-    let connection = Arc::new(Connection {
-        api: Arc::clone(&probe),
-        front,
-        activity: Activity::new(),
-        shutdown: CancellationToken::new(),
-    });
+    Arc::new(Connection { api: Arc::default(), front, activity: Activity::new(), shutdown: CancellationToken::new() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_crosses_the_idle_goaway_is_answered() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let connection = connection();
+    let probe = Arc::clone(&connection.api);
     let task = tokio::spawn(async move { connection.http2(server).await });
     let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
         let mut bytes = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
@@ -432,21 +439,23 @@ async fn a_request_that_crosses_the_idle_goaway_is_answered() {
     assert!(seen.contains(&(1, 3)), "{seen:?} finished {ended}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_is_let_go_at_once() {
-    let served = Served::start(|_| {}).await;
-    let mut stream = served.connect().await;
-    stream.write_all(PLAIN).await.unwrap();
-    answer(&mut stream, "read 0").await;
-    stream.shutdown().await.unwrap();
     let begun = Instant::now();
-    rest(stream).await;
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let task = tokio::spawn(async move { connection().http1(server).await });
+    client.write_all(PLAIN).await.unwrap();
+    answer(&mut client, "read 0").await;
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(client).await, "");
+    assert_eq!((task.await.unwrap(), begun.elapsed()), (Ending::Closed, Duration::ZERO));
     // A body that ends early is refused, not waited for.
-    let mut stream = served.connect().await;
-    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc").await.unwrap();
-    stream.shutdown().await.unwrap();
-    let text = rest(stream).await;
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let task = tokio::spawn(async move { connection().http1(server).await });
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc").await.unwrap();
+    client.shutdown().await.unwrap();
+    let text = rest(client).await;
     assert!(text.starts_with("HTTP/1.1 400"), "{text:?}");
-    served.end().await;
+    task.await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }

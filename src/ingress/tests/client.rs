@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 /// No wait in these tests is longer than this, unless something hangs.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), future).await.unwrap()
 }
 
 /// Everything that comes until the connection ends.

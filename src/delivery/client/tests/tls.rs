@@ -6,6 +6,11 @@ use tokio_rustls::server::TlsStream;
 
 use super::*;
 
+/// A client that trusts the root in this file as well.
+fn trusting(ca_file: &Path) -> Client {
+    client_with(PATIENCE_MS, PATIENCE_MS, Some(ca_file))
+}
+
 /// A certificate for 127.0.0.1 and the PEM of its issuer.
 fn certificate() -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, String) {
     let mut params = CertificateParams::default();
@@ -58,7 +63,7 @@ async fn an_own_root_is_trusted_and_others_are_not() {
         })
         .await;
         let url = format!("https://{}/", server.address);
-        answered(&send(&client_with(5_000, 5_000, Some(ca_file.path())), &url).await, 200, Body::Whole);
+        answered(&send(&trusting(ca_file.path()), &url).await, 200, Body::Whole);
         not_sent(&send(&client(), &url).await, false, "invalid peer certificate");
     }
 }
@@ -74,7 +79,7 @@ async fn http2_is_spoken_where_the_destination_offers_it() {
         let _ended = connection.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
     })
     .await;
-    let client = client_with(5_000, 5_000, Some(ca_file.path()));
+    let client = trusting(ca_file.path());
     let url = format!("https://{}/conversions", server.address);
     for _ in 0..3 {
         let answer = answered(&send(&client, &url).await, 200, Body::Whole);
@@ -114,10 +119,10 @@ async fn what_an_http2_peer_says_it_did_not_process_was_not_sent() {
     for frame in [GOAWAY_BEFORE_IT, REFUSED_STREAM] {
         let (server, ca_file) = h2_replying(frame).await;
         let url = format!("https://{}/", server.address);
-        not_sent(&send(&client_with(5_000, 5_000, Some(ca_file.path())), &url).await, false, "given back: ");
+        not_sent(&send(&trusting(ca_file.path()), &url).await, false, "given back: ");
     }
     const INTERNAL_ERROR: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
     let (server, ca_file) = h2_replying(INTERNAL_ERROR).await;
     let url = format!("https://{}/", server.address);
-    unanswered(&send(&client_with(5_000, 5_000, Some(ca_file.path())), &url).await, false, "the connection broke: ");
+    unanswered(&send(&trusting(ca_file.path()), &url).await, false, "the connection broke: ");
 }
