@@ -151,25 +151,29 @@ async fn bodies_that_never_end_take_a_bounded_part_of_the_memory() {
         "POST /v1/conversions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer test-token\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\n\r\n"
     );
-    let mut open = Vec::new();
-    let mut refused = String::new();
+    let mut open = tokio::task::JoinSet::new();
     // Eight of them fill the 32 MiB; each is one byte short of its end.
     for _ in 0..12 {
         let mut stream = TcpStream::connect(bench.relay.public()).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         // A relay that has refused need not read on.
         drop(stream.write_all(&vec![b' '; length - 1]).await);
-        open.push(stream);
+        // Those that are not refused wait for their last byte.
+        open.spawn(async move {
+            let mut answer = vec![0; 1024];
+            let read = stream.read(&mut answer).await.unwrap_or_default();
+            (String::from_utf8_lossy(&answer[..read]).into_owned(), stream)
+        });
     }
-    for stream in &mut open {
-        let mut answer = vec![0; 1024];
-        let waited = tokio::time::timeout(std::time::Duration::from_millis(500), stream.read(&mut answer)).await;
-        if let Ok(Ok(read)) = waited {
-            refused.push_str(&String::from_utf8_lossy(&answer[..read]));
-        }
+    let (mut answers, mut answered) = (String::new(), Vec::new());
+    while !answers.contains("HTTP/1.1 503") {
+        let Some(read) = open.join_next().await else { panic!("nothing is refused: {answers}") };
+        let (answer, stream) = read.unwrap();
+        answers.push_str(&answer);
+        answered.push(stream);
     }
-    assert!(refused.contains("HTTP/1.1 503") && refused.to_lowercase().contains("retry-after"), "{refused}");
-    drop(open);
+    assert!(answers.to_lowercase().contains("retry-after"), "{answers}");
+    drop((open, answered));
     eventually("room again", async || {
         (bench.post(&conversion("after")).await.status == StatusCode::ACCEPTED).then_some(())
     })

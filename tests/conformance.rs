@@ -301,4 +301,4 @@ async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 /// Nothing that is right takes longer, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);

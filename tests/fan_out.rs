@@ -4,7 +4,7 @@ use capi_relay::sandbox::{Behaviour, Platform};
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{Bench, conversion, eventually};
+use crate::support::{Bench, conversion, eventually, impatient};
 
 const ALL: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];
 
@@ -94,7 +94,7 @@ async fn fifty_concurrent_firsts_settle_to_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_and_a_failing_destination_do_not_touch_the_others() {
-    let bench = Bench::start("").await;
+    let bench = Bench::start_as(|routes| impatient(&routes, "impact")).await;
     bench.sandbox.script(Platform::Impact, Behaviour::Hang);
     let failing = Behaviour::Answer { status: 503, headers: Vec::new(), body: String::new(), times: None };
     bench.sandbox.script(Platform::Scaleo, failing);

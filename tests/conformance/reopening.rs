@@ -63,15 +63,16 @@ async fn lived(ground: &Ground, queue: &Queue) -> (Vec<ConversionId>, BTreeMap<C
     (ids, owed)
 }
 
-/// Takes all that is handed out for a destination, and nothing twice.
-async fn handed_out(queue: &Queue, destination: &str) -> BTreeMap<ConversionId, u32> {
+/// Takes so many, which is all that is handed out for a destination, and nothing twice.
+async fn handed_out(queue: &Queue, destination: &str, count: usize) -> BTreeMap<ConversionId, u32> {
     let (mut found, mut held) = (BTreeMap::new(), Vec::new());
-    let name = name(destination);
-    while let Ok(delivery) = tokio::time::timeout(Duration::from_millis(500), queue.next(&name)).await {
+    for _ in 0..count {
+        let delivery = next(queue, destination).await;
         let twice = found.insert(delivery.meta().id, delivery.attempt());
         assert_eq!(twice, None, "handed out twice");
         held.push(delivery);
     }
+    assert!(nothing(queue, destination).await, "more than {count} are handed out");
     found
 }
 
@@ -90,8 +91,8 @@ fn closed_and_opened_again_everything_is_as_it_was() {
             queue = ground.after(Meanwhile::Closed, queue).await;
             assert_eq!(picture(&queue, &ids).await, before);
         }
-        assert_eq!(handed_out(&queue, "a").await, owed);
-        assert_eq!(handed_out(&queue, "b").await.into_keys().collect::<Vec<_>>(), ids);
+        assert_eq!(handed_out(&queue, "a", owed.len()).await, owed);
+        assert_eq!(handed_out(&queue, "b", ids.len()).await.into_keys().collect::<Vec<_>>(), ids);
         assert_eq!(picture(&queue, &ids).await, before, "nothing was settled");
     });
 }
@@ -134,9 +135,9 @@ fn without_a_close_nothing_is_lost_and_at_most_what_was_just_settled_is_owed_aga
                     owed.insert(is.id);
                 }
             }
-            let again = handed_out(&queue, "a").await.into_keys().collect::<BTreeSet<_>>();
+            let again = handed_out(&queue, "a", owed.len()).await.into_keys().collect::<BTreeSet<_>>();
             assert_eq!(again, owed, "{meanwhile:?}: what is owed is handed out, and nothing else");
-            assert_eq!(handed_out(&queue, "b").await.into_keys().collect::<Vec<_>>(), ids, "{meanwhile:?}");
+            assert_eq!(handed_out(&queue, "b", ids.len()).await.into_keys().collect::<Vec<_>>(), ids, "{meanwhile:?}");
         });
     }
 }

@@ -174,4 +174,4 @@ fn read_depths(body: &Value) -> Depths {
 /// Statuses asked for at a time.
 const READERS: usize = 32;
 /// For one balance: less than what a test waits for anything, so that it is this that says what is wrong.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(55);

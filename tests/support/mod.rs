@@ -22,7 +22,7 @@ pub(crate) mod recorder;
 /// The merchant's token in every test.
 pub(crate) const TOKEN: &str = "test-token";
 /// Nothing that is right takes longer, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Of very many: asked for one by one on a busy machine.
 pub(crate) const PATIENCE_FOR_EACH: Duration = Duration::from_millis(3);
 
@@ -67,6 +67,13 @@ pub(crate) fn routes(sandbox: &Sandbox, folder: &Path, extra: &str) -> String {
     text + extra
 }
 
+/// The same routes, but the answers of this destination, which never come, are waited for five seconds only.
+pub(crate) fn impatient(routes: &str, destination: &str) -> String {
+    let name = format!("[destination.{destination}]");
+    let (before, of_it) = routes.split_once(&name).unwrap();
+    format!("{before}{name}{}", of_it.replacen("timeout = \"60s\"", "timeout = \"5s\"", 1))
+}
+
 /// The configuration of a text without environment.
 #[track_caller]
 pub(crate) fn config(text: &str) -> Config {
@@ -85,9 +92,14 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start(extra: &str) -> Bench {
+        Bench::start_as(|routes| routes + extra).await
+    }
+
+    /// With other routes than these.
+    pub(crate) async fn start_as(other: impl FnOnce(String) -> String) -> Bench {
         let sandbox = Sandbox::start(Accounts::default(), 0).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let routes = routes(&sandbox, &folder.path().join("queue"), extra);
+        let routes = other(routes(&sandbox, &folder.path().join("queue"), ""));
         let relay = Relay::start(config(&routes), Clock::system()).await.unwrap();
         Bench { relay, sandbox, folder, http: Http::new() }
     }
