@@ -22,6 +22,15 @@ async fn picture(queue: &Queue, ids: &[ConversionId]) -> Picture {
         orders.push(queue.order(&status.merchant, status.order_id.as_ref().unwrap()).await.unwrap());
         statuses.push(status);
     }
+    for destination in ["a", "b"] {
+        let is_pending = |status: &&Status| {
+            let mut legs = status.destinations.iter().filter(|(to, _)| *to == name(destination));
+            legs.any(|(_, delivery)| matches!(delivery.state, State::Queued | State::Retrying))
+        };
+        let oldest = statuses.iter().filter(is_pending).map(|status| status.id.unix_ms()).min();
+        // Looked up now and then where there is too much to know it at any time.
+        eventually("the oldest that is pending", async || depth(queue, destination).oldest_pending_ms == oldest).await;
+    }
     Picture { statuses, orders, depths: queue.depths(), dead: dead_letters(queue, DeadFilter::default()).await }
 }
 

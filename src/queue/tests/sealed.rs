@@ -208,13 +208,16 @@ async fn turned_on_later_it_seals_what_comes_from_then_on_and_knows_what_was_the
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_keys_go_with_what_needs_them_also_when_nothing_comes() {
     let dir = tempfile::tempdir().unwrap();
-    let kept = Duration::from_millis(100);
+    let kept = Duration::from_secs(3600);
     let settings = Settings { dedup_window: kept, history_keep: kept, ..sealed(dir.path(), 1) };
-    let options = Options { key_time: Duration::from_millis(300), ..small() };
-    let queue = Queue::open_with(&settings, Clock::system(), options).unwrap();
+    let clock = Clock::system();
+    let queue = Queue::open_with(&settings, clock.clone(), small()).unwrap();
     let waiting = accept(&queue, submission_of("waiting", 9000, &["b"])).await;
     let oldest = || folder_state(dir.path()).oldest_key;
-    eventually("another data key is made", async || folder_state(dir.path()).newest_key > 2).await;
+    for number in 2..=3 {
+        clock.set_forward(small().key_time);
+        eventually("another data key is made", async || folder_state(dir.path()).newest_key == number).await;
+    }
     assert_eq!(oldest(), 1, "what waits needs it");
     let delivery = next(&queue, "b").await;
     assert_eq!(delivery.meta().id, waiting);
@@ -222,11 +225,15 @@ async fn data_keys_go_with_what_needs_them_also_when_nothing_comes() {
     queue.settle(&delivery, delivered(), None);
     drop(delivery);
     let first = dir.path().join("keys/0000000000000001.key");
-    eventually("the first data key is removed", async || oldest() > 2 && !first.exists()).await;
+    eventually("the first data key is removed, and what it was for is forgotten", async || {
+        clock.set_forward(kept);
+        oldest() > 2 && !first.exists() && queue.status(waiting).await.unwrap().is_none()
+    })
+    .await;
     // What is left of it on the disk, and anything else, does no harm.
     let another = accept(&queue, submission_of("another", 10, &["b"])).await;
     drop(queue);
-    let queue = opened(&settings);
+    let queue = Queue::open_with(&settings, clock, small()).unwrap();
     assert!(queue.status(another).await.unwrap().is_some());
     assert_eq!(queue.status(waiting).await.unwrap(), None);
 }
