@@ -4,10 +4,11 @@
 //! gathered as one commit, syncs, takes the conversions into the window, and wakes everyone. A group forms while the one
 //! before it is being synced, so there is nothing to tune.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt as _};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::AcceptError;
@@ -233,7 +234,7 @@ impl Committer {
     pub(super) fn run(mut self) {
         loop {
             let Taken { requests, settled, barriers, stop } = self.shared.inbox.take();
-            if stop == Stop::Abandon || self.shared.failure().is_some() {
+            if stop == Stop::Abandon || self.shared.has_failed() {
                 return refuse(requests, &AcceptError::Closed);
             }
             let is_empty = requests.is_empty() && settled.is_empty();
@@ -333,13 +334,14 @@ impl Committer {
 
     /// Parts what is new from what is known already: in memory, in this group, or in the store.
     fn known(&self, requests: Vec<Request>) -> Result<Sorted, StoreError> {
-        let mut firsts: HashMap<KeyHash, (ConversionId, KeyHash)> = HashMap::new();
+        let mut firsts = HashMap::with_capacity(requests.len());
         let (mut new, mut answered) = (Vec::with_capacity(requests.len()), Vec::new());
-        for request in requests {
+        let in_window = self.in_window(&requests);
+        for (request, in_window) in requests.into_iter().zip(in_window) {
             let key = request.record.key;
             let first = match firsts.get(&key) {
                 Some((first, digest)) => Some((*first, *digest == request.record.digest)),
-                None => self.first_with(&key, &request)?,
+                None => self.first_with(&key, &request, in_window)?,
             };
             match first {
                 Some((first, is_same)) if request.explicit && !is_same => {
@@ -355,14 +357,31 @@ impl Committer {
         Ok((new, answered))
     }
 
-    /// The conversion that used this key within the window of deduplication, and whether its content was the same.
-    fn first_with(&self, key: &KeyHash, request: &Request) -> Result<Option<(ConversionId, bool)>, StoreError> {
+    /// Of each, the conversion in memory that used its key, and that one's digest.
+    fn in_window(&self, requests: &[Request]) -> Vec<Option<(ConversionId, KeyHash)>> {
+        let mut found = Vec::with_capacity(requests.len());
+        for part in requests.chunks(LOOKED_UP_AT_ONCE) {
+            let window = self.shared.window();
+            let first = |request: &Request| window.by_key(&request.record.key);
+            found.extend(part.iter().map(|request| first(request).map(|record| (record.meta.id, record.digest))));
+        }
+        found
+    }
+
+    /// The conversion that used this key within the window of deduplication, and whether its content was the same. What
+    /// leaves the memory is in the history before.
+    fn first_with(
+        &self,
+        key: &KeyHash,
+        request: &Request,
+        in_window: Option<(ConversionId, KeyHash)>,
+    ) -> Result<Option<(ConversionId, bool)>, StoreError> {
         let shared = &self.shared;
         let now_ms = request.record.meta.id.unix_ms().max(shared.clock.unix_ms());
         let from_ms = now_ms.saturating_sub(shared.dedup_window_ms);
         let recent = |(id, _): &(ConversionId, bool)| id.unix_ms() >= from_ms;
         let own = request.record.digest;
-        let in_window = shared.window().by_key(key).map(|record| (record.meta.id, record.digest == own));
+        let in_window = in_window.map(|(first, digest)| (first, digest == own));
         if let Some(first) = in_window.filter(recent) {
             return Ok(Some(first));
         }
@@ -394,6 +413,8 @@ const LAZY_WAIT: Duration = Duration::from_millis(1000);
 const LAZY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Taken into the window under one lock: everybody else waits for it.
 const PUBLISHED_AT_ONCE: usize = 64;
+/// The same, of keys looked up in it.
+const LOOKED_UP_AT_ONCE: usize = 128;
 /// Submissions in one commit: far above what waits on a busy day, so that a commit stays a few megabytes.
 const GROUP_COUNT_MAX: usize = 4096;
 /// Bytes of one commit, a single larger record aside.

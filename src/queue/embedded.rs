@@ -55,7 +55,7 @@ impl Embedded {
 
     async fn submit(&self, submission: Submission) -> Result<Accepted, AcceptError> {
         let shared = &self.shared;
-        shared.admit(&shared.window())?;
+        shared.admit()?;
         let now_ms = shared.clock.unix_ms();
         let record = Record::of(&shared.vault, &submission);
         let plan = submission.plan.into_iter();

@@ -102,7 +102,7 @@ impl Mover {
         loop {
             let level = if pause > BETWEEN_GROUPS { Level::Work } else { Level::Urgent };
             let stop = self.shared.signal.wait(pause, level);
-            if stop == Stop::Abandon || self.shared.failure().is_some() {
+            if stop == Stop::Abandon || self.shared.has_failed() {
                 return;
             }
             let drain = stop == Stop::Drain;

@@ -208,7 +208,7 @@ impl Recovery {
                     let permit = self.shared.try_permit(&record);
                     let is_full = permit.is_none();
                     let since_ms = self.shared.clock.elapsed_ms();
-                    self.shared.window().insert(Entry::new(Arc::new(record), legs, since_ms, permit));
+                    self.shared.window().insert_all([Entry::new(Arc::new(record), legs, since_ms, permit)]);
                     if is_full {
                         self.step()?;
                     }

@@ -17,8 +17,8 @@ use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Level;
 use super::mover::Signal;
-use super::record::{Change, Kept, Leg, Record};
-use super::status::Status;
+use super::record::{Change, Event, Kept, Leg, Record};
+use super::status::{Outcome, Status};
 use super::store::{Ledger, Place, Store, StoreError};
 use super::vault::Vault;
 use super::window::{Refill, Window};
@@ -80,6 +80,8 @@ pub(super) struct Shared {
     pub(super) history_keep_ms: u64,
     pub(super) free_bytes_min: u64,
     pending_bytes_max: u64,
+    /// Whether there was more pending than that when it was last looked at.
+    is_over_budget: AtomicBool,
     window: Mutex<Window>,
     pub(super) room: Arc<Semaphore>,
     /// Of the window's changes, how many the store has.
@@ -124,6 +126,7 @@ impl Shared {
             history_keep_ms: millis(settings.history_keep.max(settings.dedup_window)),
             free_bytes_min: settings.free_bytes_min,
             pending_bytes_max: settings.pending_bytes_max,
+            is_over_budget: AtomicBool::new(false),
             room: Arc::new(Semaphore::new(room)),
             applied: watch::Sender::new(0),
             lost_dead: Mutex::new(HashSet::new()),
@@ -193,7 +196,11 @@ impl Shared {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || self.failure().is_some()
+        self.closed.load(Ordering::Acquire) || self.has_failed()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.borrow().is_some()
     }
 
     /// A place in the window, in the order of asking; refused while waiting when the disk runs full.
@@ -206,16 +213,23 @@ impl Shared {
         }
     }
 
-    /// Whether there is room on disk for one more.
-    pub(super) fn admit(&self, window: &Window) -> Result<(), AcceptError> {
+    /// Whether there is room on disk for one more, as far as is known without waiting for anybody.
+    pub(super) fn admit(&self) -> Result<(), AcceptError> {
         if self.is_stopped() {
             return Err(AcceptError::Closed);
         }
         if self.space.is_low() {
             return Err(self.space.refusal());
         }
+        if self.is_over_budget.load(Ordering::Relaxed) { self.within_budget(&self.window()) } else { Ok(()) }
+    }
+
+    /// Whether what is pending leaves room for one more.
+    pub(super) fn within_budget(&self, window: &Window) -> Result<(), AcceptError> {
         let pending_bytes = window.pending_bytes();
-        if pending_bytes >= self.pending_bytes_max {
+        let is_over = pending_bytes >= self.pending_bytes_max;
+        self.is_over_budget.store(is_over, Ordering::Relaxed);
+        if is_over {
             let most = window.longest().map_or_else(String::new, |(name, pending)| {
                 format!("; most of it, {pending} deliveries, waits for {name}")
             });
@@ -226,9 +240,12 @@ impl Shared {
 
     /// The status with which it is accepted: while it waited for room, that of the disk may have run out.
     pub(super) fn admitted(&self, record: &Record, legs: &[Leg]) -> Result<Status, AcceptError> {
+        self.admit()?;
         let window = self.window();
-        self.admit(&window)?;
-        Ok(record.status(legs, |destination| window.held_because(destination)))
+        self.within_budget(&window)?;
+        let held = window.held(legs);
+        drop(window);
+        Ok(record.status(legs, |destination| held.get(destination).cloned()))
     }
 
     /// Applies a change and leaves it to the journal and the store.
@@ -237,18 +254,19 @@ impl Shared {
             Ok(encoded) => encoded,
             Err(error) => return self.fail(&format!("a settlement: {error}")),
         };
-        let change = Arc::new(change);
+        let is_dead = matches!(change.settlement.event, Event::Settled(Outcome::Dead { .. }));
+        let buried = is_dead.then(|| change.destination.clone());
         // The window first: what the committer finds in its inbox has been applied.
         let mut window = self.window();
-        let in_store = window.settle(&change);
-        let stopped = window.stopped_by(&change);
+        let in_store = window.settle(change);
+        let stopped = buried.and_then(|destination| Some((window.just_stopped(&destination)?, destination)));
         drop(window);
         self.inbox.settled(encoded);
         if in_store {
             self.signal.raise(Level::Work);
         }
-        if let Some(reason) = stopped {
-            tracing::error!(destination = %change.destination, reason, "nothing more is sent to this destination");
+        if let Some((reason, destination)) = stopped {
+            tracing::error!(%destination, reason, "nothing more is sent to this destination");
         }
     }
 

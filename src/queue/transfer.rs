@@ -298,7 +298,7 @@ impl Work {
         if taken.is_empty() {
             return Ok(());
         }
-        let admitted = self.shared.admit(&self.shared.window());
+        let admitted = self.shared.admit().and_then(|()| self.shared.within_budget(&self.shared.window()));
         admitted.map_err(|error| self.failed(&error))?;
         let first_seq = self.journal.next_seq();
         let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
@@ -311,7 +311,7 @@ impl Work {
         let since_ms = self.shared.clock.elapsed_ms();
         for (seq, (record, legs, _)) in (first_seq..).zip(taken) {
             let record = Arc::new(record.with_seq(seq));
-            self.shared.window().insert(Entry::new(record, legs, since_ms, None));
+            self.shared.window().insert_all([Entry::new(record, legs, since_ms, None)]);
         }
         self.shared.space.check(&self.shared.folder);
         Ok(())

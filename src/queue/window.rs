@@ -28,7 +28,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::lane::{Lane, Ticket};
+use self::lane::{Lane, Lanes, Ticket};
 use super::record::{Change, Leg, Position, Record};
 use super::store::Ledger;
 use super::vault::KeyHash;
@@ -42,7 +42,7 @@ pub(super) struct Window {
     entries: BTreeMap<u64, Entry>,
     by_id: HashMap<ConversionId, u64>,
     by_key: HashMap<KeyHash, u64>,
-    lanes: BTreeMap<DestinationName, Lane>,
+    lanes: Lanes,
     /// Settlements of moved deliveries that the store has not applied yet, oldest first. Shared with who looks at them, so
     /// that no text is copied or freed under the lock.
     changes: VecDeque<Arc<Change>>,
@@ -88,7 +88,7 @@ impl Window {
             entries: BTreeMap::new(),
             by_id: HashMap::new(),
             by_key: HashMap::new(),
-            lanes: BTreeMap::new(),
+            lanes: Lanes::default(),
             changes: VecDeque::new(),
             changes_taken: 0,
             window_bytes: 0,
@@ -96,14 +96,11 @@ impl Window {
             changes_max,
             dead_letters_max,
         };
-        for destination in destinations {
-            window.lanes.insert(destination.clone(), Lane::new(destination.clone(), true));
-        }
-        for (destination, tally) in &ledger.tallies {
-            let lane = Lane::new(destination.clone(), true);
-            let lane = window.lanes.entry(destination.clone()).or_insert(lane);
-            lane.pending = tally.pending;
-            lane.dead = tally.dead;
+        for destination in destinations.iter().chain(ledger.tallies.keys()) {
+            let lane = window.lanes.of(destination);
+            *lane = Lane::new(destination.clone(), true);
+            let tally = ledger.tallies.get(destination).copied().unwrap_or_default();
+            (lane.pending, lane.dead) = (tally.pending, tally.dead);
         }
         window
     }
@@ -114,24 +111,27 @@ impl Window {
         Some(&entry.record)
     }
 
-    /// Takes in accepted conversions, in their order.
-    pub(super) fn insert_all(&mut self, entries: Vec<Entry>) {
+    /// Takes in accepted conversions, in their order, and tells those who wait.
+    pub(super) fn insert_all(&mut self, entries: impl IntoIterator<Item = Entry>) {
         entries.into_iter().for_each(|entry| self.insert(entry));
+        for lane in self.lanes.iter_mut() {
+            if std::mem::take(&mut lane.has_news) {
+                lane.changed.notify_one();
+            }
+        }
     }
 
-    /// Takes in an accepted conversion.
-    pub(super) fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: Entry) {
         let record = &entry.record;
-        let (seq, received_ms) = (record.seq, record.meta.id.unix_ms());
+        let seq = record.seq;
         self.by_id.insert(record.meta.id, seq);
         self.by_key.insert(record.key, seq);
         for leg in entry.legs.iter() {
-            let lane = lane(&mut self.lanes, &leg.destination);
+            let lane = self.lanes.of(&leg.destination);
             if leg.pending() {
                 lane.pending = lane.pending.saturating_add(1);
-                lane.unmoved.insert(seq, received_ms);
                 shelve(lane, record, leg);
-                lane.changed.notify_one();
+                lane.has_news = true;
             }
             if leg.dead().is_some() {
                 lane.dead = lane.dead.saturating_add(1);
@@ -142,11 +142,6 @@ impl Window {
         }
         self.entries.insert(seq, entry);
     }
-}
-
-/// The destination's lane; a destination not seen before (after a reload) gets one.
-fn lane<'a>(lanes: &'a mut BTreeMap<DestinationName, Lane>, destination: &DestinationName) -> &'a mut Lane {
-    lanes.entry(destination.clone()).or_insert_with(|| Lane::new(destination.clone(), false))
 }
 
 /// Puts a delivery that only the window has on its shelf.

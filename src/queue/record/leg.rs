@@ -83,42 +83,54 @@ impl Leg {
 
     /// Applies a settlement that it [takes](Leg::takes): replaying one twice changes nothing. Returns whether it did.
     pub(in super::super) fn apply(&mut self, settlement: &Settlement) -> bool {
-        if !self.takes(settlement) {
-            return false;
+        let takes = self.takes(settlement);
+        if takes {
+            self.put(settlement.clone());
         }
-        self.revision = settlement.revision;
-        let at_ms = settlement.at_ms;
-        let mut spent = settlement.attempt.is_some();
+        takes
+    }
+
+    /// Applies a settlement that it takes, if it does, and keeps its texts.
+    pub(in super::super) fn apply_whole(&mut self, settlement: Settlement) {
+        if self.takes(&settlement) {
+            self.put(settlement);
+        }
+    }
+
+    fn put(&mut self, settlement: Settlement) {
+        let Settlement { revision, at_ms, event, attempt } = settlement;
+        self.revision = revision;
+        let mut spent = attempt.is_some();
         let done = |state| Position::Done { state, at_ms };
-        let (position, reason, captured) = match &settlement.event {
+        let (position, reason, captured) = match event {
             Event::Settled(Outcome::Delivered { captured }) => (done(State::Delivered), None, Some(captured)),
             Event::Settled(Outcome::Duplicate { captured }) => (done(State::Duplicate), None, Some(captured)),
             Event::Settled(Outcome::Retry { due_ms, spent: used }) => {
-                spent = *used;
-                (Position::Waiting { due_ms: *due_ms, replayed_ms: self.replayed_ms() }, None, None)
+                spent = used;
+                (Position::Waiting { due_ms, replayed_ms: self.replayed_ms() }, None, None)
             }
-            Event::Settled(Outcome::Dead { kind, reason }) => (done(State::Dead(*kind)), Some(reason), None),
+            Event::Settled(Outcome::Dead { kind, reason }) => (done(State::Dead(kind)), Some(reason), None),
             Event::Settled(Outcome::Skipped { reason }) => (done(State::Skipped), Some(reason), None),
             Event::Settled(Outcome::Withheld { reason }) => (done(State::Withheld), Some(reason), None),
             Event::Settled(Outcome::Unsupported { reason }) => (done(State::Unsupported), Some(reason), None),
             Event::Replayed { due_ms } => {
                 self.attempts = 0;
-                (Position::Waiting { due_ms: *due_ms, replayed_ms: Some(at_ms) }, None, None)
+                (Position::Waiting { due_ms, replayed_ms: Some(at_ms) }, None, None)
             }
             Event::Discarded { reason } | Event::Withdrawn { reason } => (done(State::Discarded), Some(reason), None),
         };
         self.position = position;
-        self.reason = reason.cloned();
+        self.reason = reason;
         self.attempts = self.attempts.saturating_add(u32::from(spent));
         if let Some(captured) = captured {
-            self.captured.clone_from(captured);
+            self.captured = captured;
         }
-        if let Some(attempt) = &settlement.attempt {
-            self.history.push(attempt.clone());
-            let over = self.history.len().saturating_sub(ATTEMPTS_KEPT);
-            self.history.drain(..over);
+        if let Some(attempt) = attempt {
+            if self.history.len() >= ATTEMPTS_KEPT {
+                self.history.remove(0);
+            }
+            self.history.push(attempt);
         }
-        true
     }
 
     pub(in super::super) fn status(&self, held: Option<String>) -> DeliveryStatus {

@@ -46,7 +46,12 @@ async fn who_waits_while_the_store_is_read_sleeps() {
     let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
     assert!(matches!(window.step(&a, 1000), Step::Refill(_)));
     let legs = vec![Leg::new(a.clone(), Initial::Owed, 1)];
-    window.insert(Entry::new(Arc::new(Record::of(&Vault::plain(), &submission(&["a"])).with_seq(7)), legs, 0, None));
+    window.insert_all([Entry::new(
+        Arc::new(Record::of(&Vault::plain(), &submission(&["a"])).with_seq(7)),
+        legs,
+        0,
+        None,
+    )]);
     let mut woken = 0_u32;
     for _ in 0..1000 {
         let Step::Wait(_, changed) = window.step(&a, 1000) else { panic!("nothing is being read") };
@@ -63,10 +68,10 @@ fn what_is_replayed_is_not_read_ahead_before_the_store_knows_of_it() {
     let mut window = Window::new(std::slice::from_ref(&a), &ledger, 10, 10);
     let change = |revision, event| {
         let settlement = Settlement::new(revision, 1, event, None);
-        Arc::new(Change { seq: 7, id: id_at(1), destination: a.clone(), settlement })
+        Change { seq: 7, id: id_at(1), destination: a.clone(), settlement }
     };
-    assert!(window.settle(&change(1, Event::Settled(dead("no")))));
-    assert!(window.settle(&change(2, Event::Replayed { due_ms: 2 })));
+    assert!(window.settle(change(1, Event::Settled(dead("no")))));
+    assert!(window.settle(change(2, Event::Replayed { due_ms: 2 })));
     let mut skipped = |applied| {
         window.applied(applied, &ledger);
         let Step::Refill(refill) = window.step(&a, 1000) else { panic!("nothing is read ahead") };
@@ -108,16 +113,16 @@ fn what_is_taken_is_not_read_ahead_when_an_older_change_to_it_is_applied() {
     let mut window = Window::new(&[name("a")], &ledger, 64, 1000);
     let change = |revision, event| {
         let settlement = Settlement::new(revision, 1, event, None);
-        Arc::new(Change { seq: 7, id: id_at(1), destination: name("a"), settlement })
+        Change { seq: 7, id: id_at(1), destination: name("a"), settlement }
     };
-    window.settle(&change(2, Event::Replayed { due_ms: 0 }));
+    window.settle(change(2, Event::Replayed { due_ms: 0 }));
     assert!(window.take(&name("a"), 7));
     assert!(!window.take(&name("a"), 7), "it is in somebody's hands");
     window.applied(1, &ledger);
     let Step::Refill(refill) = window.step(&name("a"), 5) else { panic!("nothing is read ahead") };
     assert!(refill.skip.contains(&7), "it is handed out while it is withdrawn");
     window.end_refill(&name("a"), Some(Loaded::default()));
-    window.settle(&change(3, Event::Withdrawn { reason: String::new() }));
+    window.settle(change(3, Event::Withdrawn { reason: String::new() }));
     window.applied(1, &ledger);
     assert_eq!(window.depths().destinations[&name("a")].pending, 0);
 }

@@ -5,64 +5,60 @@ use std::sync::Arc;
 use super::super::record::{Change, Event, Leg, Position};
 use super::super::status::Outcome;
 use super::super::store::Ledger;
-use super::{Window, lane, shelve};
+use super::{Window, shelve};
 use crate::conversion::ConversionId;
 
 impl Window {
     /// Applies a settlement. A change to what the store has (or is being given) waits for the mover: then true.
-    pub(in super::super) fn settle(&mut self, change: &Arc<Change>) -> bool {
+    pub(in super::super) fn settle(&mut self, change: Change) -> bool {
         let seq = change.seq;
-        let lane = lane(&mut self.lanes, &change.destination);
+        let lane = self.lanes.of(&change.destination);
         lane.leased.remove(&seq);
         let entry = self.entries.get_mut(&seq);
         match &change.settlement.event {
             Event::Settled(Outcome::Retry { .. }) => {}
             Event::Settled(outcome) => {
                 lane.pending = lane.pending.saturating_sub(1);
-                lane.unmoved.remove(&seq);
                 lane.dead = lane.dead.saturating_add(u64::from(matches!(outcome, Outcome::Dead { .. })));
             }
             Event::Replayed { .. } => {
                 lane.one_dead_less(self.dead_letters_max);
                 lane.pending = lane.pending.saturating_add(1);
-                if entry.is_some() {
-                    lane.unmoved.insert(seq, change.id.unix_ms());
-                }
             }
             Event::Discarded { .. } => lane.one_dead_less(self.dead_letters_max),
-            Event::Withdrawn { .. } => {
-                lane.pending = lane.pending.saturating_sub(1);
-                lane.unmoved.remove(&seq);
-            }
+            Event::Withdrawn { .. } => lane.pending = lane.pending.saturating_sub(1),
         }
-        let in_store = entry.as_ref().is_none_or(|entry| entry.moving);
-        if let Some(entry) = entry {
-            let was_pending = entry.legs.iter().any(Leg::pending);
-            let leg = Arc::make_mut(&mut entry.legs).iter_mut().find(|leg| leg.destination == change.destination);
-            if let Some(leg) = leg {
-                leg.apply(&change.settlement);
-                if !in_store && leg.pending() {
-                    shelve(lane, &entry.record, leg);
-                    lane.changed.notify_one();
-                }
-            }
-            let bytes = entry.record.stored_bytes();
-            match (was_pending, entry.legs.iter().any(Leg::pending)) {
-                (true, false) => self.window_bytes = self.window_bytes.saturating_sub(bytes),
-                (false, true) => self.window_bytes = self.window_bytes.saturating_add(bytes),
-                (true, true) | (false, false) => {}
-            }
-        }
+        let Some(entry) = entry else {
+            lane.loaded.insert(seq);
+            self.changes.push_back(Arc::new(change));
+            return true;
+        };
+        let in_store = entry.moving;
         if in_store {
             lane.loaded.insert(seq);
-            self.changes.push_back(Arc::clone(change));
+            self.changes.push_back(Arc::new(change.clone()));
+        }
+        let was_pending = entry.legs.iter().any(Leg::pending);
+        let leg = Arc::make_mut(&mut entry.legs).iter_mut().find(|leg| leg.destination == change.destination);
+        if let Some(leg) = leg {
+            leg.apply_whole(change.settlement);
+            if !in_store && leg.pending() {
+                shelve(lane, &entry.record, leg);
+                lane.changed.notify_one();
+            }
+        }
+        let bytes = entry.record.stored_bytes();
+        match (was_pending, entry.legs.iter().any(Leg::pending)) {
+            (true, false) => self.window_bytes = self.window_bytes.saturating_sub(bytes),
+            (false, true) => self.window_bytes = self.window_bytes.saturating_add(bytes),
+            (true, true) | (false, false) => {}
         }
         in_store
     }
 
     /// A settlement found in the journal again. Returns false when it is about nothing that the window has: then it is the
     /// store's.
-    pub(in super::super) fn settle_again(&mut self, change: &Arc<Change>) -> bool {
+    pub(in super::super) fn settle_again(&mut self, change: &Change) -> bool {
         let Some(entry) = self.entries.get(&change.seq) else {
             return false;
         };
@@ -74,16 +70,16 @@ impl Window {
             Position::Waiting { due_ms, .. } => (due_ms, change.seq),
             Position::Fresh | Position::Done { .. } => (0, change.seq),
         };
-        let lane = lane(&mut self.lanes, &change.destination);
+        let lane = self.lanes.of(&change.destination);
         lane.fresh.remove(key);
         lane.waiting.remove(key);
-        self.settle(change);
+        self.settle(change.clone());
         true
     }
 
     /// A change for the store that was found in the journal again.
     pub(in super::super) fn change_again(&mut self, change: Arc<Change>) {
-        lane(&mut self.lanes, &change.destination).loaded.insert(change.seq);
+        self.lanes.of(&change.destination).loaded.insert(change.seq);
         self.changes.push_back(change);
     }
 
@@ -97,7 +93,7 @@ impl Window {
         self.stored_bytes = ledger.pending_bytes;
         let blocked = self.changes.len() >= self.changes_max;
         for change in self.changes.drain(..changes.min(self.changes.len())) {
-            let lane = lane(&mut self.lanes, &change.destination);
+            let lane = self.lanes.of(&change.destination);
             lane.applied(change.seq);
             if let Event::Settled(Outcome::Retry { due_ms, .. }) | Event::Replayed { due_ms } = change.settlement.event
             {
@@ -110,13 +106,13 @@ impl Window {
         for change in &self.changes {
             match change.settlement.event {
                 Event::Replayed { .. } | Event::Discarded { .. } | Event::Withdrawn { .. } => {
-                    lane(&mut self.lanes, &change.destination).loaded.insert(change.seq);
+                    self.lanes.of(&change.destination).loaded.insert(change.seq);
                 }
                 Event::Settled(_) => {}
             }
         }
         if blocked {
-            for lane in self.lanes.values() {
+            for lane in self.lanes.iter() {
                 lane.changed.notify_one();
             }
         }

@@ -1,23 +1,39 @@
 //! How much waits: counters kept as things happen, and counted anew when a folder is opened.
 
+use std::collections::BTreeMap;
+
 use super::super::status::{Depth, Depths};
 use super::super::store::Ledger;
+use super::Window;
 use super::lane::Lane;
-use super::{Window, lane};
 use crate::conversion::DestinationName;
 
 impl Window {
     pub(in super::super) fn depths(&self) -> Depths {
+        let unmoved = self.oldest_unmoved();
         let depth = |lane: &Lane| Depth {
             pending: lane.pending,
             dead: lane.dead,
-            oldest_pending_ms: lane.oldest_pending_ms(),
+            oldest_pending_ms: unmoved.get(&lane.name).copied().into_iter().chain(lane.stored_oldest_ms).min(),
             stopped: self.stopped(lane),
         };
-        Depths {
-            destinations: self.lanes.iter().map(|(name, lane)| (name.clone(), depth(lane))).collect(),
-            pending_bytes: self.pending_bytes(),
+        let depths = self.lanes.iter().map(|lane| (lane.name.clone(), depth(lane)));
+        let depths = depths.map(|(name, depth)| match depth.pending {
+            0 => (name, Depth { oldest_pending_ms: None, ..depth }),
+            _ => (name, depth),
+        });
+        Depths { destinations: depths.collect(), pending_bytes: self.pending_bytes() }
+    }
+
+    /// When the oldest pending delivery that the store does not have was received, by destination: looks through the window.
+    fn oldest_unmoved(&self) -> BTreeMap<&DestinationName, u64> {
+        let mut oldest = BTreeMap::new();
+        for entry in self.entries.values() {
+            for leg in entry.legs.iter().filter(|leg| leg.pending()) {
+                oldest.entry(&leg.destination).or_insert_with(|| entry.record.meta.id.unix_ms());
+            }
         }
+        oldest
     }
 
     pub(in super::super) fn pending_bytes(&self) -> u64 {
@@ -26,17 +42,17 @@ impl Window {
 
     /// The destination with most pending deliveries.
     pub(in super::super) fn longest(&self) -> Option<(&DestinationName, u64)> {
-        self.lanes.iter().map(|(name, lane)| (name, lane.pending)).max_by_key(|(_, pending)| *pending)
+        self.lanes.iter().map(|lane| (&lane.name, lane.pending)).max_by_key(|(_, pending)| *pending)
     }
 
     /// Destinations with work in the store.
     pub(in super::super) fn with_pending(&self) -> Vec<DestinationName> {
-        self.lanes.iter().filter(|(_, lane)| lane.pending > 0).map(|(name, _)| name.clone()).collect()
+        self.lanes.iter().filter(|lane| lane.pending > 0).map(|lane| lane.name.clone()).collect()
     }
 
     /// Destinations that have work or dead letters.
     pub(in super::super) fn destinations(&self) -> Vec<DestinationName> {
-        self.lanes.keys().cloned().collect()
+        self.lanes.iter().map(|lane| lane.name.clone()).collect()
     }
 
     /// Conversions in the window.
@@ -45,19 +61,19 @@ impl Window {
     }
 
     pub(in super::super) fn set_oldest(&mut self, destination: &DestinationName, oldest_ms: Option<u64>) {
-        lane(&mut self.lanes, destination).stored_oldest_ms = oldest_ms;
+        self.lanes.of(destination).stored_oldest_ms = oldest_ms;
     }
 
     /// After recovery: counts anew from what the store says and what the window has.
     pub(in super::super) fn recount(&mut self, ledger: &Ledger) {
-        for (name, lane) in &mut self.lanes {
-            let tally = ledger.tallies.get(name).copied().unwrap_or_default();
-            lane.pending = tally.pending.saturating_add(u64::try_from(lane.unmoved.len()).unwrap_or(u64::MAX));
-            lane.dead = tally.dead;
+        for lane in self.lanes.iter_mut() {
+            let tally = ledger.tallies.get(&lane.name).copied().unwrap_or_default();
+            (lane.pending, lane.dead) = (tally.pending, tally.dead);
         }
-        for leg in self.entries.values().flat_map(|entry| &*entry.legs).filter(|leg| leg.dead().is_some()) {
-            let lane = lane(&mut self.lanes, &leg.destination);
-            lane.dead = lane.dead.saturating_add(1);
+        for leg in self.entries.values().flat_map(|entry| &*entry.legs) {
+            let lane = self.lanes.of(&leg.destination);
+            lane.pending = lane.pending.saturating_add(u64::from(leg.pending()));
+            lane.dead = lane.dead.saturating_add(u64::from(leg.dead().is_some()));
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::super::Lease;
 use super::super::store::Loaded;
 use super::lane::Step;
-use super::{Window, lane, shelve};
+use super::{Window, shelve};
 use crate::conversion::DestinationName;
 
 impl Window {
@@ -16,7 +16,7 @@ impl Window {
         if self.changes.len() >= self.changes_max {
             return Step::Wait(None, self.changed(destination));
         }
-        let lane = lane(&mut self.lanes, destination);
+        let lane = self.lanes.of(destination);
         if lane.dead >= self.dead_letters_max {
             return Step::Wait(None, Arc::clone(&lane.changed));
         }
@@ -28,12 +28,12 @@ impl Window {
     }
 
     fn changed(&mut self, destination: &DestinationName) -> Arc<Notify> {
-        Arc::clone(&lane(&mut self.lanes, destination).changed)
+        Arc::clone(&self.lanes.of(destination).changed)
     }
 
     /// Takes in what a refill has read; `None` when it could not.
     pub(in super::super) fn end_refill(&mut self, destination: &DestinationName, loaded: Option<Loaded>) -> Vec<u64> {
-        let lane = lane(&mut self.lanes, destination);
+        let lane = self.lanes.of(destination);
         match loaded {
             Some(loaded) => lane.end_refill(loaded, |seq| self.entries.contains_key(&seq)),
             None => {
@@ -46,7 +46,7 @@ impl Window {
     /// Takes back what was handed out and not settled.
     pub(in super::super) fn give_back(&mut self, lease: &Lease) {
         let seq = lease.record.seq;
-        let lane = lane(&mut self.lanes, &lease.destination);
+        let lane = self.lanes.of(&lease.destination);
         lane.leased.remove(&seq);
         let unmoved = self.entries.contains_key(&seq);
         lane.put(lease, !unmoved);
@@ -56,13 +56,13 @@ impl Window {
     /// [put back](Window::leave). False when somebody has it.
     pub(in super::super) fn take(&mut self, destination: &DestinationName, seq: u64) -> bool {
         let is_unmoved = self.entries.contains_key(&seq);
-        lane(&mut self.lanes, destination).take(seq, is_unmoved)
+        self.lanes.of(destination).take(seq, is_unmoved)
     }
 
     /// Ends that, and what is owed is handed out again.
     pub(in super::super) fn leave(&mut self, destination: &DestinationName, seq: u64) {
         let has_change = self.changes.iter().any(|change| change.seq == seq && change.destination == *destination);
-        let lane = lane(&mut self.lanes, destination);
+        let lane = self.lanes.of(destination);
         lane.leased.remove(&seq);
         match self.entries.get(&seq) {
             Some(entry) => {

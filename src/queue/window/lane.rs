@@ -93,14 +93,46 @@ pub(super) struct Lane {
     /// When the store's next waiting delivery that is not in memory is due.
     next_due_ms: Option<u64>,
     hand_outs: u8,
-    /// Pending deliveries that only the window and the journal have, with the time of their reception.
-    pub(super) unmoved: BTreeMap<u64, u64>,
-    /// The same of the store, as the mover last saw it.
+    /// When the oldest that the store has pending was received, as the mover last saw it.
     pub(super) stored_oldest_ms: Option<u64>,
     pub(super) pending: u64,
     pub(super) dead: u64,
     pub(super) hold: Option<Hold>,
     pub(super) changed: Arc<Notify>,
+    /// Something came in of which nobody has been told.
+    pub(super) has_news: bool,
+}
+
+/// All lanes, by name.
+#[derive(Default)]
+pub(super) struct Lanes(Vec<Lane>);
+
+impl Lanes {
+    /// The destination's; one not seen before (after a reload) gets one.
+    #[expect(clippy::indexing_slicing, reason = "found there, or just put there")]
+    pub(super) fn of(&mut self, destination: &DestinationName) -> &mut Lane {
+        let at = self.place(destination).unwrap_or_else(|at| {
+            self.0.insert(at, Lane::new(destination.clone(), false));
+            at
+        });
+        &mut self.0[at]
+    }
+
+    pub(super) fn get(&self, destination: &DestinationName) -> Option<&Lane> {
+        self.0.get(self.place(destination).ok()?)
+    }
+
+    fn place(&self, destination: &DestinationName) -> Result<usize, usize> {
+        self.0.binary_search_by(|lane| lane.name.cmp(destination))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lane> {
+        self.0.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.0.iter_mut()
+    }
 }
 
 /// What a lane has for someone who asks.
@@ -134,12 +166,12 @@ impl Lane {
             more_fresh: maybe_stored,
             next_due_ms: maybe_stored.then_some(0),
             hand_outs: 0,
-            unmoved: BTreeMap::new(),
             stored_oldest_ms: None,
             pending: 0,
             dead: 0,
             hold: None,
             changed: Arc::new(Notify::new()),
+            has_news: false,
         }
     }
 
@@ -318,11 +350,6 @@ impl Lane {
         if self.refilling {
             self.gone.insert(seq);
         }
-    }
-
-    pub(super) fn oldest_pending_ms(&self) -> Option<u64> {
-        let unmoved = self.unmoved.first_key_value().map(|(_, received_ms)| *received_ms);
-        unmoved.into_iter().chain(self.stored_oldest_ms).min().filter(|_| self.pending > 0)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::record::{Leg, Position, Record};
 use super::super::store::move_bytes;
-use super::{Entry, Window, lane};
+use super::{Entry, Window};
 
 /// A conversion as the mover took it down.
 pub(in super::super) struct Move {
@@ -59,8 +59,7 @@ impl Window {
             self.window_bytes = self.window_bytes.saturating_sub(entry.record.stored_bytes());
         }
         for (leg, taken_down) in entry.legs.iter().zip(&*moved.legs) {
-            let lane = lane(&mut self.lanes, &leg.destination);
-            lane.unmoved.remove(&seq);
+            let lane = self.lanes.of(&leg.destination);
             if !taken_down.pending() {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! What is shown of conversions in memory, and why a destination's work is held.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::DeadFilter;
@@ -7,12 +8,12 @@ use super::super::record::{Change, Event, Leg, Record};
 use super::super::status::{Hold, Outcome, Status};
 use super::super::store::{DeadEntry, Place, dead_letter};
 use super::lane::Lane;
-use super::{Entry, Window, lane};
+use super::{Entry, Window};
 use crate::conversion::{ConversionId, DestinationName};
 
 impl Window {
     pub(in super::super) fn hold(&mut self, destination: &DestinationName, hold: Option<Hold>) {
-        lane(&mut self.lanes, destination).hold = hold;
+        self.lanes.of(destination).hold = hold;
     }
 
     /// The conversions that the store does not have yet.
@@ -26,16 +27,21 @@ impl Window {
         lane.hold.as_ref().map(|hold| hold.reason.clone()).or_else(|| self.stopped(lane))
     }
 
+    /// The same of those that are owed something, where there is a reason.
+    pub(in super::super) fn held(&self, legs: &[Leg]) -> BTreeMap<DestinationName, String> {
+        let destinations = legs.iter().map(|leg| &leg.destination);
+        destinations.filter_map(|name| self.held_because(name).map(|why| (name.clone(), why))).collect()
+    }
+
     /// Why nothing is handed out for a destination with as many dead letters as are kept.
     pub(super) fn stopped(&self, lane: &Lane) -> Option<String> {
         let why = || format!("{} dead letters are kept, and no more: replay or discard them", lane.dead);
         (lane.dead >= self.dead_letters_max).then(why)
     }
 
-    /// The same, when this very change has brought it about.
-    pub(in super::super) fn stopped_by(&self, change: &Change) -> Option<String> {
-        let is_dead = matches!(change.settlement.event, Event::Settled(Outcome::Dead { .. }));
-        let lane = self.lanes.get(&change.destination).filter(|lane| is_dead && lane.dead == self.dead_letters_max)?;
+    /// The same, when the last dead letter has brought it about.
+    pub(in super::super) fn just_stopped(&self, destination: &DestinationName) -> Option<String> {
+        let lane = self.lanes.get(destination).filter(|lane| lane.dead == self.dead_letters_max)?;
         self.stopped(lane)
     }
 
