@@ -107,12 +107,7 @@ pub(crate) async fn queue_round(
 }
 
 /// Until everything is accepted.
-async fn accept_round(
-    served: &Served,
-    callers: u32,
-    count: u32,
-    owed: &[DestinationName],
-) -> Result<Figures, Failed> {
+async fn accept_round(served: &Served, callers: u32, count: u32, owed: &[DestinationName]) -> Result<Figures, Failed> {
     let submissions = (0..count).map(|_| submission(owed)).collect::<Result<Vec<_>, Failed>>()?;
     let queue = served.queue.clone();
     figures(count, in_flight(callers, submissions, move |submission| accept(queue.clone(), submission))).await
