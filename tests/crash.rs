@@ -13,7 +13,7 @@ use capi_relay::sandbox::{Behaviour, Platform, Sandbox};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::accounts::{Accounts, Depths, depths_if_there, post};
+use crate::support::accounts::{Accounts, Depths, Watch, depths_if_there, post};
 use crate::support::process::{Process, started};
 use crate::support::{Http, eventually, eventually_of, handle};
 
@@ -46,6 +46,7 @@ async fn every_conversion_answered_202_is_there_and_arrives_after_sigkill() {
     let mut seed = first;
     let (sandbox, _folder, file) = started().await;
     let accounts = Shared::default();
+    let mut looks = 0;
     let answer = |status| Behaviour::Answer { status, headers: Vec::new(), body: String::new(), times: None };
     for round in 0..rounds {
         let rejects = round % 5 < 2;
@@ -65,13 +66,15 @@ async fn every_conversion_answered_202_is_there_and_arrives_after_sigkill() {
         let most = [4, 32, CONNECTIONS][usize::try_from(round % 3).unwrap()];
         let connections = 1 + roll(&mut seed, most);
         let enough = 1 + roll(&mut seed, ACKNOWLEDGED);
-        play(relay, round, connections, enough, &accounts, &sandbox, &mut seed).await;
+        looks += play(relay, round, connections, enough, &accounts, &sandbox, &mut seed).await;
     }
+    println!("{looks} looks at the accounts under load");
+    assert!(looks > 0);
     println!("{}", finish(&accounts, &sandbox, &file, rounds).await);
     sandbox.stop().await;
 }
 
-/// Load until so much is acknowledged, then SIGKILL.
+/// Load until so much is acknowledged, then SIGKILL. Looks at the accounts every second; returns how often.
 async fn play(
     relay: Process,
     round: u64,
@@ -80,7 +83,7 @@ async fn play(
     accounts: &Shared,
     sandbox: &Sandbox,
     seed: &mut u64,
-) {
+) -> u64 {
     let (gone, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut load = tokio::task::JoinSet::new();
     for number in 0..connections {
@@ -97,9 +100,11 @@ async fn play(
     let http = Http::new();
     let enough = usize::try_from(enough).unwrap();
     let wanted = eventually("the load", async || (acknowledged.load(Ordering::Relaxed) >= enough).then_some(()));
+    let mut watch = Watch::default();
     let watching = async {
         loop {
             plausible(&http, &relay.admin, accounts, sandbox).await;
+            assert!(watch.look(accounts, &relay.origin, &relay.admin).await, "it answers until it is killed");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
@@ -110,6 +115,7 @@ async fn play(
     relay.kill();
     gone.store(true, Ordering::Relaxed);
     load.join_all().await;
+    watch.looks()
 }
 
 /// While the load runs: no more is owed than was posted, and no less than was acknowledged and has arrived nowhere.

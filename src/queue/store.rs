@@ -4,7 +4,7 @@
 //!
 //! sled 0.34.7, measured: its own `flush` is not durable on Linux; a lost tail of more than one of its 512 KiB segments
 //! makes it open **empty**; a leftover of a snapshot makes it not open at all; `flush_async` hangs, and after a
-//! failed write `flush` may (`flush` says when); what it cannot read at its opening it overwrites (`probe`). So:
+//! failed write `flush` may (`flush` says when); what it cannot read at its opening it overwrites (`probe`, `watch`). So:
 //!
 //! - [`Store::commit`] is one batch, `flush`, and `fdatasync` on a descriptor of our own; a group counts at most
 //!   [`GROUP_BYTES_MAX`], and no timer of sled's writes in between.
@@ -23,6 +23,7 @@ mod keys;
 mod long;
 mod probe;
 mod read;
+mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -34,6 +35,8 @@ use std::time::Duration;
 
 use self::copy::Copy;
 use self::flush::Flusher;
+use self::probe::Segments;
+use self::watch::{Stopped, watched};
 use super::codec::{Malformed, Reader, Writer};
 use super::folder::{OpenError, State, is_full, make_dir, sync, sync_dir};
 use super::panics::caught;
@@ -138,7 +141,7 @@ impl Store {
     pub(super) fn create(dir: &Path, epoch: u64, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
         let write = |source| OpenError::write(dir, source);
         make_dir(dir).map_err(write)?;
-        let store = Store::open_sled(dir, vault)?;
+        let store = Store::open_sled(dir, vault, &|| Ok(Segments::new()))?;
         let ledger = Ledger::new(epoch);
         let mut group = Group::default();
         group.insert(keys::LEDGER, ledger.encode());
@@ -153,7 +156,6 @@ impl Store {
             return Err(OpenError::damaged(dir, "the store's files are missing"));
         }
         remove_snapshot_leftovers(dir).map_err(|source| OpenError::write(dir, source))?;
-        probe::read(dir).map_err(|source| OpenError::read(dir, source))?;
         let files = || probe::files(dir).map_err(|source| OpenError::read(dir, source));
         let before = files()?;
         match Store::open_held_to(dir, state, vault) {
@@ -166,7 +168,7 @@ impl Store {
     }
 
     fn open_held_to(dir: &Path, state: State, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
-        let store = Store::open_sled(dir, vault)?;
+        let store = Store::open_sled(dir, vault, &|| probe::read(dir))?;
         let ledger = store.ledger().map_err(|error| OpenError::store(dir, &error))?;
         let Some(ledger) = ledger else {
             return Err(OpenError::damaged(dir, "the store opened empty, and it should not be"));
@@ -187,29 +189,37 @@ impl Store {
         Ok((store, ledger))
     }
 
-    fn open_sled(dir: &Path, vault: Arc<Vault>) -> Result<Store, OpenError> {
+    /// `see` reads what sled is to find, before each try.
+    fn open_sled(dir: &Path, vault: Arc<Vault>, see: &dyn Fn() -> io::Result<Segments>) -> Result<Store, OpenError> {
+        let read = |source| OpenError::read(dir, source);
         let open = || {
-            sled::Config::new()
+            let config = sled::Config::new()
                 .path(dir)
                 .cache_capacity(CACHE_BYTES)
                 .flush_every_ms(None)
-                .mode(sled::Mode::LowSpace)
-                .open()
+                .mode(sled::Mode::LowSpace);
+            Ok(watched(&see().map_err(read)?, || config.open()))
         };
-        // sled panics on some damage where it should return an error.
-        let mut opened = caught(open);
-        // The folder is ours: if sled's file is still locked, it is by what sled has not put away of an earlier handle.
+        let mut opened = open()?;
+        // The folder is ours: if sled's file is still locked, or changes, it is by what sled has not put away of an earlier
+        // handle.
         for _ in 0..LOCK_TRIES {
-            if !matches!(&opened, Ok(Err(error)) if error.to_string().contains("could not acquire lock")) {
+            let is_locked = matches!(
+                &opened, Ok(Ok(Err(error))) if error.to_string().contains("could not acquire lock")
+            );
+            if !is_locked && opened.as_ref().err() != Some(&Stopped::Differs) {
                 break;
             }
             std::thread::sleep(LOCK_WAIT);
-            opened = caught(open);
+            opened = open()?;
         }
         let db = match opened {
-            Ok(Ok(db)) => db,
-            Ok(Err(error)) => return Err(OpenError::store(dir, &error.into())),
-            Err(said) => return Err(OpenError::damaged(dir, format!("sled cannot read its file: {said}"))),
+            Ok(Ok(Ok(db))) => db,
+            Ok(Ok(Err(error))) => return Err(OpenError::store(dir, &error.into())),
+            // sled panics on some damage where it should return an error.
+            Ok(Err(said)) => return Err(OpenError::damaged(dir, format!("sled cannot read its file: {said}"))),
+            Err(Stopped::Unread(said)) => return Err(read(io::Error::other(format!("sled: {said}")))),
+            Err(Stopped::Differs) => return Err(read(io::Error::other("sled does not find all of its segments"))),
         };
         let path = dir.join("db");
         let file = OpenOptions::new().read(true).write(true).open(&path);

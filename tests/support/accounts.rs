@@ -4,7 +4,7 @@
 //! pending: every status is one of these, and those that are dead or pending are as many as the relay says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -88,7 +88,7 @@ impl Accounts {
             let patience = PATIENCE + PATIENCE_FOR_EACH * u32::try_from(count).unwrap();
             let balanced = eventually_of(count, "a balance", async || {
                 let before = depths(&http, admin).await;
-                let counted = self.count(&http, origin, &before).await;
+                let counted = self.count(&http, origin, &before).await.unwrap();
                 let after = depths(&http, admin).await;
                 let balanced = before == after && before == counted;
                 last = format!("reported {before:?} and {after:?}, counted {counted:?}");
@@ -99,7 +99,8 @@ impl Accounts {
         }
     }
 
-    async fn count(&mut self, http: &Http, origin: &str, reported: &Depths) -> Depths {
+    /// Nothing when the relay is gone or cannot read.
+    async fn count(&mut self, http: &Http, origin: &str, reported: &Depths) -> Option<Depths> {
         let unsettled = self.acknowledged.iter().filter(|(order, _)| !self.settled.contains(*order));
         let unsettled: Vec<_> =
             unsettled.map(|(order, id)| (order.clone(), format!("{origin}/v1/conversions/{id}"))).collect();
@@ -109,18 +110,52 @@ impl Accounts {
             let (http, readers) = (http.clone(), Arc::clone(&readers));
             reads.spawn(async move {
                 let _turn = readers.acquire().await.unwrap();
-                (order, http.call(Method::GET, &url, &[], "").await)
+                (order, http.attempt(Method::GET, &url, &[], "").await)
             });
         }
         let mut counted: Depths = reported.keys().map(|name| (name.clone(), Owed::default())).collect();
         while let Some(read) = reads.join_next().await {
             let (order, answer) = read.unwrap();
+            let answer = answer.ok().filter(|answer| !answer.status.is_server_error())?;
             assert_eq!(answer.status, StatusCode::OK, "{order} was acknowledged and is lost: {}", answer.body);
             if add(&mut counted, &answer.body) {
                 self.settled.insert(order);
             }
         }
-        counted
+        Some(counted)
+    }
+}
+
+/// Looks at one relay while it is under load, again and again.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// Of each destination, how many had been settled when last looked. Until the relay is killed that is for good.
+    settled: BTreeMap<String, u64>,
+    looks: u64,
+}
+
+impl Watch {
+    /// For each destination: what was answered before the relay said how much it owes is owed, dead or settled; and these
+    /// are no more than was sent by then. The accounts go on meanwhile. False when the relay is gone or cannot read.
+    pub(crate) async fn look(&mut self, accounts: &Mutex<Accounts>, origin: &str, admin: &str) -> bool {
+        let http = Http::new();
+        let mut answered = accounts.lock().unwrap().clone();
+        let Some(reported) = depths_if_there(&http, admin).await else { return false };
+        let sent = accounts.lock().unwrap().posted_count();
+        let Some(counted) = answered.count(&http, origin, &reported).await else { return false };
+        let number = u64::try_from(answered.acknowledged.len()).unwrap();
+        for (name, owed) in &reported {
+            let (reported, counted) = (owed.pending + owed.dead, counted[name].pending + counted[name].dead);
+            assert!(counted <= reported, "{name}: {counted} of {number} answered are owed, {reported} reported");
+            let before = self.settled.insert(name.clone(), number - counted).unwrap_or_default();
+            assert!(before + reported <= sent, "{name}: {before} settled, then {reported} owed of {sent} sent");
+        }
+        self.looks += 1;
+        true
+    }
+
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks
     }
 }
 

@@ -44,6 +44,12 @@ pub(crate) async fn eventually_of<T>(count: usize, what: &str, mut look: impl As
     }
 }
 
+/// An error with all that led to it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let source = error.source().map(|source| format!(": {}", chain(source)));
+    format!("{error}{}", source.unwrap_or_default())
+}
+
 /// `routes.toml` of the tests: the five presets pointed at a sandbox, and what a test adds.
 pub(crate) fn routes(sandbox: &Sandbox, folder: &Path, extra: &str) -> String {
     let accounts = Accounts::default();

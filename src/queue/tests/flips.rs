@@ -122,6 +122,7 @@ async fn look(folder: &Path, known: &Known, what: &str) -> End {
     };
     let (mut told, mut missing, mut again) = (Vec::new(), Vec::new(), false);
     let mut owed = [BTreeSet::new(), BTreeSet::new()];
+    let (depths, mut counted) = (queue.depths(), [(0, 0); 2]);
     for (id, accepted) in known {
         let status = match queue.status(*id).await {
             Ok(Some(status)) => status,
@@ -142,6 +143,8 @@ async fn look(folder: &Path, known: &Known, what: &str) -> End {
             if matches!(delivery.state, State::Queued) {
                 owed[index].insert(*id);
             }
+            counted[index].0 += u64::from(matches!(delivery.state, State::Queued | State::Retrying));
+            counted[index].1 += u64::from(matches!(delivery.state, State::Dead(_)));
         }
     }
     for (index, text) in ["a", "b"].into_iter().enumerate() {
@@ -155,6 +158,10 @@ async fn look(folder: &Path, known: &Known, what: &str) -> End {
     let lost: usize = owed.iter().map(BTreeSet::len).sum();
     assert!(missing.is_empty() || !told.is_empty(), "{what}: {missing:?} are not found, and nothing is said");
     assert!(lost == 0 || !told.is_empty(), "{what}: {lost} are owed and not handed out, and nothing is said");
+    // The accounts: what is not settled is pending or dead.
+    let reported =
+        ["a", "b"].map(|text| depths.destinations.get(&name(text)).map_or((0, 0), |of| (of.pending, of.dead)));
+    assert!(reported == counted || !told.is_empty(), "{what}: {reported:?} are told, {counted:?} found");
     match (told.is_empty(), again) {
         (false, _) => End::Told,
         (true, true) => End::Again,
