@@ -84,6 +84,7 @@ async fn play(
     sandbox: &Sandbox,
     seed: &mut u64,
 ) -> u64 {
+    let mut watch = Watch::begin(accounts, &relay.admin).await.unwrap();
     let (gone, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut load = tokio::task::JoinSet::new();
     for number in 0..connections {
@@ -100,7 +101,6 @@ async fn play(
     let http = Http::new();
     let enough = usize::try_from(enough).unwrap();
     let wanted = eventually("the load", async || (acknowledged.load(Ordering::Relaxed) >= enough).then_some(()));
-    let mut watch = Watch::default();
     let watching = async {
         loop {
             plausible(&http, &relay.admin, accounts, sandbox).await;

@@ -127,28 +127,42 @@ impl Accounts {
 }
 
 /// Looks at one relay while it is under load, again and again.
-#[derive(Default)]
 pub(crate) struct Watch {
-    /// Of each destination, how many had been settled when last looked. Until the relay is killed that is for good.
+    /// What it owed before the load, of each destination, and had been sent by then. Of that nothing more can be owed later.
+    owed: BTreeMap<String, u64>,
+    sent: u64,
+    before: BTreeSet<String>,
+    /// Of the load, how many had been settled when last looked. Until the relay is killed that is for good.
     settled: BTreeMap<String, u64>,
     looks: u64,
 }
 
 impl Watch {
+    /// Before the load. Nothing when the relay is gone or cannot read.
+    pub(crate) async fn begin(accounts: &Mutex<Accounts>, admin: &str) -> Option<Watch> {
+        let depths = depths_if_there(&Http::new(), admin).await?;
+        let owed = depths.into_iter().map(|(name, owed)| (name, owed.pending + owed.dead)).collect();
+        let accounts = accounts.lock().unwrap();
+        let before = accounts.acknowledged().cloned().collect();
+        Some(Watch { owed, sent: accounts.posted_count(), before, settled: BTreeMap::new(), looks: 0 })
+    }
+
     /// For each destination: what was answered before the relay said how much it owes is owed, dead or settled; and these
     /// are no more than was sent by then. The accounts go on meanwhile. False when the relay is gone or cannot read.
     pub(crate) async fn look(&mut self, accounts: &Mutex<Accounts>, origin: &str, admin: &str) -> bool {
         let http = Http::new();
         let mut answered = accounts.lock().unwrap().clone();
+        answered.acknowledged.retain(|order, _| !self.before.contains(order));
         let Some(reported) = depths_if_there(&http, admin).await else { return false };
-        let sent = accounts.lock().unwrap().posted_count();
+        let sent = accounts.lock().unwrap().posted_count() - self.sent;
         let Some(counted) = answered.count(&http, origin, &reported).await else { return false };
         let number = u64::try_from(answered.acknowledged.len()).unwrap();
         for (name, owed) in &reported {
             let (reported, counted) = (owed.pending + owed.dead, counted[name].pending + counted[name].dead);
             assert!(counted <= reported, "{name}: {counted} of {number} answered are owed, {reported} reported");
             let before = self.settled.insert(name.clone(), number - counted).unwrap_or_default();
-            assert!(before + reported <= sent, "{name}: {before} settled, then {reported} owed of {sent} sent");
+            let most = self.owed[name] + sent;
+            assert!(before + reported <= most, "{name}: {before} settled, then {reported} owed of {most}");
         }
         self.looks += 1;
         true
