@@ -271,6 +271,9 @@ async fn sandbox() -> Arc<Sandbox> {
 fn faults(counted: &BTreeMap<(&'static str, Part), usize>, chosen: impl Fn(usize) -> BTreeSet<usize>) -> Vec<Fault> {
     let asked = std::env::var("CAPI_RELAY_TEST_FAULTS").ok();
     let all = asked.is_some();
+    if let Some(asked) = asked.as_deref() {
+        assert!(asked == "all" || CALLS.contains(&asked), "CAPI_RELAY_TEST_FAULTS is `all` or one of {CALLS:?}");
+    }
     let mut faults = Vec::new();
     let meant = |call: &str| asked.as_deref().is_none_or(|asked| asked == "all" || asked == call);
     for ((call, part), most) in counted.iter().filter(|((call, _), _)| meant(call)) {
@@ -339,6 +342,8 @@ async fn a_call_that_fails_loses_nothing_that_was_acknowledged_and_is_told() {
     let used = case.queue.with_extension("used");
     assert!(Command::new("cp").arg("-a").args([&case.queue, &used]).status().unwrap().success());
     let counted = count(&case, &mut accounts.clone()).await;
+    let reads_keys = counted.keys().any(|(_, part)| *part == Part::Keys);
+    assert_eq!(reads_keys, std::env::var_os("CAPI_RELAY_TEST_SEALED").is_some(), "whether the folder is encrypted");
     for call in
         ["pread64", "pwrite64", "write", "fdatasync", "fsync", "openat", "rename", "fallocate", "sync_file_range"]
     {

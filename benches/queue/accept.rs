@@ -23,7 +23,7 @@ pub(crate) const WARM: u32 = 70_000;
 /// What happens meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Nothing is handed out: what accepting takes by itself.
+    /// Nothing is handed out: what accepting takes by itself, and moving what lingers.
     Alone,
     /// Everything is handed out and settled, and fits the window.
     Burst,

@@ -182,7 +182,7 @@ impl Pool {
             return Outcome::Retry { due_ms, spent: true };
         }
         let allowed = written_duration(self.destination.retry.give_up_after);
-        dead(DeadKind::Exhausted, format!("{reason}; given up at attempt {}, {allowed} are over", delivery.attempt()))
+        dead(DeadKind::Exhausted, format!("{reason}; given up at attempt {}, after {allowed}", delivery.attempt()))
     }
 
     /// A delivery whose code panicked: counted as an attempt, so that it is given up in the end.

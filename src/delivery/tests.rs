@@ -353,7 +353,7 @@ async fn an_ambiguous_failure_is_handled_as_configured() {
 }
 
 #[tokio::test]
-async fn what_is_never_taken_is_given_up() {
+async fn what_comes_late_and_is_not_taken_is_given_up() {
     let platform = Platform::answering([], Reply::Status(500)).await;
     let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"1h\" }";
     let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
@@ -361,9 +361,24 @@ async fn what_is_never_taken_is_given_up() {
     let id = bench.accept_received(two_hours_ago_ms, bench.clock.now()).await;
     bench.reaches(id, "one", |status| status.state == State::Dead(DeadKind::Exhausted)).await;
     let reason = bench.dead().await.remove(0).reason;
-    assert_eq!(reason, "status 500 Internal Server Error; given up at attempt 1, 1h are over");
+    assert_eq!(reason, "status 500 Internal Server Error; given up at attempt 1, after 1h");
     assert_eq!(platform.seen().len(), 1, "what was never tried is tried, however late it is");
     assert!(bench.metrics().contains("verdict=\"exhausted\"} 1\n"));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_attempt_behind_which_another_would_be_too_late_is_the_last() {
+    let later = Reply::Header(503, "retry-after", "1800".to_owned());
+    let platform = Platform::answering([Reply::Status(500)], later).await;
+    let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"20m\" }";
+    let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
+    let id = bench.accept().await;
+    let status = bench.reaches(id, "one", |status| matches!(status.state, State::Dead(_))).await;
+    assert_eq!((status.state, status.attempts), (State::Dead(DeadKind::Exhausted), 2));
+    let reason = bench.dead().await.remove(0).reason;
+    assert_eq!(reason, "status 503 Service Unavailable; given up at attempt 2, after 20m");
+    assert_eq!(platform.seen().len(), 2);
     bench.stop().await;
 }
 

@@ -322,7 +322,10 @@ impl Committer {
             if entries.is_empty() {
                 break;
             }
-            self.shared.window().insert_all(entries);
+            let mut window = self.shared.window();
+            window.insert_all(entries);
+            self.shared.note_budget(&window);
+            drop(window);
             for reply in replies {
                 answer_to(reply, Ok(Answer::New));
             }

@@ -205,6 +205,7 @@ impl Mover {
         }
         let mut window = shared.window();
         window.applied(applied, &self.ledger);
+        shared.note_budget(&window);
         let synced = Through { moved_seq: self.ledger.moved_seq, changes: window.changes_applied() };
         drop(window);
         shared.applied.send_replace(synced.changes);

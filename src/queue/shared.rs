@@ -224,12 +224,18 @@ impl Shared {
         if self.is_over_budget.load(Ordering::Relaxed) { self.within_budget(&self.window()) } else { Ok(()) }
     }
 
+    /// Notes whether more is pending than may be: after what may have changed that, so that whoever comes next is refused
+    /// without waiting for a place in the window.
+    pub(super) fn note_budget(&self, window: &Window) -> bool {
+        let is_over = window.pending_bytes() >= self.pending_bytes_max;
+        self.is_over_budget.store(is_over, Ordering::Relaxed);
+        is_over
+    }
+
     /// Whether what is pending leaves room for one more.
     pub(super) fn within_budget(&self, window: &Window) -> Result<(), AcceptError> {
-        let pending_bytes = window.pending_bytes();
-        let is_over = pending_bytes >= self.pending_bytes_max;
-        self.is_over_budget.store(is_over, Ordering::Relaxed);
-        if is_over {
+        if self.note_budget(window) {
+            let pending_bytes = window.pending_bytes();
             let most = window.longest().map_or_else(String::new, |(name, pending)| {
                 format!("; most of it, {pending} deliveries, waits for {name}")
             });

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use self::copy::Copy;
 use self::flush::Flusher;
-use self::probe::Segments;
+use self::probe::Layout;
 use self::watch::{Stopped, watched};
 use super::codec::{Malformed, Reader, Writer};
 use super::folder::{OpenError, State, is_full, make_dir, sync, sync_dir};
@@ -141,7 +141,7 @@ impl Store {
     pub(super) fn create(dir: &Path, epoch: u64, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
         let write = |source| OpenError::write(dir, source);
         make_dir(dir).map_err(write)?;
-        let store = Store::open_sled(dir, vault, &|| Ok(Segments::new()))?;
+        let store = Store::open_sled(dir, vault, &|| Ok(Layout::new()))?;
         let ledger = Ledger::new(epoch);
         let mut group = Group::default();
         group.insert(keys::LEDGER, ledger.encode());
@@ -190,7 +190,7 @@ impl Store {
     }
 
     /// `see` reads what sled is to find, before each try.
-    fn open_sled(dir: &Path, vault: Arc<Vault>, see: &dyn Fn() -> io::Result<Segments>) -> Result<Store, OpenError> {
+    fn open_sled(dir: &Path, vault: Arc<Vault>, see: &dyn Fn() -> io::Result<Layout>) -> Result<Store, OpenError> {
         let read = |source| OpenError::read(dir, source);
         let open = || {
             let config = sled::Config::new()
@@ -219,7 +219,9 @@ impl Store {
             // sled panics on some damage where it should return an error.
             Ok(Err(said)) => return Err(OpenError::damaged(dir, format!("sled cannot read its file: {said}"))),
             Err(Stopped::Unread(said)) => return Err(read(io::Error::other(format!("sled: {said}")))),
-            Err(Stopped::Differs) => return Err(read(io::Error::other("sled does not find all of its segments"))),
+            Err(Stopped::Differs) => {
+                return Err(OpenError::damaged(dir, "sled finds other segments than were read before"));
+            }
         };
         let path = dir.join("db");
         let file = OpenOptions::new().read(true).write(true).open(&path);

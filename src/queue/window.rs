@@ -43,8 +43,7 @@ pub(super) struct Window {
     by_id: HashMap<ConversionId, u64>,
     by_key: HashMap<KeyHash, u64>,
     lanes: Lanes,
-    /// Settlements of moved deliveries that the store has not applied yet, oldest first. Shared with who looks at them, so
-    /// that no text is copied or freed under the lock.
+    /// Settlements of moved deliveries that the store has not applied yet, oldest first. Shared with who looks at them.
     changes: VecDeque<Arc<Change>>,
     changes_taken: u64,
     /// Stored bytes of pending conversions in the window, and in the store.

@@ -22,16 +22,22 @@ async fn picture(queue: &Queue, ids: &[ConversionId]) -> Picture {
         orders.push(queue.order(&status.merchant, status.order_id.as_ref().unwrap()).await.unwrap());
         statuses.push(status);
     }
+    Picture { statuses, orders, depths: queue.depths(), dead: dead_letters(queue, DeadFilter::default()).await }
+}
+
+/// The same, once it is known how old the oldest is: where there is too much to know that at any time it is looked up now
+/// and then, and at the opening.
+async fn rested(queue: &Queue, ids: &[ConversionId]) -> Picture {
+    let Picture { statuses, .. } = picture(queue, ids).await;
     for destination in ["a", "b"] {
         let is_pending = |status: &&Status| {
             let mut legs = status.destinations.iter().filter(|(to, _)| *to == name(destination));
             legs.any(|(_, delivery)| matches!(delivery.state, State::Queued | State::Retrying))
         };
         let oldest = statuses.iter().filter(is_pending).map(|status| status.id.unix_ms()).min();
-        // Looked up now and then where there is too much to know it at any time.
         eventually("the oldest that is pending", async || depth(queue, destination).oldest_pending_ms == oldest).await;
     }
-    Picture { statuses, orders, depths: queue.depths(), dead: dead_letters(queue, DeadFilter::default()).await }
+    picture(queue, ids).await
 }
 
 /// Accepts for `a` and `b`, and lets everything happen that can: then ids, and what is still owed to `a`, by attempt.
@@ -95,7 +101,7 @@ fn closed_and_opened_again_everything_is_as_it_was() {
         queue.settle(&delivery, delivered(), Some(attempt(200, Verdict::Delivered)));
         owed.remove(&delivery.meta().id);
         drop(delivery);
-        let before = picture(&queue, &ids).await;
+        let before = rested(&queue, &ids).await;
         for _ in 0..2 {
             queue = ground.after(Meanwhile::Closed, queue).await;
             assert_eq!(picture(&queue, &ids).await, before);
@@ -116,7 +122,7 @@ fn without_a_close_nothing_is_lost_and_at_most_what_was_just_settled_is_owed_aga
             for _ in 0..6 {
                 ids.push(ground.accepted(&queue, &["a", "b"]).await);
             }
-            let before = picture(&queue, &ids).await;
+            let before = rested(&queue, &ids).await;
             let outcomes = [delivered(), dead("no"), retry(u64::MAX), Outcome::Skipped { reason: "no".to_owned() }];
             let mut just_settled = BTreeSet::new();
             for outcome in outcomes.into_iter().cycle().take(8) {
@@ -125,12 +131,12 @@ fn without_a_close_nothing_is_lost_and_at_most_what_was_just_settled_is_owed_aga
                 just_settled.insert(delivery.meta().id);
             }
             queue = ground.after(meanwhile, queue).await;
-            let after = picture(&queue, &ids).await;
+            let after = rested(&queue, &ids).await;
             let seen = before.dead[0].id;
             let filter = DeadFilter { ids: Some(vec![seen]), ..DeadFilter::default() };
             queue.treat(filter, Treatment::Discard { reason: "seen".to_owned() }).await.unwrap();
             queue = ground.after(Meanwhile::Dropped, queue).await;
-            let now = picture(&queue, &ids).await;
+            let now = rested(&queue, &ids).await;
             let mut owed = BTreeSet::new();
             for ((is, was), settled) in now.statuses.iter().zip(&before.statuses).zip(&after.statuses) {
                 let leg = &is.destinations[0].1;

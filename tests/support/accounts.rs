@@ -116,7 +116,7 @@ impl Accounts {
         let mut counted: Depths = reported.keys().map(|name| (name.clone(), Owed::default())).collect();
         while let Some(read) = reads.join_next().await {
             let (order, answer) = read.unwrap();
-            let answer = answer.ok().filter(|answer| !answer.status.is_server_error())?;
+            let answer = answer.ok().filter(|answer| answer.status != StatusCode::SERVICE_UNAVAILABLE)?;
             assert_eq!(answer.status, StatusCode::OK, "{order} was acknowledged and is lost: {}", answer.body);
             if add(&mut counted, &answer.body) {
                 self.settled.insert(order);

@@ -126,10 +126,9 @@ impl Leg {
             self.captured = captured;
         }
         if let Some(attempt) = attempt {
-            if self.history.len() >= ATTEMPTS_KEPT {
-                self.history.remove(0);
-            }
             self.history.push(attempt);
+            let over = self.history.len().saturating_sub(ATTEMPTS_KEPT);
+            self.history.drain(..over);
         }
     }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::super::folder::{OpenError, make_dir};
-use super::{Group, Segments, Store, StoreError, keys, sync_all};
+use super::{Group, Layout, Store, StoreError, keys, sync_all};
 
 /// A copy on its way.
 pub(super) struct Copy {
@@ -45,7 +45,7 @@ impl Store {
             std::fs::remove_dir_all(dir).map_err(write)?;
         }
         make_dir(dir).map_err(write)?;
-        let store = Box::new(Store::open_sled(dir, Arc::clone(&self.vault), &|| Ok(Segments::new()))?);
+        let store = Box::new(Store::open_sled(dir, Arc::clone(&self.vault), &|| Ok(Layout::new()))?);
         let copy = Copy { store, dir: dir.to_owned(), pass: Pass::EveryOther, after: None };
         *self.copy() = Some(copy);
         Ok(())

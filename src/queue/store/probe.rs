@@ -15,17 +15,17 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// Where in the file each segment lies, by its position in the log.
-pub(super) type Segments = BTreeMap<i64, u64>;
+pub(super) type Layout = BTreeMap<i64, u64>;
 
 /// The segments as new as sled's last snapshot or newer, as it must find them. Fails when sled could not read its file.
-pub(super) fn read(dir: &Path) -> io::Result<Segments> {
+pub(super) fn read(dir: &Path) -> io::Result<Layout> {
     let newest_snapshot = snapshots(dir)?.into_iter().max().unwrap_or_default();
     let from = newest_snapshot.checked_div(SEGMENT_BYTES).unwrap_or(0).saturating_mul(SEGMENT_BYTES);
     let from = i64::try_from(from).unwrap_or(i64::MAX);
     let file = File::open(dir.join("db"))?;
     let len = file.metadata()?.len();
     let mut whole = vec![0; usize::try_from(SEGMENT_BYTES).unwrap_or_default()];
-    let mut found = Segments::new();
+    let mut found = Layout::new();
     let mut at = 0_u64;
     while at < len {
         let mut head = [0; HEAD_BYTES];

@@ -1,6 +1,7 @@
 //! More than memory holds, more than is done at once, destinations that do not answer, a disk that is nearly full.
 
 use super::*;
+use crate::queue::embedded::Embedded;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn far_beyond_the_window_order_is_kept_and_memory_is_bounded() {
@@ -32,6 +33,21 @@ async fn far_beyond_the_window_order_is_kept_and_memory_is_bounded() {
     }
     assert!(nothing(&queue, "dead").await);
     eventually("nothing pending", async || queue.depths().pending_bytes == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_its_budget_it_refuses_without_waiting_for_a_place_in_the_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { pending_bytes_max: 1, ..settings(dir.path(), &["a"]) };
+    let options = Options { linger: Duration::from_secs(3600), ..small() };
+    let engine = Embedded::open(&settings, Clock::system(), options).unwrap();
+    engine.accept(submission(&["a"])).await.unwrap();
+    let places = u32::try_from(engine.shared.room.available_permits()).unwrap();
+    let taken = Arc::clone(&engine.shared.room).acquire_many_owned(places).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE, engine.accept(submission(&["a"]))).await;
+    let refusal = answer.expect("it waits for a place").unwrap_err();
+    assert!(matches!(refusal, AcceptError::Full(_)), "{refusal}");
+    drop(taken);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ impl Window {
         let depth = |lane: &Lane| Depth {
             pending: lane.pending,
             dead: lane.dead,
-            oldest_pending_ms: unmoved.get(&lane.name).copied().into_iter().chain(lane.stored_oldest_ms).min(),
+            oldest_pending_ms: unmoved.get(&lane.name).copied().or(lane.stored_oldest_ms),
             stopped: self.stopped(lane),
         };
         let depths = self.lanes.iter().map(|lane| (lane.name.clone(), depth(lane)));
@@ -25,12 +25,20 @@ impl Window {
         Depths { destinations: depths.collect(), pending_bytes: self.pending_bytes() }
     }
 
-    /// When the oldest pending delivery that the store does not have was received, by destination: looks through the window.
+    /// When the oldest pending delivery was received, by destination, of those of which the store has none: what it has is
+    /// older. Looks through the window until it has found them.
     fn oldest_unmoved(&self) -> BTreeMap<&DestinationName, u64> {
         let mut oldest = BTreeMap::new();
+        let sought = |lane: &&Lane| lane.pending > 0 && lane.stored_oldest_ms.is_none();
+        let mut sought: Vec<&DestinationName> = self.lanes.iter().filter(sought).map(|lane| &lane.name).collect();
         for entry in self.entries.values() {
+            if sought.is_empty() {
+                break;
+            }
             for leg in entry.legs.iter().filter(|leg| leg.pending()) {
-                oldest.entry(&leg.destination).or_insert_with(|| entry.record.meta.id.unix_ms());
+                if let Some(at) = sought.iter().position(|name| **name == leg.destination) {
+                    oldest.insert(sought.swap_remove(at), entry.record.meta.id.unix_ms());
+                }
             }
         }
         oldest

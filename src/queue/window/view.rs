@@ -27,7 +27,7 @@ impl Window {
         lane.hold.as_ref().map(|hold| hold.reason.clone()).or_else(|| self.stopped(lane))
     }
 
-    /// The same of those that are owed something, where there is a reason.
+    /// The same of all these, where there is a reason.
     pub(in super::super) fn held(&self, legs: &[Leg]) -> BTreeMap<DestinationName, String> {
         let destinations = legs.iter().map(|leg| &leg.destination);
         destinations.filter_map(|name| self.held_because(name).map(|why| (name.clone(), why))).collect()
