@@ -192,6 +192,10 @@ async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
     let kept = folder.path().join("kept.ndjson");
     let (code, nothing, said) = run(&["export", "--config", path, "-o", kept.to_str().unwrap()]);
     assert_eq!((code, nothing.as_str()), (Some(0), ""), "{said}");
+    let mistyped = folder.path().join("mistyped.ndjson");
+    let (code, _, refused) = run(&["export", "--config", path, "-d", "trad", "-o", mistyped.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{refused}");
+    assert!(refused.contains("no destination `trad` is configured") && !mistyped.exists(), "{refused}");
     let written = fs::read_to_string(&kept).unwrap();
     assert_eq!(written.lines().skip(1).collect::<Vec<_>>(), exported.lines().skip(1).collect::<Vec<_>>());
 

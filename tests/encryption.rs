@@ -119,6 +119,12 @@ async fn what_is_forgotten_is_sent_to_nobody_and_its_bytes_are_gone() {
     assert!(said.starts_with("1 conversions forgotten: "), "{said}");
     let (code, said, _) = forget(["--order", "erased-order"]);
     assert_eq!((code, said.trim()), (Some(0), "nothing is kept of that"));
+    let (code, said, _) = forget(["--customer", "erased-person"]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("what is settled is not searched"), "{said}");
+    let (code, _, refused) = run(&["forget", "--admin", &relay.admin, "--order", "kept-order", "--merchant", "Acme"]);
+    assert_eq!(code, Some(1), "{refused}");
+    assert!(refused.contains("none of the name Acme is configured"), "{refused}");
     let (code, _, refused) = run(&["forget", "--admin", &relay.admin]);
     assert_eq!(code, Some(2), "{refused}");
 

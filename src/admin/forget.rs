@@ -13,10 +13,23 @@ use crate::queue::{Forget, Forgotten};
 impl Admin {
     pub(super) async fn forget(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
         let body = body::json(request).await?;
-        let merchants = || self.ingress.config().merchants.iter().map(|merchant| merchant.name.to_string()).collect();
-        let forgotten = self.queue.forget(meant(&body, merchants)?).await;
+        let merchants = || -> Vec<String> {
+            self.ingress.config().merchants.iter().map(|merchant| merchant.name.to_string()).collect()
+        };
+        let what = meant(&body, merchants)?;
+        let stranger = what.merchant().filter(|merchant| !merchants().iter().any(|known| known == merchant));
+        let stranger = stranger.map(str::to_owned);
+        let forgotten = self.queue.forget(what).await;
         let forgotten = forgotten.map_err(|error| problem::unreadable(&error))?;
         let Forgotten { conversions, withdrawn, dead, being_sent } = forgotten;
+        // One that is configured no more may still have something here.
+        if let (Some(merchant), 0, 0) = (stranger, conversions, being_sent) {
+            let known = merchants().join(", ");
+            let detail = format!(
+                "merchant: none of the name {merchant} is configured, and nothing is kept of its; configured are {known}"
+            );
+            return Err(Problem::new(Kind::BadRequest, detail));
+        }
         // Not who: the log is kept longer than they are.
         tracing::info!(conversions, withdrawn, dead, being_sent, "forgotten on request");
         let answer =

@@ -56,7 +56,17 @@ fn export(configuration: &ConfigurationArgs, args: &ExportArgs) -> Result<Export
     let selection = Selection { destination: destination.transpose()?, standing };
     let queue = queue_settings(&config);
     let write = |out: &mut dyn Write| {
-        Queue::export(&queue, Clock::system(), &selection, out).map_err(|error| output::chain(&error))
+        let exported =
+            Queue::export(&queue, Clock::system(), &selection, out).map_err(|error| output::chain(&error))?;
+        // One that is configured no more may still be owed something.
+        let known = || config.destinations.iter().map(|destination| destination.name.as_str()).collect::<Vec<_>>();
+        match &selection.destination {
+            Some(name) if exported.conversions == 0 && !known().contains(&name.as_str()) => Err(format!(
+                "no destination `{name}` is configured, and none is owed anything; configured are {}",
+                known().join(", ")
+            )),
+            _ => Ok(exported),
+        }
     };
     if args.output == "-" {
         return write(&mut BufWriter::new(io::stdout().lock()));

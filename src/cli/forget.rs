@@ -38,10 +38,10 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ForgetArgs) -> u
     let said = [("order_id", order), ("merchant", &args.merchant), ("customer", customer), ("id", id)];
     let body = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
     let answer = client::bid(configuration, &args.admin, "/admin/forget", &Value::Object(body.collect()));
-    client::show(answer, args.json, told)
+    client::show(answer, args.json, |answer| told(answer, customer.is_some()))
 }
 
-fn told(answer: &Value) -> String {
+fn told(answer: &Value, by_customer: bool) -> String {
     let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
     let being_sent = match count("being_sent") {
         0 => String::new(),
@@ -50,9 +50,13 @@ fn told(answer: &Value) -> String {
     let cells = ["conversions", "withdrawn", "dead"].map(|name| output::cell(answer.get(name)));
     let [conversions, withdrawn, dead] = cells;
     match count("conversions") {
+        0 if being_sent.is_empty() && by_customer => NO_CUSTOMER.to_owned(),
         0 if being_sent.is_empty() => "nothing is kept of that".to_owned(),
         _ => format!(
             "{conversions} conversions forgotten: {withdrawn} deliveries withdrawn, {dead} dead letters{being_sent}"
         ),
     }
 }
+
+const NO_CUSTOMER: &str =
+    "nothing that is pending or dead names this customer; what is settled is not searched: forget its orders";

@@ -52,6 +52,16 @@ pub enum Forget {
     Conversion(ConversionId),
 }
 
+impl Forget {
+    /// Whose order or customer it is.
+    pub fn merchant(&self) -> Option<&str> {
+        match self {
+            Forget::Order { merchant, .. } | Forget::Customer { merchant, .. } => Some(merchant),
+            Forget::Conversion(_) => None,
+        }
+    }
+}
+
 /// What was forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Forgotten {

@@ -175,7 +175,12 @@ impl Recovery {
         let pending: u64 = depths.destinations.values().map(|depth| depth.pending).sum();
         drop(window);
         self.mover.note_oldest().map_err(|error| self.failed(&error))?;
-        tracing::info!(pending, pending_bytes = depths.pending_bytes, "queue opened");
+        let is_encrypted = self.shared.vault.sealing().number() != PLAIN;
+        tracing::info!(pending, pending_bytes = depths.pending_bytes, is_encrypted, "queue opened");
+        let strangers = depths.destinations.iter().filter(|(name, _)| !self.shared.destinations.contains(name));
+        for (destination, depth) in strangers.filter(|(_, depth)| depth.pending > 0) {
+            tracing::warn!(%destination, pending = depth.pending, "held: no destination of this name is configured");
+        }
         Ok(replayed)
     }
 

@@ -91,15 +91,20 @@ impl Shared {
 
 /// An identifier, and its hashes.
 struct Person {
-    plain: [String; 2],
-    hashed: [String; 2],
+    plain: Vec<String>,
+    hashed: Vec<String>,
+    /// Of a telephone number, however it is spaced.
+    digits: Option<String>,
 }
 
 impl Person {
     fn of(identifier: &str) -> Person {
         let lower = identifier.trim().to_lowercase();
-        let hashed = [hex::encode(Sha256::digest(&lower)), hex::encode(Sha1::digest(&lower))];
-        Person { plain: [identifier.to_owned(), lower], hashed }
+        let digits = digits_of(&lower);
+        let numbers = digits.iter().flat_map(|digits| [digits.clone(), format!("+{digits}")]);
+        let hashed = std::iter::once(lower.clone()).chain(numbers);
+        let hashed = hashed.flat_map(|text| [hex::encode(Sha256::digest(&text)), hex::encode(Sha1::digest(&text))]);
+        Person { plain: vec![identifier.to_owned(), lower.clone()], hashed: hashed.collect(), digits }
     }
 
     fn is_in(&self, record: &Record) -> bool {
@@ -115,9 +120,20 @@ impl Person {
         named.into_iter().any(|value| {
             let Value::Text(text) = value else { return false };
             let lower = text.trim().to_lowercase();
-            self.plain.iter().any(|plain| *plain == **text || *plain == lower) || self.hashed.contains(&lower)
+            let is_number = self.digits.is_some() && digits_of(&lower) == self.digits;
+            is_number
+                || self.plain.iter().any(|plain| *plain == **text || *plain == lower)
+                || self.hashed.contains(&lower)
         })
     }
+}
+
+/// Of a telephone number with its country code: what is left without its punctuation. `None` of anything else.
+fn digits_of(text: &str) -> Option<String> {
+    let number = text.strip_prefix('+').or_else(|| text.strip_prefix("00"))?;
+    let is_punctuation = |sign: char| " ()-./".contains(sign);
+    let digits: String = number.chars().filter(|sign| !is_punctuation(*sign)).collect();
+    (digits.len() >= NUMBER_DIGITS_MIN && digits.bytes().all(|digit| digit.is_ascii_digit())).then_some(digits)
 }
 
 fn is_quoted_in(body: &Bytes, text: &str) -> bool {
@@ -136,3 +152,33 @@ const IDENTIFIERS: [&str; 8] = [
     "customer.phone",
     "customer.phone_sha256",
 ];
+/// Fewer are no telephone number with its country code.
+const NUMBER_DIGITS_MIN: usize = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_known_by_what_names_them_however_it_is_written() {
+        let named = |identifier: &str, customer: &str| {
+            let body = format!(r#"{{"event_id":"e","time":"2026-07-29T10:00:00Z","customer":{customer}}}"#);
+            Person::of(identifier).is_named_in(&Conversion::parse(body.as_bytes(), "generated").unwrap())
+        };
+        let phone = r#"{"phone":"+49 170 1234567"}"#;
+        for same in ["+49 170 1234567", "+491701234567", "0049 (170) 123-4567", "+49.170/123 45 67"] {
+            assert!(named(same, phone), "{same}");
+        }
+        for other in ["+491701234568", "1701234567", "491701234567", "+49", "170 1234567"] {
+            assert!(!named(other, phone), "{other}");
+        }
+        let hash = hex::encode(Sha256::digest("+491701234567"));
+        assert!(named("+49 170 1234567", &format!(r#"{{"phone_sha256":"{hash}"}}"#)));
+        assert!(named(" Jane@Example.com", r#"{"email":"jane@example.COM"}"#));
+        let hash = hex::encode(Sha256::digest("jane@example.com"));
+        assert!(named("Jane@example.com", &format!(r#"{{"email_sha256":"{hash}"}}"#)));
+        assert!(!named("joan@example.com", &format!(r#"{{"email_sha256":"{hash}"}}"#)));
+        assert!(named("c-0017", r#"{"id":"c-0017"}"#));
+        assert!(!named("c-17", r#"{"id":"c-0017"}"#));
+    }
+}
