@@ -44,7 +44,9 @@ async fn over_its_budget_it_refuses_without_waiting_for_a_place_in_the_window() 
     engine.accept(submission(&["a"])).await.unwrap();
     let places = u32::try_from(engine.shared.room.available_permits()).unwrap();
     let taken = Arc::clone(&engine.shared.room).acquire_many_owned(places).await.unwrap();
-    let answer = tokio::time::timeout(PATIENCE, engine.accept(submission(&["a"]))).await;
+    // Larger than what the first gives back when it is moved.
+    let larger = submission_of("larger", 4096, &["a"]);
+    let answer = tokio::time::timeout(PATIENCE, engine.accept(larger)).await;
     let refusal = answer.expect("it waits for a place").unwrap_err();
     assert!(matches!(refusal, AcceptError::Full(_)), "{refusal}");
     drop(taken);
