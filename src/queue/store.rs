@@ -205,7 +205,7 @@ impl Store {
         // handle.
         for _ in 0..LOCK_TRIES {
             let is_locked = matches!(
-                &opened, Ok(Ok(Err(error))) if error.to_string().contains("could not acquire lock")
+                &opened, Ok(Err(error)) if error.to_string().contains("could not acquire lock")
             );
             if !is_locked && opened.as_ref().err() != Some(&Stopped::Differs) {
                 break;
@@ -214,10 +214,12 @@ impl Store {
             opened = open()?;
         }
         let db = match opened {
-            Ok(Ok(Ok(db))) => db,
-            Ok(Ok(Err(error))) => return Err(OpenError::store(dir, &error.into())),
+            Ok(Ok(db)) => db,
+            Ok(Err(error)) => return Err(OpenError::store(dir, &error.into())),
             // sled panics on some damage where it should return an error.
-            Ok(Err(said)) => return Err(OpenError::damaged(dir, format!("sled cannot read its file: {said}"))),
+            Err(Stopped::Panicked(said)) => {
+                return Err(OpenError::damaged(dir, format!("sled cannot read its file: {said}")));
+            }
             Err(Stopped::Unread(said)) => return Err(read(io::Error::other(format!("sled: {said}")))),
             Err(Stopped::Differs) => {
                 return Err(OpenError::damaged(dir, "sled finds other segments than were read before"));

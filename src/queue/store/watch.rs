@@ -16,25 +16,27 @@ use std::sync::Once;
 use super::super::panics::caught;
 use super::probe::Layout;
 
-/// Why an opening was stopped. Nothing has been changed.
+/// Why an opening was stopped. Unless it is said, nothing has been changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
     /// It could not read what was read before; in its own words.
     Unread(String),
     /// It has found other segments.
     Differs,
+    /// It panicked, with these words, and may have changed something.
+    Panicked(String),
 }
 
-/// Runs what opens sled, or what it panicked with; stops it when sled does not find what was `seen`.
-pub(super) fn watched<T>(seen: &Layout, open: impl FnOnce() -> T) -> Result<Result<T, String>, Stopped> {
+/// Runs what opens sled; stops it when sled does not find what was `seen`.
+pub(super) fn watched<T>(seen: &Layout, open: impl FnOnce() -> T) -> Result<T, Stopped> {
     listen();
     WATCH.set(Some(Watch { found: format!("{FOUND}{seen:?},"), was_heard: false, stopped: None }));
-    let opened = caught(open);
-    let Some(watch) = WATCH.take() else { return Ok(opened) };
+    let opened = caught(open).map_err(Stopped::Panicked);
+    let Some(watch) = WATCH.take() else { return opened };
     if !watch.was_heard && !seen.is_empty() {
         tracing::warn!("sled's log goes elsewhere: a read that fails while it opens is not seen");
     }
-    watch.stopped.map_or(Ok(opened), Err)
+    watch.stopped.map_or(opened, Err)
 }
 
 /// An opening in this thread.
@@ -153,7 +155,7 @@ mod tests {
         assert_eq!(tries.unwrap().err(), Some(Stopped::Differs));
         assert_eq!(probe::files(dir.path()).unwrap(), before);
         let let_go = |error: &sled::Error| !error.to_string().contains("could not acquire lock");
-        let opened = (0..100).map(|_| watched(&seen, open).unwrap().unwrap()).find(|opened| {
+        let opened = (0..100).map(|_| watched(&seen, open).unwrap()).find(|opened| {
             std::thread::sleep(Duration::from_millis(20));
             opened.as_ref().err().is_none_or(let_go)
         });

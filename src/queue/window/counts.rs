@@ -14,15 +14,11 @@ impl Window {
         let depth = |lane: &Lane| Depth {
             pending: lane.pending,
             dead: lane.dead,
-            oldest_pending_ms: unmoved.get(&lane.name).copied().or(lane.stored_oldest_ms),
+            oldest_pending_ms: unmoved.get(&lane.name).copied().or(lane.stored_oldest_ms).filter(|_| lane.pending > 0),
             stopped: self.stopped(lane),
         };
-        let depths = self.lanes.iter().map(|lane| (lane.name.clone(), depth(lane)));
-        let depths = depths.map(|(name, depth)| match depth.pending {
-            0 => (name, Depth { oldest_pending_ms: None, ..depth }),
-            _ => (name, depth),
-        });
-        Depths { destinations: depths.collect(), pending_bytes: self.pending_bytes() }
+        let destinations = self.lanes.iter().map(|lane| (lane.name.clone(), depth(lane))).collect();
+        Depths { destinations, pending_bytes: self.pending_bytes() }
     }
 
     /// When the oldest pending delivery was received, by destination, of those of which the store has none: what it has is
