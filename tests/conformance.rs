@@ -233,7 +233,14 @@ fn retry(due_ms: u64) -> Outcome {
 }
 
 fn attempt(status: u16, verdict: Verdict) -> Attempt {
-    Attempt { at_ms: 1, duration_ms: 2, status: Some(status), verdict, excerpt: Some("said so".to_owned()) }
+    Attempt {
+        at_ms: 1,
+        duration_ms: 2,
+        status: Some(status),
+        verdict,
+        negotiated: None,
+        excerpt: Some("said so".to_owned()),
+    }
 }
 
 async fn accept(queue: &Queue, submission: Submission) -> ConversionId {

@@ -169,6 +169,7 @@ fn attempt() -> Attempt {
         duration_ms: 80,
         status: Some(200),
         verdict: Verdict::Delivered,
+        negotiated: None,
         excerpt: Some(r#"{"status":"ok","id":"01JZ8Q4M9T"}"#.to_owned()),
     }
 }

@@ -16,7 +16,7 @@ use crate::conversion::DestinationName;
 use crate::delivery::Pools;
 use crate::ingress::tests::Running;
 use crate::ingress::tests::client::{Call, Reply, call, soon};
-use crate::queue::{Attempt, Clock, DeadKind, Outcome, Verdict};
+use crate::queue::{Attempt, Clock, DeadKind, Negotiated, Outcome, Protocol, Tls, Verdict};
 
 /// A relay without delivery and its admin listener.
 struct Watched {
@@ -65,6 +65,7 @@ impl Watched {
             duration_ms: 41,
             status: Some(400),
             verdict: Verdict::Rejected,
+            negotiated: Some(Negotiated { protocol: Protocol::Http2, tls: Some(Tls::V1_3) }),
             excerpt: Some("no such campaign".to_owned()),
         };
         let outcome = Outcome::Dead { kind, reason: reason.to_owned() };
@@ -267,7 +268,7 @@ async fn dead_letters_are_listed_filtered_and_paged() {
         watched.eventually("/admin/dead", |json| json["dead"].as_array().is_some_and(|dead| dead.len() == 2)).await;
     let letter = all["dead"].as_array().unwrap().iter().find(|letter| letter["id"] == first.as_str()).unwrap();
     let last = json!({"at": "2026-01-31T12:00:00.123Z", "status": 400, "verdict": "rejected", "duration_ms": 41,
-        "excerpt": "no such campaign"});
+        "protocol": "HTTP/2", "tls": "TLS 1.3", "excerpt": "no such campaign"});
     assert_eq!(
         *letter,
         json!({"id": first, "destination": "first", "kind": "rejected", "at": letter["at"], "attempts": 1,

@@ -142,6 +142,7 @@ impl Pool {
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             status: transmission.status().map(|status| status.as_u16()),
             verdict: judgement.into(),
+            negotiated: None,
             excerpt: self.excerpt(&transmission, sent),
         };
         self.instruments.attempt.observe(duration.as_secs_f64());

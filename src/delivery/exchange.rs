@@ -103,6 +103,7 @@ impl Pool {
             duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             status: None,
             verdict,
+            negotiated: None,
             excerpt: self.mask.excerpt(reason.as_bytes(), None),
         };
         self.conclude(delivery, outcome, record, None);

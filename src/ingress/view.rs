@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 use crate::conversion::{ConversionId, DestinationName};
-use crate::queue::{Attempt, DeadKind, DeliveryStatus, State, Status};
+use crate::queue::{Attempt, DeadKind, DeliveryStatus, State, Status, Tls};
 
 /// The answer to an accepted conversion or its repetition.
 #[derive(Serialize)]
@@ -95,6 +95,10 @@ pub(crate) struct AttemptView<'a> {
     status: Option<u16>,
     verdict: &'static str,
     duration_ms: u64,
+    /// `HTTP/1.1`, `HTTP/2`; nothing where there was no connection.
+    protocol: Option<&'static str>,
+    /// `TLS 1.2`, `TLS 1.3`; nothing where it was plain.
+    tls: Option<&'static str>,
     excerpt: Option<&'a str>,
 }
 
@@ -105,6 +109,8 @@ impl<'a> AttemptView<'a> {
             status: attempt.status,
             verdict: attempt.verdict.as_str(),
             duration_ms: attempt.duration_ms,
+            protocol: attempt.negotiated.map(|negotiated| negotiated.protocol.as_str()),
+            tls: attempt.negotiated.and_then(|negotiated| negotiated.tls).map(Tls::as_str),
             excerpt: attempt.excerpt.as_deref(),
         }
     }

@@ -151,8 +151,61 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// What it meant.
     pub verdict: Verdict,
+    /// What its connection had negotiated, once there was one.
+    pub negotiated: Option<Negotiated>,
     /// The answer's beginning, masked, at most 2 KiB.
     pub excerpt: Option<String>,
+}
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Negotiated {
+    /// Which HTTP.
+    pub protocol: Protocol,
+    /// Over which TLS; `None`: over none.
+    pub tls: Option<Tls>,
+}
+
+/// A version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 (RFC 9112).
+    Http1,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+}
+
+impl Protocol {
+    /// As statuses write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+        }
+    }
+
+    pub(super) const ALL: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// TLS 1.2 (RFC 5246).
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}
+
+impl Tls {
+    /// As statuses write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tls::V1_2 => "TLS 1.2",
+            Tls::V1_3 => "TLS 1.3",
+        }
+    }
+
+    pub(super) const ALL: [Tls; 2] = [Tls::V1_2, Tls::V1_3];
 }
 
 /// Why a destination's work is held.

@@ -29,6 +29,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::generation::Sparse;
 use super::shared::Options;
@@ -119,7 +120,21 @@ pub(super) fn dead(reason: &str) -> Outcome {
 }
 
 pub(super) fn attempt(status: u16, verdict: Verdict) -> Attempt {
-    Attempt { at_ms: 1, duration_ms: 2, status: Some(status), verdict, excerpt: Some("said so".to_owned()) }
+    Attempt {
+        at_ms: 1,
+        duration_ms: 2,
+        status: Some(status),
+        verdict,
+        negotiated: None,
+        excerpt: Some("said so".to_owned()),
+    }
+}
+
+/// Nothing, or what a connection may have negotiated.
+pub(super) fn any_negotiated() -> impl Strategy<Value = Option<Negotiated>> {
+    let tls = proptest::option::of(proptest::sample::select(Tls::ALL.to_vec()));
+    let protocol = proptest::sample::select(Protocol::ALL.to_vec());
+    proptest::option::of((protocol, tls).prop_map(|(protocol, tls)| Negotiated { protocol, tls }))
 }
 
 /// The next delivery, within a time that is far more than enough.

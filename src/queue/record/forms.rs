@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::status::{Attempt, DeadKind, Outcome, State, Verdict};
+use super::super::status::{Attempt, DeadKind, Negotiated, Outcome, Protocol, State, Tls, Verdict};
 use super::Event;
 use crate::conversion::DestinationName;
 
@@ -74,7 +74,14 @@ pub(super) fn encode_attempt(w: &mut Writer, attempt: &Attempt, excerpt: bool) {
     w.number(attempt.at_ms);
     w.number(attempt.duration_ms);
     w.option(attempt.status, Writer::number);
-    w.u8(verdict_number(attempt.verdict));
+    let verdict = verdict_number(attempt.verdict);
+    match attempt.negotiated {
+        None => w.u8(verdict),
+        Some(negotiated) => {
+            w.u8(verdict | HAS_NEGOTIATED);
+            w.u8(negotiated_number(negotiated));
+        }
+    }
     w.option(attempt.excerpt.as_deref().filter(|_| excerpt), Writer::text);
 }
 
@@ -82,9 +89,32 @@ pub(super) fn decode_attempt(r: &mut Reader<'_>) -> Result<Attempt, Malformed> {
     let (at_ms, duration_ms) = (r.number()?, r.number()?);
     let status = r.option(Reader::number)?;
     let number = r.u8()?;
-    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number);
+    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number & !HAS_NEGOTIATED);
+    let negotiated = if number & HAS_NEGOTIATED == 0 { None } else { Some(decode_negotiated(r)?) };
     let excerpt = r.option(Reader::text)?.map(str::to_owned);
-    Ok(Attempt { at_ms, duration_ms, status, verdict: verdict.ok_or(Malformed("verdict"))?, excerpt })
+    Ok(Attempt { at_ms, duration_ms, status, verdict: verdict.ok_or(Malformed("verdict"))?, negotiated, excerpt })
+}
+
+fn negotiated_number(Negotiated { protocol, tls }: Negotiated) -> u8 {
+    let protocol = match protocol {
+        Protocol::Http1 => 0,
+        Protocol::Http2 => 1,
+    };
+    let tls = match tls {
+        None => 0,
+        Some(Tls::V1_2) => 2,
+        Some(Tls::V1_3) => 4,
+    };
+    protocol | tls
+}
+
+fn decode_negotiated(r: &mut Reader<'_>) -> Result<Negotiated, Malformed> {
+    let number = r.u8()?;
+    let protocols = Protocol::ALL.into_iter();
+    let mut all = protocols.flat_map(|protocol| {
+        std::iter::once(None).chain(Tls::ALL.map(Some)).map(move |tls| Negotiated { protocol, tls })
+    });
+    all.find(|negotiated| negotiated_number(*negotiated) == number).ok_or(Malformed("protocol"))
 }
 
 pub(super) fn encode_event(w: &mut Writer, event: &Event) {
@@ -156,5 +186,7 @@ pub(super) fn decode_destination(r: &mut Reader<'_>) -> Result<DestinationName, 
     DestinationName::parse(r.text()?).ok_or(Malformed("destination"))
 }
 
+/// Beside a verdict's number: what was negotiated stands behind it.
+const HAS_NEGOTIATED: u8 = 0x80;
 /// Dead letters' states are this plus their kind's number.
 const DEAD_BASE: u8 = 16;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::Initial;
 use super::super::status::{Attempt, DeadKind, Outcome, State, Verdict};
+use super::super::tests::any_negotiated;
 use super::super::vault::Sealing;
 use super::leg::EXCERPT_BYTES_MAX;
 use super::stored::LEGS_BYTES_MAX;
@@ -54,8 +55,16 @@ fn events() -> impl Strategy<Value = Event> {
 
 fn attempts() -> impl Strategy<Value = Attempt> {
     let verdicts = proptest::sample::select(Verdict::ALL.to_vec());
-    (any::<u64>(), any::<u64>(), any::<Option<u16>>(), verdicts, proptest::option::of(".{0,50}")).prop_map(
-        |(at_ms, duration_ms, status, verdict, excerpt)| Attempt { at_ms, duration_ms, status, verdict, excerpt },
+    let (negotiated, excerpt) = (any_negotiated(), proptest::option::of(".{0,50}"));
+    (any::<u64>(), any::<u64>(), any::<Option<u16>>(), verdicts, negotiated, excerpt).prop_map(
+        |(at_ms, duration_ms, status, verdict, negotiated, excerpt)| Attempt {
+            at_ms,
+            duration_ms,
+            status,
+            verdict,
+            negotiated,
+            excerpt,
+        },
     )
 }
 
@@ -121,6 +130,7 @@ fn a_status_with_very_much_to_say_stays_small_and_keeps_the_states() {
                     duration_ms: 1,
                     status: Some(500),
                     verdict: Verdict::Retry,
+                    negotiated: None,
                     excerpt: Some("é".repeat(3000)),
                 };
                 let outcome = if revision == 12 {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::record::{Leg, Position, Record};
-use super::super::status::{Attempt, DeadKind, State, Verdict};
+use super::super::status::{Attempt, DeadKind, Negotiated, Protocol, State, Tls, Verdict};
 use super::super::vault::Vault;
 use crate::conversion::{ConversionId, DestinationName, Meta, Timestamp};
 
@@ -92,6 +92,10 @@ struct AttemptLine {
     duration_ms: u64,
     status: Option<u16>,
     verdict: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    protocol: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls: Option<String>,
     excerpt: Option<String>,
 }
 
@@ -321,15 +325,30 @@ impl DeliveryLine {
 
 impl AttemptLine {
     fn of(attempt: &Attempt) -> AttemptLine {
-        let Attempt { at_ms, duration_ms, status, verdict, excerpt } = attempt.clone();
-        AttemptLine { at_ms, duration_ms, status, verdict: verdict.as_str().to_owned(), excerpt }
+        let Attempt { at_ms, duration_ms, status, verdict, negotiated, excerpt } = attempt.clone();
+        let protocol = negotiated.map(|negotiated| negotiated.protocol.as_str().to_owned());
+        let tls = negotiated.and_then(|negotiated| negotiated.tls).map(|tls| tls.as_str().to_owned());
+        AttemptLine { at_ms, duration_ms, status, verdict: verdict.as_str().to_owned(), protocol, tls, excerpt }
     }
 
     fn read(self) -> Option<Attempt> {
-        let AttemptLine { at_ms, duration_ms, status, verdict, excerpt } = self;
+        let AttemptLine { at_ms, duration_ms, status, verdict, protocol, tls, excerpt } = self;
         let verdict = Verdict::ALL.into_iter().find(|known| known.as_str() == verdict)?;
-        Some(Attempt { at_ms, duration_ms, status, verdict, excerpt })
+        let negotiated = match (protocol, tls) {
+            (None, None) => None,
+            (protocol, tls) => Some(negotiated(&protocol?, tls.as_deref())?),
+        };
+        Some(Attempt { at_ms, duration_ms, status, verdict, negotiated, excerpt })
     }
+}
+
+fn negotiated(protocol: &str, tls: Option<&str>) -> Option<Negotiated> {
+    let protocol = Protocol::ALL.into_iter().find(|known| known.as_str() == protocol)?;
+    let tls = match tls {
+        None => None,
+        Some(word) => Some(Tls::ALL.into_iter().find(|known| known.as_str() == word)?),
+    };
+    Some(Negotiated { protocol, tls })
 }
 
 /// The state of a settled delivery.

@@ -9,7 +9,8 @@ use super::super::status::{
     Attempt, DeadFilter, DeadKind, DeadLetter, Depths, Outcome, State, Status, Treatment, Verdict,
 };
 use super::super::tests::{
-    accept, attempt, dead, dead_letters, delivered, id_at, name, next, open, settings, small, state, submission_of,
+    accept, any_negotiated, attempt, dead, dead_letters, delivered, id_at, name, next, open, settings, small, state,
+    submission_of,
 };
 use super::super::vault::Vault;
 use super::super::{Accepted, Queue};
@@ -311,9 +312,10 @@ fn any_position() -> impl Strategy<Value = Position> {
 
 prop_compose! {
     fn an_attempt()(
-        at_ms: u64, duration_ms: u64, status: Option<u16>, verdict in 0..Verdict::ALL.len(), excerpt: Option<String>,
+        at_ms: u64, duration_ms: u64, status: Option<u16>, verdict in 0..Verdict::ALL.len(),
+        negotiated in any_negotiated(), excerpt: Option<String>,
     ) -> Attempt {
-        Attempt { at_ms, duration_ms, status, verdict: Verdict::ALL[verdict], excerpt }
+        Attempt { at_ms, duration_ms, status, verdict: Verdict::ALL[verdict], negotiated, excerpt }
     }
 }
 
