@@ -10,6 +10,7 @@
 
 mod files;
 mod units;
+mod address;
 mod disk;
 mod interpolate;
 mod tree;
@@ -41,16 +42,17 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use address::{Reach, reach};
 pub use decision::Decision;
 pub use destination::checked::{
-    CaFile, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation, Retry, TestConversions,
-    WaitHeader, WaitUnit,
+    ClientCertificate, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation, PemFile,
+    Proxy, Retry, TestConversions, WaitHeader, WaitUnit,
 };
 pub use difference::{Difference, Place, changes};
 pub use fields::preset_fields;
 pub use find::{NotFound, ReadError, find, read};
 pub use golden::{Expected, Failure, Golden, Proof};
-pub use load::Source;
+pub use load::{Environment, Source};
 pub use merchant::Merchant;
 pub use message::MessageError;
 pub use preset::presets;
@@ -85,7 +87,7 @@ impl Config {
         load::load(source, presets(), Faults::default(), &|_| ())
     }
 
-    /// Likewise, telling `reading` of each file that the text names (`${file:…}`, `ca_file`) before that is read, or found to
+    /// Likewise, telling `reading` of each file that the text names (`${file:…}`, `ca_file`, `client_certificate`) before that is read, or found to
     /// be missing: who watches them misses no change.
     pub fn load_telling(source: Source<'_>, reading: &dyn Fn(&Path)) -> Result<Config, Report> {
         load::load(source, presets(), Faults::default(), reading)

@@ -132,7 +132,7 @@ impl Pools {
     /// Builds a pool per destination; connects to nobody.
     ///
     /// # Errors
-    /// When a `ca_file` holds no usable certificate.
+    /// When a `ca_file` or a `client_certificate` cannot be used.
     pub fn new(config: &Arc<Config>, queue: Queue, clock: Clock) -> Result<Pools, ClientError> {
         let inner = Inner {
             pools: RwLock::default(),
@@ -156,7 +156,7 @@ impl Pools {
     /// for, while it is the same platform. The work of one that is gone is held.
     ///
     /// # Errors
-    /// When a `ca_file` holds no usable certificate; nothing has changed then.
+    /// When a `ca_file` or a `client_certificate` cannot be used; nothing has changed then.
     pub fn reload(&self, config: &Arc<Config>) -> Result<(), ClientError> {
         // Held to the end, so that what a person orders meanwhile is ordered of the new pools.
         let mut pools = self.0.pools.write().unwrap_or_else(PoisonError::into_inner);

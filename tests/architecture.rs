@@ -21,7 +21,7 @@ const OWNERS: [(&str, &[&str]); 10] = [
     ("sled::", &["queue"]),
     ("governor::", &["delivery", "ingress"]),
     ("hyper_util::client", &["delivery"]),
-    ("hyper::client", &["cli"]),
+    ("hyper::client", &["cli", "delivery"]),
     ("hyper::server", &["ingress", "sandbox"]),
     ("rcgen::", &["ingress"]),
     ("clap::", &["cli"]),

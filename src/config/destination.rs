@@ -4,6 +4,7 @@ mod auth;
 mod build;
 pub(super) mod checked;
 mod conditions;
+mod connection;
 mod deduplication;
 mod judgement;
 mod operation;
@@ -23,7 +24,7 @@ use super::preset::{Needs, Preset, prepare};
 use super::report::Faults;
 use super::tree::{Entry, Node, Table, Value};
 use super::units::written_duration;
-use super::{CaFile, Consent, Golden, Limits, Rate, Retry, TestConversions};
+use super::{Connection, Consent, Environment, Golden, Limits, Rate, Retry, TestConversions};
 use crate::conversion::EventKind;
 use crate::mapping::Text;
 
@@ -54,7 +55,7 @@ pub(super) struct Written<'t> {
     pub(super) dedup_window: Option<At<Duration>>,
     pub(super) limits: Limits,
     pub(super) retry: WrittenRetry,
-    pub(super) ca_file: Option<CaFile>,
+    pub(super) connection: Connection,
     pub(super) goldens: Vec<Golden>,
     /// A table in it has an unknown name: what is missing may stand there, and the name is a fault already.
     pub(super) strays: bool,
@@ -116,7 +117,13 @@ impl Source {
     }
 
     /// Reads every key of it; `merchants` are those of the file.
-    pub(super) fn read(&self, disk: &Disk<'_>, merchants: &[&str], faults: &mut Faults) -> Written<'_> {
+    pub(super) fn read(
+        &self,
+        disk: &Disk<'_>,
+        environment: Environment<'_>,
+        merchants: &[&str],
+        faults: &mut Faults,
+    ) -> Written<'_> {
         let mut keys = Keys::new(&self.table, self.key.span.clone());
         let mut written = Written {
             key: &self.key,
@@ -136,7 +143,7 @@ impl Source {
             dedup_window: keys.duration("dedup_window", faults),
             limits: limits(&mut keys, faults),
             retry: retry(&mut keys, faults),
-            ca_file: ca_file(&mut keys, disk, faults),
+            connection: connection::connection(&mut keys, disk, environment, faults),
             goldens: goldens(&mut keys, &disk.folder, merchants, faults),
         };
         keys.entry("preset");
@@ -146,7 +153,7 @@ impl Source {
         written.strays = keys.strays();
         keys.finish("a destination", faults);
         self.unused_secrets(written.secrets, faults);
-        written.fingerprint = self.fingerprint(written.ca_file.as_ref());
+        written.fingerprint = self.fingerprint(&written.connection);
         written
     }
 
@@ -161,27 +168,13 @@ impl Source {
         }
     }
 
-    fn fingerprint(&self, ca_file: Option<&CaFile>) -> u64 {
+    fn fingerprint(&self, connection: &Connection) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.table.feed(&mut hasher);
         // What stands behind the same path may be another root.
-        ca_file.map(|file| &file.pem).hash(&mut hasher);
+        connection.hash(&mut hasher);
         hasher.finish()
     }
-}
-
-/// Reads the certificates that a destination is trusted by. Where the relay does not serve they may be missing.
-fn ca_file(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option<CaFile> {
-    let At { value: path, span } = keys.path("ca_file", &disk.folder, faults)?;
-    match disk.read(&path, CA_FILE_BYTES_MAX) {
-        Ok(pem) => return Some(CaFile { path, pem }),
-        Err(_) if faults.are_elsewhere() => {}
-        Err(reason) => {
-            let help = format!("looked for {}", path.display());
-            faults.with_help(span, format!("`ca_file` cannot be read: {reason}"), help);
-        }
-    }
-    None
 }
 
 fn operations<'t>(keys: &mut Keys<'t>, faults: &mut Faults) -> Vec<Named<'t>> {
@@ -219,14 +212,25 @@ fn own_rate(keys: &mut Keys<'_>, faults: &mut Faults) -> Option<Rate> {
 }
 
 fn limits(keys: &mut Keys<'_>, faults: &mut Faults) -> Limits {
-    let mut limits =
-        Limits { rate: None, concurrency: CONCURRENCY, connect_timeout: CONNECT_TIMEOUT, timeout: TIMEOUT };
+    let mut limits = Limits {
+        rate: None,
+        concurrency: CONCURRENCY,
+        connect_timeout: CONNECT_TIMEOUT,
+        header_timeout: TIMEOUT,
+        timeout: TIMEOUT,
+    };
     let Some(mut keys) = keys.entry("limits").and_then(|entry| Keys::of(entry, faults)) else { return limits };
     limits.rate = keys.rate(faults);
     limits.concurrency = keys.size("concurrency", faults).unwrap_or(limits.concurrency);
     let (connect, timeout) = (keys.duration("connect_timeout", faults), keys.duration("timeout", faults));
     limits.connect_timeout = connect.as_ref().map_or(limits.connect_timeout, |at| at.value);
     limits.timeout = timeout.as_ref().map_or(limits.timeout, |at| at.value);
+    let header = keys.duration("header_timeout", faults);
+    limits.header_timeout = header.as_ref().map_or(limits.timeout, |at| at.value);
+    if let Some(header) = header.filter(|header| header.value > limits.timeout) {
+        let message = format!("`header_timeout` is longer than `timeout` ({})", written_duration(limits.timeout));
+        faults.with_help(header.span, message, "the head comes before the whole answer");
+    }
     keys.finish("`limits`", faults);
     limits
 }
@@ -280,7 +284,7 @@ impl WrittenRetry {
 }
 
 /// Keys that an operation does not have.
-const OF_THE_DESTINATION: [&str; 11] = [
+const OF_THE_DESTINATION: [&str; 14] = [
     "preset",
     "origin",
     "vars",
@@ -292,10 +296,10 @@ const OF_THE_DESTINATION: [&str; 11] = [
     "dedup_window",
     "retry",
     "ca_file",
+    "client_certificate",
+    "proxy",
+    "allow_private",
 ];
-
-/// Ten times a whole system's bundle of roots.
-const CA_FILE_BYTES_MAX: u64 = 4 << 20;
 
 const CONSENTS: [(&str, Consent); 3] =
     [("require", Consent::Require), ("carry", Consent::Carry), ("ignore", Consent::Ignore)];

@@ -13,14 +13,17 @@ use super::tree::{Builder, Entry, Table};
 use super::{Config, merchant, server};
 use crate::mapping::Span;
 
+/// What a variable of the environment holds, by its name.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What is read, and with what.
 pub struct Source<'a> {
     /// Shown in reports; relative paths inside the file are relative to its folder.
     pub path: PathBuf,
     /// The file's text.
     pub text: String,
-    /// The environment for `${env:NAME}`.
-    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The environment for `${env:NAME}`, and for `HTTPS_PROXY` and its like.
+    pub environment: Environment<'a>,
     /// `--set destination.thrad.origin=…`: dotted key and value (a TOML value, or else a string) laid over the file.
     pub sets: &'a [(String, String)],
 }
@@ -69,7 +72,7 @@ pub(super) fn read(
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {
         let Some(source) = destination::Source::new(entry.clone(), presets, files, faults) else { continue };
-        built.extend(build(source.read(&disk, &merchant_names, faults), window, faults).map(Arc::new));
+        built.extend(build(source.read(&disk, environment, &merchant_names, faults), window, faults).map(Arc::new));
     }
     keys.finish("the configuration", faults);
     Some(Config { server: server?, queue: queue?, merchants, destinations: built, warnings: Report::default() })

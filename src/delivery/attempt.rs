@@ -119,7 +119,7 @@ impl Pool {
             Ok(exchange) => exchange,
             Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), &stop),
         };
-        let Exchange { transmission, authorization, duration, repeated } = exchange;
+        let Exchange { transmission, authorization, duration, negotiated, repeated } = exchange;
         let judgement = judge(judge_by, &transmission);
         let sent = authorization.as_ref().and_then(|value| value.to_str().ok());
         let hold = self.asked_hold(judge_by, judgement, &transmission);
@@ -142,7 +142,7 @@ impl Pool {
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             status: transmission.status().map(|status| status.as_u16()),
             verdict: judgement.into(),
-            negotiated: None,
+            negotiated,
             excerpt: self.excerpt(&transmission, sent),
         };
         self.instruments.attempt.observe(duration.as_secs_f64());

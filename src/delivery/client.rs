@@ -1,14 +1,18 @@
 //! The HTTP client of one destination: sends one request and says what became of it.
 //!
-//! HTTP/1.1 and HTTP/2 by ALPN over TLS 1.2 or 1.3, plain HTTP only to loopback. Connections are kept and bounded by
-//! the destination's concurrency. It never follows a redirect, never keeps more of a body than [`BODY_BYTES_MAX`], and
+//! HTTP/1.1 and HTTP/2 by ALPN over TLS 1.2 or 1.3, plain HTTP only to loopback, perhaps through a proxy's tunnel. Connections
+//! are kept for a few minutes and bounded by the destination's concurrency. It never follows a redirect, never keeps more of a body than [`BODY_BYTES_MAX`], and
 //! never says *not sent* unless it knows: no connection was handed the request, or hyper gave it back unwritten. A
 //! connection that breaks in between counts as sent.
 
 mod connector;
+mod link;
+mod route;
+mod trust;
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -24,19 +28,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::judge::{Body, Failure, Transmission};
-use crate::config::{CaFile, Limits};
+use crate::config::{Connection, Limits};
 use crate::mapping::{Answer, Request, Unmappable};
+use crate::queue::Negotiated;
 use connector::Connector;
-pub use connector::SetupError;
+use link::Wire;
+pub use trust::SetupError;
 
 /// How much of an answer's body is read: predicates look at a few fields, and a platform that sends megabytes must not
 /// fill our memory.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How large an answer's head may be.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How long an idle connection is kept: shorter than the minute after which most load balancers drop theirs without a
-/// word.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an idle connection is kept: shorter than the five seconds after which common servers (Node, Apache) close theirs,
+/// so that the end of one does not cross a request, whose fate nobody would know then.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How old connections may become: a busy one is never idle, and a name may lead elsewhere meanwhile.
+const CONNECTIONS_AGE_MAX: Duration = Duration::from_secs(300);
 /// How often a busy HTTP/2 connection is asked whether it lives; a dead one would swallow request after request.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a ping may stay unanswered.
@@ -47,45 +55,92 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("capi-relay/", 
 /// The client of one destination: its own connections, its own TLS sessions, shared with nobody. Not `Clone`: its pool
 /// owns it.
 pub(super) struct Client {
-    inner: legacy::Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    pooled: Mutex<Pooled>,
     background: Background,
+    connections_max: usize,
+    header_timeout: Duration,
     timeout: Duration,
 }
 
+/// The connections that are kept, and since when.
+struct Pooled {
+    inner: legacy::Client<Connector, Full<Bytes>>,
+    since: Instant,
+}
+
+/// What became of a request, and over what.
+pub(super) struct Sent {
+    pub(super) transmission: Transmission,
+    /// Of the connection that it was handed to, if there was one.
+    pub(super) negotiated: Option<Negotiated>,
+}
+
 impl Client {
-    /// Trusts `ca_file` as well; connects to nobody.
-    pub(super) fn new(limits: &Limits, ca_file: Option<&CaFile>) -> Result<Client, SetupError> {
-        let connector = Connector::new(limits, ca_file)?;
-        let background = Background::default();
-        let inner = legacy::Client::builder(background.clone())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(limits.concurrency.get())
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-            .http2_keep_alive_interval(PING_EVERY)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
-            .build(connector);
-        Ok(Client { inner, background, timeout: limits.timeout })
+    /// Connects to nobody.
+    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Client, SetupError> {
+        let (connector, background) = (Connector::new(limits, connection)?, Background::default());
+        let connections_max = limits.concurrency.get();
+        let inner = pooled(&connector, &background, connections_max);
+        Ok(Client {
+            connector,
+            pooled: Mutex::new(Pooled { inner, since: Instant::now() }),
+            background,
+            connections_max,
+            header_timeout: limits.header_timeout,
+            timeout: limits.timeout,
+        })
     }
 
-    /// Sends a request and reads its answer within the destination's total timeout, or until `stop`.
-    pub(super) async fn send(&self, mut request: http::Request<Full<Bytes>>, stop: &CancellationToken) -> Transmission {
-        let deadline = Instant::now().checked_add(self.timeout).unwrap_or_else(Instant::now);
+    /// Sends a request and reads its answer within the destination's timeouts, or until `stop`. A kept connection that turns
+    /// out to be closed before the first byte costs nothing: another one takes the request.
+    pub(super) async fn send(&self, request: http::Request<Full<Bytes>>, stop: &CancellationToken) -> Sent {
+        let begun = Instant::now();
+        let later = |wait| begun.checked_add(wait).unwrap_or(begun);
+        let deadlines = Deadlines { head: later(self.header_timeout), whole: later(self.timeout) };
+        // As many as are kept can have closed.
+        for _ in 0..self.connections_max {
+            if let Ok(sent) = self.send_once(request.clone(), &deadlines, stop).await {
+                return sent;
+            }
+        }
+        self.send_once(request, &deadlines, stop).await.unwrap_or_else(|HungUp| Sent {
+            transmission: Transmission::NotSent(Failure::of("given back: each connection had closed".to_owned())),
+            negotiated: None,
+        })
+    }
+
+    async fn send_once(
+        &self,
+        mut request: http::Request<Full<Bytes>>,
+        deadlines: &Deadlines,
+        stop: &CancellationToken,
+    ) -> Result<Sent, HungUp> {
         let connection = capture_connection(&mut request);
-        let answered = interruptible(deadline, stop, self.inner.request(request)).await;
-        let handed_over = connection.connection_metadata().is_some();
-        match answered {
-            Ok(Ok(response)) => read(response, deadline, stop).await,
+        let answered = interruptible(deadlines.head, stop, self.inner().request(request)).await;
+        let wire = connection.connection_metadata().as_ref().and_then(Wire::of);
+        let transmission = match answered {
+            Ok(Ok(response)) => read(response, deadlines.whole, stop).await,
+            Ok(Err(_)) if wire.as_ref().is_some_and(Wire::was_hung_up) => return Err(HungUp),
             Ok(Err(error)) if error.is_connect() => Transmission::NotSent(connector::failure(&error)),
-            Ok(Err(error)) if !handed_over || is_unprocessed(&error) => {
+            Ok(Err(error)) if wire.is_none() || is_unprocessed(&error) => {
                 Transmission::NotSent(failure("given back", &error))
             }
             Ok(Err(error)) => Transmission::Unanswered(failure("the connection broke", &error)),
-            Err(interruption) if handed_over => Transmission::Unanswered(interruption.failure(self.timeout)),
-            Err(interruption) => Transmission::NotSent(interruption.failure(self.timeout)),
+            Err(interruption) if wire.is_some() => Transmission::Unanswered(interruption.failure(self.header_timeout)),
+            Err(interruption) => Transmission::NotSent(interruption.failure(self.header_timeout)),
+        };
+        Ok(Sent { transmission, negotiated: wire.map(|wire| wire.negotiated) })
+    }
+
+    /// The connections in use. Those that are too old are left to what goes over them, and end with that.
+    fn inner(&self) -> legacy::Client<Connector, Full<Bytes>> {
+        let now = Instant::now();
+        let mut kept = self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(kept.since) >= CONNECTIONS_AGE_MAX {
+            *kept = Pooled { inner: pooled(&self.connector, &self.background, self.connections_max), since: now };
         }
+        kept.inner.clone()
     }
 
     /// Ends all connections and waits until their tasks are gone.
@@ -93,6 +148,33 @@ impl Client {
         self.background.close().await;
     }
 }
+
+/// No connection yet, and room for so many.
+fn pooled(
+    connector: &Connector,
+    background: &Background,
+    connections_max: usize,
+) -> legacy::Client<Connector, Full<Bytes>> {
+    legacy::Client::builder(background.clone())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(connections_max)
+        .http1_max_buf_size(HEAD_BYTES_MAX)
+        .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .http2_keep_alive_interval(PING_EVERY)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .build(connector.clone())
+}
+
+/// Until when what must have come.
+struct Deadlines {
+    head: Instant,
+    whole: Instant,
+}
+
+/// The peer had closed the connection before the first byte of the request.
+struct HungUp;
 
 /// The rendered request as hyper sends it.
 pub(super) fn assemble(request: Request) -> Result<http::Request<Full<Bytes>>, Unmappable> {
@@ -146,10 +228,8 @@ enum Interruption {
 impl Interruption {
     fn failure(&self, timeout: Duration) -> Failure {
         match self {
-            Interruption::Deadline => {
-                Failure { text: format!("nothing within {} ms", timeout.as_millis()), timed_out: true }
-            }
-            Interruption::Stopped => Failure { text: "the relay stopped".to_owned(), timed_out: false },
+            Interruption::Deadline => Failure::timed_out(format!("nothing within {} ms", timeout.as_millis())),
+            Interruption::Stopped => Failure::of("the relay stopped".to_owned()),
         }
     }
 }
@@ -184,7 +264,8 @@ fn is_refused(error: &h2::Error) -> bool {
 fn failure(what: &str, error: &(dyn Error + 'static)) -> Failure {
     let timed_out =
         causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout));
-    Failure { text: describe(what, error.source()), timed_out }
+    let text = describe(what, error.source());
+    if timed_out { Failure::timed_out(text) } else { Failure::of(text) }
 }
 
 /// `what: cause: cause`, each said once.

@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Report;
 use super::backoff::backoff;
-use super::client;
+use super::client::{self, Sent};
 use super::gate::Health;
 use super::judge::{Failure, Judgement, Transmission, judge};
 use super::pool::Pool;
 use super::token::{NoToken, Token, TokenCache};
 use crate::config::Judge;
-use crate::queue::{Attempt, Delivery, Outcome, Verdict};
+use crate::queue::{Attempt, Delivery, Negotiated, Outcome, Verdict};
 
 /// What became of a request.
 pub(super) struct Exchange {
@@ -27,6 +27,8 @@ pub(super) struct Exchange {
     pub(super) authorization: Option<HeaderValue>,
     /// Of the last request alone.
     pub(super) duration: Duration,
+    /// Of the last request's connection, once there was one.
+    pub(super) negotiated: Option<Negotiated>,
     /// Two requests went out.
     pub(super) repeated: bool,
 }
@@ -55,8 +57,8 @@ impl Pool {
     async fn sent(&self, request: http::Request<Full<Bytes>>, repeated: bool, stop: &CancellationToken) -> Exchange {
         let authorization = request.headers().get(header::AUTHORIZATION).cloned();
         let begun = Instant::now();
-        let transmission = self.client.send(request, stop).await;
-        Exchange { transmission, authorization, duration: begun.elapsed(), repeated }
+        let Sent { transmission, negotiated } = self.client.send(request, stop).await;
+        Exchange { transmission, authorization, duration: begun.elapsed(), negotiated, repeated }
     }
 
     async fn access_token(
@@ -67,8 +69,8 @@ impl Pool {
     ) -> Result<Arc<Token>, NoToken> {
         let ask = |request| async {
             match client::assemble(request) {
-                Ok(request) => self.client.send(request, stop).await,
-                Err(unmappable) => Transmission::NotSent(Failure { text: unmappable.to_string(), timed_out: false }),
+                Ok(request) => self.client.send(request, stop).await.transmission,
+                Err(unmappable) => Transmission::NotSent(Failure::of(unmappable.to_string())),
             }
         };
         cache.token(&self.clock, refused, ask).await
@@ -119,6 +121,7 @@ fn authorized(request: &http::Request<Full<Bytes>>, token: &Token) -> http::Requ
 }
 
 fn refuses_token(judge_by: &Judge, transmission: &Transmission) -> bool {
-    let forbidden = [Some(StatusCode::FORBIDDEN), Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED)];
-    judge(judge_by, transmission) == Judgement::Suspended && !forbidden.contains(&transmission.status())
+    let forbidden = [StatusCode::FORBIDDEN, StatusCode::PROXY_AUTHENTICATION_REQUIRED];
+    let speaks_of_it = transmission.status().is_some_and(|status| !forbidden.contains(&status));
+    speaks_of_it && judge(judge_by, transmission) == Judgement::Suspended
 }

@@ -34,8 +34,36 @@ pub(super) enum Transmission {
 pub(super) struct Failure {
     /// For a person: `no connection: connection refused`.
     pub(super) text: String,
+    /// What it says beside that.
+    pub(super) kind: FailureKind,
+}
+
+/// What a failure says about whom it was met with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// Nothing more.
+    Broken,
     /// Time ran out.
-    pub(super) timed_out: bool,
+    TimedOut,
+    /// A proxy refused our credential.
+    Refused,
+}
+
+impl Failure {
+    /// One that says nothing more.
+    pub(super) fn of(text: String) -> Failure {
+        Failure { text, kind: FailureKind::Broken }
+    }
+
+    /// Time ran out.
+    pub(super) fn timed_out(text: String) -> Failure {
+        Failure { text, kind: FailureKind::TimedOut }
+    }
+
+    /// A proxy refused our credential.
+    pub(super) fn refused(text: String) -> Failure {
+        Failure { text, kind: FailureKind::Refused }
+    }
 }
 
 /// How far an answer's body was read.
@@ -89,6 +117,7 @@ impl From<Judgement> for Verdict {
 /// What a transmission means.
 pub(super) fn judge(judge: &Judge, transmission: &Transmission) -> Judgement {
     match transmission {
+        Transmission::NotSent(Failure { kind: FailureKind::Refused, .. }) => Judgement::Suspended,
         Transmission::NotSent(_) => Judgement::Retry,
         Transmission::Unanswered(_) => Judgement::Unknown,
         Transmission::Answered { answer, body } => judge_answer(judge, answer, *body),
@@ -174,7 +203,7 @@ pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Healt
         (Judgement::Suspended, _) => Health::Refusing,
         (Judgement::Rejected, _) => Health::Answering,
         (Judgement::Retry | Judgement::Unknown, Transmission::NotSent(failure) | Transmission::Unanswered(failure)) => {
-            Health::Failing { overloaded: failure.timed_out }
+            Health::Failing { overloaded: failure.kind == FailureKind::TimedOut }
         }
         (Judgement::Unknown, Transmission::Answered { body: Body::Broken, .. }) => {
             Health::Failing { overloaded: false }

@@ -45,7 +45,7 @@ impl Pool {
         clock: Clock,
         instruments: Instruments,
     ) -> Result<Pool, SetupError> {
-        let client = Client::new(&destination.limits, destination.ca_file.as_ref())?;
+        let client = Client::new(&destination.limits, &destination.connection)?;
         let (board, rate, now) = (Board::new(clock.unix_ms()), destination.limits.rate, Instant::now());
         let limiter = match before {
             Some(before) => {

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::conversion::{Conversion, Meta};
 
 /// A credential: prints `***`, has no `Display`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

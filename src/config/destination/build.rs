@@ -9,7 +9,7 @@ use super::conditions::conditions;
 use super::judgement::{self, judge};
 use super::operation::Written as WrittenOperation;
 use super::vars::{given, is_empty, typed};
-use super::{Named, Written, deduplication, outputs};
+use super::{Named, Written, connection, deduplication, outputs};
 use crate::config::files::is_credential;
 use crate::config::keys::{choice, listed};
 use crate::config::preset::{Needs, Replaced};
@@ -66,7 +66,7 @@ pub(in crate::config) fn build(
     });
     faults.extend(found);
     let retry = written.retry.meaning(dedup_window, written.dedup_window.as_ref(), faults);
-    Some(Destination {
+    let destination = Destination {
         name: name?,
         fingerprint: written.fingerprint,
         preset: written.preset.map(str::to_owned),
@@ -78,9 +78,11 @@ pub(in crate::config) fn build(
         expect_currency,
         max_age: written.max_age.map(|age| age.value),
         secrets: constants.secrets.into_values().flatten().collect(),
-        ca_file: written.ca_file,
+        connection: written.connection,
         goldens: written.goldens,
-    })
+    };
+    connection::check(&destination, written.key, faults);
+    Some(destination)
 }
 
 /// What the operations of a destination have in common.

@@ -1,6 +1,7 @@
 //! What a destination means once it is checked: its calls, how their answers are read, how fast and how long it is asked.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,8 +35,8 @@ pub struct Destination {
     pub max_age: Option<Duration>,
     /// Every secret value, for masking answers' excerpts.
     pub secrets: Vec<Secret>,
-    /// An extra root for this destination.
-    pub ca_file: Option<CaFile>,
+    /// How it is connected to.
+    pub connection: Connection,
     /// Cases kept beside the configuration.
     pub goldens: Vec<Golden>,
 }
@@ -51,13 +52,54 @@ impl Destination {
     }
 }
 
-/// A file of certificates, as it was when the configuration was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaFile {
+/// How a destination is connected to.
+#[derive(Debug, Clone, Default, Hash)]
+pub struct Connection {
+    /// An extra root for this destination.
+    pub ca_file: Option<PemFile>,
+    /// What we show of ourselves where a certificate is asked for.
+    pub client_certificate: Option<ClientCertificate>,
+    /// What is between; `None`: nothing.
+    pub proxy: Option<Proxy>,
+    /// Whether it may be at a private address; a loopback address that is named as such always may.
+    pub allow_private: bool,
+}
+
+/// A file of certificates or of a key, as it was when the configuration was read. Prints its path alone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PemFile {
     /// Where it was read.
     pub path: PathBuf,
     /// What was in it; not yet known to be PEM.
     pub pem: Vec<u8>,
+}
+
+impl fmt::Debug for PemFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PemFile").field(&self.path).finish()
+    }
+}
+
+/// `client_certificate`.
+#[derive(Debug, Clone, Hash)]
+pub struct ClientCertificate {
+    /// Leaf first.
+    pub cert: PemFile,
+    /// Its private key.
+    pub key: PemFile,
+}
+
+/// An HTTP proxy that is asked for a tunnel to the destination (RFC 9110, 9.3.6).
+#[derive(Debug, Clone, Hash)]
+pub struct Proxy {
+    /// `http://`, perhaps with user and password.
+    pub url: Secret,
+    /// Host and port.
+    pub shown: String,
+    /// Whether user and password are in the URL.
+    pub has_credentials: bool,
+    /// Who is reached without it, as `NO_PROXY` is written.
+    pub except: String,
 }
 
 /// One kind of call of a destination.
@@ -135,7 +177,9 @@ pub struct Limits {
     pub concurrency: NonZeroUsize,
     /// For the connection.
     pub connect_timeout: Duration,
-    /// From sending to the whole answer.
+    /// Until the answer's head, from the beginning; never longer than `timeout`.
+    pub header_timeout: Duration,
+    /// From the beginning to the whole answer.
     pub timeout: Duration,
 }
 

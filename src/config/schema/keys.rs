@@ -179,6 +179,9 @@ pub(super) const DESTINATION: &[Key] = request_keys!(
     key("limits", Table(LIMITS), "How fast it is asked."),
     key("retry", Table(RETRY), "When a delivery is attempted again, and when given up."),
     key("ca_file", Text, "PEM file of an extra root."),
+    key("client_certificate", Table(CLIENT_CERTIFICATE), "What we show of ourselves where a certificate is asked for."),
+    key("proxy", Text, "`http://host:port` that is asked for a tunnel; `none`: not even the environment's (`HTTPS_PROXY`, `NO_PROXY`)."),
+    key("allow_private", Flag, "It may be at a private or link-local address; default `false`."),
     key("golden", Tables(GOLDEN), "Conversions and the requests that must become of them."),
 );
 
@@ -254,7 +257,14 @@ pub(super) const LIMITS: &[Key] = &[
     key("burst", COUNT, "How many at once, after a pause."),
     key("concurrency", COUNT, "Most requests in flight; default 16."),
     key("connect_timeout", DURATION, "For the connection; default `5s`."),
-    key("timeout", DURATION, "From sending to the whole answer; default `30s`."),
+    key("header_timeout", DURATION, "Until the answer's head; default `timeout`."),
+    key("timeout", DURATION, "Until the whole answer; default `30s`."),
+];
+
+#[rustfmt::skip]
+pub(super) const CLIENT_CERTIFICATE: &[Key] = &[
+    key("cert", Text, "PEM file, leaf first."),
+    key("key", Text, "PEM file of its private key."),
 ];
 
 #[rustfmt::skip]

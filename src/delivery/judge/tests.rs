@@ -122,7 +122,8 @@ fn answered(status: u16, body: &str, extent: Body) -> Transmission {
 }
 
 fn failure(timed_out: bool) -> Failure {
-    Failure { text: "x".to_owned(), timed_out }
+    let text = "x".to_owned();
+    if timed_out { Failure::timed_out(text) } else { Failure::of(text) }
 }
 
 const VENDORS: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::NoToken;
 use crate::delivery::backoff::asked_wait;
-use crate::delivery::judge::{Body, Transmission, asks_for_repeat};
+use crate::delivery::judge::{Body, FailureKind, Transmission, asks_for_repeat};
 use crate::mapping::{Answer, OAuth, Secret};
 
 /// What was granted.
@@ -25,7 +25,13 @@ pub(super) struct Granted {
 /// What became of a token request.
 pub(super) fn read(grant: &OAuth, transmission: &Transmission, unix_ms: u64) -> Result<Granted, NoToken> {
     let unavailable = |hold| NoToken::Unavailable { reason: format!("{FAILED}: {}", transmission.summary()), hold };
-    let Transmission::Answered { answer, body } = transmission else { return Err(unavailable(None)) };
+    let (answer, body) = match transmission {
+        Transmission::Answered { answer, body } => (answer, body),
+        Transmission::NotSent(failure) if failure.kind == FailureKind::Refused => {
+            return Err(NoToken::Refused { reason: format!("{FAILED}: {}", transmission.summary()) });
+        }
+        Transmission::NotSent(_) | Transmission::Unanswered(_) => return Err(unavailable(None)),
+    };
     match answer.status() {
         status if status.is_success() && *body == Body::Broken => Err(unavailable(None)),
         status if status.is_success() => granted(grant, answer.body()).ok_or_else(|| {

@@ -189,7 +189,7 @@ async fn a_failure_is_not_kept() {
     let refused = bench.token(None, 400, r#"{"error":"invalid_client"}"#).await.unwrap_err();
     let words = "no access token from the token endpoint: invalid_client: the client id or the client secret is wrong";
     assert_eq!(refused, NoToken::Refused { reason: words.to_owned() });
-    let ask = |_| async { Transmission::NotSent(Failure { text: "no connection".to_owned(), timed_out: true }) };
+    let ask = |_| async { Transmission::NotSent(Failure::timed_out("no connection".to_owned())) };
     let unavailable = bench.cache.token(&bench.clock, None, ask).await.unwrap_err();
     assert_eq!(unavailable.reason(), "no access token from the token endpoint: not sent: no connection");
     assert_eq!(bench.granted(None, "t1", 60).await.authorization, "Bearer t1");

@@ -1,23 +1,39 @@
 //! TLS and HTTP/2: who is trusted, what is negotiated, and what an HTTP/2 peer says of a request it did not process.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
 
 /// A client that trusts the root in this file as well.
 fn trusting(ca_file: &Path) -> Client {
-    client_with(PATIENCE_MS, PATIENCE_MS, Some(ca_file))
+    connected_by(PATIENCE_MS, PATIENCE_MS, &trusts(ca_file))
 }
 
-/// A certificate for 127.0.0.1 and the PEM of its issuer.
-fn certificate() -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, String) {
+pub(super) fn trusts(ca_file: &Path) -> Connection {
+    Connection { ca_file: Some(file(ca_file)), ..Connection::default() }
+}
+
+fn kept(pem: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, pem.as_bytes()).unwrap();
+    file
+}
+
+fn file(path: &Path) -> PemFile {
+    PemFile { path: path.to_owned(), pem: std::fs::read(path).unwrap() }
+}
+
+/// A certificate for this name or address, and the PEM of its issuer.
+fn certificate(name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     (vec![leaf.der().clone()], key, issuer.pem())
 }
@@ -31,13 +47,41 @@ async fn tls<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (chain, key, issuer) = certificate();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-    let mut config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let (chain, key, issuer) = certificate("127.0.0.1");
+    let mut config = server_config(versions).with_no_client_auth().with_single_cert(chain, key).unwrap();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    let mut ca_file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut ca_file, issuer.as_bytes()).unwrap();
+    serving(config, &issuer, serve).await
+}
+
+/// Likewise under this name, without ALPN.
+pub(super) async fn tls_for<F>(
+    name: &str,
+    serve: impl Fn(TlsStream<TcpStream>) -> F + Clone + Send + 'static,
+) -> (Server, tempfile::NamedTempFile)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (chain, key, issuer) = certificate(name);
+    let config = server_config(rustls::DEFAULT_VERSIONS).with_no_client_auth().with_single_cert(chain, key).unwrap();
+    serving(config, &issuer, serve).await
+}
+
+fn server_config(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ConfigBuilder<rustls::ServerConfig, rustls::WantsVerifier> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap()
+}
+
+async fn serving<F>(
+    config: rustls::ServerConfig,
+    issuer: &str,
+    serve: impl Fn(TlsStream<TcpStream>) -> F + Clone + Send + 'static,
+) -> (Server, tempfile::NamedTempFile)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let ca_file = kept(issuer);
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let server = Server::start(move |_, stream| accept(acceptor.clone(), stream, serve.clone())).await;
     (server, ca_file)
@@ -125,4 +169,102 @@ async fn what_an_http2_peer_says_it_did_not_process_was_not_sent() {
     let (server, ca_file) = h2_replying(INTERNAL_ERROR).await;
     let url = format!("https://{}/", server.address);
     unanswered(&send(&trusting(ca_file.path()), &url).await, false, "the connection broke: ");
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_where_it_is_asked_for() {
+    let (chain, key, issuer) = certificate("127.0.0.1");
+    let (client_chain, client_key, client_issuer) = certificate("relay.example");
+    let mut trusted = rustls::RootCertStore::empty();
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(client_issuer.as_bytes()).collect();
+    trusted.add_parsable_certificates(roots.unwrap());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), provider).build().unwrap();
+    let config = server_config(rustls::DEFAULT_VERSIONS).with_client_cert_verifier(verifier);
+    let config = config.with_single_cert(chain, key).unwrap();
+    let (server, ca_file) = serving(config, &issuer, |mut stream| async move {
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        stream.flush().await.unwrap();
+    })
+    .await;
+    let pem = |label: &str, der: &[u8]| {
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+        kept(&format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"))
+    };
+    let (cert, key) = (pem("CERTIFICATE", &client_chain[0]), pem("PRIVATE KEY", client_key.secret_der()));
+    let client_certificate = ClientCertificate { cert: file(cert.path()), key: file(key.path()) };
+    let shown = Connection { client_certificate: Some(client_certificate), ..trusts(ca_file.path()) };
+    let url = format!("https://{}/", server.address);
+    answered(&send(&connected_by(PATIENCE_MS, PATIENCE_MS, &shown), &url).await, 200, Body::Whole);
+    // TLS 1.3 refuses it only once the client has spoken.
+    let without = send(&trusting(ca_file.path()), &url).await;
+    assert!(!matches!(without, Transmission::Answered { .. }), "{without:?}");
+}
+
+#[test]
+fn files_that_are_of_no_use_are_refused_in_words() {
+    let limits = Limits {
+        rate: None,
+        concurrency: NonZeroUsize::MIN,
+        connect_timeout: Duration::ZERO,
+        header_timeout: Duration::ZERO,
+        timeout: Duration::ZERO,
+    };
+    let refusal = |connection: Connection| Client::new(&limits, &connection).err().unwrap().to_string();
+    let pem = |path: &str, pem: &str| PemFile { path: path.into(), pem: pem.into() };
+    let ca = |text: &str| Connection { ca_file: Some(pem("/etc/ca.pem", text)), ..Connection::default() };
+    assert_eq!(refusal(ca("")), "there is no certificate in /etc/ca.pem");
+    assert_eq!(refusal(ca("-----BEGIN CERTIFICATE-----\n")), "cannot read the certificates of /etc/ca.pem");
+    let shown = |cert: &str, key: &str| Connection {
+        client_certificate: Some(ClientCertificate { cert: pem("/etc/c.crt", cert), key: pem("/etc/c.key", key) }),
+        ..Connection::default()
+    };
+    let (one, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let cert = CertificateParams::default().self_signed(&one).unwrap().pem();
+    assert_eq!(refusal(shown("", &one.serialize_pem())), "there is no certificate in /etc/c.crt");
+    assert_eq!(refusal(shown(&cert, &cert)), "there is no private key in /etc/c.key");
+    assert_eq!(refusal(shown(&cert, &other.serialize_pem())), "cannot use the client certificate /etc/c.crt");
+    assert!(Client::new(&limits, &shown(&cert, &one.serialize_pem())).is_ok());
+    let printed = format!("{:?}", shown(&cert, &one.serialize_pem()));
+    assert!(printed.contains("/etc/c.key") && !printed.contains("PRIVATE"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_busy_connection_that_is_too_old_takes_no_new_request_and_ends_with_its_last() {
+    let release = Arc::new(tokio::sync::Notify::new());
+    let held = Arc::clone(&release);
+    let answer = move |request: http::Request<Incoming>| {
+        let held = Arc::clone(&held);
+        async move {
+            if request.uri().path() == "/held" {
+                held.notified().await;
+            }
+            Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::new())))
+        }
+    };
+    let (server, ca_file) = tls(&["h2"], rustls::DEFAULT_VERSIONS, move |stream| {
+        let service = hyper::service::service_fn(answer.clone());
+        async move {
+            let connection = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+            let _ended = connection.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+        }
+    })
+    .await;
+    let client = connected_by(PATIENCE_MS, 3_600_000, &trusts(ca_file.path()));
+    let url = |path: &str| format!("https://{}{path}", server.address);
+    let sent = client.send(post(&url("/")), &CancellationToken::new()).await;
+    assert_eq!(sent.negotiated, Some(Negotiated { protocol: Protocol::Http2, tls: Some(Tls::V1_3) }));
+    let held = url("/held");
+    let (in_flight, ()) = tokio::join!(send(&client, &held), async {
+        answered(&send(&client, &url("/")).await, 200, Body::Whole);
+        assert_eq!(server.connections(), 1, "shared while it is young");
+        tokio::time::pause();
+        tokio::time::advance(CONNECTIONS_AGE_MAX).await;
+        tokio::time::resume();
+        answered(&send(&client, &url("/")).await, 200, Body::Whole);
+        assert_eq!(server.connections(), 2, "the name is looked up again");
+        release.notify_one();
+    });
+    answered(&in_flight, 200, Body::Whole);
 }

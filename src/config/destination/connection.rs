@@ -1,0 +1,140 @@
+//! How a destination is connected to: by whom it is trusted, who we are there, through what, and where that may lead.
+
+use std::path::Path;
+
+use super::checked::{ClientCertificate, Connection, PemFile, Proxy};
+use crate::config::address::{Reach, reach};
+use crate::config::disk::Disk;
+use crate::config::keys::{At, Keys};
+use crate::config::report::Faults;
+use crate::config::{Destination, Environment};
+use crate::mapping::{Secret, Span, Text};
+
+/// Reads `ca_file`, `client_certificate`, `proxy` and `allow_private`; the proxy of the environment where none is named.
+pub(super) fn connection(
+    keys: &mut Keys<'_>,
+    disk: &Disk<'_>,
+    environment: Environment<'_>,
+    faults: &mut Faults,
+) -> Connection {
+    let ca_file = pem_file(keys, "ca_file", disk, faults);
+    let client_certificate = client_certificate(keys, disk, faults);
+    let proxy = match keys.text("proxy", faults) {
+        Some(text) if text.value == DIRECT => None,
+        Some(text) => configured(&text, faults),
+        None => inherited(keys.span(), environment, faults),
+    };
+    let allow_private = keys.flag("allow_private", faults).is_some_and(|flag| flag.value);
+    Connection { ca_file, client_certificate, proxy, allow_private }
+}
+
+/// Reads a file of certificates or of a key. Where the relay does not serve it may be missing.
+fn pem_file(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mut Faults) -> Option<PemFile> {
+    let At { value: path, span } = keys.path(key, &disk.folder, faults)?;
+    match disk.read(&path, PEM_BYTES_MAX) {
+        Ok(pem) => return Some(PemFile { path, pem }),
+        Err(_) if faults.are_elsewhere() => {}
+        Err(reason) => {
+            let help = format!("looked for {}", Path::display(&path));
+            faults.with_help(span, format!("`{key}` cannot be read: {reason}"), help);
+        }
+    }
+    None
+}
+
+/// `{ cert, key }`.
+fn client_certificate(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option<ClientCertificate> {
+    let mut keys = keys.entry("client_certificate").and_then(|entry| Keys::of(entry, faults))?;
+    let (cert, key) = (pem_file(&mut keys, "cert", disk, faults), pem_file(&mut keys, "key", disk, faults));
+    for needed in ["cert", "key"] {
+        let message = format!("`client_certificate` needs `{needed}`");
+        if keys.entry(needed).is_none() {
+            faults.with_help(
+                keys.span().clone(),
+                message,
+                "`{ cert = \"client.crt\", key = \"client.key\" }`, both PEM",
+            );
+        }
+    }
+    keys.finish("`client_certificate`", faults);
+    Some(ClientCertificate { cert: cert?, key: key? })
+}
+
+/// The proxy that a destination names.
+fn configured(text: &Text, faults: &mut Faults) -> Option<Proxy> {
+    match proxy(&text.value, String::new()) {
+        Ok(proxy) if text.verbatim && proxy.has_credentials => {
+            let message = "the credentials of `proxy` stand in plain sight";
+            faults.with_help(text.span.clone(), message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
+            None
+        }
+        Ok(proxy) => Some(proxy),
+        Err(reason) => {
+            faults.with_help(text.span.clone(), format!("`proxy` {reason}"), PROXY_HELP);
+            None
+        }
+    }
+}
+
+/// The proxy of the environment, where it has one: `HTTPS_PROXY`, else `ALL_PROXY`; not for those of `NO_PROXY`. Each of them
+/// may be written in small letters, which count before capital ones.
+fn inherited(destination: &Span, environment: Environment<'_>, faults: &mut Faults) -> Option<Proxy> {
+    let given = |names: [&'static str; 2]| {
+        let found = names.into_iter().map(|name| (name, environment(name).unwrap_or_default()));
+        found.into_iter().find(|(_, value)| !value.is_empty())
+    };
+    let (name, url) = given(["https_proxy", "HTTPS_PROXY"]).or_else(|| given(["all_proxy", "ALL_PROXY"]))?;
+    let url = if url.contains("://") { url } else { format!("http://{url}") };
+    let except = given(["no_proxy", "NO_PROXY"]).map(|(_, except)| except).unwrap_or_default();
+    match proxy(&url, except) {
+        Ok(proxy) => Some(proxy),
+        Err(reason) => {
+            let message = format!("the environment variable `{name}` {reason}");
+            let help = format!("{PROXY_HELP}; `proxy = \"{DIRECT}\"` goes without one");
+            faults.with_help(destination.clone(), message, help);
+            None
+        }
+    }
+}
+
+/// A proxy, or what is wrong with its URL.
+fn proxy(text: &str, except: String) -> Result<Proxy, &'static str> {
+    let url = url::Url::parse(text).map_err(|_unspecific| "is no URL")?;
+    if url.scheme() != "http" {
+        return Err("must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that");
+    }
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or("names no host")?;
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err("names more than a host and a port");
+    }
+    let shown = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    Ok(Proxy { url: Secret::new(url.to_string()), shown, has_credentials, except })
+}
+
+/// Says where a destination names a private address that it is not allowed to reach.
+pub(super) fn check(destination: &Destination, key: &Text, faults: &mut Faults) {
+    if destination.connection.allow_private {
+        return;
+    }
+    for operation in &destination.operations {
+        let origin = operation.request.origin().and_then(|origin| url::Url::parse(origin).ok());
+        let address = origin.as_ref().and_then(|origin| match origin.host()? {
+            url::Host::Ipv4(address) => Some(address.into()),
+            url::Host::Ipv6(address) => Some(address.into()),
+            url::Host::Domain(_) => None,
+        });
+        if let Some(address) = address.filter(|address| reach(*address) == Reach::Private) {
+            let message =
+                format!("operation `{}` of `{}` goes to {address}, a private address", operation.name, key.value);
+            faults.with_help(key.span.clone(), message, "`allow_private = true` allows that to this destination");
+            return;
+        }
+    }
+}
+
+/// Said of a destination that goes past the environment's proxy.
+const DIRECT: &str = "none";
+const PROXY_HELP: &str = "as in `http://proxy.example.com:3128`";
+/// Ten times a whole system's bundle of roots.
+const PEM_BYTES_MAX: u64 = 4 << 20;

@@ -1,0 +1,117 @@
+//! How a destination is connected to: `client_certificate`, `proxy` and the environment's, `allow_private`, timeouts.
+
+use std::time::Duration;
+
+use super::*;
+
+/// Loads a partner with these keys of its own in this environment.
+fn partner(keys: &str, environment: &[(&str, &str)]) -> Result<Config, Report> {
+    let text = with(&format!("{PARTNER}{keys}\n"));
+    let lookup = |name: &str| {
+        let found = environment.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    Config::load(Source { path: "routes.toml".into(), text, environment: &lookup, sets: &[] })
+}
+
+#[track_caller]
+fn connection(keys: &str, environment: &[(&str, &str)]) -> Connection {
+    let config = partner(keys, environment).unwrap_or_else(|report| panic!("{report}"));
+    config.destinations[0].connection.clone()
+}
+
+#[track_caller]
+fn fault(keys: &str, environment: &[(&str, &str)], expected: &str) {
+    let report = partner(keys, environment).map(|_| ()).unwrap_err();
+    assert_eq!(report.located()[0].message, expected);
+    assert!(!report.to_string().contains("pass-word"), "{report}");
+}
+
+#[test]
+fn the_environments_proxy_counts_where_a_destination_names_none() {
+    let shown = |keys: &str, environment: &[(&str, &str)]| {
+        connection(keys, environment).proxy.map(|proxy| (proxy.shown, proxy.except))
+    };
+    let proxy = |shown: &str, except: &str| Some((shown.to_owned(), except.to_owned()));
+    assert_eq!(shown("", &[]), None);
+    assert_eq!(shown("", &[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "x")]), proxy("a:1", "x"));
+    assert_eq!(shown("", &[("HTTPS_PROXY", "http://a:1"), ("https_proxy", "http://b:2/")]), proxy("b:2", ""));
+    assert_eq!(shown("", &[("ALL_PROXY", "c:3")]), proxy("c:3", ""));
+    assert_eq!(shown("", &[("HTTPS_PROXY", ""), ("HTTP_PROXY", "http://a:1")]), None, "that one is for plain HTTP");
+    let both = [("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "px.example.com")];
+    assert_eq!(shown("proxy = \"http://own\"", &both), proxy("own:80", ""), "named, it is used whatever NO_PROXY says");
+    assert_eq!(shown("proxy = \"none\"", &both), None);
+    assert_eq!(shown("proxy = \"${env:OWN}\"", &[("OWN", "http://u:pass-word@own:8080")]), proxy("own:8080", ""));
+    let printed = format!("{:?}", connection("", &[("HTTPS_PROXY", "http://u:pass-word@a:1")]));
+    assert!(!printed.contains("pass-word"), "{printed}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_one_is_refused_in_words() {
+    fault(
+        "proxy = \"own:8080\"",
+        &[],
+        "`proxy` must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that",
+    );
+    fault(
+        "proxy = \"socks5://own:8080\"",
+        &[],
+        "`proxy` must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that",
+    );
+    fault("proxy = \"http://own/path\"", &[], "`proxy` names more than a host and a port");
+    fault("proxy = \"http://u:pass-word@own\"", &[], "the credentials of `proxy` stand in plain sight");
+    fault("", &[("https_proxy", "http://")], "the environment variable `https_proxy` is no URL");
+}
+
+#[test]
+fn a_private_address_is_a_fault_unless_it_is_allowed() {
+    let at = |host: &str, more: &str| {
+        with(&format!("[destination.partner]\nurl = \"https://{host}/\"\n{more}map.a = \"event_type\"\n"))
+    };
+    for host in ["10.0.0.5", "169.254.169.254", "[fd00::1]"] {
+        let address = host.trim_matches(['[', ']']);
+        let expected = format!("10:14 operation `conversion` of `partner` goes to {address}, a private address");
+        assert_eq!(faults(&at(host, "")), [expected]);
+        right(&at(host, "allow_private = true\n"));
+    }
+    for host in ["127.0.0.1", "localhost", "1.1.1.1", "px.example.com"] {
+        right(&at(host, ""));
+    }
+}
+
+#[test]
+fn a_client_certificate_is_two_files_and_both_are_part_of_what_a_destination_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let text = with(&format!(
+        "{PARTNER}client_certificate = {{ cert = \"{}\", key = \"{}\" }}\n",
+        path("c.crt").display(),
+        path("c.key").display()
+    ));
+    let missing = faults(&text);
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(missing[0].ends_with("`cert` cannot be read: it does not exist"), "{missing:?}");
+    let fingerprint = |cert: &str, key: &str| {
+        std::fs::write(path("c.crt"), cert).unwrap();
+        std::fs::write(path("c.key"), key).unwrap();
+        right(&text).destinations[0].fingerprint
+    };
+    let one = fingerprint("one", "one");
+    assert_eq!(fingerprint("one", "one"), one);
+    assert_ne!(fingerprint("two", "one"), one);
+    assert_ne!(fingerprint("one", "two"), one);
+    let half = with(&format!("{PARTNER}client_certificate = {{ cert = \"{}\" }}\n", path("c.crt").display()));
+    assert_eq!(faults(&half), ["13:1 `client_certificate` needs `key`"]);
+}
+
+#[test]
+fn the_head_cannot_have_more_time_than_the_whole() {
+    let limits = |keys: &str| with(&format!("{PARTNER}limits = {{ {keys} }}\n"));
+    let of = |keys: &str| right(&limits(keys)).destinations[0].limits.clone();
+    assert_eq!(of("timeout = \"10s\"").header_timeout, Duration::from_secs(10));
+    assert_eq!(of("header_timeout = \"3s\"").header_timeout, Duration::from_secs(3));
+    assert_eq!(
+        faults(&limits("timeout = \"2s\", header_timeout = \"3s\"")),
+        ["13:46 `header_timeout` is longer than `timeout` (2s)"]
+    );
+}
