@@ -385,6 +385,37 @@ async fn a_kept_connection_that_had_closed_costs_nothing() {
     }
 }
 
+/// The server is a thread of its own, and this one waits for its close without the runtime: the kernel alone knows of it when
+/// the next request is written.
+#[tokio::test]
+async fn a_close_that_the_runtime_has_not_seen_yet_is_no_unknown_outcome() {
+    const REQUESTS: usize = 20;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (closed, closes) = std::sync::mpsc::sync_channel(1);
+    let server = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for _ in 0..REQUESTS {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut bytes = Vec::new();
+            while !bytes.ends_with(b"{\"a\":1}") {
+                let mut buffer = [0; 1024];
+                let read = stream.read(&mut buffer).unwrap();
+                bytes.extend_from_slice(&buffer[..read]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+            // Not before the client keeps the connection.
+            closed.send(stream).unwrap();
+        }
+    });
+    let client = client();
+    for _ in 0..REQUESTS {
+        answered(&send(&client, &url).await, 200, Body::Whole);
+        drop(closes.recv().unwrap());
+    }
+    server.join().unwrap();
+}
+
 #[tokio::test]
 async fn what_hyper_gives_back_unwritten_was_not_sent() {
     let (near, far) = tokio::io::duplex(64);
