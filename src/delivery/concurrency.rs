@@ -1,28 +1,30 @@
 //! Adaptive concurrency: how many attempts a destination takes at once.
 //!
 //! Additive increase, multiplicative decrease: one more after each full round of good answers, half as many when the
-//! destination shows that it has too much to do (timeout, `429`, `503`). Never below one, never above
-//! `limits.concurrency`. Pure: time is passed in.
+//! destination shows that it has too much to do (timeout, `429`, `503`). At the start and after an outage it begins with one
+//! and doubles each round, as TCP's slow start does (RFC 5681, 3.1): a backlog does not fall upon a platform that has just
+//! come back. Never below one, never above `limits.concurrency`. Pure: time is passed in.
 
 use std::num::NonZeroUsize;
 
 use tokio::time::Instant;
 
-/// The present limit of one destination. It begins at the configured one: a platform that copes pays nothing for the
-/// adaptation.
+/// The present limit of one destination.
 #[derive(Debug)]
 pub(super) struct Concurrency {
     limit: usize,
     max: usize,
+    /// Up to here it doubles; from here on it goes step by step.
+    doubles_to: usize,
     /// Good answers since the limit last moved.
     good: usize,
     halved_at: Option<Instant>,
 }
 
 impl Concurrency {
-    /// Begins at `max`.
+    /// Begins with one, and doubles up to `max` while the answers are good.
     pub(super) fn new(max: NonZeroUsize) -> Concurrency {
-        Concurrency { limit: max.get(), max: max.get(), good: 0, halved_at: None }
+        Concurrency { limit: 1, max: max.get(), doubles_to: max.get(), good: 0, halved_at: None }
     }
 
     /// Attempts that may be in flight.
@@ -33,7 +35,7 @@ impl Concurrency {
     /// A good answer came.
     pub(super) fn raise(&mut self) {
         self.good = self.good.saturating_add(1);
-        if self.good >= self.limit {
+        if self.limit < self.doubles_to || self.good >= self.limit {
             self.good = 0;
             self.limit = self.limit.saturating_add(1).min(self.max);
         }
@@ -45,8 +47,16 @@ impl Concurrency {
         self.good = 0;
         if self.halved_at.is_none_or(|at| begun >= at) {
             self.limit = self.limit.div_euclid(2).max(1);
+            self.doubles_to = self.limit;
             self.halved_at = Some(now);
         }
+    }
+
+    /// Nothing more goes out for now: what comes after that begins with one again, and doubles up to half of what it was.
+    pub(super) fn begin_anew(&mut self) {
+        self.doubles_to = self.limit.div_euclid(2).max(1);
+        self.limit = 1;
+        self.good = 0;
     }
 }
 
@@ -56,8 +66,36 @@ mod tests {
 
     use super::*;
 
+    /// One that has come up to `max`.
     fn concurrency(max: usize) -> Concurrency {
-        Concurrency::new(NonZeroUsize::new(max).unwrap())
+        let mut concurrency = Concurrency::new(NonZeroUsize::new(max).unwrap());
+        (1..max).for_each(|_| concurrency.raise());
+        assert_eq!(concurrency.limit(), max);
+        concurrency
+    }
+
+    /// The limit after each full round of good answers.
+    fn rounds(concurrency: &mut Concurrency, count: usize) -> Vec<usize> {
+        let mut round = || {
+            (0..concurrency.limit()).for_each(|_| concurrency.raise());
+            concurrency.limit()
+        };
+        (0..count).map(|_| round()).collect()
+    }
+
+    #[test]
+    fn doubles_each_round_at_the_start() {
+        let mut concurrency = Concurrency::new(NonZeroUsize::new(20).unwrap());
+        assert_eq!(concurrency.limit(), 1);
+        assert_eq!(rounds(&mut concurrency, 6), [2, 4, 8, 16, 20, 20]);
+    }
+
+    #[test]
+    fn doubles_to_half_of_what_it_was_after_an_outage_and_then_goes_step_by_step() {
+        let mut concurrency = concurrency(16);
+        concurrency.begin_anew();
+        assert_eq!(concurrency.limit(), 1);
+        assert_eq!(rounds(&mut concurrency, 6), [2, 4, 8, 9, 10, 11]);
     }
 
     #[test]

@@ -41,6 +41,7 @@ impl Pool {
             let orders = self.board.orders();
             if orders.probe {
                 desk.gate.probe_now(Instant::now());
+                desk.concurrency.begin_anew();
             }
             let (asked, step) = (Instant::now(), if orders.paused { Step::Wait } else { desk.step() });
             tokio::select! {
@@ -124,11 +125,15 @@ impl Pool {
         if repeated {
             desk.limiter.owe();
         }
+        let was_passing = desk.gate.barred().is_none();
         desk.gate.settle(pass, health, now);
         match health {
             Health::Well => desk.concurrency.raise(),
             Health::Failing { overloaded: true } => desk.concurrency.halve(begun, now),
             Health::Failing { overloaded: false } | Health::Answering | Health::Refusing => {}
+        }
+        if was_passing && desk.gate.barred().is_some() {
+            desk.concurrency.begin_anew();
         }
         if let Some(until) = hold.and_then(|hold| now.checked_add(hold)) {
             desk.gate.hold(until);
@@ -359,9 +364,11 @@ mod tests {
             pool.show_numbers(&desk);
             pool.instruments.concurrency.get()
         };
+        assert_eq!([learn(Health::Well), learn(Health::Well), learn(Health::Well)], [2, 3, 4]);
         assert_eq!(learn(Health::Failing { overloaded: false }), 4);
         assert_eq!(learn(Health::Failing { overloaded: true }), 2);
         assert_eq!([learn(Health::Well), learn(Health::Well)], [2, 3]);
+        assert_eq!(learn(Health::Refusing), 1, "after an outage it begins anew");
         bench.stop().await;
     }
 }

@@ -30,7 +30,7 @@ fn credentials(seen: &[Seen]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn sixteen_attempts_at_once_ask_for_one_token() {
+async fn all_attempts_share_one_token() {
     let platform = Platform::answering([], Reply::Status(200)).await;
     let endpoint = Platform::answering([granted("t0ken-1")], Reply::Status(500)).await;
     let mut bench = Bench::open(&[with_tokens(&platform, &endpoint, "limits = { concurrency = 16 }")]);
