@@ -90,7 +90,8 @@ impl Pool {
             };
             Unsent { outcome, operation: Some(&operation.name) }
         };
-        let request = operation.request.render(scope, Secrets::Revealed).map_err(unmappable)?;
+        let mut request = operation.request.render(scope, Secrets::Revealed).map_err(unmappable)?;
+        operation.request.stamp(&mut request, Duration::from_millis(now_ms).as_secs());
         let request = client::assemble(request).map_err(unmappable)?;
         let index = self.destination.operations.iter().position(|known| std::ptr::eq(known, operation));
         let (index, on_ambiguous) = (index.unwrap_or_default(), operation.on_ambiguous);

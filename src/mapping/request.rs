@@ -29,9 +29,12 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod url;
+mod webhook;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+
+use http::HeaderValue;
 
 use self::field::{Run, Seen};
 use self::flat::{Escaping, Flat, Parameters, Separator};
@@ -42,7 +45,8 @@ pub use self::outputs::{OutputKind, OutputSource, Pii};
 use self::rules::{Nameable, Rules};
 use self::signature::Signature;
 use self::url::{Compiled, URL_BYTES_MAX, UrlPlan};
-use super::{Condition, Constants, Fault, Scope, Secrets, Text};
+use self::webhook::Webhook;
+use super::{Condition, Constants, Fault, MASK, Scope, Secrets, Text};
 use crate::conversion::EventKind;
 
 pub use self::auth::{
@@ -169,6 +173,7 @@ pub struct RequestTemplate {
     auth_query: Option<(String, Credential)>,
     signature: Option<Signature>,
     oauth: Option<Arc<OAuth>>,
+    webhook: Option<Webhook>,
     body: Body,
     rules: Rules,
     /// Targets as written.
@@ -226,6 +231,7 @@ impl RequestTemplate {
             auth_query: headers.auth_query,
             signature: headers.signature,
             oauth: headers.oauth,
+            webhook: headers.webhook,
             body: fields.body,
             rules: fields.rules,
             map_outputs,
@@ -261,6 +267,9 @@ impl RequestTemplate {
             }
         }
         let mut headers = self.headers.render(scope, secrets)?;
+        if self.webhook.is_some() {
+            [webhook::TIMESTAMP, webhook::SIGNATURE].into_iter().for_each(|name| headers.put(name, MASKED));
+        }
         if let Some(signature) = &self.signature {
             headers.computed.extend(signature.sign(&self.method, &mut url, &body, scope, secrets)?);
         }
@@ -269,6 +278,13 @@ impl RequestTemplate {
             return Err(Unmappable { field: "url".to_owned(), reason });
         }
         Ok(Request { method: self.method.clone(), url: url.text, headers, body })
+    }
+
+    /// Adds to a rendered request what is of the moment in which it is sent: a webhook's time, and its signature.
+    pub fn stamp(&self, request: &mut Request, unix_s: u64) {
+        if let Some(webhook) = &self.webhook {
+            webhook.stamp(request, unix_s);
+        }
     }
 
     /// Scheme, host and port of its calls; `None` when `lacks` says why there are none.
@@ -332,6 +348,8 @@ impl Body {
     }
 }
 
+/// What stands for a webhook's time and signature until it is sent.
+const MASKED: HeaderValue = HeaderValue::from_static(MASK);
 /// Most bodies without items fit, so that the buffer does not grow.
 const BODY_BYTES_USUAL: usize = 1024;
 

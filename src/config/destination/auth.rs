@@ -24,12 +24,14 @@ pub(super) fn auth(entry: &Entry, faults: &mut Faults) -> Option<AuthSource> {
     let header = keys.entry("header").and_then(|entry| two(entry, "name", "value", faults));
     let query = keys.entry("query").and_then(|entry| two(entry, "name", "value", faults));
     let hmac = keys.entry("hmac").and_then(|entry| hmac(entry, faults));
+    let webhooks = keys.entry("standard_webhooks").and_then(|entry| text("standard_webhooks", &entry.node, faults));
+    let webhooks = webhooks.cloned();
     let oauth = keys.entry("oauth").and_then(|entry| oauth(entry, faults));
     let given = SCHEMES.iter().filter(|scheme| keys.entry(scheme).is_some()).count();
     if given != 1 {
         let help = "`{ bearer = \"{secrets.token}\" }`, `{ basic = { user, password } }`, \
-                    `{ header = { name, value } }`, `{ query = { name, value } }`, `{ hmac = { … } }` \
-                    or `{ oauth = { … } }`";
+                    `{ header = { name, value } }`, `{ query = { name, value } }`, `{ hmac = { … } }`, \
+                    `{ standard_webhooks = \"{secrets.signing_key}\" }` or `{ oauth = { … } }`";
         faults.with_help(keys.span().clone(), "`auth` needs exactly one scheme", help);
     }
     keys.finish("`auth`", faults);
@@ -39,6 +41,7 @@ pub(super) fn auth(entry: &Entry, faults: &mut Faults) -> Option<AuthSource> {
         .or(header.map(|(name, value)| AuthSource::Header { name, value }))
         .or(query.map(|(name, value)| AuthSource::Query { name, value }))
         .or(hmac.map(AuthSource::Hmac))
+        .or(webhooks.map(AuthSource::StandardWebhooks))
         .or(oauth.map(AuthSource::OAuth))?;
     credential_from_secrets(&source, faults);
     Some(source)
@@ -146,7 +149,7 @@ fn credential_from_secrets(source: &AuthSource, faults: &mut Faults) {
         braced(text, faults);
     }
     let not_from_secrets: Vec<&Text> = match source {
-        AuthSource::Bearer(text) => plain([Some(text)]),
+        AuthSource::Bearer(text) | AuthSource::StandardWebhooks(text) => plain([Some(text)]),
         AuthSource::Basic { user, password } if !names_secret(user) => plain([Some(password)]),
         AuthSource::Basic { .. } => Vec::new(),
         AuthSource::Header { name: _, value } | AuthSource::Query { name: _, value } => plain([Some(value)]),
@@ -182,7 +185,7 @@ fn names_secret(text: &Text) -> bool {
 /// Every template of a scheme that may hold a credential.
 fn templates(source: &AuthSource) -> Vec<&Text> {
     match source {
-        AuthSource::Bearer(text) => vec![text],
+        AuthSource::Bearer(text) | AuthSource::StandardWebhooks(text) => vec![text],
         AuthSource::Basic { user, password } => vec![user, password],
         AuthSource::Header { name: _, value } | AuthSource::Query { name: _, value } => vec![value],
         AuthSource::Hmac(hmac) => [Some(&hmac.key), hmac.prefix.as_ref()].into_iter().flatten().collect(),
@@ -211,7 +214,7 @@ enum GrantType {
     ClientCredentials,
 }
 
-const SCHEMES: [&str; 6] = ["bearer", "basic", "header", "query", "hmac", "oauth"];
+const SCHEMES: [&str; 7] = ["bearer", "basic", "header", "query", "hmac", "standard_webhooks", "oauth"];
 const ALGORITHMS: [(&str, HmacAlgorithm); 3] =
     [("sha256", HmacAlgorithm::Sha256), ("sha1", HmacAlgorithm::Sha1), ("sha512", HmacAlgorithm::Sha512)];
 const KEY_ENCODINGS: [(&str, KeyEncoding); 3] =

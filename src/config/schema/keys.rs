@@ -192,6 +192,7 @@ pub(super) const AUTH: &[Key] = &[
     key("header", Table(NAME_VALUE), "A header of the destination's own."),
     key("query", Table(NAME_VALUE), "A parameter at the end of the query."),
     key("hmac", Table(HMAC), "A signature over the finished request."),
+    key("standard_webhooks", Text, "`{secrets.signing_key}`: the headers of Standard Webhooks, signed with this key (`whsec_…`)."),
     key("oauth", Table(OAUTH), "An access token, fetched and renewed."),
 ];
 

@@ -29,6 +29,8 @@ pub enum AuthSource {
     },
     /// A signature over the finished request.
     Hmac(HmacSource),
+    /// The headers of Standard Webhooks; this is the key.
+    StandardWebhooks(Text),
     /// `Authorization: Bearer …` with an access token that is fetched and kept while it lasts.
     OAuth(OAuthSource),
 }

@@ -9,6 +9,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::super::{Constants, Escape, EvalError, Fault, Interpolation, MASK, Scope, Secrets, Text};
 use super::oauth::{self, OAuth};
 use super::signature::{self, Signature};
+use super::webhook::{self, Webhook};
 use super::{AuthSource, Encoding, Headers, HmacSource, OAuthSource, SignaturePlace, Unmappable};
 
 /// A compiled header.
@@ -104,6 +105,7 @@ pub(super) struct Compiled {
     pub(super) auth_query: Option<(String, Credential)>,
     pub(super) signature: Option<Signature>,
     pub(super) oauth: Option<Arc<OAuth>>,
+    pub(super) webhook: Option<Webhook>,
     pub(super) lacks: Option<String>,
 }
 
@@ -183,8 +185,9 @@ pub(super) fn compile(
     constants: &Constants,
     faults: &mut Vec<Fault>,
 ) -> Compiled {
-    let compiled = Compiled { headers: Vec::new(), auth_query: None, signature: None, oauth: None, lacks: None };
-    let mut compiler = Compiler { constants, faults, compiled, encoding, from_auth: None };
+    let compiled =
+        Compiled { headers: Vec::new(), auth_query: None, signature: None, oauth: None, webhook: None, lacks: None };
+    let mut compiler = Compiler { constants, faults, compiled, encoding, from_auth: Vec::new() };
     if let Some(auth) = auth {
         compiler.auth(auth);
     }
@@ -205,8 +208,8 @@ struct Compiler<'c> {
     faults: &'c mut Vec<Fault>,
     compiled: Compiled,
     encoding: Encoding,
-    /// The header that `auth` sets.
-    from_auth: Option<HeaderName>,
+    /// The headers that `auth` sets.
+    from_auth: Vec<HeaderName>,
 }
 
 impl Compiler<'_> {
@@ -235,6 +238,7 @@ impl Compiler<'_> {
                 self.compiled.auth_query = credential.map(|credential| (name.value.clone(), credential));
             }
             AuthSource::Hmac(source) => self.signature(source),
+            AuthSource::StandardWebhooks(key) => self.webhook(key),
             AuthSource::OAuth(source) => self.oauth(source),
         }
     }
@@ -249,7 +253,7 @@ impl Compiler<'_> {
         };
         let Some(place) = place else { return };
         if let signature::Place::Header(name) = &place {
-            self.from_auth = Some(name.clone());
+            self.from_auth.push(name.clone());
         }
         match Signature::compile(source, place, self.encoding, self.constants) {
             Ok(signature::Compiled::Signature(signature)) => self.compiled.signature = Some(signature),
@@ -259,7 +263,7 @@ impl Compiler<'_> {
     }
 
     fn oauth(&mut self, source: &OAuthSource) {
-        self.from_auth = Some(header::AUTHORIZATION);
+        self.from_auth.push(header::AUTHORIZATION);
         match OAuth::compile(source, self.constants) {
             Ok(oauth::Compiled::OAuth(oauth)) => {
                 let placeholders = (oauth.placeholder(Secrets::Revealed), oauth.placeholder(Secrets::Masked));
@@ -274,6 +278,19 @@ impl Compiler<'_> {
         }
     }
 
+    fn webhook(&mut self, key: &Text) {
+        match Webhook::compile(key, self.encoding, self.constants) {
+            Ok(webhook::Compiled::Webhook(webhook)) => self.compiled.webhook = Some(webhook),
+            Ok(webhook::Compiled::Lacks(name)) => self.compiled.lacks = Some(name),
+            Err(found) => self.faults.extend(found),
+        }
+        // The same for every attempt, and another one for each conversion.
+        let id = Text { value: "{meta.id}".to_owned(), ..key.clone() };
+        let credential = self.credential(&id, Escape::HeaderValue, Scheme::Plain);
+        self.auth_header(webhook::ID, key, credential);
+        self.from_auth.extend([webhook::TIMESTAMP, webhook::SIGNATURE]);
+    }
+
     fn parameter(&mut self, name: &Text) {
         if name.value.is_empty() {
             self.fault(name, "a parameter without a name", "name the parameter that carries the credential");
@@ -282,7 +299,7 @@ impl Compiler<'_> {
 
     fn auth_header(&mut self, name: HeaderName, text: &Text, credential: Option<Credential>) {
         self.note_lacks(credential.as_ref());
-        self.from_auth = Some(name.clone());
+        self.from_auth.push(name.clone());
         if let Some(credential) = credential {
             self.push(name, text, credential);
         }
@@ -290,7 +307,7 @@ impl Compiler<'_> {
 
     fn line(&mut self, name: &Text, value: &Text) {
         let Some(parsed) = self.name(name) else { return };
-        if self.from_auth.as_ref() == Some(&parsed) {
+        if self.from_auth.contains(&parsed) {
             let message = format!("`auth` sets the header `{}` already", name.value);
             return self.fault(name, message, "keep one of the two");
         }

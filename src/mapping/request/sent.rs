@@ -39,6 +39,12 @@ impl Headers {
     pub fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.fixed.iter().chain(&self.computed)
     }
+
+    /// Sets a computed header, in the place of the one of that name.
+    pub(super) fn put(&mut self, name: HeaderName, value: HeaderValue) {
+        self.computed.retain(|(own, _)| *own != name);
+        self.computed.push((name, value));
+    }
 }
 
 impl fmt::Debug for Request {

@@ -222,6 +222,7 @@ fn constants() -> Constants {
         ("token".to_owned(), Some(Secret::new("s3cret/+ =".to_owned()))),
         ("line".to_owned(), Some(Secret::new("a\nb".to_owned()))),
         ("jefe".to_owned(), Some(Secret::new("Jefe".to_owned()))),
+        ("webhook".to_owned(), Some(Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()))),
         ("hex".to_owned(), Some(Secret::new("0b".repeat(20)))),
         ("base64".to_owned(), Some(Secret::new("CwsLCwsLCwsLCwsLCwsLCwsLCws=".to_owned()))),
         ("long".to_owned(), Some(Secret::new("aa".repeat(131)))),

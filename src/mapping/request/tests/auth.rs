@@ -350,3 +350,45 @@ fn every_way_of_showing_a_credential_can_be_written_and_is_masked() {
     let none = json().map(&[("a", "1")]).request("{}");
     assert_eq!(none.to_http(), "POST https://px.example.com/events\ncontent-type: application/json\n\n{\"a\":1}");
 }
+
+#[test]
+fn a_webhook_is_stamped_when_it_is_sent_and_shown_without_its_key() {
+    let mut written = json().map(&[("event", "event_type")]);
+    written.source.auth = Some(AuthSource::StandardWebhooks(text(&mut written.file, "{secrets.webhook}")));
+    let template = written.template();
+    let stamped = |unix_s: u64| {
+        let mut request = written.rendered("{}", Secrets::Revealed).unwrap();
+        template.stamp(&mut request, unix_s);
+        let header = |name: &str| {
+            let found: Vec<_> = request.headers.iter().filter(|(own, _)| own.as_str() == name).collect();
+            assert_eq!(found.len(), 1, "{name}");
+            found[0].1.to_str().unwrap().to_owned()
+        };
+        (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"))
+    };
+    let (first, second) = (stamped(1_614_265_330), stamped(1_614_265_331));
+    assert_eq!((first.0.len(), &first.0), (36, &second.0), "the same id on every attempt");
+    assert_eq!((first.1.as_str(), second.1.as_str()), ("1614265330", "1614265331"));
+    assert!(first.2.starts_with("v1,") && first.2 != second.2, "{} {}", first.2, second.2);
+    for secrets in [Secrets::Revealed, Secrets::Masked] {
+        assert_eq!(written.header_value("webhook-signature", "{}", secrets), "***", "before it is sent");
+    }
+    assert!(!format!("{template:?}").contains("MfKQ"), "no key in a debug output");
+}
+
+#[test]
+fn a_webhooks_key_and_headers_are_checked_when_it_is_loaded() {
+    let fault = |key: &str, encoding: Encoding, header: &str| {
+        let mut written = Written::new(encoding).map(&[("event", "event_type")]);
+        written.source.auth = Some(AuthSource::StandardWebhooks(text(&mut written.file, key)));
+        let written = if header.is_empty() { written } else { written.header(header, "x") };
+        written.compile().map(|_| ()).unwrap_err().remove(0).message
+    };
+    assert_eq!(fault("{secrets.token}", Encoding::Json, ""), "the key is none of Standard Webhooks");
+    assert_eq!(fault("{order_id}", Encoding::Json, ""), "a conversion cannot choose the key");
+    assert_eq!(fault("{secrets.webhook}", Encoding::None, ""), "there is no body to sign");
+    for header in ["Webhook-Id", "webhook-timestamp", "Webhook-Signature"] {
+        let message = fault("{secrets.webhook}", Encoding::Json, header);
+        assert_eq!(message, format!("`auth` sets the header `{header}` already"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Standard Webhooks (the specification of that name, version 1.0): an id that stays the same over all attempts, the time of
+//! the attempt, and an HMAC-SHA256 over both and the body.
+//!
+//! The time is that of the attempt, because receivers take what is older than a few minutes for a replay; it is therefore
+//! no part of the rendering, which is the same every time, but stamped on it.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderName, HeaderValue};
+use sha2::Sha256;
+
+use super::super::{Constants, Escape, Fault, Interpolation, MASK, Secrets, Text};
+use super::{Encoding, Request};
+
+/// A compiled key.
+#[derive(Clone)]
+pub(super) struct Webhook(Box<[u8]>);
+
+/// A key, or the name of the unset secret for want of which there is none.
+pub(super) enum Compiled {
+    Webhook(Webhook),
+    Lacks(String),
+}
+
+impl Webhook {
+    /// Compiles the key: `whsec_` and 24 to 64 bytes in Base64, from the configuration alone.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub(super) fn compile(key: &Text, encoding: Encoding, constants: &Constants) -> Result<Compiled, Vec<Fault>> {
+        let fault = |message: &str, help: &str| vec![key.fault(0..key.value.len(), message).with_help(help)];
+        let text = Interpolation::compile(key, constants, Escape::None)?;
+        if encoding == Encoding::None {
+            return Err(fault("there is no body to sign", "a webhook is a POST with a body: `body = \"json\"`"));
+        }
+        if let Some(name) = text.lacks() {
+            return Ok(Compiled::Lacks(name.to_owned()));
+        }
+        let Some(Ok(Some(text))) = text.constant(Secrets::Revealed) else {
+            return Err(fault("a conversion cannot choose the key", "`{secrets.signing_key}`"));
+        };
+        let decoded = STANDARD_NO_PAD.decode(text.strip_prefix(PREFIX).unwrap_or(&text).trim_end_matches('='));
+        match decoded {
+            Ok(bytes) if (24..=64).contains(&bytes.len()) => Ok(Compiled::Webhook(Webhook(bytes.into()))),
+            Ok(_) | Err(_) => {
+                Err(fault("the key is none of Standard Webhooks", "`whsec_` and 24 to 64 bytes in Base64"))
+            }
+        }
+    }
+
+    /// Sets time and signature of a request that is sent now.
+    pub(super) fn stamp(&self, request: &mut Request, unix_s: u64) {
+        let headers = &mut request.headers;
+        let Some(id) = headers.iter().find(|(name, _)| *name == ID).map(|(_, value)| value.clone()) else { return };
+        let time = HeaderValue::from(unix_s);
+        let Some(signature) = self.signature(&[id.as_bytes(), time.as_bytes(), &request.body]) else { return };
+        headers.put(TIMESTAMP, time);
+        headers.put(SIGNATURE, signature);
+    }
+
+    fn signature(&self, parts: &[&[u8]]) -> Option<HeaderValue> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        mac.update(&parts.join(&b'.'));
+        let mut value = HeaderValue::from_str(&format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+pub(super) const ID: HeaderName = HeaderName::from_static("webhook-id");
+pub(super) const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+/// Before the Base64 of a key.
+const PREFIX: &str = "whsec_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the specification's reference libraries.
+    #[test]
+    fn the_signature_is_that_of_the_specifications_example() {
+        let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let parts: [&[u8]; 3] = [b"msg_p5jXN8AQM9LWM0D4loKWxJek", b"1614265330", br#"{"test": 2432232314}"#];
+        let signature = Webhook(key.into()).signature(&parts).unwrap();
+        assert_eq!(signature.to_str().unwrap(), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}
