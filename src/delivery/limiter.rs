@@ -210,6 +210,26 @@ mod tests {
         assert_eq!(limiter.take(next), Err(next + Duration::from_millis(500)));
     }
 
+    /// As its pool asks it: at once while there is work, and again when it is told to.
+    #[tokio::test(start_paused = true)]
+    async fn a_minute_of_work_gets_nearly_all_that_is_allowed_and_never_more() {
+        for (count, burst) in [(50, 50), (50, 1), (7, 3), (1_000, 1_000)] {
+            let begun = Instant::now();
+            let limiter = Limiter::new(Some(rate(count, Duration::from_secs(1), burst)), begun);
+            let mut passed = 0;
+            while begun.elapsed() < Duration::from_secs(60) {
+                match limiter.take(Instant::now()) {
+                    Ok(()) => passed += 1,
+                    Err(at) => tokio::time::sleep_until(at).await,
+                }
+                let elapsed_ms = u32::try_from(begun.elapsed().as_millis()).unwrap();
+                assert!(passed <= count * elapsed_ms / 1_000 + burst, "{passed} after {elapsed_ms} ms");
+            }
+            let allowed = count * 60 + burst;
+            assert!(passed * 100 >= allowed * 98, "{passed} of {allowed} at {count} a second");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn looking_spends_nothing() {
         let begun = Instant::now();
