@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, Destination, OnAmbiguous, Operation, Transport, units};
+use super::{Config, Destination, OnAmbiguous, Operation, Proxy, Transport, units};
 use crate::conversion::DestinationName;
 
 impl Config {
@@ -53,7 +53,17 @@ impl fmt::Display for Destination {
         if let Some(rate) = self.limits.rate {
             write!(f, "; {}", units::written_rate(rate.count, rate.per))?;
         }
-        write!(f, "; {}", repeats(&works))
+        write!(f, "; {}", repeats(&works))?;
+        // One of the environment stands in no file that a reader would look at. Plain HTTP goes to loopback, past it.
+        let is_remote =
+            |operation: &&Operation| operation.request.origin().is_some_and(|origin| origin.starts_with("https://"));
+        match &self.connection.proxy {
+            Some(Proxy { shown, except, .. }) if works.iter().any(is_remote) => match except.as_str() {
+                "" => write!(f, "; proxy {shown}"),
+                except => write!(f, "; proxy {shown} (except {except})"),
+            },
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

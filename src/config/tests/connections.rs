@@ -42,6 +42,8 @@ fn the_environments_proxy_counts_where_a_destination_names_none() {
     assert_eq!(shown("proxy = \"http://own\"", &both), proxy("own:80", ""), "named, it is used whatever NO_PROXY says");
     assert_eq!(shown("proxy = \"none\"", &both), None);
     assert_eq!(shown("proxy = \"${env:OWN}\"", &[("OWN", "http://u:pass-word@own:8080")]), proxy("own:8080", ""));
+    let summary = partner("", &[("HTTPS_PROXY", "http://u:pass-word@a:1")]).unwrap().summary().to_string();
+    assert!(summary.ends_with("; proxy a:1\n") && !summary.contains("pass-word"), "{summary}");
     let printed = format!("{:?}", connection("", &[("HTTPS_PROXY", "http://u:pass-word@a:1")]));
     assert!(!printed.contains("pass-word"), "{printed}");
 }
