@@ -123,6 +123,15 @@ pub struct ClientError {
     pub source: SetupError,
 }
 
+/// Every destination whose certificates or keys cannot be used: what `Pools::new` would refuse first.
+pub fn unusable(config: &Config) -> Vec<ClientError> {
+    let refused = |destination: &Arc<Destination>| {
+        let source = client::Client::new(&destination.limits, &destination.connection).err()?;
+        Some(ClientError { destination: destination.name.clone(), source })
+    };
+    config.destinations.iter().filter_map(refused).collect()
+}
+
 /// What an answer that came back whole means to an operation. Pure.
 pub fn verdict(judge: &Judge, answer: Answer) -> Verdict {
     judge::judge(judge, &Transmission::Answered { answer, body: Body::Whole }).into()

@@ -11,6 +11,22 @@ use crate::support::process::{Process, run, started};
 use crate::support::{TOKEN, conversion, eventually, handle};
 
 #[test]
+fn check_refuses_certificates_that_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, ca_file) = (folder.path().join("routes.toml"), folder.path().join("ca.pem"));
+    let text = concat!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ntls = { self_signed = true }\n[queue]\npath = \"data\"\n",
+        "[merchant.acme]\ntoken_sha256 = \"8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4\"\n",
+        "[destination.one]\nurl = \"https://one.example/\"\nca_file = \"ca.pem\"\nmap.a = \"event_type\"\n",
+    );
+    fs::write(&path, text).unwrap();
+    fs::write(&ca_file, "no certificate").unwrap();
+    let (code, _, error) = run(&["check", "--config", path.to_str().unwrap()]);
+    let expected = format!("destination one: no HTTP client: there is no certificate in {}\n", ca_file.display());
+    assert_eq!((code, error), (Some(1), expected));
+}
+
+#[test]
 fn check_prints_its_faults_as_one_document() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("routes.toml");

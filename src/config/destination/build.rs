@@ -127,7 +127,7 @@ fn constants(written: &Written<'_>, faults: &mut Faults) -> (Constants, bool) {
         constants.vars.insert(entry.key.value.clone(), (type_of(&value), Some(value)));
     }
     for entry in written.secrets {
-        let secret = secret(entry, faults).unwrap_or_else(|| Secret::new(STAND_IN.to_owned()));
+        let secret = secret(entry, faults).unwrap_or_else(|| Secret::new(SECRET_STAND_IN.to_owned()));
         constants.secrets.insert(entry.key.value.clone(), Some(secret));
     }
     (constants, complete)
@@ -408,5 +408,7 @@ fn currency(text: &Text, faults: &mut Faults) -> Option<String> {
 }
 
 const STAND_IN: &str = "unknown";
+/// For a secret that is missing, which is a fault already: a key in hex or Base64 too, so that nothing more is said of it.
+const SECRET_STAND_IN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Said where the merchant has one currency only, or the platform minds none.
 const ANY_CURRENCY: &str = "any";

@@ -66,6 +66,17 @@ fn a_proxy_that_cannot_be_one_is_refused_in_words() {
 }
 
 #[test]
+fn a_signing_key_that_is_missing_is_one_fault() {
+    for auth in [
+        "standard_webhooks = \"{secrets.key}\"",
+        "hmac = { algorithm = \"sha256\", key = \"{secrets.key}\", key_encoding = \"hex\", header = \"X\" }",
+    ] {
+        let keys = format!("auth = {{ {auth} }}\nsecrets.key = \"${{env:MISSING}}\"");
+        fault(&keys, &[], "the environment variable `MISSING` is not set");
+    }
+}
+
+#[test]
 fn a_private_address_is_a_fault_unless_it_is_allowed() {
     let at = |host: &str, more: &str| {
         with(&format!("[destination.partner]\nurl = \"https://{host}/\"\n{more}map.a = \"event_type\"\n"))
