@@ -4,8 +4,10 @@
 //! `ambiguous_when`, `retry_when` and the statuses that ask for a repeat, those that refuse our credential, and everything
 //! else is rejected. A predicate over what is not there is false. Where a body broke off, a predicate that reads it is
 //! undecided: a 2xx is then *unknown*, and so is a refusal that the missing part might have turned into a success or into
-//! one of our credential, and any answer that it might have made ambiguous.
+//! one of our credential, and any answer that it might have made ambiguous. Of a 2xx whose body is longer than our limit
+//! what its head says holds; what would hold of an empty body as well is undecided.
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use super::gate::Health;
@@ -125,12 +127,17 @@ pub(super) fn judge(judge: &Judge, transmission: &Transmission) -> Judgement {
 }
 
 fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
+    let unsaid = Answer::new(answer.status(), answer.headers().clone(), Bytes::new());
+    let told = |condition: &AnswerCondition| !condition.holds(&unsaid);
     let ask = |condition: &AnswerCondition| {
         let holds = condition.holds(answer);
         match body {
             Body::Broken if condition.reads_body() => Reply::Undecided,
-            // Half a JSON is none: what a 2xx said may stand behind our limit.
-            Body::Head if condition.reads_body() && !holds && answer.status().is_success() => Reply::Undecided,
+            // Half a JSON is none: what a 2xx said may stand behind our limit, also what would have made it none. What the head
+            // says by itself holds.
+            Body::Head if condition.reads_body() && answer.status().is_success() && !(holds && told(condition)) => {
+                Reply::Undecided
+            }
             Body::Whole | Body::Head | Body::Broken => Reply::from(holds),
         }
     };
