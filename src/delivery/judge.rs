@@ -127,8 +127,10 @@ pub(super) fn judge(judge: &Judge, transmission: &Transmission) -> Judgement {
 }
 
 fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
-    let unsaid = Answer::new(answer.status(), answer.headers().clone(), Bytes::new());
-    let told = |condition: &AnswerCondition| !condition.holds(&unsaid);
+    let told = |condition: &AnswerCondition| {
+        let unsaid = Answer::new(answer.status(), answer.headers().clone(), Bytes::new());
+        !condition.holds(&unsaid)
+    };
     let ask = |condition: &AnswerCondition| {
         let holds = condition.holds(answer);
         match body {

@@ -58,9 +58,9 @@ struct Case {
 /// Sooner than an idle connection ends by itself.
 const SOON: Duration = Duration::from_secs(3);
 /// Time for an answer to come over loopback, and to run out where none does.
-const BRIEF: &str = "limits = { timeout = \"200ms\" }";
+const BRIEF: &str = "limits = { timeout = \"1s\" }";
 /// Likewise where its head must come in time on a busy machine.
-const LONGER: &str = "limits = { timeout = \"2s\" }";
+const LONGER: &str = "limits = { timeout = \"4s\" }";
 const QUICK: &str = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"9h\" }";
 const SLOW: &str = "retry = { first = \"1h\", max = \"1h\", give_up_after = \"9h\" }";
 const ONCE: &str = "on_ambiguous = \"dead_letter\"";
