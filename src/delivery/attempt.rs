@@ -159,7 +159,7 @@ impl Pool {
                 self.instruments.delivery.observe(Duration::from_millis(waited_ms).as_secs_f64());
             }
             Outcome::Dead { kind: DeadKind::Exhausted, .. } => self.instruments.count(EXHAUSTED),
-            Outcome::Dead { .. } | Outcome::Retry { .. } => {}
+            Outcome::Dead { .. } | Outcome::Retry { .. } | Outcome::Accepted { .. } => {}
             Outcome::Skipped { .. } | Outcome::Withheld { .. } | Outcome::Unsupported { .. } => {}
         }
         tracing::debug!(
@@ -262,6 +262,7 @@ fn unsent_label(outcome: &Outcome) -> &'static str {
     let verdict = match outcome {
         Outcome::Delivered { .. } => Verdict::Delivered,
         Outcome::Duplicate { .. } => Verdict::Duplicate,
+        Outcome::Accepted { .. } => Verdict::Accepted,
         Outcome::Retry { .. } => Verdict::Retry,
         Outcome::Skipped { .. } => Verdict::Skipped,
         Outcome::Withheld { .. } => Verdict::Withheld,
