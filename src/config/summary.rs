@@ -53,7 +53,12 @@ impl fmt::Display for Destination {
         if let Some(rate) = self.limits.rate {
             write!(f, "; {}", units::written_rate(rate.count, rate.per))?;
         }
-        write!(f, "; {}", repeats(&works))
+        write!(f, "; {}", repeats(&works))?;
+        match (works.iter().any(|operation| operation.confirm.is_some()), self.declares_confirm) {
+            (true, _) => write!(f, "; asks until it is confirmed"),
+            (false, true) => write!(f, "; can ask until it is confirmed (`confirm = true`)"),
+            (false, false) => Ok(()),
+        }
     }
 }
 
