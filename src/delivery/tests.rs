@@ -1,5 +1,6 @@
 //! Pools against a real queue in a temporary folder and platforms on 127.0.0.1.
 
+mod confirm;
 mod operations;
 mod platform;
 mod reloads;
