@@ -45,9 +45,10 @@ use std::sync::Arc;
 pub use address::{Reach, reach};
 pub use decision::Decision;
 pub use destination::checked::{
-    ClientCertificate, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation, PemFile,
-    Proxy, Retry, TestConversions, WaitHeader, WaitUnit,
+    ClientCertificate, Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation,
+    PemFile, Proxy, Retry, TestConversions, WaitHeader, WaitUnit,
 };
+pub use destination::confirm::Question;
 pub use difference::{Difference, Place, changes};
 pub use fields::preset_fields;
 pub use find::{NotFound, ReadError, find, read};

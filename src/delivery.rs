@@ -4,7 +4,7 @@
 //! hangs, refuses or is slow costs the others nothing. A delivery is rendered anew for every attempt, from the stored
 //! conversion and the configuration (`attempt`), sent by the destination's own HTTP client (`client`), and what came back
 //! is judged by one pure function (`judge`). Where it takes an access token, that is kept and renewed here (`token`), and a
-//! request whose token is refused goes once again (`exchange`). Whether anything may be sent is decided by `gate` (breaker, suspension,
+//! request whose token is refused goes once again (`exchange`). What a platform accepts and decides later is asked about (`confirm`). Whether anything may be sent is decided by `gate` (breaker, suspension,
 //! requested waits), `limiter` (rate) and `concurrency`, all three without a clock of their own.
 //!
 //! Promises: no more than `limits.rate` and `limits.concurrency` (a request that goes again with a new access token is paid
@@ -20,6 +20,7 @@ mod backoff;
 mod board;
 mod client;
 mod concurrency;
+mod confirm;
 mod exchange;
 mod excerpt;
 mod gate;

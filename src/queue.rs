@@ -82,8 +82,8 @@ pub use self::forget::{Forget, Forgotten};
 pub use self::panics::is_expected as is_panic_expected;
 pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
-    Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind, Negotiated,
-    Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
+    Acceptance, Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind,
+    Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
 };
 pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};
 pub use self::vault::{Encryption, MasterKey};
@@ -396,6 +396,11 @@ impl Delivery {
         self.lease.replayed_ms.unwrap_or_else(|| self.lease.record.meta.id.unix_ms())
     }
 
+    /// Of one that the destination has taken: it is to be asked what became of it, and must not be sent.
+    pub fn acceptance(&self) -> Option<&Acceptance> {
+        self.lease.acceptance.as_deref()
+    }
+
     /// Number of the attempt that is to be made, from 1; of a replayed dead letter, since then.
     pub fn attempt(&self) -> u32 {
         self.lease.attempts.saturating_add(1)
@@ -457,6 +462,8 @@ pub(crate) struct Lease {
     due_ms: Option<u64>,
     /// Of one that was a dead letter.
     replayed_ms: Option<u64>,
+    /// Of one that is not to be sent but asked about.
+    acceptance: Option<Arc<Acceptance>>,
 }
 
 /// The most statuses that [`Queue::order`] returns.

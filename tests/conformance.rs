@@ -232,6 +232,10 @@ fn retry(due_ms: u64) -> Outcome {
     Outcome::Retry { due_ms, spent: true }
 }
 
+fn accepted(due_ms: u64) -> Outcome {
+    Outcome::Accepted { due_ms, captured: [("uri".to_owned(), "/s/1".to_owned())].into() }
+}
+
 fn attempt(status: u16, verdict: Verdict) -> Attempt {
     Attempt {
         at_ms: 1,

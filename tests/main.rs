@@ -15,6 +15,7 @@ mod architecture;
 mod bad_requests;
 mod commands;
 mod config;
+mod confirm;
 mod conformance;
 mod crash;
 mod damaged;

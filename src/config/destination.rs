@@ -4,6 +4,7 @@ mod auth;
 mod build;
 pub(super) mod checked;
 mod conditions;
+pub(super) mod confirm;
 mod connection;
 mod deduplication;
 mod judgement;

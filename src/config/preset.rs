@@ -1,5 +1,6 @@
 //! Presets: the built-in destinations. The same TOML as routes.toml, compiled in; a destination lays its own keys over them.
 
+use super::destination::confirm;
 use super::files::Files;
 use super::keys::{Keys, constant, did_you_mean, list, listed, texts};
 use super::range;
@@ -26,6 +27,8 @@ pub(super) struct Needs {
     pub(super) removed: Vec<(String, Text)>,
     /// Where the destination puts a condition of its own in the place of the preset's.
     pub(super) replaced: Vec<Replaced>,
+    /// It declares how it is asked what became of what it accepted.
+    pub(super) declares_confirm: bool,
     /// Only the merchant can know the currency, which must be said: with what.
     pub(super) expect_currency: Option<String>,
 }
@@ -95,6 +98,7 @@ impl Preset {
 
     /// The preset's keys with the destination's laid over them, key by key; `X = ""` takes a key away.
     pub(super) fn under(mut self, mut over: Table, preset: &str, faults: &mut Faults) -> (Table, Needs) {
+        self.needs.declares_confirm = confirm::turn_on(&mut self.table, &mut over);
         self.needs.replaced.extend(replaced("conversion", &self.table, &over));
         let gone = take_away(&mut self.table, &mut over, preset, faults);
         self.needs.removed.extend(gone.into_iter().map(|target| ("conversion".to_owned(), target)));
@@ -284,6 +288,7 @@ fn needs(file: FileId, text: &str, entry: Option<&Entry>, faults: &mut Faults) -
         one_of: Vec::new(),
         removed: Vec::new(),
         replaced: Vec::new(),
+        declares_confirm: false,
         expect_currency: None,
     };
     let Some(mut keys) = entry.and_then(|entry| Keys::of(entry, faults)) else { return needs };

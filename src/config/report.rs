@@ -154,6 +154,15 @@ impl Faults {
         self.list.extend(faults);
     }
 
+    /// Takes over what is not known already.
+    pub(super) fn extend_new(&mut self, found: Faults) {
+        let known =
+            |fault: &Fault| self.list.iter().any(|known| known.span == fault.span && known.message == fault.message);
+        let new: Vec<Fault> = found.list.into_iter().filter(|fault| !known(fault)).collect();
+        self.list.extend(new);
+        self.warnings.extend(found.warnings);
+    }
+
     /// What a compiler made; its faults are taken over.
     pub(super) fn take<T>(&mut self, result: Result<T, Vec<Fault>>) -> Option<T> {
         result.map_err(|faults| self.extend(faults)).ok()

@@ -182,6 +182,7 @@ fn shape(shape: Shape) -> Value {
         Shape::Constants => named(json!({ "type": ["string", "integer", "boolean"] })),
         Shape::Lists => named(list(text())),
         Shape::Table(keys) => object(keys),
+        Shape::FlagOrTable(keys) => json!({ "anyOf": [{ "type": "boolean" }, object(keys)] }),
         Shape::OneTable(keys) => json!({ "allOf": [object(keys), { "minProperties": 1, "maxProperties": 1 }] }),
         Shape::Named(keys) => named(object(keys)),
         Shape::NamedRef(name) => named(reference(name)),

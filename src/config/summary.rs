@@ -57,12 +57,18 @@ impl fmt::Display for Destination {
         // One of the environment stands in no file that a reader would look at. Plain HTTP goes to loopback, past it.
         let is_remote =
             |operation: &&Operation| operation.request.origin().is_some_and(|origin| origin.starts_with("https://"));
-        match &self.connection.proxy {
-            Some(Proxy { shown, except, .. }) if works.iter().any(is_remote) => match except.as_str() {
-                "" => write!(f, "; proxy {shown}"),
-                except => write!(f, "; proxy {shown} (except {except})"),
-            },
-            Some(_) | None => Ok(()),
+        if let Some(Proxy { shown, except, .. }) =
+            self.connection.proxy.as_ref().filter(|_| works.iter().any(is_remote))
+        {
+            match except.as_str() {
+                "" => write!(f, "; proxy {shown}")?,
+                except => write!(f, "; proxy {shown} (except {except})")?,
+            }
+        }
+        match (works.iter().any(|operation| operation.confirm.is_some()), self.declares_confirm) {
+            (true, _) => write!(f, "; asks until it is confirmed"),
+            (false, true) => write!(f, "; can ask until it is confirmed (`confirm = true`)"),
+            (false, false) => Ok(()),
         }
     }
 }

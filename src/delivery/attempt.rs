@@ -23,7 +23,7 @@ use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
 /// A delivery that is to be sent.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    request: http::Request<Full<Bytes>>,
+    pub(super) request: http::Request<Full<Bytes>>,
     /// Which of the destination's operations it is.
     pub(super) operation: usize,
     /// What it means when no answer comes.
@@ -59,10 +59,20 @@ pub(super) struct Report {
     pub(super) repeated: bool,
 }
 
+impl Report {
+    /// Of an attempt that was none.
+    pub(super) fn nothing(begun: Instant) -> Report {
+        Report { health: Health::Answering, hold: None, begun, error: None, repeated: false }
+    }
+}
+
 impl Pool {
     /// The request of a delivery, or what becomes of it without one. The configuration may have changed since it was
     /// accepted, so everything is decided anew.
     pub(super) fn prepare(&self, delivery: &Delivery) -> Result<Prepared, Unsent<'_>> {
+        if let Some(acceptance) = delivery.acceptance() {
+            return self.prepare_question(delivery, acceptance);
+        }
         let conversion = delivery.conversion().map_err(|refusal| dead(DeadKind::Unmappable, refused(&refusal)))?;
         let now_ms = self.clock.unix_ms();
         if let Some(max_age) = self.destination.max_age {
@@ -93,9 +103,13 @@ impl Pool {
         let mut request = operation.request.render(scope, Secrets::Revealed).map_err(unmappable)?;
         operation.request.stamp(&mut request, Duration::from_millis(now_ms).as_secs());
         let request = client::assemble(request).map_err(unmappable)?;
+        let on_ambiguous = operation.on_ambiguous;
+        Ok(Prepared { request, operation: self.position_of(operation), on_ambiguous })
+    }
+
+    pub(super) fn position_of(&self, operation: &Operation) -> usize {
         let index = self.destination.operations.iter().position(|known| std::ptr::eq(known, operation));
-        let (index, on_ambiguous) = (index.unwrap_or_default(), operation.on_ambiguous);
-        Ok(Prepared { request, operation: index, on_ambiguous })
+        index.unwrap_or_default()
     }
 
     /// Records what becomes of a delivery that needs no request.
@@ -112,9 +126,12 @@ impl Pool {
         prepared: Prepared,
         stop: CancellationToken,
     ) -> Report {
+        if delivery.acceptance().is_some() {
+            return Arc::clone(&self).ask(delivery, prepared, stop).await;
+        }
         let Prepared { request, operation, on_ambiguous } = prepared;
         let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
-        let Operation { name, judge: judge_by, .. } = self.operation(operation);
+        let Operation { name, judge: judge_by, confirm, .. } = self.operation(operation);
         let cache = self.tokens.of(operation).map(Arc::as_ref);
         let exchange = match self.exchange(request, cache, judge_by, &stop).await {
             Ok(exchange) => exchange,
@@ -127,7 +144,7 @@ impl Pool {
         let trouble = (!judgement.is_success()).then(|| self.mask.clean(&transmission.summary(), sent));
         let reason = trouble.as_deref().unwrap_or_default();
         let outcome = match judgement {
-            Judgement::Delivered => Outcome::Delivered { captured: self.captured(judge_by, &transmission, sent) },
+            Judgement::Delivered => self.taken(confirm.as_ref(), self.captured(judge_by, &transmission, sent)),
             Judgement::Duplicate => Outcome::Duplicate { captured: self.captured(judge_by, &transmission, sent) },
             Judgement::Retry => self.again(&delivery, reason, hold, &stop),
             Judgement::Unknown => match on_ambiguous {
@@ -142,7 +159,7 @@ impl Pool {
             at_ms,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             status: transmission.status().map(|status| status.as_u16()),
-            verdict: judgement.into(),
+            verdict: if matches!(outcome, Outcome::Accepted { .. }) { Verdict::Accepted } else { judgement.into() },
             negotiated,
             excerpt: self.excerpt(&transmission, sent),
         };
@@ -155,7 +172,9 @@ impl Pool {
     pub(super) fn conclude(&self, delivery: &Delivery, outcome: Outcome, record: Attempt, operation: Option<&str>) {
         self.instruments.count(record.verdict.as_str());
         match &outcome {
-            Outcome::Delivered { .. } | Outcome::Duplicate { .. } => {
+            // What the platform took an hour to confirm reached it before.
+            Outcome::Delivered { .. } | Outcome::Duplicate { .. } if delivery.acceptance().is_some() => {}
+            Outcome::Delivered { .. } | Outcome::Duplicate { .. } | Outcome::Accepted { .. } => {
                 let waited_ms = self.clock.unix_ms().saturating_sub(delivery.meta().id.unix_ms());
                 self.instruments.delivery.observe(Duration::from_millis(waited_ms).as_secs_f64());
             }
@@ -211,13 +230,23 @@ impl Pool {
     }
 
     /// A wait is believed only of an answer that asks for a repeat: a good one carries the same header for information.
-    fn asked_hold(&self, judge: &Judge, judgement: Judgement, transmission: &Transmission) -> Option<Duration> {
+    pub(super) fn asked_hold(
+        &self,
+        judge: &Judge,
+        judgement: Judgement,
+        transmission: &Transmission,
+    ) -> Option<Duration> {
         let Transmission::Answered { answer, .. } = transmission else { return None };
         let header = judge.wait_header.as_ref();
         (judgement == Judgement::Retry).then(|| asked_wait(answer.headers(), header, self.clock.unix_ms())).flatten()
     }
 
-    fn captured(&self, judge: &Judge, transmission: &Transmission, sent: Option<&str>) -> BTreeMap<String, String> {
+    pub(super) fn captured(
+        &self,
+        judge: &Judge,
+        transmission: &Transmission,
+        sent: Option<&str>,
+    ) -> BTreeMap<String, String> {
         let Transmission::Answered { answer, .. } = transmission else { return BTreeMap::new() };
         let take = |(name, capture): &(String, crate::mapping::Capture)| {
             let value = capture.take(answer)?;
@@ -231,7 +260,7 @@ impl Pool {
     }
 
     /// The head of the answer, or what happened instead of one.
-    fn excerpt(&self, transmission: &Transmission, sent: Option<&str>) -> Option<String> {
+    pub(super) fn excerpt(&self, transmission: &Transmission, sent: Option<&str>) -> Option<String> {
         match transmission {
             Transmission::Answered { answer, body: Body::Broken } => self.mask.torn_excerpt(answer.body(), sent),
             Transmission::Answered { answer, body: Body::Whole | Body::Head } => self.mask.excerpt(answer.body(), sent),
@@ -242,7 +271,7 @@ impl Pool {
     }
 
     #[expect(clippy::indexing_slicing, reason = "the index is a position in this very list, which never changes")]
-    fn operation(&self, operation: usize) -> &Operation {
+    pub(super) fn operation(&self, operation: usize) -> &Operation {
         &self.destination.operations[operation]
     }
 
@@ -263,6 +292,7 @@ fn unsent_label(outcome: &Outcome) -> &'static str {
     let verdict = match outcome {
         Outcome::Delivered { .. } => Verdict::Delivered,
         Outcome::Duplicate { .. } => Verdict::Duplicate,
+        Outcome::Accepted { .. } => Verdict::Accepted,
         Outcome::Retry { .. } => Verdict::Retry,
         Outcome::Skipped { .. } => Verdict::Skipped,
         Outcome::Withheld { .. } => Verdict::Withheld,
@@ -278,7 +308,7 @@ fn unsent_label(outcome: &Outcome) -> &'static str {
     verdict.as_str()
 }
 
-fn dead(kind: DeadKind, reason: String) -> Outcome {
+pub(super) fn dead(kind: DeadKind, reason: String) -> Outcome {
     Outcome::Dead { kind, reason }
 }
 
@@ -294,6 +324,6 @@ fn refused(refusal: &Refusal) -> String {
     }
 }
 
-fn later_ms(from_ms: u64, wait: Duration) -> u64 {
+pub(super) fn later_ms(from_ms: u64, wait: Duration) -> u64 {
     from_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,6 +1,7 @@
 //! Pools against a real queue in a temporary folder and platforms on 127.0.0.1.
 
 mod campaign;
+mod confirm;
 mod cuts;
 mod operations;
 mod platform;

@@ -30,6 +30,10 @@ pub enum Verdict {
     Unsupported,
     /// Too old for the destination.
     Expired,
+    /// The destination took it, and will say later what became of it.
+    Accepted,
+    /// Asked what became of it, the destination has not said yet.
+    Unconfirmed,
 }
 
 impl Verdict {
@@ -47,10 +51,12 @@ impl Verdict {
             Verdict::Skipped => "skipped",
             Verdict::Unsupported => "unsupported",
             Verdict::Expired => "expired",
+            Verdict::Accepted => "accepted",
+            Verdict::Unconfirmed => "unconfirmed",
         }
     }
 
-    pub(super) const ALL: [Verdict; 11] = [
+    pub(super) const ALL: [Verdict; 13] = [
         Verdict::Delivered,
         Verdict::Duplicate,
         Verdict::Retry,
@@ -62,6 +68,8 @@ impl Verdict {
         Verdict::Skipped,
         Verdict::Unsupported,
         Verdict::Expired,
+        Verdict::Accepted,
+        Verdict::Unconfirmed,
     ];
 }
 
@@ -78,11 +86,18 @@ pub enum Outcome {
         /// What the destination's `capture` found in the answer.
         captured: BTreeMap<String, String>,
     },
-    /// Again, later.
+    /// Taken, and the destination is to be asked what became of it: it is handed out for that, and never to be sent again.
+    Accepted {
+        /// When it is asked first (Unix ms).
+        due_ms: u64,
+        /// What the destination's `capture` found in the answer.
+        captured: BTreeMap<String, String>,
+    },
+    /// Again, later: what is accepted is asked about again, anything else is attempted again.
     Retry {
         /// Not before this point (Unix ms).
         due_ms: u64,
-        /// Whether an attempt was used up.
+        /// Whether an attempt was used up, or a question.
         spent: bool,
     },
     /// Given up: kept as a dead letter.
@@ -107,6 +122,17 @@ pub enum Outcome {
         /// Why, in words.
         reason: String,
     },
+}
+
+/// What is known of a delivery that the destination has accepted and not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// When it was accepted (Unix ms).
+    pub since_ms: u64,
+    /// Questions used up.
+    pub asked: u32,
+    /// What was captured from the answer.
+    pub captured: BTreeMap<String, String>,
 }
 
 /// Why a delivery was given up.
@@ -313,13 +339,13 @@ impl Status {
 pub struct DeliveryStatus {
     /// Where it stands.
     pub state: State,
-    /// Why, in words: of a hold, a skip, a dead letter.
+    /// Why, in words: of a hold (also one under which an accepted delivery is not asked about), a skip, a dead letter.
     pub reason: Option<String>,
-    /// Attempts used up, since it was last replayed.
+    /// Attempts used up, since it was last replayed; questions after an accepted one are none.
     pub attempts: u32,
-    /// When it may be attempted next (Unix ms), while it waits.
+    /// When it may be attempted next, or asked about (Unix ms), while it waits.
     pub next_attempt_ms: Option<u64>,
-    /// Newest last, at most ten.
+    /// Newest last, at most ten; of questions in a row that were not answered yet, the last.
     pub history: Vec<Attempt>,
     /// What was captured from the answer.
     pub captured: BTreeMap<String, String>,
@@ -425,11 +451,11 @@ pub struct Depths {
 /// How much waits for one destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Deliveries not settled, those in a worker's hands included.
+    /// Deliveries not settled, those in a worker's hands and those awaiting confirmation included.
     pub pending: u64,
     /// Dead letters kept.
     pub dead: u64,
-    /// When the oldest pending conversion was received (Unix ms).
+    /// When the oldest that is pending and not accepted was received (Unix ms).
     pub oldest_pending_ms: Option<u64>,
     /// So many dead letters are kept that nothing more is handed out: why, in words.
     pub stopped: Option<String>,

@@ -245,7 +245,7 @@ pub(super) fn settle(inspection: &Inspection, memory: &mut Memory, accounts: &Ac
             memory.first(mark);
         }
     }
-    let number = memory.submit(Submission { kind, order_id: inspection.handle.clone(), error });
+    let number = memory.submit(Submission { kind, order_id: inspection.handle.clone(), error, is_processed: false });
     let uri = format!("/Advertisers/{}/APISubmissions/{SUBMISSION}{number:012x}", accounts.impact_account_sid);
     let answer = Answer::json(200, &json!({"Status": "QUEUED", "QueuedUri": uri}));
     match error {
@@ -260,9 +260,15 @@ const SUBMISSION: &str = "A-00000000-0000-4000-8000-";
 const DUPLICATE: (&str, &str) = ("DUPLICATE", "CONV_DUPLICATE");
 const NOT_FOUND: (&str, &str) = ("NOT_FOUND", "ACTION_REF_NOT_FOUND");
 
-fn submission(memory: &Memory, id: &str) -> Answer {
+/// "Queued", until it was asked for once: whoever asks must ask again.
+fn submission(memory: &mut Memory, id: &str) -> Answer {
     let number = id.strip_prefix(SUBMISSION).and_then(|number| u64::from_str_radix(number, 16).ok());
     match number.and_then(|number| memory.submission(number)) {
+        Some(submission @ Submission { is_processed: false, .. }) => {
+            submission.is_processed = true;
+            let (kind, order_id) = (submission.kind, &submission.order_id);
+            Answer::json(200, &json!({"BatchId": id, "Type": kind, "Status": "Queued", "OrderId": order_id}))
+        }
         Some(submission) => {
             let (error_type, reason) = submission.error.unwrap_or(("", ""));
             Answer::json(

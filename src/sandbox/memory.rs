@@ -115,6 +115,8 @@ pub(super) struct Submission {
     pub(super) order_id: String,
     /// Error type and reason; `None` when it was processed.
     pub(super) error: Option<(&'static str, &'static str)>,
+    /// Whether somebody has asked: only whoever asks again is told.
+    pub(super) is_processed: bool,
 }
 
 impl Memory {
@@ -155,8 +157,8 @@ impl Memory {
         number
     }
 
-    pub(super) fn submission(&self, number: u64) -> Option<&Submission> {
-        self.submissions.get(&number)
+    pub(super) fn submission(&mut self, number: u64) -> Option<&mut Submission> {
+        self.submissions.get_mut(&number)
     }
 }
 
@@ -213,7 +215,7 @@ mod tests {
     fn submissions_are_bounded() {
         let mut memory = Memory::new(1);
         for _ in 0..=SUBMISSIONS_MAX {
-            memory.submit(Submission { kind: "Conversion", order_id: String::new(), error: None });
+            memory.submit(Submission { kind: "Conversion", order_id: String::new(), error: None, is_processed: false });
         }
         assert!(memory.submission(1).is_none() && memory.submission(2).is_some());
     }

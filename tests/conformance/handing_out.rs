@@ -213,3 +213,43 @@ fn a_next_that_is_given_up_takes_nothing_with_it() {
         assert_eq!(depth(&queue, "a").pending, 0);
     });
 }
+
+#[test]
+fn what_is_accepted_is_handed_out_to_be_asked_about_and_never_to_be_sent_again() {
+    every_engine(async |ground| {
+        for meanwhile in Meanwhile::ALL {
+            let mut queue = ground.open();
+            let id = ground.accepted(&queue, &["a"]).await;
+            let delivery = next(&queue, "a").await;
+            assert_eq!(delivery.acceptance(), None);
+            queue.settle(&delivery, accepted(1), Some(attempt(200, Verdict::Accepted)));
+            drop(delivery);
+            // Without a sync it would be sent again after a crash, as one that was delivered.
+            queue = ground.after(Meanwhile::Rest, queue).await;
+            for asked in 0..3 {
+                queue = ground.after(meanwhile, queue).await;
+                let delivery = next(&queue, "a").await;
+                let known = delivery.acceptance().expect("not to be sent");
+                assert_eq!(known.captured["uri"], "/s/1", "{meanwhile:?}");
+                // What a question came to is lazy: after a crash it may be asked once more.
+                let is_kept = meanwhile != Meanwhile::Dropped;
+                assert!(known.asked == asked || !is_kept && known.asked < asked, "{meanwhile:?}: {known:?}, {asked}");
+                queue.settle(&delivery, retry(1), Some(attempt(200, Verdict::Unconfirmed)));
+                drop(delivery);
+                queue = ground.after(Meanwhile::Rest, queue).await;
+            }
+            drop(next(&queue, "a").await);
+            assert!(next(&queue, "a").await.acceptance().is_some(), "given back");
+            let delivery = next(&queue, "a").await;
+            queue.settle(&delivery, dead("no"), Some(attempt(200, Verdict::Rejected)));
+            let shown = at(&queue, id, "a").await;
+            assert_eq!((shown.state, shown.attempts), (State::Dead(DeadKind::Rejected), 1));
+            queue.treat(DeadFilter::default(), Treatment::Replay).await.unwrap();
+            let delivery = next(&queue, "a").await;
+            assert_eq!(delivery.acceptance(), None, "a person had it sent again");
+            queue.settle(&delivery, delivered(), None);
+            drop(delivery);
+            queue.close().await.unwrap();
+        }
+    });
+}

@@ -23,6 +23,10 @@ fn told(ground: &Ground) -> Vec<(Outcome, DeliveryStatus)> {
     let mut told = vec![
         (Outcome::Delivered { captured: captured.clone() }, done(State::Delivered)),
         (Outcome::Duplicate { captured: captured.clone() }, done(State::Duplicate)),
+        (
+            Outcome::Accepted { due_ms, captured: captured.clone() },
+            DeliveryStatus { captured: captured.clone(), ..waits(State::Accepted, 1) },
+        ),
         (Outcome::Retry { due_ms, spent: true }, waits(State::Retrying, 1)),
         (Outcome::Retry { due_ms, spent: false }, waits(State::Queued, 0)),
         (Outcome::Skipped { reason: reason() }, because(State::Skipped)),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use capi_relay::config::{Config, Destination, Rendering, Report, Sample, Source};
+use capi_relay::config::{Config, Confirm, Destination, Rendering, Report, Sample, Source};
 use capi_relay::delivery::verdict;
 use capi_relay::mapping::{Answer, Secrets};
 use http::{HeaderMap, StatusCode};
@@ -204,6 +204,9 @@ fn settings(destination: &Destination) -> String {
             operation.rate,
             operation.judge.wait_header,
         ));
+        if let Some(Confirm { question, after, every, tries, judge }) = &operation.confirm {
+            said.push_str(&format!(" {question:?} {after:?} {every:?} {tries} {:?}", judge.wait_header));
+        }
     }
     said
 }
@@ -228,6 +231,14 @@ impl Answers {
                 said.push_str(&format!("{:?} ", verdict(&operation.judge, answer.clone())));
             }
             for (name, capture) in &operation.judge.capture {
+                said.push_str(&format!("{name}: {:?} ", capture.take(&self.0[0])));
+            }
+            let Some(Confirm { judge, .. }) = &operation.confirm else { continue };
+            for answer in &self.0 {
+                let rejected = judge.rejected_when.as_ref().map(|condition| condition.holds(answer));
+                said.push_str(&format!("{:?} {rejected:?} ", verdict(judge, answer.clone())));
+            }
+            for (name, capture) in &judge.capture {
                 said.push_str(&format!("{name}: {:?} ", capture.take(&self.0[0])));
             }
         }
@@ -276,7 +287,7 @@ const STATUSES: [u16; 26] = [
     199, 200, 201, 204, 299, 300, 301, 302, 399, 400, 401, 403, 404, 408, 409, 422, 425, 429, 499, 500, 501, 502, 503,
     504, 505, 599,
 ];
-const BODIES: [&str; 20] = [
+const BODIES: [&str; 28] = [
     "",
     "Conversion already exists",
     "System error",
@@ -297,4 +308,12 @@ const BODIES: [&str; 20] = [
     r#"{"message": "Conversion already exists: System error"}"#,
     r#"{"message": "conversion type not found"}"#,
     "<html><body>Bad Gateway</body></html>",
+    r#"{"Status": "Complete", "ErrorType": "", "ErrorReason": ""}"#,
+    r#"{"Status": "Complete"}"#,
+    r#"{"Status": "Complete", "ErrorType": "DUPLICATE", "ErrorReason": "CONV_DUPLICATE"}"#,
+    r#"{"Status": "Complete", "ErrorType": "x"}"#,
+    r#"{"Status": "Complete", "ErrorReason": "x"}"#,
+    r#"{"Status": "Queued", "ErrorReason": ""}"#,
+    r#"{"Status": "Queued", "ErrorReason": "CONV_DUPLICATE"}"#,
+    r#"{"Status": "Queued", "ErrorType": "x", "ErrorReason": "x"}"#,
 ];

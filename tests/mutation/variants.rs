@@ -18,6 +18,7 @@ vars.event_type_id = 12345
 vars.action_tracker_id = 54321
 vars.adjust_by = "items"
 secrets.auth_token = "k-1"
+confirm = true
 "#,
     r#"
 vars.account_sid = "IRsid"

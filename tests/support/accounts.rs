@@ -187,7 +187,7 @@ fn add(counted: &mut Depths, status: &Value) -> bool {
     for (name, delivery) in destinations {
         let owed = counted.get_mut(name).unwrap();
         match delivery["state"].as_str().unwrap() {
-            "queued" | "retrying" | "held" => owed.pending += 1,
+            "queued" | "retrying" | "held" | "accepted" => owed.pending += 1,
             "dead" => owed.dead += 1,
             "delivered" | "duplicate" | "skipped" | "withheld" | "unsupported" | "discarded" => continue,
             other => panic!("no state of the accounts: {other}"),

@@ -129,7 +129,10 @@ impl Bench {
         eventually(&format!("{id} settled at {names:?}"), async || {
             let status = self.status(id).await;
             let under_way = names.iter().any(|name| {
-                matches!(status["destinations"][name]["state"].as_str(), Some("queued" | "retrying" | "held") | None)
+                matches!(
+                    status["destinations"][name]["state"].as_str(),
+                    Some("queued" | "retrying" | "held" | "accepted") | None
+                )
             });
             (!under_way).then_some(status)
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::auth::{auth, braced};
 use super::conditions::conditions;
+use super::confirm::{Asks, confirm};
 use super::judgement::{self, judge};
 use super::operation::Written as WrittenOperation;
 use super::vars::{given, is_empty, typed};
@@ -37,6 +38,7 @@ pub(in crate::config) fn build(
         key: written.key,
         origin: written.origin.as_ref(),
         auth: written.conversion.auth,
+        confirm: written.conversion.confirm,
         wait_header: written.conversion.judge.wait_header.clone(),
         idempotency: written.conversion.idempotency.clone(),
         on_ambiguous: written.conversion.on_ambiguous,
@@ -71,6 +73,7 @@ pub(in crate::config) fn build(
         fingerprint: written.fingerprint,
         preset: written.preset.map(str::to_owned),
         operations,
+        declares_confirm: written.needs.is_some_and(|needs| needs.declares_confirm),
         limits: written.limits,
         retry,
         consent: written.consent.unwrap_or(Consent::Require),
@@ -90,6 +93,7 @@ struct Shared<'t> {
     key: &'t Text,
     origin: Option<&'t Text>,
     auth: Option<&'t Entry>,
+    confirm: Option<&'t Entry>,
     wait_header: Option<WaitHeader>,
     idempotency: Option<Text>,
     on_ambiguous: Option<OnAmbiguous>,
@@ -270,6 +274,21 @@ fn operation(
     let About { name, kind, rate } = about;
     let (conditions, applies) = conditions(name, &mut written, shared.replaced, shared.constants, faults);
     let judge = judge(&written.judge, shared.wait_header.as_ref(), faults);
+    let confirm = written.confirm.or(shared.confirm).and_then(|entry| {
+        let asks = Asks {
+            name,
+            captures: &written.judge.capture,
+            auth: written.auth.or(shared.auth),
+            origin: shared.origin,
+            wait_header: judge.wait_header.as_ref(),
+            constants: shared.constants,
+        };
+        let mut found = Faults::default();
+        let confirm = confirm(entry, &asks, &mut found);
+        // Inherited, what is wrong with it is said once.
+        faults.extend_new(found);
+        confirm
+    });
     let (otherwise, own_slot) = (written.otherwise.take(), written.idempotency.take());
     let (on_ambiguous, on_unmappable) = (written.on_ambiguous, written.on_unmappable);
     let removed = shared.removed.iter().filter(|(operation, _)| operation == name);
@@ -294,6 +313,7 @@ fn operation(
         rate,
         request,
         judge,
+        confirm,
     })
 }
 

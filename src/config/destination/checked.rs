@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::confirm::Question;
 use crate::config::{Golden, Rate};
 use crate::conversion::{DestinationName, EventKind};
 use crate::mapping::{AnswerCondition, Capture, Condition, RequestTemplate, Secret};
@@ -21,6 +22,8 @@ pub struct Destination {
     pub preset: Option<String>,
     /// In the order in which they are asked.
     pub operations: Vec<Operation>,
+    /// Whether the preset declares how it is asked what became of what it accepted: on or off.
+    pub declares_confirm: bool,
     /// How fast and how long.
     pub limits: Limits,
     /// When a delivery is attempted again, and when given up.
@@ -126,6 +129,23 @@ pub struct Operation {
     /// A rate of its own, beside the destination's; `None`: it shares that one.
     pub rate: Option<Rate>,
     /// What the answer means.
+    pub judge: Judge,
+    /// How it is asked what became of what was accepted; `None`: what is accepted is delivered.
+    pub confirm: Option<Confirm>,
+}
+
+/// How the platform is asked what became of what it accepted.
+#[derive(Debug)]
+pub struct Confirm {
+    /// What it is asked.
+    pub question: Question,
+    /// Before the first question.
+    pub after: Duration,
+    /// Between two questions.
+    pub every: Duration,
+    /// With so many answers that leave it open it is a person's to find out.
+    pub tries: NonZeroU32,
+    /// What the answer means: delivered, duplicate, rejected, or nothing yet. It captures the reason, if it says one.
     pub judge: Judge,
 }
 

@@ -30,6 +30,7 @@ pub(super) struct Written<'t> {
     pub(super) on_ambiguous: Option<OnAmbiguous>,
     pub(super) on_unmappable: Option<OnUnmappable>,
     pub(super) judge: WrittenJudge,
+    pub(super) confirm: Option<&'t Entry>,
 }
 
 /// How its answers are read.
@@ -81,6 +82,7 @@ impl<'t> Written<'t> {
                 wait_header: keys.entry("wait_header").and_then(|entry| wait_header(entry, faults)),
                 capture: pairs(keys, "capture", faults),
             },
+            confirm: keys.entry("confirm"),
         }
     }
 
@@ -118,7 +120,7 @@ fn has_lines(entry: &Entry) -> bool {
     entry.node.value.as_table().is_none_or(|table| !table.entries.is_empty())
 }
 
-fn pairs(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<(Text, Text)> {
+pub(super) fn pairs(keys: &mut Keys<'_>, key: &'static str, faults: &mut Faults) -> Vec<(Text, Text)> {
     let entries = keys.entries(key, faults);
     let pair = |entry: &Entry| {
         let value = text(&entry.key.value, &entry.node, faults)?.clone();

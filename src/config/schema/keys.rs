@@ -30,6 +30,7 @@ pub(super) enum Shape {
     /// Lists of texts by name.
     Lists,
     Table(&'static [Key]),
+    FlagOrTable(&'static [Key]),
     /// Of which exactly one is given.
     OneTable(&'static [Key]),
     /// Tables by name.
@@ -39,8 +40,8 @@ pub(super) enum Shape {
 }
 
 use Shape::{
-    Constants, Count, Flag, Groups, List, Lists, Named, NamedRef, OneTable, Preset, Ref, Table, Tables, Text,
-    TextOrList, Words,
+    Constants, Count, Flag, FlagOrTable, Groups, List, Lists, Named, NamedRef, OneTable, Preset, Ref, Table, Tables,
+    Text, TextOrList, Words,
 };
 
 const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
@@ -148,6 +149,7 @@ macro_rules! request_keys {
         key("retry_when", CONDITION, "Over the answer, beside 408, 425, 429 and 5xx."),
         key("wait_header", Table(WAIT_HEADER), "A header that says how long to wait, beside `Retry-After`."),
         key("capture", TEXTS, "What is kept of the answer, by name: `body.id`."),
+        key("confirm", FlagOrTable(CONFIRM), "How it is asked what became of what it accepted; `true`: as the preset says."),
         $($own),*
     ] };
 }
@@ -244,6 +246,19 @@ pub(super) const OUTPUT: &[Key] = &[
 pub(super) const MAX_LENGTH: &[Key] = &[
     key("limit", COUNT, "The most characters."),
     key("over", Words(&["truncate", "omit", "reject"]), "What becomes of a longer one; default `reject`."),
+];
+
+#[rustfmt::skip]
+pub(super) const CONFIRM: &[Key] = &[
+    key("url", Text, "Absolute; `{captured.x}` is what was captured: a path behind the host, or else encoded."),
+    key("headers", TEXTS, "Header fields; `{expr}` is interpolated."),
+    key("after", DURATION, "Before the first question; default `1m`."),
+    key("every", DURATION, "Between two questions; default `5m`."),
+    key("tries", COUNT, "Answers that leave it open, until it is a dead letter; default 20."),
+    key("confirmed_when", CONDITION, "Over the answer: it is delivered."),
+    key("duplicate_when", CONDITION, "Over the answer: the platform had it already."),
+    key("rejected_when", CONDITION, "Over the answer: it is a dead letter."),
+    key("reason", Text, "What of the answer says why: `body.reason`."),
 ];
 
 #[rustfmt::skip]

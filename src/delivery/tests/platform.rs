@@ -34,6 +34,8 @@ pub(super) enum Reply {
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) at: Instant,
+    /// Method and target.
+    pub(super) line: String,
     pub(super) headers: http::HeaderMap,
     pub(super) body: String,
 }
@@ -121,7 +123,8 @@ async fn reply(
         let mut script = script.lock().unwrap();
         script.replies.next().unwrap_or_else(|| script.then.clone())
     };
-    record.send_modify(|seen| seen.push(Seen { at: Instant::now(), headers: head.headers, body }));
+    let line = format!("{} {}", head.method, head.uri);
+    record.send_modify(|seen| seen.push(Seen { at: Instant::now(), line, headers: head.headers, body }));
     let mut response = http::Response::new(Full::default());
     let status = match next {
         Reply::Status(status) => status,

@@ -67,6 +67,8 @@ fn verdict_number(verdict: Verdict) -> u8 {
         Verdict::Skipped => 8,
         Verdict::Unsupported => 9,
         Verdict::Expired => 10,
+        Verdict::Accepted => 11,
+        Verdict::Unconfirmed => 12,
     }
 }
 
@@ -136,6 +138,11 @@ pub(super) fn encode_event(w: &mut Writer, event: &Event) {
             w.number(*due_ms);
             w.u8(u8::from(*spent));
         }
+        Event::Settled(Outcome::Accepted { due_ms, captured }) => {
+            w.u8(10);
+            w.number(*due_ms);
+            encode_captured(w, captured);
+        }
         Event::Settled(Outcome::Dead { kind, reason }) => {
             w.u8(3);
             w.u8(dead_kind_number(*kind));
@@ -165,6 +172,7 @@ pub(super) fn decode_event(r: &mut Reader<'_>) -> Result<Event, Malformed> {
         7 => return Ok(Event::Replayed { due_ms: r.number()? }),
         8 => return Ok(Event::Discarded { reason: r.text()?.to_owned() }),
         9 => return Ok(Event::Withdrawn { reason: r.text()?.to_owned() }),
+        10 => Outcome::Accepted { due_ms: r.number()?, captured: decode_captured(r)? },
         _ => return Err(Malformed("event")),
     };
     Ok(Event::Settled(outcome))

@@ -1,10 +1,11 @@
 //! What one destination is owed of a conversion, and what happens to it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::Initial;
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::status::{Attempt, DeadKind, DeliveryStatus, Outcome, State};
+use super::super::status::{Acceptance, Attempt, DeadKind, DeliveryStatus, Outcome, State, Verdict};
 use super::forms::{
     decode_attempt, decode_captured, decode_destination, decode_state, encode_attempt, encode_captured, encode_state,
 };
@@ -18,6 +19,8 @@ pub(in super::super) enum Position {
     Fresh,
     /// Owed, not before `due_ms`; of a replayed dead letter, since when.
     Waiting { due_ms: u64, replayed_ms: Option<u64> },
+    /// Taken by the destination at `since_ms` and to be asked about, not before `due_ms`: never sent again.
+    Accepted { due_ms: u64, since_ms: u64, asked: u32 },
     /// Settled in this state, at this time.
     Done { state: State, at_ms: u64 },
 }
@@ -49,17 +52,37 @@ impl Leg {
         Leg { destination, position, reason, attempts: 0, revision: 0, history: Vec::new(), captured: BTreeMap::new() }
     }
 
+    /// Whether there is still something to do.
     pub(in super::super) fn pending(&self) -> bool {
+        self.owed() || self.is_accepted()
+    }
+
+    /// Whether it is still to be sent.
+    pub(in super::super) fn owed(&self) -> bool {
         match self.position {
             Position::Fresh | Position::Waiting { .. } => true,
-            Position::Done { .. } => false,
+            Position::Accepted { .. } | Position::Done { .. } => false,
+        }
+    }
+
+    fn is_accepted(&self) -> bool {
+        matches!(self.position, Position::Accepted { .. })
+    }
+
+    /// What whoever asks about it has to know, once it is accepted.
+    pub(in super::super) fn acceptance(&self) -> Option<Arc<Acceptance>> {
+        match self.position {
+            Position::Accepted { since_ms, asked, .. } => {
+                Some(Arc::new(Acceptance { since_ms, asked, captured: self.captured.clone() }))
+            }
+            Position::Fresh | Position::Waiting { .. } | Position::Done { .. } => None,
         }
     }
 
     pub(in super::super) fn dead(&self) -> Option<(DeadKind, u64)> {
         match self.position {
             Position::Done { state: State::Dead(kind), at_ms } => Some((kind, at_ms)),
-            Position::Done { .. } | Position::Fresh | Position::Waiting { .. } => None,
+            Position::Done { .. } | Position::Fresh | Position::Waiting { .. } | Position::Accepted { .. } => None,
         }
     }
 
@@ -67,7 +90,7 @@ impl Leg {
     pub(in super::super) fn replayed_ms(&self) -> Option<u64> {
         match self.position {
             Position::Waiting { replayed_ms, .. } => replayed_ms,
-            Position::Fresh | Position::Done { .. } => None,
+            Position::Fresh | Position::Accepted { .. } | Position::Done { .. } => None,
         }
     }
 
@@ -100,15 +123,27 @@ impl Leg {
     fn put(&mut self, settlement: Settlement) {
         let Settlement { revision, at_ms, event, attempt } = settlement;
         self.revision = revision;
-        let mut spent = attempt.is_some();
+        let is_answer = self.is_accepted();
+        let mut spent = attempt.is_some() && !is_answer;
         let done = |state| Position::Done { state, at_ms };
         let (position, reason, captured) = match event {
             Event::Settled(Outcome::Delivered { captured }) => (done(State::Delivered), None, Some(captured)),
             Event::Settled(Outcome::Duplicate { captured }) => (done(State::Duplicate), None, Some(captured)),
-            Event::Settled(Outcome::Retry { due_ms, spent: used }) => {
-                spent = used;
-                (Position::Waiting { due_ms, replayed_ms: self.replayed_ms() }, None, None)
+            Event::Settled(Outcome::Accepted { due_ms, captured }) => {
+                let acceptance = self.acceptance();
+                let (since_ms, asked) = acceptance.map_or((at_ms, 0), |known| (known.since_ms, known.asked));
+                (Position::Accepted { due_ms, since_ms, asked }, None, Some(captured))
             }
+            Event::Settled(Outcome::Retry { due_ms, spent: used }) => match self.position {
+                Position::Accepted { since_ms, asked, .. } => {
+                    let asked = asked.saturating_add(u32::from(used));
+                    (Position::Accepted { due_ms, since_ms, asked }, None, None)
+                }
+                Position::Fresh | Position::Waiting { .. } | Position::Done { .. } => {
+                    spent = used;
+                    (Position::Waiting { due_ms, replayed_ms: self.replayed_ms() }, None, None)
+                }
+            },
             Event::Settled(Outcome::Dead { kind, reason }) => (done(State::Dead(kind)), Some(reason), None),
             Event::Settled(Outcome::Skipped { reason }) => (done(State::Skipped), Some(reason), None),
             Event::Settled(Outcome::Withheld { reason }) => (done(State::Withheld), Some(reason), None),
@@ -126,6 +161,10 @@ impl Leg {
             self.captured = captured;
         }
         if let Some(attempt) = attempt {
+            // However often it was asked, what was answered to the conversion itself stays among them.
+            if is_answer && attempt.verdict == Verdict::Unconfirmed {
+                self.history.pop_if(|last| last.verdict == Verdict::Unconfirmed);
+            }
             self.history.push(attempt);
             let over = self.history.len().saturating_sub(ATTEMPTS_KEPT);
             self.history.drain(..over);
@@ -137,10 +176,12 @@ impl Leg {
             Position::Fresh => (State::Queued, None),
             Position::Waiting { due_ms, .. } if self.attempts == 0 => (State::Queued, Some(due_ms)),
             Position::Waiting { due_ms, .. } => (State::Retrying, Some(due_ms)),
+            Position::Accepted { due_ms, .. } => (State::Accepted, Some(due_ms)),
             Position::Done { state, .. } => (state, None),
         };
         let (state, reason) = match held {
-            Some(held) if self.pending() => (State::Held, Some(held)),
+            Some(held) if self.owed() => (State::Held, Some(held)),
+            Some(held) if self.is_accepted() => (state, Some(held)),
             Some(_) | None => (state, self.reason.clone()),
         };
         DeliveryStatus {
@@ -166,6 +207,12 @@ impl Leg {
                 w.number(due_ms);
                 w.number(replayed_ms);
             }
+            Position::Accepted { due_ms, since_ms, asked } => {
+                w.u8(4);
+                w.number(due_ms);
+                w.number(since_ms);
+                w.number(asked);
+            }
             Position::Done { state, at_ms } => {
                 w.u8(2);
                 encode_state(w, state);
@@ -187,6 +234,7 @@ impl Leg {
             1 => Position::Waiting { due_ms: r.number()?, replayed_ms: None },
             2 => Position::Done { state: decode_state(r)?, at_ms: r.number()? },
             3 => Position::Waiting { due_ms: r.number()?, replayed_ms: Some(r.number()?) },
+            4 => Position::Accepted { due_ms: r.number()?, since_ms: r.number()?, asked: r.number()? },
             _ => return Err(Malformed("position")),
         };
         let reason = r.option(Reader::text)?.map(str::to_owned);
@@ -230,6 +278,7 @@ impl Settlement {
         let cut_outcome = |outcome: Outcome| match outcome {
             Outcome::Delivered { captured } => Outcome::Delivered { captured: keep(captured) },
             Outcome::Duplicate { captured } => Outcome::Duplicate { captured: keep(captured) },
+            Outcome::Accepted { due_ms, captured } => Outcome::Accepted { due_ms, captured: keep(captured) },
             Outcome::Retry { due_ms, spent } => Outcome::Retry { due_ms, spent },
             Outcome::Dead { kind, reason } => Outcome::Dead { kind, reason: worded(reason) },
             Outcome::Skipped { reason } => Outcome::Skipped { reason: worded(reason) },

@@ -190,7 +190,9 @@ fn encode_legs(w: &mut Writer, legs: &[Leg]) {
     }
     w.list(legs.iter(), |w, leg| {
         let reason = leg.reason.clone().map(|reason| cut(reason, REASON_BYTES_MIN));
-        Leg { reason, history: Vec::new(), captured: BTreeMap::new(), ..leg.clone() }.encode(w, 0);
+        // What is to be asked about cannot be without what was captured.
+        let captured = if leg.acceptance().is_some() { leg.captured.clone() } else { BTreeMap::new() };
+        Leg { reason, history: Vec::new(), captured, ..leg.clone() }.encode(w, 0);
     });
 }
 

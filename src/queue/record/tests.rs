@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use std::collections::BTreeMap;
+
 use super::super::Initial;
 use super::super::status::{Attempt, DeadKind, Outcome, State, Verdict};
 use super::super::tests::any_negotiated;
@@ -34,7 +36,8 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
     let captured = proptest::collection::btree_map("[a-z]{1,5}", ".{0,20}", 0..3);
     prop_oneof![
         captured.clone().prop_map(|captured| Outcome::Delivered { captured }),
-        captured.prop_map(|captured| Outcome::Duplicate { captured }),
+        captured.clone().prop_map(|captured| Outcome::Duplicate { captured }),
+        (any::<u64>(), captured).prop_map(|(due_ms, captured)| Outcome::Accepted { due_ms, captured }),
         (any::<u64>(), any::<bool>()).prop_map(|(due_ms, spent)| Outcome::Retry { due_ms, spent }),
         (proptest::sample::select(DeadKind::ALL.to_vec()), ".{0,40}")
             .prop_map(|(kind, reason)| Outcome::Dead { kind, reason }),
@@ -46,7 +49,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
 
 fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
-        7 => outcomes().prop_map(Event::Settled),
+        8 => outcomes().prop_map(Event::Settled),
         1 => any::<u64>().prop_map(|due_ms| Event::Replayed { due_ms }),
         1 => ".{0,40}".prop_map(|reason| Event::Discarded { reason }),
         1 => ".{0,40}".prop_map(|reason| Event::Withdrawn { reason }),
@@ -151,4 +154,47 @@ fn a_status_with_very_much_to_say_stays_small_and_keeps_the_states() {
     assert!(kept.legs.iter().all(|leg| leg.dead() == Some((DeadKind::Exhausted, 1)) && leg.attempts == 12));
     let few = read_status(&record, 1, &legs[..1]);
     assert!(few.legs[0].history == legs[0].history, "of one destination all excerpts are kept");
+}
+
+#[test]
+fn what_is_accepted_keeps_what_was_captured_however_little_room_there_is() {
+    let record = record(r#"{"time":"2026-01-01T00:00:00Z"}"#);
+    let captured: BTreeMap<String, String> = [("uri".to_owned(), "/s/1".to_owned())].into();
+    let mut legs: Vec<Leg> = (0..64)
+        .map(|number| {
+            let name = DestinationName::parse(&format!("d{number}")).unwrap();
+            let mut leg = Leg::new(name, Initial::Owed, 1);
+            let dead = Outcome::Dead { kind: DeadKind::Rejected, reason: "r".repeat(9000) };
+            assert!(leg.apply(&Settlement::new(1, 1, Event::Settled(dead), None)));
+            leg
+        })
+        .collect();
+    let mut accepted = Leg::new(DestinationName::parse("accepted").unwrap(), Initial::Owed, 1);
+    let outcome = Outcome::Accepted { due_ms: 9, captured: captured.clone() };
+    assert!(accepted.apply(&Settlement::new(1, 5, Event::Settled(outcome), None)));
+    legs.push(accepted);
+    let kept = read_status(&record, 1, &legs);
+    assert!(kept.legs[0].reason.as_ref().unwrap().len() < 2048, "there was little room");
+    let acceptance = kept.legs[64].acceptance().unwrap();
+    assert_eq!((acceptance.since_ms, acceptance.asked, &acceptance.captured), (5, 0, &captured));
+}
+
+#[test]
+fn a_question_spends_no_attempt_and_the_first_answer_stays() {
+    let mut leg = Leg::new(DestinationName::parse("d").unwrap(), Initial::Owed, 1);
+    let attempt =
+        |at_ms, verdict| Attempt { at_ms, duration_ms: 1, status: Some(200), verdict, negotiated: None, excerpt: None };
+    let outcome = Outcome::Accepted { due_ms: 9, captured: BTreeMap::new() };
+    assert!(leg.apply(&Settlement::new(1, 5, Event::Settled(outcome), Some(attempt(1, Verdict::Accepted)))));
+    for number in 2..40_u32 {
+        let again = Event::Settled(Outcome::Retry { due_ms: 9, spent: true });
+        let said = Some(attempt(u64::from(number), Verdict::Unconfirmed));
+        assert!(leg.apply(&Settlement::new(number, 6, again, said)));
+    }
+    let seen: Vec<_> = leg.history.iter().map(|attempt| (attempt.at_ms, attempt.verdict)).collect();
+    assert_eq!(seen, [(1, Verdict::Accepted), (39, Verdict::Unconfirmed)]);
+    let status = leg.status(None);
+    assert_eq!((status.state, status.attempts, status.next_attempt_ms), (State::Accepted, 1, Some(9)));
+    assert_eq!(leg.position, Position::Accepted { due_ms: 9, since_ms: 5, asked: 38 });
+    assert!(leg.pending() && !leg.owed());
 }

@@ -66,7 +66,7 @@ pub(super) fn dead_lane(destination: &DestinationName) -> Vec<u8> {
 }
 
 /// The entries under which a delivery in this position is found: fresh ones in order of acceptance; waiting ones by due
-/// time, and by age.
+/// time, and by age; accepted ones by due time alone, for nobody counts how old they are.
 pub(super) fn queued(destination: &DestinationName, seq: u64, position: Position) -> Vec<Vec<u8>> {
     let seq = seq.to_be_bytes();
     match position {
@@ -75,6 +75,9 @@ pub(super) fn queued(destination: &DestinationName, seq: u64, position: Position
             [due_lane(destination).as_slice(), &due_ms.to_be_bytes(), &seq].concat(),
             [age_lane(destination).as_slice(), &seq].concat(),
         ],
+        Position::Accepted { due_ms, .. } => {
+            vec![[due_lane(destination).as_slice(), &due_ms.to_be_bytes(), &seq].concat()]
+        }
         Position::Done { .. } => Vec::new(),
     }
 }

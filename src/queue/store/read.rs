@@ -105,11 +105,13 @@ impl Store {
             return Ok(None);
         };
         let (attempts, revision, replayed_ms) = (leg.attempts, leg.revision, leg.replayed_ms());
+        let acceptance = leg.acceptance();
         let Some(body) = self.body(&kept)? else {
             return Ok(None);
         };
         let record = Arc::new(kept.record.with_body(body));
-        Ok(Some(Lease { destination: destination.clone(), record, attempts, revision, due_ms, replayed_ms }))
+        let destination = destination.clone();
+        Ok(Some(Lease { destination, record, attempts, revision, due_ms, replayed_ms, acceptance }))
     }
 
     /// The conversion whose id comes after this one's, with its body; the first one after none. For a store that nobody
@@ -135,7 +137,7 @@ impl Store {
         Ok(Some((id, body.map(|body| (kept, body)))))
     }
 
-    /// When the oldest conversion that is pending here for the destination was received.
+    /// When the oldest conversion that is owed to the destination here was received.
     pub(in super::super) fn oldest_ms(&self, destination: &DestinationName) -> Result<Option<u64>, StoreError> {
         let mut oldest = None;
         for lane in [keys::fresh_lane(destination), keys::age_lane(destination)] {

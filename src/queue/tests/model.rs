@@ -42,7 +42,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => (0..4_u8, prop_oneof![4 => 0..500_usize, 1 => 30_000..90_000_usize])
             .prop_map(|(owed, padding)| Act::Accept { owed, padding }),
         1 => (0..100_usize).prop_map(|which| Act::Again { which }),
-        8 => (0..2_usize, 0..8_u8).prop_map(|(destination, how)| Act::Settle { destination, how }),
+        8 => (0..2_usize, 0..10_u8).prop_map(|(destination, how)| Act::Settle { destination, how }),
         2 => (0..100_usize, any::<bool>()).prop_map(|(which, replay)| Act::Treat { which, replay }),
         1 => (0..100_usize).prop_map(|which| Act::Forget { which }),
         1 => Just(Act::LetTime),
@@ -110,15 +110,13 @@ impl Model {
             let (mut pending, mut dead) = (0, 0);
             for legs in self.conversions.values().filter_map(|(_, _, legs)| legs.get(&destination)) {
                 match legs.last().unwrap().state {
-                    State::Queued | State::Retrying => pending += 1,
+                    State::Queued | State::Retrying | State::Accepted => pending += 1,
                     State::Dead(_) => dead += 1,
                     State::Delivered | State::Discarded => {}
-                    other @ (State::Held
-                    | State::Accepted
-                    | State::Duplicate
-                    | State::Skipped
-                    | State::Withheld
-                    | State::Unsupported) => panic!("{other:?} is nothing that was done"),
+                    other
+                    @ (State::Held | State::Duplicate | State::Skipped | State::Withheld | State::Unsupported) => {
+                        panic!("{other:?} is nothing that was done")
+                    }
                 }
             }
             let depth = &depths.destinations[&name(text)];
@@ -160,7 +158,7 @@ impl Model {
         let count = |is: fn(State) -> bool| {
             u64::try_from(legs.values().filter(|legs| is(legs.last().unwrap().state)).count()).unwrap()
         };
-        let withdrawn = count(|state| matches!(state, State::Queued | State::Retrying));
+        let withdrawn = count(|state| matches!(state, State::Queued | State::Retrying | State::Accepted));
         let dead = count(|state| matches!(state, State::Dead(_)));
         let done = queue.forget(Forget::Conversion(id)).await.unwrap();
         assert_eq!(done, Forgotten { conversions: 1, withdrawn, dead, being_sent: 0 });
@@ -207,8 +205,13 @@ impl Model {
         let id = delivery.meta().id;
         assert!(due.contains(&id), "{id} is not due");
         let legs = self.conversions.get_mut(&id).unwrap().2.get_mut(&destination).unwrap();
-        let Leg { attempts, .. } = *legs.last().unwrap();
+        let Leg { attempts, state, .. } = *legs.last().unwrap();
         assert_eq!(delivery.attempt(), attempts.wrapping_add(1));
+        // Once accepted it is asked about, and never handed out to be sent again.
+        let is_accepted = state == State::Accepted;
+        let captured: BTreeMap<String, String> = [("uri".to_owned(), id.to_string())].into();
+        assert_eq!(delivery.acceptance().map(|known| &known.captured), is_accepted.then_some(&captured));
+        let accepted = |due_ms| Outcome::Accepted { due_ms, captured: captured.clone() };
         let retry = |due_ms, spent| Outcome::Retry { due_ms, spent };
         let (outcome, state, spent, due) = match how {
             0..=2 => (delivered(), State::Delivered, true, false),
@@ -216,10 +219,14 @@ impl Model {
             4 => (retry(1, true), State::Retrying, true, true),
             5 => (retry(1, false), if attempts == 0 { State::Queued } else { State::Retrying }, false, true),
             6 => (retry(u64::MAX, true), State::Retrying, true, false),
+            7 => (accepted(1), State::Accepted, true, true),
+            8 => (accepted(u64::MAX), State::Accepted, true, false),
             _ => return,
         };
+        let is_asked_again = is_accepted && matches!(state, State::Queued | State::Retrying);
+        let state = if is_asked_again { State::Accepted } else { state };
         queue.settle(&delivery, outcome, spent.then(|| attempt(500, Verdict::Retry)));
-        legs.push(Leg { state, attempts: attempts.wrapping_add(u32::from(spent)), due });
+        legs.push(Leg { state, attempts: attempts.wrapping_add(u32::from(spent && !is_accepted)), due });
     }
 }
 

@@ -76,9 +76,12 @@ struct DeliveryLine {
     /// Of one that waits because it was replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replayed_ms: Option<u64>,
-    /// Of one that is settled or given up.
+    /// Of one that is settled or given up; of one that is accepted and waits, since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at_ms: Option<u64>,
+    /// Of one that is accepted and waits: questions used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<u32>,
     reason: Option<String>,
     attempts: u32,
     history: Vec<AttemptLine>,
@@ -286,6 +289,7 @@ impl DeliveryLine {
         let (due_ms, replayed_ms, at_ms) = match leg.position {
             Position::Fresh => (None, None, None),
             Position::Waiting { due_ms, replayed_ms } => (Some(due_ms), replayed_ms, None),
+            Position::Accepted { due_ms, since_ms, .. } => (Some(due_ms), None, Some(since_ms)),
             Position::Done { at_ms, .. } => (None, None, Some(at_ms)),
         };
         DeliveryLine {
@@ -295,6 +299,7 @@ impl DeliveryLine {
             due_ms,
             replayed_ms,
             at_ms,
+            asked: leg.acceptance().map(|acceptance| acceptance.asked),
             reason: leg.reason.clone(),
             attempts: leg.attempts,
             history: leg.history.iter().map(AttemptLine::of).collect(),
@@ -306,7 +311,8 @@ impl DeliveryLine {
         let position = match (self.at_ms, self.due_ms) {
             (None, None) => Position::Fresh,
             (None, Some(due_ms)) => Position::Waiting { due_ms, replayed_ms: self.replayed_ms },
-            (Some(at_ms), _) => Position::Done { state: state(&self.state, self.kind.as_deref())?, at_ms },
+            (Some(since_ms), Some(due_ms)) => Position::Accepted { due_ms, since_ms, asked: self.asked? },
+            (Some(at_ms), None) => Position::Done { state: state(&self.state, self.kind.as_deref())?, at_ms },
         };
         let leg = Leg {
             destination: DestinationName::parse(&self.destination)?,

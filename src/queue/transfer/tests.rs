@@ -298,6 +298,11 @@ fn position() -> impl Strategy<Value = Position> {
     prop_oneof![
         Just(Position::Fresh),
         (any::<u64>(), replayed).prop_map(|(due_ms, replayed_ms)| Position::Waiting { due_ms, replayed_ms }),
+        (any::<u64>(), any::<u64>(), any::<u32>()).prop_map(|(due_ms, since_ms, asked)| Position::Accepted {
+            due_ms,
+            since_ms,
+            asked
+        }),
         (0..DeadKind::ALL.len(), any::<u64>())
             .prop_map(|(kind, at_ms)| Position::Done { state: State::Dead(DeadKind::ALL[kind]), at_ms }),
     ]

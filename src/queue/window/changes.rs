@@ -16,7 +16,7 @@ impl Window {
         lane.leased.remove(&seq);
         let entry = self.entries.get_mut(&seq);
         match &change.settlement.event {
-            Event::Settled(Outcome::Retry { .. }) => {}
+            Event::Settled(Outcome::Retry { .. } | Outcome::Accepted { .. }) => {}
             Event::Settled(outcome) => {
                 lane.pending = lane.pending.saturating_sub(1);
                 lane.dead = lane.dead.saturating_add(u64::from(matches!(outcome, Outcome::Dead { .. })));
@@ -67,7 +67,7 @@ impl Window {
             return true;
         };
         let key = match leg.position {
-            Position::Waiting { due_ms, .. } => (due_ms, change.seq),
+            Position::Waiting { due_ms, .. } | Position::Accepted { due_ms, .. } => (due_ms, change.seq),
             Position::Fresh | Position::Done { .. } => (0, change.seq),
         };
         let lane = self.lanes.of(&change.destination);
@@ -95,7 +95,8 @@ impl Window {
         for change in self.changes.drain(..changes.min(self.changes.len())) {
             let lane = self.lanes.of(&change.destination);
             lane.applied(change.seq);
-            if let Event::Settled(Outcome::Retry { due_ms, .. }) | Event::Replayed { due_ms } = change.settlement.event
+            if let Event::Settled(Outcome::Retry { due_ms, .. } | Outcome::Accepted { due_ms, .. })
+            | Event::Replayed { due_ms } = change.settlement.event
             {
                 lane.stored_until(due_ms);
                 lane.changed.notify_one();

@@ -21,8 +21,8 @@ impl Window {
         Depths { destinations, pending_bytes: self.pending_bytes() }
     }
 
-    /// When the oldest pending delivery was received, by destination, of those of which the store has none: what it has is
-    /// older. Looks through the window until it has found them.
+    /// When the oldest delivery that is owed was received, by destination, of those of which the store has none: what it
+    /// has is older. Looks through the window until it has found them.
     fn oldest_unmoved(&self) -> BTreeMap<&DestinationName, u64> {
         let mut oldest = BTreeMap::new();
         let sought = |lane: &&Lane| lane.pending > 0 && lane.stored_oldest_ms.is_none();
@@ -31,7 +31,7 @@ impl Window {
             if sought.is_empty() {
                 break;
             }
-            for leg in entry.legs.iter().filter(|leg| leg.pending()) {
+            for leg in entry.legs.iter().filter(|leg| leg.owed()) {
                 if let Some(at) = sought.iter().position(|name| **name == leg.destination) {
                     oldest.insert(sought.swap_remove(at), entry.record.meta.id.unix_ms());
                 }

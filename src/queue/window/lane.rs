@@ -1,7 +1,7 @@
 //! One destination's part of the window: what can be handed out, to whom it is handed out, what is still on disk.
 //!
 //! Fresh deliveries leave in order of acceptance. While the store holds fresh ones that were not read ahead, newer ones that
-//! are still in the window wait for them. Every [`DUE_SHARE`]th hand-out goes to a due retry, if there is one; without
+//! are still in the window wait for them. Every [`DUE_SHARE`]th hand-out goes to a due retry or question, if there is one; without
 //! fresh work they have it all.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::super::Lease;
 use super::super::record::Record;
-use super::super::status::Hold;
+use super::super::status::{Acceptance, Hold};
 use super::super::store::{Loaded, Room};
 use crate::conversion::DestinationName;
 
@@ -23,6 +23,7 @@ pub(super) struct Ticket {
     pub(super) attempts: u32,
     pub(super) revision: u32,
     pub(super) replayed_ms: Option<u64>,
+    pub(super) acceptance: Option<Arc<Acceptance>>,
     /// Whether the store has it too: then it may be forgotten here.
     pub(super) stored: bool,
 }
@@ -93,7 +94,7 @@ pub(super) struct Lane {
     /// When the store's next waiting delivery that is not in memory is due.
     next_due_ms: Option<u64>,
     hand_outs: u8,
-    /// When the oldest that the store has pending was received, as the mover last saw it.
+    /// When the oldest that the store has and that is owed was received, as the mover last saw it.
     pub(super) stored_oldest_ms: Option<u64>,
     pub(super) pending: u64,
     pub(super) dead: u64,
@@ -203,6 +204,7 @@ impl Lane {
             revision: ticket.revision,
             due_ms,
             replayed_ms: ticket.replayed_ms,
+            acceptance: ticket.acceptance,
         }))
     }
 
@@ -307,6 +309,7 @@ impl Lane {
             attempts: lease.attempts,
             revision: lease.revision,
             replayed_ms: lease.replayed_ms,
+            acceptance: lease.acceptance.clone(),
             stored,
         };
         match lease.due_ms {

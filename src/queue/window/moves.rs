@@ -63,15 +63,18 @@ impl Window {
             if !taken_down.pending() {
                 continue;
             }
-            let received_ms = entry.record.meta.id.unix_ms();
-            lane.stored_oldest_ms = Some(lane.stored_oldest_ms.map_or(received_ms, |oldest| oldest.min(received_ms)));
+            if taken_down.owed() {
+                let received_ms = entry.record.meta.id.unix_ms();
+                lane.stored_oldest_ms =
+                    Some(lane.stored_oldest_ms.map_or(received_ms, |oldest| oldest.min(received_ms)));
+            }
             if lane.leased.contains(&seq) || leg.revision != taken_down.revision {
                 lane.loaded.insert(seq);
                 continue;
             }
             match leg.position {
                 Position::Fresh => lane.moved_fresh(seq),
-                Position::Waiting { due_ms, .. } => lane.moved_waiting(due_ms, seq),
+                Position::Waiting { due_ms, .. } | Position::Accepted { due_ms, .. } => lane.moved_waiting(due_ms, seq),
                 Position::Done { .. } => {}
             }
             lane.changed.notify_one();

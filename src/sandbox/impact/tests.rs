@@ -72,7 +72,9 @@ fn wrong(changes: &[(&str, Option<&str>)], violation: &str) {
 /// What became of the newest submission.
 fn reason(bench: &Bench, number: u64) -> (String, String) {
     let target = format!("/Advertisers/IRsandbox0000000001/APISubmissions/A-00000000-0000-4000-8000-{number:012x}");
-    let (answer, received) = bench.send(&Request::of("GET", &target, &[BASIC, ACCEPT], ""));
+    let ask = || bench.send(&Request::of("GET", &target, &[BASIC, ACCEPT], ""));
+    assert!(ask().0.body.contains(r#""Status":"Queued""#), "whoever asks at once is not told");
+    let (answer, received) = ask();
     assert_eq!((answer.status, received.violations.len(), received.effect), (200, 0, false), "{}", answer.body);
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(body["Status"], "Complete");

@@ -1,0 +1,182 @@
+//! What was accepted is asked about: one question, and what its answer means.
+//!
+//! Promises: what is accepted is never sent again from here, whatever a question comes to. A question that is not answered
+//! is asked again and spends neither an attempt nor a try; an answer that leaves it open spends a try.
+//!
+//! Never: calls something delivered of which the platform has not said so, while it can be asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Prepared, Report, Unsent, dead, later_ms};
+use super::client;
+use super::exchange::Exchange;
+use super::gate::Health;
+use super::judge::{Judgement, Transmission, health, judge};
+use super::pool::Pool;
+use crate::config::{Confirm, Decision, OnAmbiguous, written_duration};
+use crate::mapping::Scope;
+use crate::queue::{Acceptance, Attempt, DeadKind, Delivery, Outcome, Verdict};
+
+/// What the answer to a question means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// The platform has recorded it.
+    Confirmed,
+    /// It had it already.
+    Duplicate,
+    /// It will not take it.
+    Rejected,
+    /// It has not decided, or does not say.
+    Nothing,
+    /// There was no answer, or one that says *not now*.
+    NotNow,
+    /// Our credential was refused.
+    Suspended,
+}
+
+impl Pool {
+    /// What becomes of a delivery that the platform took: it is asked about, or delivered where it is not.
+    pub(super) fn taken(&self, confirm: Option<&Confirm>, captured: BTreeMap<String, String>) -> Outcome {
+        match confirm.filter(|confirm| confirm.question.can_be_asked(&captured)) {
+            Some(confirm) => Outcome::Accepted { due_ms: later_ms(self.clock.unix_ms(), confirm.after), captured },
+            None => Outcome::Delivered { captured },
+        }
+    }
+
+    /// The question about a delivery that is accepted, or what becomes of it where none can be asked any more: the
+    /// configuration may have changed since.
+    pub(super) fn prepare_question(
+        &self,
+        delivery: &Delivery,
+        acceptance: &Acceptance,
+    ) -> Result<Prepared, Unsent<'_>> {
+        let unasked = |why: &str| {
+            let mut captured = acceptance.captured.clone();
+            captured.insert(UNCONFIRMED.to_owned(), why.to_owned());
+            Unsent::from(Outcome::Delivered { captured })
+        };
+        let conversion = delivery.conversion().map_err(|_refusal| unasked("the stored conversion cannot be read"))?;
+        let scope = Scope { conversion: &conversion, meta: delivery.meta() };
+        let Decision::Send(operation) = self.destination.decide(scope) else {
+            return Err(unasked("no operation of the destination applies any more"));
+        };
+        let confirm = operation.confirm.as_ref().ok_or_else(|| unasked("`confirm` was turned off"))?;
+        if acceptance.asked >= confirm.tries.get() {
+            return Err(not_said(acceptance).into());
+        }
+        let request = confirm.question.ask(scope, &acceptance.captured).and_then(client::assemble);
+        let request = request.map_err(|unmappable| unasked(&unmappable.to_string()))?;
+        // No answer to a question is no doubt: it is asked again.
+        Ok(Prepared { request, operation: self.position_of(operation), on_ambiguous: OnAmbiguous::Retry })
+    }
+
+    /// Asks, and settles what the answer decides.
+    pub(super) async fn ask(
+        self: Arc<Self>,
+        delivery: Arc<Delivery>,
+        prepared: Prepared,
+        stop: CancellationToken,
+    ) -> Report {
+        let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
+        let operation = self.operation(prepared.operation);
+        let (Some(acceptance), Some(confirm)) = (delivery.acceptance(), &operation.confirm) else {
+            return Report::nothing(begun);
+        };
+        let cache = self.tokens.of(prepared.operation).map(Arc::as_ref);
+        let exchange = match self.exchange(prepared.request, cache, &confirm.judge, &stop).await {
+            Ok(exchange) => exchange,
+            Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), &stop),
+        };
+        let Exchange { transmission, authorization, duration, negotiated, repeated } = exchange;
+        let sent = authorization.as_ref().and_then(|value| value.to_str().ok());
+        let judgement = judge(&confirm.judge, &transmission);
+        let said = said(confirm, judgement, &transmission);
+        let hold = self.asked_hold(&confirm.judge, judgement, &transmission);
+        let is_trouble = matches!(said, Said::NotNow | Said::Suspended);
+        let trouble = is_trouble.then(|| self.mask.clean(&transmission.summary(), sent));
+        let now_ms = self.clock.unix_ms();
+        let captured = || acceptance.captured.clone();
+        let (outcome, verdict) = match said {
+            Said::Confirmed => (Outcome::Delivered { captured: captured() }, Verdict::Delivered),
+            Said::Duplicate => (Outcome::Duplicate { captured: captured() }, Verdict::Duplicate),
+            Said::Rejected => {
+                let reasons = self.captured(&confirm.judge, &transmission, sent);
+                let reason = reasons.into_values().next().unwrap_or_else(|| "it does not say why".to_owned());
+                (dead(DeadKind::Rejected, format!("accepted, then rejected: {reason}")), Verdict::Rejected)
+            }
+            Said::Nothing if acceptance.asked.saturating_add(1) >= confirm.tries.get() => {
+                let last = Acceptance { asked: acceptance.asked.saturating_add(1), ..acceptance.clone() };
+                (not_said(&last), Verdict::Unknown)
+            }
+            Said::Nothing => {
+                (Outcome::Retry { due_ms: later_ms(now_ms, confirm.every), spent: true }, Verdict::Unconfirmed)
+            }
+            Said::NotNow => (self.ask_again(acceptance, confirm, hold, trouble.as_deref(), &stop), Verdict::Retry),
+            // The gate holds it back, and lets it go the moment that the credential is right.
+            Said::Suspended => (Outcome::Retry { due_ms: now_ms, spent: false }, Verdict::Suspended),
+        };
+        let record = Attempt {
+            at_ms,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            status: transmission.status().map(|status| status.as_u16()),
+            verdict,
+            negotiated,
+            excerpt: self.excerpt(&transmission, sent),
+        };
+        self.instruments.attempt.observe(duration.as_secs_f64());
+        self.conclude(&delivery, outcome, record, Some(&operation.name));
+        let is_open = said == Said::Nothing && transmission.status().is_some_and(|status| status.is_success());
+        let health = if is_open { Health::Well } else { health(judgement, &transmission) };
+        Report { health, hold, begun, error: trouble, repeated }
+    }
+
+    /// A question that came to nothing is asked again, for as long as a delivery would be attempted.
+    fn ask_again(
+        &self,
+        acceptance: &Acceptance,
+        confirm: &Confirm,
+        hold: Option<Duration>,
+        trouble: Option<&str>,
+        stop: &CancellationToken,
+    ) -> Outcome {
+        let now_ms = self.clock.unix_ms();
+        if stop.is_cancelled() {
+            return Outcome::Retry { due_ms: now_ms, spent: false };
+        }
+        let due_ms = later_ms(now_ms, confirm.every.max(hold.unwrap_or_default()));
+        let give_up_after = self.destination.retry.give_up_after;
+        if due_ms < later_ms(acceptance.since_ms, give_up_after) {
+            return Outcome::Retry { due_ms, spent: false };
+        }
+        let (allowed, trouble) = (written_duration(give_up_after), trouble.unwrap_or_default());
+        dead(DeadKind::Unknown, format!("accepted, not confirmed within {allowed}: {trouble}"))
+    }
+}
+
+fn said(confirm: &Confirm, judgement: Judgement, transmission: &Transmission) -> Said {
+    match judgement {
+        Judgement::Delivered => Said::Confirmed,
+        Judgement::Duplicate => Said::Duplicate,
+        Judgement::Retry | Judgement::Unknown => Said::NotNow,
+        Judgement::Suspended => Said::Suspended,
+        // Only `rejected_when` rejects: any other answer, a 404 too, says nothing of the conversion.
+        Judgement::Rejected => match (&confirm.judge.rejected_when, transmission) {
+            (Some(rejected), Transmission::Answered { answer, .. }) if rejected.holds(answer) => Said::Rejected,
+            (Some(_) | None, _) => Said::Nothing,
+        },
+    }
+}
+
+/// It is not called delivered, for nobody said so, and is not sent again: a person finds out.
+fn not_said(acceptance: &Acceptance) -> Outcome {
+    let questions = if acceptance.asked == 1 { "question" } else { "questions" };
+    dead(DeadKind::Unknown, format!("accepted, not confirmed within {} {questions}", acceptance.asked))
+}
+
+/// Beside what was captured: why the platform was not asked to the end.
+const UNCONFIRMED: &str = "unconfirmed";
