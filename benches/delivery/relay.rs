@@ -125,13 +125,13 @@ impl Relay {
         match load {
             Load::InFlight(count) => {
                 for _ in 0..count {
-                    let one = self.one()?;
+                    let one = self.one(Instant::now())?;
                     tasks.spawn(one);
                 }
                 while let Some(ended) = tasks.join_next().await {
                     latencies.push(ended??);
                     if begun.elapsed() < time {
-                        let one = self.one()?;
+                        let one = self.one(Instant::now())?;
                         tasks.spawn(one);
                     }
                 }
@@ -140,8 +140,9 @@ impl Relay {
                 let mut ticks = interval(Duration::from_secs(1).checked_div(rate).ok_or("no pace")?);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
                 while begun.elapsed() < time {
-                    ticks.tick().await;
-                    let one = self.one()?;
+                    // Late is counted too.
+                    let since = ticks.tick().await;
+                    let one = self.one(since)?;
                     tasks.spawn(one);
                 }
                 while let Some(ended) = tasks.join_next().await {
@@ -152,29 +153,30 @@ impl Relay {
         Ok(Round::of(latencies, begun.elapsed().as_secs_f64()))
     }
 
-    /// One conversion, from handing it in to its arrival at the last of the three; in seconds.
-    fn one(&self) -> Result<impl Future<Output = Result<f64, Failed>> + Send + use<>, Failed> {
+    /// One conversion, from when it was to be handed in to its arrival at the last of the three; in seconds.
+    fn one(&self, since: Instant) -> Result<impl Future<Output = Result<f64, Failed>> + Send + use<>, Failed> {
         let (event_id, submission) = submission(&self.owed)?;
         let arrived = self.arrivals.wait(event_id);
         let queue = self.queue.clone();
         Ok(async move {
-            let begun = Instant::now();
             accept(queue, submission).await?;
             arrived.await?;
-            Ok(begun.elapsed().as_secs_f64())
+            Ok(since.elapsed().as_secs_f64())
         })
     }
 
-    /// The sick ones still have their backlog: what was measured was measured beside it.
-    pub(crate) fn expect_backlog(&self, least: u32) -> Result<(), Failed> {
+    /// What waits for each of the sick ones: what was measured was measured beside it.
+    pub(crate) fn backlog(&self, least: u32) -> Result<String, Failed> {
         let depths = self.queue.depths();
+        let mut said = Vec::new();
         for name in names(&SICK)? {
             let pending = depths.destinations.get(&name).map_or(0, |depth| depth.pending);
             if pending < u64::from(least) {
                 return Err(format!("{name} has {pending} pending, fewer than {least}").into());
             }
+            said.push(format!("{name} {pending}"));
         }
-        Ok(())
+        Ok(said.join(", "))
     }
 
     pub(crate) async fn close(self) -> Result<(), Failed> {
@@ -219,9 +221,11 @@ fn routes(folder: &Path, kind: Kind, platforms: &Platforms) -> String {
     let sick = [platforms.hole, platforms.failing];
     let well = WELL.into_iter().zip(platforms.well);
     for (name, address) in well.chain(SICK.into_iter().zip(sick).filter(|_| kind != Kind::Alone)) {
+        // So that what it swallows runs out of time, and its breaker opens, within a round.
+        let limits = if name == "hole" { "limits = { timeout = \"500ms\" }\n" } else { "" };
         text.push_str(&format!(
             "[destination.{name}]\nurl = \"http://{address}/\"\non_ambiguous = \"retry\"\n\
-             map = {{ id = \"event_id !\", amount = \"value\" }}\n"
+             map = {{ id = \"event_id !\", amount = \"value\" }}\n{limits}"
         ));
     }
     text

@@ -31,6 +31,8 @@ fn reach_v4(address: Ipv4Addr) -> Reach {
     let is_private = match address.octets() {
         // This network; shared by a provider's customers (RFC 6598); protocol assignments; benchmarks (RFC 2544).
         [0, ..] | [100, 64..=127, ..] | [192, 0, 0, _] | [198, 18..=19, ..] => true,
+        // Withdrawn relays (RFC 7526); a cloud's metadata that is not link-local.
+        [192, 88, 99, _] | [168, 63, 129, 16] => true,
         // Multicast and reserved.
         [224..=255, ..] => true,
         [..] => address.is_private() || address.is_link_local() || address.is_documentation(),
@@ -79,7 +81,7 @@ mod tests {
         check(Reach::Loopback, "127.0.0.1 127.255.255.254 ::1 ::ffff:127.0.0.1 2002:7f00:1::");
         check(
             Reach::Private,
-            "0.0.0.0 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 169.254.0.0 169.254.169.254 \
+            "0.0.0.0 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 169.254.0.0 169.254.169.254 168.63.129.16 192.88.99.1 \
              172.16.0.0 172.31.255.255 192.0.0.8 192.0.2.1 192.168.0.0 198.18.0.1 198.51.100.1 \
              203.0.113.1 224.0.0.1 240.0.0.1 255.255.255.255 :: fc00::1 fdff::1 fe80::1 fec0::1 \
              ff02::1 2001::1 2001:db8::1 64:ff9b:1::1 ::ffff:10.0.0.1 ::10.0.0.1 64:ff9b::10.0.0.1 \

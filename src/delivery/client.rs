@@ -1,7 +1,7 @@
 //! The HTTP client of one destination: sends one request and says what became of it.
 //!
-//! HTTP/1.1 and HTTP/2 by ALPN over TLS 1.2 or 1.3, plain HTTP only to loopback, perhaps through a proxy's tunnel. Connections
-//! are kept for a few minutes and bounded by the destination's concurrency. It never follows a redirect, never keeps more of a body than [`BODY_BYTES_MAX`], and
+//! HTTP/1.1 and HTTP/2 by ALPN over TLS 1.2 or 1.3, plain HTTP only to loopback, perhaps through a proxy's tunnel. Idle
+//! connections are kept for seconds, busy ones for minutes, of each host as many as the concurrency. It never follows a redirect, never keeps more of a body than [`BODY_BYTES_MAX`], and
 //! never says *not sent* unless it knows: no connection was handed the request, or hyper gave it back unwritten. A
 //! connection that breaks in between counts as sent.
 
@@ -120,13 +120,25 @@ impl Client {
         let answered = interruptible(deadlines.head, stop, self.inner().request(request)).await;
         let wire = connection.connection_metadata().as_ref().and_then(Wire::of);
         let transmission = match answered {
-            Ok(Ok(response)) => read(response, deadlines.whole, stop).await,
-            Ok(Err(_)) if wire.as_ref().is_some_and(Wire::was_hung_up) => return Err(HungUp),
-            Ok(Err(error)) if error.is_connect() => Transmission::NotSent(connector::failure(&error)),
-            Ok(Err(error)) if wire.is_none() || is_unprocessed(&error) => {
-                Transmission::NotSent(failure("given back", &error))
+            Ok(Ok(response)) => {
+                wire.iter().for_each(Wire::note_answer);
+                read(response, deadlines.whole, stop).await
             }
-            Ok(Err(error)) => Transmission::Unanswered(failure("the connection broke", &error)),
+            Ok(Err(error)) if error.is_connect() => Transmission::NotSent(connector::failure(&error)),
+            Ok(Err(error)) => {
+                let hung_up = wire.as_ref().is_some_and(Wire::was_hung_up) || is_canceled(&error);
+                if hung_up && wire.as_ref().is_some_and(Wire::was_kept) {
+                    return Err(HungUp);
+                }
+                if wire.is_none() || hung_up || is_unprocessed(&error) {
+                    Transmission::NotSent(failure("given back", &error))
+                } else if trust::is_refused(&error) {
+                    // TLS 1.3 tells of that only after the client has spoken; nobody has listened.
+                    Transmission::NotSent(Failure::refused(describe("our certificate was refused", error.source())))
+                } else {
+                    Transmission::Unanswered(failure("the connection broke", &error))
+                }
+            }
             Err(interruption) if wire.is_some() => Transmission::Unanswered(interruption.failure(self.header_timeout)),
             Err(interruption) => Transmission::NotSent(interruption.failure(self.header_timeout)),
         };
@@ -157,6 +169,8 @@ fn pooled(
 ) -> legacy::Client<Connector, Full<Bytes>> {
     legacy::Client::builder(background.clone())
         .timer(TokioTimer::new())
+        // Done here, where it is known of each request which connection it was handed to.
+        .retry_canceled_requests(false)
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(connections_max)
@@ -246,14 +260,15 @@ async fn interruptible<T>(
     }
 }
 
-/// Whether the destination certainly did not process a request that was handed to a connection. Hyper calls it *canceled*
-/// only when it gives it back unwritten (a kept connection turned out to be closed); an HTTP/2 peer says so of a stream
-/// that it refuses, and of those beyond its GOAWAY (RFC 9113, 8.7 and 6.8), which are the only ones to get that error.
+/// Whether hyper gave the request back unwritten: a kept connection turned out to be closed.
+fn is_canceled(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
+}
+
+/// Whether an HTTP/2 peer certainly did not process a request: it says so of a stream that it refuses, and of those beyond
+/// its GOAWAY (RFC 9113, 8.7 and 6.8), which are the only ones to get that error.
 fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| {
-        let canceled = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
-        canceled || cause.downcast_ref::<h2::Error>().is_some_and(is_refused)
-    })
+    causes(error).any(|cause| cause.downcast_ref::<h2::Error>().is_some_and(is_refused))
 }
 
 fn is_refused(error: &h2::Error) -> bool {

@@ -32,7 +32,7 @@ impl Concurrency {
         self.limit
     }
 
-    /// A good answer came.
+    /// An answer came that speaks of no trouble.
     pub(super) fn raise(&mut self) {
         self.good = self.good.saturating_add(1);
         if self.limit < self.doubles_to || self.good >= self.limit {
@@ -52,9 +52,9 @@ impl Concurrency {
         }
     }
 
-    /// Nothing more goes out for now: what comes after that begins with one again, and doubles up to half of what it was.
+    /// Nothing more goes out for now: what comes after that begins with one again, and doubles up to half of the most.
     pub(super) fn begin_anew(&mut self) {
-        self.doubles_to = self.limit.div_euclid(2).max(1);
+        self.doubles_to = self.max.div_euclid(2).max(1);
         self.limit = 1;
         self.good = 0;
     }
@@ -91,8 +91,15 @@ mod tests {
     }
 
     #[test]
-    fn doubles_to_half_of_what_it_was_after_an_outage_and_then_goes_step_by_step() {
+    fn doubles_to_half_of_the_most_after_an_outage_and_then_goes_step_by_step() {
         let mut concurrency = concurrency(16);
+        let mut now = Instant::now();
+        for _ in 0..10 {
+            let begun = now;
+            now += Duration::from_millis(1);
+            concurrency.halve(begun, now);
+        }
+        concurrency.begin_anew();
         concurrency.begin_anew();
         assert_eq!(concurrency.limit(), 1);
         assert_eq!(rounds(&mut concurrency, 6), [2, 4, 8, 9, 10, 11]);

@@ -41,6 +41,8 @@ impl Pool {
             let orders = self.board.orders();
             if orders.probe {
                 desk.gate.probe_now(Instant::now());
+            }
+            if orders.paused {
                 desk.concurrency.begin_anew();
             }
             let (asked, step) = (Instant::now(), if orders.paused { Step::Wait } else { desk.step() });
@@ -127,13 +129,15 @@ impl Pool {
         }
         let was_passing = desk.gate.barred().is_none();
         desk.gate.settle(pass, health, now);
-        match health {
-            Health::Well => desk.concurrency.raise(),
-            Health::Failing { overloaded: true } => desk.concurrency.halve(begun, now),
-            Health::Failing { overloaded: false } | Health::Answering | Health::Refusing => {}
-        }
-        if was_passing && desk.gate.barred().is_some() {
-            desk.concurrency.begin_anew();
+        match (was_passing, desk.gate.barred()) {
+            (true, Some(_)) => desk.concurrency.begin_anew(),
+            // What a probe meets, or one that was on its way, says nothing about how many it would take.
+            (false, Some(_)) => {}
+            (_, None) => match health {
+                Health::Well | Health::Answering => desk.concurrency.raise(),
+                Health::Failing { overloaded: true } => desk.concurrency.halve(begun, now),
+                Health::Failing { overloaded: false } | Health::Refusing => {}
+            },
         }
         if let Some(until) = hold.and_then(|hold| now.checked_add(hold)) {
             desk.gate.hold(until);
@@ -258,12 +262,11 @@ impl Desk {
 
     pub(super) fn step(&self) -> Step {
         let now = Instant::now();
-        if self.attempts.len() >= self.concurrency.limit() {
-            return Step::Wait;
-        }
         match self.gate.admit(now) {
             Admission::Probing => Step::Wait,
             Admission::NotBefore(at) => Step::NotBefore(at),
+            // A probe goes alone, also beside attempts that hang.
+            Admission::Go(Pass::Ordinary) if self.attempts.len() >= self.concurrency.limit() => Step::Wait,
             Admission::Go(pass) => match self.limiter.ready(now) {
                 Ok(()) => Step::Take(pass),
                 Err(at) => Step::Limited(at),
@@ -274,6 +277,7 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::platform::{Platform, Reply};
     use super::super::tests::{Bench, destination};
     use super::*;
     use crate::conversion::ConversionId;
@@ -337,6 +341,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_probe_does_not_wait_for_attempts_that_hang() {
+        let platform = Platform::answering([], Reply::Hang).await;
+        let bench = Bench::open(&[destination("one", &platform.url(), "limits = { concurrency = 4 }")]);
+        bench.accept().await;
+        let pool = &bench.pools.all()[0];
+        let mut desk = Desk::new(pool);
+        let delivery = bench.queue.next(&pool.destination.name).await;
+        pool.begin(&mut desk, Pass::Ordinary, delivery);
+        assert!(matches!(desk.step(), Step::Wait), "one at the start");
+        desk.gate.settle(Pass::Ordinary, Health::Refusing, Instant::now());
+        desk.gate.probe_now(Instant::now());
+        assert!(matches!(desk.step(), Step::Take(Pass::Probe)));
+        desk.attempts.shutdown().await;
+        bench.stop().await;
+    }
+
+    #[tokio::test]
     async fn a_repeat_is_paid_for_out_of_the_rate_before_anything_else_is_sent() {
         let limits = "limits = { rate = \"1/h\", burst = 2 }";
         let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", limits)]);
@@ -368,7 +389,14 @@ mod tests {
         assert_eq!(learn(Health::Failing { overloaded: false }), 4);
         assert_eq!(learn(Health::Failing { overloaded: true }), 2);
         assert_eq!([learn(Health::Well), learn(Health::Well)], [2, 3]);
+        assert_eq!(learn(Health::Answering), 3, "a round of three is not over");
         assert_eq!(learn(Health::Refusing), 1, "after an outage it begins anew");
+        assert_eq!(learn(Health::Failing { overloaded: true }), 1);
+        assert_eq!(
+            [learn(Health::Well), learn(Health::Well), learn(Health::Well)],
+            [2, 2, 3],
+            "doubled to half of four"
+        );
         bench.stop().await;
     }
 }

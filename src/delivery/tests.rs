@@ -4,7 +4,7 @@ mod campaign;
 mod confirm;
 mod cuts;
 mod operations;
-mod platform;
+pub(super) mod platform;
 mod reloads;
 mod tokens;
 

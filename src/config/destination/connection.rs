@@ -1,5 +1,6 @@
 //! How a destination is connected to: by whom it is trusted, who we are there, through what, and where that may lead.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::checked::{ClientCertificate, Connection, PemFile, Proxy};
@@ -107,6 +108,8 @@ fn proxy(text: &str, except: String) -> Result<Proxy, &'static str> {
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         return Err("names more than a host and a port");
     }
+    // Whoever connects reads it so, and would go without a proxy where it cannot.
+    url.as_str().parse::<http::Uri>().map_err(|_unspecific| "is no URL")?;
     let shown = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
     let has_credentials = !url.username().is_empty() || url.password().is_some();
     Ok(Proxy { url: Secret::new(url.to_string()), shown, has_credentials, except })
@@ -118,18 +121,23 @@ pub(super) fn check(destination: &Destination, key: &Text, faults: &mut Faults) 
         return;
     }
     for operation in &destination.operations {
-        let origin = operation.request.origin().and_then(|origin| url::Url::parse(origin).ok());
-        let address = origin.as_ref().and_then(|origin| match origin.host()? {
-            url::Host::Ipv4(address) => Some(address.into()),
-            url::Host::Ipv6(address) => Some(address.into()),
-            url::Host::Domain(_) => None,
-        });
-        if let Some(address) = address.filter(|address| reach(*address) == Reach::Private) {
+        let token_url = operation.request.oauth().map(|oauth| oauth.token_request(None).url);
+        let mut addresses = operation.request.origin().into_iter().chain(token_url.as_deref()).filter_map(literal);
+        if let Some(address) = addresses.find(|address| reach(*address) == Reach::Private) {
             let message =
                 format!("operation `{}` of `{}` goes to {address}, a private address", operation.name, key.value);
             faults.with_help(key.span.clone(), message, "`allow_private = true` allows that to this destination");
             return;
         }
+    }
+}
+
+/// The address that a URL names without a name.
+fn literal(url: &str) -> Option<IpAddr> {
+    match url::Url::parse(url).ok()?.host()? {
+        url::Host::Ipv4(address) => Some(address.into()),
+        url::Host::Ipv6(address) => Some(address.into()),
+        url::Host::Domain(_) => None,
     }
 }
 

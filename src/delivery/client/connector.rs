@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::super::judge::Failure;
 use super::link::Link;
 use super::route::{Route, RouteError};
-use super::trust::{SetupError, tls};
+use super::trust::{SetupError, is_refused, tls};
 use super::{causes, describe};
 use crate::config::{Connection, Limits};
 
@@ -65,6 +65,9 @@ fn failed(source: &(dyn Error + 'static)) -> Failure {
     let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
     if causes(source).any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_late)) {
         return Failure::timed_out(text);
+    }
+    if is_refused(source) {
+        return Failure::refused(text);
     }
     let wants_credential = |cause: &(dyn Error + 'static)| {
         let refusal = cause.downcast_ref::<RouteError>();

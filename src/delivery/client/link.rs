@@ -32,6 +32,7 @@ pub(super) struct Wire {
     /// What it speaks.
     pub(super) negotiated: Negotiated,
     unwritten: Arc<AtomicBool>,
+    answered: Arc<AtomicBool>,
 }
 
 impl Wire {
@@ -40,6 +41,16 @@ impl Wire {
         let mut extras = http::Extensions::new();
         connected.get_extras(&mut extras);
         extras.remove()
+    }
+
+    /// A request was answered over it.
+    pub(super) fn note_answer(&self) {
+        self.answered.store(true, Ordering::Release);
+    }
+
+    /// Whether a request was ever answered over it: then it was kept.
+    pub(super) fn was_kept(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
     }
 
     /// Whether the peer had hung up before the first byte of the last request. Such a connection takes no other one.
@@ -60,7 +71,7 @@ impl Link {
                 Negotiated { protocol, tls: Some(if is_old { Tls::V1_2 } else { Tls::V1_3 }) }
             }
         };
-        Link { stream, wire: Wire { negotiated, unwritten: Arc::default() } }
+        Link { stream, wire: Wire { negotiated, unwritten: Arc::default(), answered: Arc::default() } }
     }
 
     pub(super) fn tcp(&self) -> &TcpStream {

@@ -96,13 +96,13 @@ impl Service<Uri> for Route {
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        if let Some((tunnel, through)) = self.tunnel.as_ref().and_then(|tunnel| Some((tunnel, tunnel.takes(&uri)?))) {
-            return Box::pin(tunnel.clone().open(uri, through));
-        }
-        // The connector asks the resolver of names alone.
+        // Of names the resolver is asked, here or at the proxy.
         if let Some(address) = literal(&uri).filter(|address| !is_allowed(*address, true, self.allow_private)) {
             let refused = RouteError::Private { host: address.to_string(), address };
             return Box::pin(std::future::ready(Err(refused.into())));
+        }
+        if let Some((tunnel, through)) = self.tunnel.as_ref().and_then(|tunnel| Some((tunnel, tunnel.takes(&uri)?))) {
+            return Box::pin(tunnel.clone().open(uri, through));
         }
         let connecting = self.direct.call(uri);
         Box::pin(async { connecting.await.map_err(Into::into) })
@@ -173,7 +173,9 @@ impl Tunnel {
 
     /// How this URL's host is reached through the proxy; `None`: without it.
     fn takes(&self, uri: &Uri) -> Option<Intercept> {
-        self.whom.intercept(uri)
+        // `localhost.` is `localhost`, and NO_PROXY is written without the dot.
+        let bare = uri.host()?.strip_suffix('.').and_then(|host| format!("https://{host}/").parse::<Uri>().ok());
+        self.whom.intercept(bare.as_ref().unwrap_or(uri))
     }
 
     async fn open(mut self, uri: Uri, through: Intercept) -> Result<TokioIo<TcpStream>, BoxError> {
@@ -201,7 +203,8 @@ async fn connect(
         request = request.header(header::PROXY_AUTHORIZATION, credentials);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(error.into()))?;
-    let tunnel = async {
+    // The sender goes with it, so that the connection of a refusal ends.
+    let tunnel = async move {
         let answer = sender.send_request(request).await.map_err(|error| failed(error.into()))?;
         if !answer.status().is_success() {
             return Err(RouteError::Refused(answer.status()));

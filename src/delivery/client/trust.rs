@@ -1,14 +1,17 @@
 //! Whom a destination's connections trust, and what they show of us: TLS 1.2 and 1.3, Mozilla's roots and one's own, a client
 //! certificate.
 
+use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 
+use super::causes;
 use crate::config::{ClientCertificate, Connection, PemFile};
 
 /// Why a client cannot be built.
@@ -55,6 +58,29 @@ pub enum SetupError {
     /// The TLS library offers no common version.
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
+}
+
+/// Whether the peer's TLS refused what we showed of ourselves, or that we showed nothing.
+pub(super) fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| {
+        // An IO error hides its own cause behind that one's.
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some_and(is_about_us)
+    })
+}
+
+fn is_about_us(error: &rustls::Error) -> bool {
+    const ALERTS: [AlertDescription; 8] = [
+        AlertDescription::CertificateRequired,
+        AlertDescription::BadCertificate,
+        AlertDescription::UnsupportedCertificate,
+        AlertDescription::CertificateRevoked,
+        AlertDescription::CertificateExpired,
+        AlertDescription::CertificateUnknown,
+        AlertDescription::UnknownCA,
+        AlertDescription::AccessDenied,
+    ];
+    ALERTS.iter().any(|alert| *error == rustls::Error::AlertReceived(*alert))
 }
 
 /// The TLS of one destination.

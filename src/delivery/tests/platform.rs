@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// What the platform does to one request.
 #[derive(Debug, Clone)]
-pub(super) enum Reply {
+pub(in crate::delivery) enum Reply {
     /// A status.
     Status(u16),
     /// A status with a header.
@@ -32,16 +32,16 @@ pub(super) enum Reply {
 
 /// One request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) at: Instant,
+pub(in crate::delivery) struct Seen {
+    pub(in crate::delivery) at: Instant,
     /// Method and target.
-    pub(super) line: String,
-    pub(super) headers: http::HeaderMap,
-    pub(super) body: String,
+    pub(in crate::delivery) line: String,
+    pub(in crate::delivery) headers: http::HeaderMap,
+    pub(in crate::delivery) body: String,
 }
 
 /// The platform; ends when dropped.
-pub(super) struct Platform {
+pub(in crate::delivery) struct Platform {
     address: SocketAddr,
     seen: watch::Receiver<Vec<Seen>>,
     open: watch::Receiver<usize>,
@@ -56,7 +56,7 @@ struct Script {
 
 impl Platform {
     /// Answers with `replies` in order, then with `then`.
-    pub(super) async fn answering(replies: impl Into<Vec<Reply>>, then: Reply) -> Platform {
+    pub(in crate::delivery) async fn answering(replies: impl Into<Vec<Reply>>, then: Reply) -> Platform {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (record, seen) = watch::channel(Vec::new());
@@ -80,27 +80,27 @@ impl Platform {
     }
 
     /// From now on every request is answered so.
-    pub(super) fn now(&self, then: Reply) {
+    pub(in crate::delivery) fn now(&self, then: Reply) {
         *self.script.lock().unwrap() = Script { replies: Vec::new().into_iter(), then };
     }
 
     /// Where it listens.
-    pub(super) fn url(&self) -> String {
+    pub(in crate::delivery) fn url(&self) -> String {
         format!("http://{}/events", self.address)
     }
 
     /// What it has received.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(in crate::delivery) fn seen(&self) -> Vec<Seen> {
         self.seen.borrow().clone()
     }
 
     /// Waits until no connection is open.
-    pub(super) async fn left(&self) {
+    pub(in crate::delivery) async fn left(&self) {
         self.open.clone().wait_for(|open| *open == 0).await.unwrap();
     }
 
     /// Waits until it has received so many requests.
-    pub(super) async fn received(&self, count: usize) -> Vec<Seen> {
+    pub(in crate::delivery) async fn received(&self, count: usize) -> Vec<Seen> {
         self.seen.clone().wait_for(|seen| seen.len() >= count).await.unwrap().clone()
     }
 }

@@ -21,6 +21,9 @@ async fn proxy(answer: &'static str, to: SocketAddr) -> (Server, tokio::sync::mp
             if answer.starts_with("HTTP/1.1 200") {
                 let mut onward = TcpStream::connect(to).await.unwrap();
                 let _ended = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
+            } else if answer.contains("Content-Length") {
+                // Another request might come.
+                std::future::pending::<()>().await;
             }
         }
     })
@@ -61,6 +64,7 @@ async fn a_proxy_that_refuses_has_sent_nothing_and_a_refused_credential_is_told(
     let nowhere = "127.0.0.1:9".parse().unwrap();
     for (answer, text, kind) in [
         ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered 407", FailureKind::Refused),
+        ("HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", "the proxy answered 407", FailureKind::Refused),
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "the proxy answered 403", FailureKind::Broken),
         ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "the proxy answered 502", FailureKind::Broken),
         ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "no tunnel through the proxy", FailureKind::Broken),
@@ -93,10 +97,13 @@ async fn loopback_and_those_of_no_proxy_are_reached_without_it() {
     let (between, mut asked) = proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n", nowhere).await;
     let connection = Connection { proxy: Some(through(&between, "", ".invalid")), ..Connection::default() };
     let client = connected_by(1_000, PATIENCE_MS, &connection);
-    for url in ["https://127.0.0.1:9/", "http://localhost:9/", "https://capi-relay-test.invalid/"] {
+    for url in
+        ["https://127.0.0.1:9/", "https://localhost.:9/", "http://localhost:9/", "https://capi-relay-test.invalid/"]
+    {
         let transmission = send(&client, url).await;
         let Transmission::NotSent(failure) = &transmission else { panic!("{transmission:?}") };
         assert!(!failure.text.contains("proxy"), "{}", failure.text);
     }
+    not_sent(&send(&client, "https://10.0.0.5/").await, false, "a private address");
     assert!(asked.try_recv().is_err(), "nothing was asked of it");
 }

@@ -197,9 +197,20 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
     let shown = Connection { client_certificate: Some(client_certificate), ..trusts(ca_file.path()) };
     let url = format!("https://{}/", server.address);
     answered(&send(&connected_by(PATIENCE_MS, PATIENCE_MS, &shown), &url).await, 200, Body::Whole);
-    // TLS 1.3 refuses it only once the client has spoken.
+    // TLS 1.3 refuses it only once the client has spoken: the alert is met, or the close behind it.
     let without = send(&trusting(ca_file.path()), &url).await;
-    assert!(!matches!(without, Transmission::Answered { .. }), "{without:?}");
+    assert!(matches!(without, Transmission::NotSent(_)), "{without:?}");
+}
+
+#[test]
+fn an_alert_about_our_certificate_is_a_refused_credential_and_no_other_is() {
+    let alert = |alert| std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+    for about_us in [rustls::AlertDescription::CertificateRequired, rustls::AlertDescription::CertificateExpired] {
+        assert!(trust::is_refused(&alert(about_us)), "{about_us:?}");
+    }
+    for other in [rustls::AlertDescription::InternalError, rustls::AlertDescription::HandshakeFailure] {
+        assert!(!trust::is_refused(&alert(other)), "{other:?}");
+    }
 }
 
 #[test]
