@@ -99,8 +99,6 @@ pub struct Proxy {
     pub url: Secret,
     /// Host and port.
     pub shown: String,
-    /// Whether user and password are in the URL.
-    pub has_credentials: bool,
     /// Who is reached without it, as `NO_PROXY` is written.
     pub except: String,
 }

@@ -177,7 +177,7 @@ fn question(url: &Text, headers: Vec<(Text, Text)>, of: &Asks<'_>, faults: &mut 
     let auth = of.auth.and_then(|entry| auth(entry, &mut Faults::default()));
     if let Some(AuthSource::Hmac(_) | AuthSource::StandardWebhooks(_)) = auth {
         let message = "a question cannot be signed: its URL is complete only once it is asked";
-        faults.with_help(url.span, message, "`confirm` goes with every other scheme of `auth`");
+        faults.with_help(url.span, message, "`confirm` goes with every scheme of `auth` that signs nothing");
         return None;
     }
     let source = RequestSource {

@@ -64,7 +64,7 @@ fn client_certificate(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults)
 /// The proxy that a destination names.
 fn configured(text: &Text, faults: &mut Faults) -> Option<Proxy> {
     match proxy(&text.value, String::new()) {
-        Ok(proxy) if text.verbatim && proxy.has_credentials => {
+        Ok(_) if text.verbatim && text.value.contains('@') => {
             let message = "the credentials of `proxy` stand in plain sight";
             faults.with_help(text.span.clone(), message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
             None
@@ -111,8 +111,7 @@ fn proxy(text: &str, except: String) -> Result<Proxy, &'static str> {
     // Whoever connects reads it so, and would go without a proxy where it cannot.
     url.as_str().parse::<http::Uri>().map_err(|_unspecific| "is no URL")?;
     let shown = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
-    let has_credentials = !url.username().is_empty() || url.password().is_some();
-    Ok(Proxy { url: Secret::new(url.to_string()), shown, has_credentials, except })
+    Ok(Proxy { url: Secret::new(url.to_string()), shown, except })
 }
 
 /// Says where a destination names a private address that it is not allowed to reach.

@@ -35,7 +35,6 @@ fn through(proxy: &Server, credentials: &str, except: &str) -> Proxy {
     Proxy {
         url: Secret::new(format!("http://{credentials}{}/", proxy.address)),
         shown: proxy.address.to_string(),
-        has_credentials: !credentials.is_empty(),
         except: except.to_owned(),
     }
 }
