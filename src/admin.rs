@@ -136,10 +136,11 @@ impl Api for Admin {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
         let path = request.uri().path();
         let is_forget = path == FORGET;
-        let id = path.strip_prefix("/admin/conversions/").filter(|id| !id.is_empty() && !id.contains('/'));
+        let one = |prefix| path.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty() && !rest.contains('/'));
+        let (id, order) = (one("/admin/conversions/"), one("/admin/orders/"));
         let known = ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead", RELOAD, FORGET];
         let remedy = Remedy::ALL.into_iter().find(|(known, _)| *known == path).map(|(_, remedy)| remedy);
-        if id.is_none() && remedy.is_none() && !known.contains(&path) {
+        if id.or(order).is_none() && remedy.is_none() && !known.contains(&path) {
             return Err(Problem::not_found());
         }
         if path == RELOAD || is_forget || remedy.is_some() {
@@ -161,6 +162,9 @@ impl Api for Admin {
             "/healthz" => return Ok(problem::json(StatusCode::OK, &json!({"status": "alive"}))),
             "/readyz" => return self.readyz().await,
             _ => self.authorize(&request)?,
+        }
+        if let Some(order) = order {
+            return self.ingress.orders(order).await;
         }
         match (path, id) {
             (_, Some(id)) => Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?))),

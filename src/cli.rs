@@ -127,9 +127,9 @@ enum Command {
     Token(token::TokenArgs),
     /// Makes a key for `queue.encryption`
     Key(key::KeyArgs),
-    /// Posts a conversion to a running relay
+    /// Posts a conversion, or a file of them, to a running relay
     Send(send::SendArgs),
-    /// Shows what became of a conversion
+    /// Shows what became of a conversion, or of an order's
     Status(status::StatusArgs),
     /// Dead letters: deliveries given up, kept for a person
     Dead {

@@ -1,4 +1,5 @@
-//! The public listener: TLS, authentication, limits, `POST /v1/conversions` and `GET /v1/conversions/{id}`.
+//! The public listener: TLS, authentication, limits, and the public API: conversions in, singly or in batches; their states
+//! out, by id and by order.
 //!
 //! Promises: a `202` is sent only for what the queue has on stable storage; a request is authenticated before its body is
 //! read; every refusal is an RFC 9457 problem with a stable `type` (`ingress/problem.rs` lists them); every wait, body and
@@ -6,8 +7,9 @@
 //! and never speaks to a destination. Plain HTTP is HTTP/1 only; over TLS, ALPN chooses between HTTP/2 and HTTP/1.1.
 //!
 //! A request passes `connection` (limits, drain), `strict` (hosts, framing), the routing below, `bearer`, `quota`, and
-//! then `conversions`.
+//! then `fields`, `body`, `batch` and `conversions`.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{Method, Request};
@@ -22,9 +24,12 @@ use crate::config::{Config, Merchant};
 use crate::conversion::ConversionId;
 use crate::queue::{Clock, Queue, Status};
 
+mod batch;
 pub(crate) mod bearer;
+mod body;
 pub(crate) mod connection;
 mod conversions;
+pub(crate) mod fields;
 mod lingering;
 pub(crate) mod metrics;
 pub(crate) mod problem;
@@ -39,9 +44,10 @@ pub(crate) mod tests;
 pub use tls::TlsError;
 
 use bearer::Tokens;
+use body::DECOMPRESSED_AT_ONCE;
 use connection::{Api, Front, serve};
 use problem::{Kind, Problem, Reply};
-use quota::Bucket;
+use quota::{Bucket, Left};
 
 /// The public HTTP API of one relay.
 pub struct Ingress {
@@ -51,6 +57,8 @@ pub struct Ingress {
     tls: Option<TlsAcceptor>,
     /// Room for bodies that are being received, in bytes.
     bodies: Arc<Semaphore>,
+    /// Turns at decompressing.
+    decompressing: Semaphore,
     requests: metrics::Requests,
     connections: metrics::Connections,
     phase: watch::Sender<Phase>,
@@ -80,6 +88,13 @@ struct Client {
     counters: metrics::Merchant,
 }
 
+impl Client {
+    /// Takes so many of the merchant's rate, if it has one.
+    fn take(&self, count: NonZeroU32) -> Result<Option<Left>, Problem> {
+        self.bucket.as_ref().map(|bucket| bucket.take(count)).transpose()
+    }
+}
+
 impl Ingress {
     /// Reads certificate and key (or makes a self-signed pair); binds nothing.
     pub fn new(config: Arc<Config>, queue: Queue, clock: Clock) -> Result<Ingress, TlsError> {
@@ -89,7 +104,8 @@ impl Ingress {
         let connections = metrics::Connections::default();
         let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(config.server.body_bytes_max)));
         let current = RwLock::new(Arc::new(Current::new(config, None, &requests)));
-        Ok(Ingress { current, queue, clock, tls, bodies, requests, connections, phase })
+        let decompressing = Semaphore::new(DECOMPRESSED_AT_ONCE);
+        Ok(Ingress { current, queue, clock, tls, bodies, decompressing, requests, connections, phase })
     }
 
     /// Goes over to another configuration: merchants, their rates and destinations. Requests in hand end under the one that
@@ -181,26 +197,43 @@ impl Current {
 
 impl Api for Ingress {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
-        let path = request.uri().path();
-        let id = path.strip_prefix("/v1/conversions/").filter(|id| !id.is_empty() && !id.contains('/'));
-        match (path, id, request.method()) {
-            ("/v1/conversions", _, &Method::POST) => {
-                let current = self.current();
-                let client = current.clients.holder(request.headers())?;
-                self.post(&current.config, client, request).await
+        let Some(resource) = Resource::of(request.uri().path()) else { return Err(Problem::not_found()) };
+        let current = self.current();
+        match (resource, request.method()) {
+            (Resource::Conversions, &Method::POST) => {
+                self.post(&current.config, current.clients.holder(request.headers())?, request).await
             }
-            (_, Some(id), &Method::GET | &Method::HEAD) => {
-                let current = self.current();
+            (Resource::Conversion(id), &Method::GET | &Method::HEAD) => {
                 self.get(current.clients.holder(request.headers())?, id).await
             }
-            ("/v1/conversions", ..) => Err(Problem::method_not_allowed("POST")),
-            (_, Some(_), _) => Err(Problem::method_not_allowed("GET, HEAD")),
-            _ => Err(Problem::not_found()),
+            (Resource::Order(id), &Method::GET | &Method::HEAD) => {
+                self.order(current.clients.holder(request.headers())?, id).await
+            }
+            (Resource::Conversions, _) => Err(Problem::method_not_allowed("POST")),
+            (Resource::Conversion(_) | Resource::Order(_), _) => Err(Problem::method_not_allowed("GET, HEAD")),
         }
     }
 
     fn refused(&self, kind: Kind) {
         self.requests.refused(kind);
+    }
+}
+
+/// What a path names.
+enum Resource<'a> {
+    Conversions,
+    Conversion(&'a str),
+    /// Percent-encoded.
+    Order(&'a str),
+}
+
+impl<'a> Resource<'a> {
+    fn of(path: &'a str) -> Option<Resource<'a>> {
+        let one = |prefix| path.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty() && !rest.contains('/'));
+        match path {
+            "/v1/conversions" => Some(Resource::Conversions),
+            _ => one("/v1/conversions/").map(Resource::Conversion).or_else(|| one("/v1/orders/").map(Resource::Order)),
+        }
     }
 }
 

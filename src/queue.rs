@@ -25,6 +25,7 @@
 //! | `folder` | the data folder: lock, state file, space |
 //! | `window` | what is in memory, and who is handed what next |
 //! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
+//! | `waiters` | who waits until nothing more is owed |
 //! | `shared` | what the threads and the callers share |
 //! | `dead` | dead letters: listed, replayed, discarded |
 //! | `forget` | what is to be erased, erased |
@@ -57,6 +58,7 @@ mod status;
 mod store;
 mod transfer;
 mod vault;
+mod waiters;
 mod window;
 
 #[cfg(test)]
@@ -232,6 +234,15 @@ impl Queue {
     /// When storage cannot be read.
     pub async fn status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
         self.0.status(id).await
+    }
+
+    /// Waits until nothing more is owed of a conversion ([`Status::is_settled`]); `None` when it is unknown or no longer kept.
+    /// How long is for the caller to say. Cancel-safe.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub async fn settled(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
+        self.0.settled(id).await
     }
 
     /// What has become of a merchant's conversions for an order, oldest first, at most [`ORDER_STATUSES_MAX`].
@@ -437,6 +448,7 @@ pub(crate) trait Engine: Send + Sync {
     fn give_back(&self, lease: &Lease);
     fn hold(&self, destination: &DestinationName, hold: Option<Hold>);
     fn status(&self, id: ConversionId) -> Promise<'_, Result<Option<Status>, ReadError>>;
+    fn settled(&self, id: ConversionId) -> Promise<'_, Result<Option<Status>, ReadError>>;
     fn order<'a>(&'a self, merchant: &'a str, order_id: &'a str) -> Promise<'a, Result<Vec<Status>, ReadError>>;
     fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>>;
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>>;

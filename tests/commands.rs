@@ -158,6 +158,45 @@ async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_conversions_is_sent_whole_and_an_order_tells_of_all() {
+    let (sandbox, folder, routes) = started().await;
+    let relay = Process::serve(&routes);
+    let file = folder.path().join("conversions.ndjson");
+    let many: Vec<String> = (0..1500).map(|number| conversion(&format!("order-{number}")).to_string()).collect();
+    let lines = format!("{}\n{{}}\n\n{}\n", many.join("\n"), conversion("order-7"));
+    fs::write(&file, lines).unwrap();
+    let file = file.to_str().unwrap();
+    let token = format!("--token={TOKEN}");
+    let (code, sent, error) = run(&["send", file, "--url", &relay.origin, &token]);
+    assert_eq!((code, sent.trim()), (Some(1), "accepted 1500, known before 1, refused 1"), "{error}");
+    assert!(error.contains("line 1501: 422") && error.contains("/time: is required"), "{error}");
+
+    let mut second = conversion("order-7");
+    second["event_id"] = "second-7".into();
+    fs::write(folder.path().join("second.json"), format!("[{second}]")).unwrap();
+    let second = folder.path().join("second.json");
+    let (code, sent, error) = run(&["send", second.to_str().unwrap(), "--wait", "30", "--url", &relay.origin, &token]);
+    assert_eq!(code, Some(0), "{error}");
+    let receipt: serde_json::Value = serde_json::from_str(&sent).unwrap();
+    assert_eq!(receipt["results"][0]["destinations"]["thrad"], "delivered", "{receipt}");
+    for place in [["--admin", &relay.admin, "--json"], ["--url", &relay.origin, &token]] {
+        let (code, page, error) = run(&[&["status", "--order", "order-7"], &place[..]].concat());
+        assert_eq!(code, Some(0), "{error}");
+        let at = ["\"event_id\":\"order-7\"", "event       order-7"]
+            .map(|text| page.find(text))
+            .into_iter()
+            .flatten()
+            .next();
+        let behind = page.find("second-7");
+        assert!(at.is_some() && at < behind, "oldest first: {page}");
+    }
+    let (code, _, error) = run(&["status", "--order", "order-7/8", "--admin", &relay.admin]);
+    assert_eq!((code, error.contains("404")), (Some(1), true), "{error}");
+    assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn compact_waits_for_the_relay_to_stop_and_says_what_it_gave_back() {
     let (sandbox, folder, routes) = started().await;
     let path = routes.to_str().unwrap();

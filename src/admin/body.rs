@@ -8,11 +8,11 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use crate::ingress::fields;
 use crate::ingress::problem::{Kind, Problem};
-use crate::ingress::strict;
 
 pub(super) async fn json(request: Request<Incoming>) -> Result<Bytes, Problem> {
-    strict::check_json_body(request.headers())?;
+    fields::check_plain_json(request.headers())?;
     let body = Limited::new(request.into_body(), BYTES_MAX);
     #[expect(clippy::disallowed_methods, reason = "the body is wrapped in Limited on the line above")]
     let body = timeout(TIMEOUT, body.collect()).await;

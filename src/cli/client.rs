@@ -28,7 +28,7 @@ pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) token: Option<&'a str>,
     pub(super) headers: Vec<(header::HeaderName, HeaderValue)>,
-    /// JSON, or nothing.
+    /// JSON unless its headers say otherwise, or nothing.
     pub(super) body: Bytes,
     /// Whether it is something that takes its time.
     pub(super) patient: bool,
@@ -39,6 +39,8 @@ pub(super) struct Call<'a> {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
+    /// After which time the same may be sent again.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -51,22 +53,27 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| format!("the answer ({}) is no JSON: {error}", self.status))
     }
 
-    /// What a person reads of a refusal: status, and the problem's title and detail with every pointer.
+    /// What a person reads of a refusal.
     pub(super) fn detail(&self) -> String {
-        let Ok(problem) = serde_json::from_slice::<serde_json::Value>(&self.body) else {
-            return format!("{} {}", self.status, String::from_utf8_lossy(&self.body).trim());
-        };
-        let text = |name: &str| problem.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        let mut lines = vec![format!("{}: {}", self.status, text("title"))];
-        if !text("detail").is_empty() {
-            lines.push(text("detail"));
+        match self.json() {
+            Ok(document) => problem(&self.status.to_string(), &document),
+            Err(_) => format!("{} {}", self.status, String::from_utf8_lossy(&self.body).trim()),
         }
-        for error in problem.get("errors").and_then(serde_json::Value::as_array).into_iter().flatten() {
-            let part = |name: &str| error.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-            lines.push(format!("  {}: {}", part("pointer"), part("detail")));
-        }
-        lines.join("\n")
     }
+}
+
+/// What a person reads of a problem: status, title and detail, with every pointer.
+pub(super) fn problem(status: &str, problem: &serde_json::Value) -> String {
+    let text = |name: &str| problem.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let mut lines = vec![format!("{status}: {}", text("title"))];
+    if !text("detail").is_empty() {
+        lines.push(text("detail"));
+    }
+    for error in problem.get("errors").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        let part = |name: &str| error.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+        lines.push(format!("  {}: {}", part("pointer"), part("detail")));
+    }
+    lines.join("\n")
 }
 
 /// Asks the admin listener: its address from the flags, else from the configuration.
@@ -181,10 +188,12 @@ where
     let answer = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status();
+        let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = retry_after.map(Duration::from_secs);
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
         #[expect(clippy::disallowed_methods, reason = "the body is wrapped in Limited on the line above")]
         let body = body.collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
-        Ok(Answer { status, body: body.to_bytes() })
+        Ok(Answer { status, body: body.to_bytes(), retry_after })
     };
     tokio::pin!(answer, connection);
     tokio::select! {
@@ -204,7 +213,8 @@ fn request(url: &Url, call: Call<'_>) -> Result<Request<Full<Bytes>>, String> {
         |port| format!("{}:{port}", url.host_str().unwrap_or_default()),
     );
     let mut builder = Request::builder().method(call.method).uri(target).header(header::HOST, authority);
-    if builder.method_ref() == Some(&Method::POST) {
+    let is_typed = call.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE);
+    if builder.method_ref() == Some(&Method::POST) && !is_typed {
         builder = builder.header(header::CONTENT_TYPE, "application/json");
     }
     if let Some(token) = call.token {

@@ -1,4 +1,6 @@
-//! `send`: posts one conversion to a running relay, and `render`'s and its own reading of a conversion file.
+//! `send`: posts conversions to a running relay, and `render`'s and its own reading of a conversion file.
+
+mod lines;
 
 use std::io::Read;
 use std::path::Path;
@@ -11,6 +13,7 @@ use super::client::{self, Call};
 use super::{ConfigurationArgs, DONE, NO, output, settings};
 use crate::config::Transport;
 
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The header under which a repeat is recognised.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// A conversion read from a file: the relay's own limit on a body is the one that answers.
@@ -18,9 +21,15 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct SendArgs {
-    /// The conversion as JSON; `-` reads standard input
+    /// The conversion as JSON, or an array of them; `-` reads standard input
     #[arg(value_name = "FILE")]
     file: String,
+    /// FILE is a conversion a line, however many [default: for a name that ends in .ndjson or .jsonl]
+    #[arg(long, conflicts_with = "idempotency_key")]
+    lines: bool,
+    /// Waits so many seconds, at most 30, for what the destinations answer
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=30))]
+    wait: Option<u64>,
     #[command(flatten)]
     relay: RelayArgs,
     /// Sent as the header Idempotency-Key
@@ -55,6 +64,10 @@ impl RelayArgs {
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &SendArgs) -> u8 {
+    let is_named_lines = [".ndjson", ".jsonl"].iter().any(|ending| args.file.ends_with(ending));
+    if args.lines || (is_named_lines && args.idempotency_key.is_none()) {
+        return lines::command(configuration, args);
+    }
     match send(configuration, args) {
         Ok(answer) if answer.is_success() => {
             output::line(String::from_utf8_lossy(&answer.body).trim_end());
@@ -79,8 +92,16 @@ fn send(configuration: &ConfigurationArgs, args: &SendArgs) -> Result<client::An
         let value = HeaderValue::from_str(key);
         headers.push((IDEMPOTENCY_KEY, value.map_err(|error| format!("the key cannot be a header: {error}"))?));
     }
+    headers.extend(args.prefer());
     let call = Call { method: Method::POST, token: args.relay.token.as_deref(), headers, body, patient: false };
     client::block_on(client::exchange(&url, call))
+}
+
+impl SendArgs {
+    fn prefer(&self) -> Option<(HeaderName, HeaderValue)> {
+        let value = HeaderValue::try_from(format!("wait={}", self.wait?)).ok()?;
+        Some((PREFER, value))
+    }
 }
 
 /// A file, or standard input for `-`.

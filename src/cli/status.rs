@@ -1,6 +1,7 @@
-//! `status`: what became of a conversion, asked of the admin listener, or of the public API as a merchant.
+//! `status`: what became of a conversion, or of all of an order, asked of the admin listener, or of the public API as a merchant.
 
 use clap::Args;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::client::{self, Call};
@@ -11,7 +12,11 @@ use crate::conversion::ConversionId;
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// The id that the relay answered with
-    id: String,
+    #[arg(required_unless_present = "order")]
+    id: Option<String>,
+    /// All conversions of an order instead
+    #[arg(long, value_name = "ORDER_ID", conflicts_with = "id")]
+    order: Option<String>,
     #[command(flatten)]
     relay: RelayArgs,
     #[command(flatten)]
@@ -27,16 +32,30 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &StatusArgs) -> u
 
 /// With a merchant's token the public API is asked, else the admin listener.
 fn ask(configuration: &ConfigurationArgs, args: &StatusArgs) -> Result<client::Answer, String> {
-    let id = ConversionId::parse(&args.id)
-        .ok_or_else(|| format!("`{}` is no conversion id; the relay's answer gave it as `id`", args.id))?;
+    let resource = match (&args.order, args.id.as_deref().unwrap_or_default()) {
+        (Some(order), _) => format!("orders/{}", utf8_percent_encode(order, NON_ALPHANUMERIC)),
+        (None, id) => {
+            let id = ConversionId::parse(id)
+                .ok_or_else(|| format!("`{id}` is no conversion id; the relay's answer gave it as `id`"))?;
+            format!("conversions/{id}")
+        }
+    };
     if args.relay.token.is_none() {
-        return client::admin(configuration, &args.admin, &format!("/admin/conversions/{id}"));
+        return client::admin(configuration, &args.admin, &format!("/admin/{resource}"));
     }
-    let url = args.relay.url(configuration, &format!("/v1/conversions/{id}"))?;
+    let url = args.relay.url(configuration, &format!("/v1/{resource}"))?;
     client::block_on(client::exchange(&url, Call { token: args.relay.token.as_deref(), ..Call::default() }))
 }
 
-fn page(status: &Value) -> String {
+/// One conversion, or one after the other.
+fn page(answer: &Value) -> String {
+    match answer.get("conversions").and_then(Value::as_array) {
+        Some(conversions) => conversions.iter().map(conversion).collect::<Vec<_>>().join("\n\n"),
+        None => conversion(answer),
+    }
+}
+
+fn conversion(status: &Value) -> String {
     let text = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or("-");
     let head = format!(
         "conversion  {}\nevent       {}\norder       {}\nmerchant    {}\nreceived    {}\n",

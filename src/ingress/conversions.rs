@@ -1,29 +1,31 @@
-//! `POST /v1/conversions` and `GET /v1/conversions/{id}`.
+//! `POST /v1/conversions`, `GET /v1/conversions/{id}` and `GET /v1/orders/{order_id}`.
 //!
 //! A conversion is answered 202 only after [`Queue::accept`](crate::queue::Queue::accept) has returned. Nothing that a
 //! merchant sent is logged, and no merchant learns whether another's conversion exists.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use futures_util::future::join_all;
 use http::header::{self, HeaderValue};
 use http::{Request, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout};
 
-use super::problem::{Kind, Problem, Reply, json};
-use super::view::{ReceiptView, StatusView};
-use super::{Client, Ingress, strict};
-use crate::config::{Config, Decision};
+use super::fields::{self, Coding};
+use super::problem::{self, Kind, Problem, Reply, json};
+use super::view::{OrderView, ReceiptView, StatusView};
+use super::{Client, Ingress, Phase, batch};
+use crate::config::{Config, Decision, Merchant};
 use crate::conversion::{Conversion, ConversionId, Meta, Refusal};
 use crate::mapping::Scope;
-use crate::queue::{AcceptError, Accepted, Initial, Submission};
+use crate::queue::{AcceptError, Accepted, Initial, Status, Submission};
 
 impl Ingress {
-    /// Validates, stores durably, acknowledges.
+    /// Validates, stores durably, acknowledges: one conversion, or each of a batch.
     pub(super) async fn post(
         &self,
         config: &Config,
@@ -32,63 +34,119 @@ impl Ingress {
     ) -> Result<Reply, Problem> {
         let begun = Instant::now();
         let (head, body) = request.into_parts();
-        strict::check_json_body(&head.headers)?;
-        let idempotency_key = strict::idempotency_key(&head.headers)?;
-        let left = client.bucket.as_ref().map(|bucket| bucket.take()).transpose()?;
-        let (body, _room) = self.read(config, body).await?;
-        let submission = self.submission(config, client, idempotency_key, body)?;
-        // No deadline here: a 503 for what may yet become durable would be a lie.
-        let accepted = self.queue.accept(submission).await.map_err(unavailable)?;
-        let (status, view) = match &accepted {
-            Accepted::New(status) => {
-                client.counters.accepted.inc();
-                self.requests.acknowledged(begun.elapsed());
-                tracing::debug!(id = %status.id, merchant = %status.merchant, "conversion accepted");
-                (StatusCode::ACCEPTED, ReceiptView::new("accepted", status))
+        let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);
+        let key = fields::idempotency_key(&head.headers)?;
+        let wait = fields::wait(&head.headers);
+        let mut left = client.take(ONE)?;
+        let (mut body, mut room) = self.read(config, body).await?;
+        if coding != Coding::Identity {
+            body = self.decompress(config, coding, body, &mut room).await?;
+        }
+        let mut reply = match batch::items(media, &body)? {
+            None => {
+                let submission = self.submission(config, client, key, body)?;
+                self.accept_one(client, submission, begun, wait).await?
             }
-            Accepted::Duplicate(status) => {
-                client.counters.duplicates.inc();
-                (StatusCode::OK, ReceiptView::new("duplicate", status))
-            }
-            Accepted::KeyReused { first } => {
-                let detail = format!("the key was used for {first}, whose content differs");
-                return Err(Problem::new(Kind::IdempotencyKeyReused, detail));
+            Some(items) => {
+                if let Some(more) = u32::try_from(items.len().saturating_sub(1)).ok().and_then(NonZeroU32::new) {
+                    if key.is_some() {
+                        let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
+                        return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
+                    }
+                    left = client.take(more)?;
+                }
+                // Each conversion is kept for itself, and must not keep all the others in memory with it.
+                let submissions = items
+                    .into_iter()
+                    .map(|item| self.submission(config, client, key.clone(), Bytes::copy_from_slice(item)));
+                self.accept_all(client, submissions.collect(), begun, wait).await
             }
         };
-        let mut reply = json(status, &view);
-        if let Ok(location) = HeaderValue::try_from(view.location()) {
-            reply.headers_mut().insert(header::LOCATION, location);
-        }
         if let Some(left) = left {
             left.write(reply.headers_mut());
+        }
+        if let Some(wait) = wait {
+            let (name, value) = fields::preference_applied(wait);
+            reply.headers_mut().insert(name, value);
         }
         Ok(reply)
     }
 
-    /// The whole body, within its limit of bytes and time, and its share of the memory for bodies.
-    async fn read(&self, config: &Config, body: Incoming) -> Result<(Bytes, Room), Problem> {
-        match timeout(config.server.request_timeout, self.read_frames(body, config.server.body_bytes_max)).await {
-            Ok(read) => read,
-            Err(_elapsed) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
+    async fn accept_one(
+        &self,
+        client: &Client,
+        submission: Submission,
+        begun: Instant,
+        wait: Option<Duration>,
+    ) -> Result<Reply, Problem> {
+        let mut kept = self.accept(client, submission).await?;
+        if kept.is_new {
+            self.requests.acknowledged(begun.elapsed());
+        }
+        self.wait_for([&mut kept], wait).await;
+        let is_settled = kept.was_waited_for && kept.status.is_settled();
+        let status = if kept.is_new && !is_settled { StatusCode::ACCEPTED } else { StatusCode::OK };
+        let receipt = kept.receipt();
+        let mut reply = json(status, &receipt);
+        if let Ok(location) = HeaderValue::try_from(receipt.location()) {
+            reply.headers_mut().insert(header::LOCATION, location);
+        }
+        Ok(reply)
+    }
+
+    /// The valid ones share a group commit; those that cannot be kept are refused in their places.
+    async fn accept_all(
+        &self,
+        client: &Client,
+        submissions: Vec<Result<Submission, Problem>>,
+        begun: Instant,
+        wait: Option<Duration>,
+    ) -> Reply {
+        let accepting = submissions.into_iter().map(|submission| async { self.accept(client, submission?).await });
+        let mut verdicts = join_all(accepting).await;
+        if verdicts.iter().flatten().any(|kept| kept.is_new) {
+            self.requests.acknowledged(begun.elapsed());
+        }
+        verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).for_each(|problem| {
+            self.requests.refused(problem.kind());
+        });
+        self.wait_for(verdicts.iter_mut().flatten(), wait).await;
+        batch::answer(&verdicts)
+    }
+
+    async fn accept(&self, client: &Client, submission: Submission) -> Result<Kept, Problem> {
+        // No deadline here: a 503 for what may yet become durable would be a lie.
+        match self.queue.accept(submission).await.map_err(unavailable)? {
+            Accepted::New(status) => {
+                client.counters.accepted.inc();
+                tracing::debug!(id = %status.id, merchant = %status.merchant, "conversion accepted");
+                Ok(Kept { status, is_new: true, was_waited_for: false })
+            }
+            Accepted::Duplicate(status) => {
+                client.counters.duplicates.inc();
+                Ok(Kept { status, is_new: false, was_waited_for: false })
+            }
+            Accepted::KeyReused { first } => {
+                let detail = format!("the key was used for {first}, whose content differs");
+                Err(Problem::new(Kind::IdempotencyKeyReused, detail))
+            }
         }
     }
 
-    async fn read_frames(&self, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, Room), Problem> {
-        let too_large = || Problem::new(Kind::BodyTooLarge, format!("at most {bytes_max} bytes"));
-        if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
-            return Err(too_large());
-        }
-        let (mut bytes, mut room) = (BytesMut::new(), Room::default());
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_broken_off| Problem::new(Kind::BadRequest, "the body broke off"))?;
-            let Ok(data) = frame.into_data() else { continue };
-            if bytes.len().saturating_add(data.len()) > bytes_max {
-                return Err(too_large());
+    /// Waits until nothing more is owed of any of them, as long as the sender would and the relay does not drain.
+    async fn wait_for(&self, all: impl IntoIterator<Item = &mut Kept>, wait: Option<Duration>) {
+        let Some(wait) = wait else { return };
+        let settled = join_all(all.into_iter().map(|kept| async {
+            // What cannot be read now can be asked for later.
+            if let Ok(Some(status)) = self.queue.settled(kept.status.id).await {
+                (kept.status, kept.was_waited_for) = (status, true);
             }
-            room.grow(&self.bodies, data.len())?;
-            bytes.extend_from_slice(&data);
+        }));
+        let mut phase = self.phase.subscribe();
+        tokio::select! {
+            _ = timeout(wait, settled) => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Draining) => {}
         }
-        Ok((bytes.freeze(), room))
     }
 
     fn submission(
@@ -115,24 +173,44 @@ impl Ingress {
         }
         Ok(json(StatusCode::OK, &StatusView::new(&status)))
     }
+
+    /// The merchant's conversions for an order: `encoded` is its id as it stands in the path.
+    pub(super) async fn order(&self, client: &Client, encoded: &str) -> Result<Reply, Problem> {
+        self.order_of(std::slice::from_ref(&client.merchant), encoded).await
+    }
+
+    /// Every merchant's conversions for an order of that id.
+    pub(crate) async fn orders(&self, encoded: &str) -> Result<Reply, Problem> {
+        self.order_of(&self.config().merchants, encoded).await
+    }
+
+    async fn order_of(&self, merchants: &[Arc<Merchant>], encoded: &str) -> Result<Reply, Problem> {
+        let order_id = percent_decode_str(encoded).decode_utf8().map_err(|_no_text| Problem::not_found())?;
+        let mut statuses = Vec::new();
+        for merchant in merchants {
+            let found = self.queue.order(&merchant.name, &order_id).await;
+            statuses.append(&mut found.map_err(|error| problem::unreadable(&error))?);
+        }
+        if statuses.is_empty() {
+            return Err(Problem::not_found());
+        }
+        statuses.sort_by_key(|status| status.id);
+        Ok(json(StatusCode::OK, &OrderView::new(&order_id, &statuses)))
+    }
 }
 
-/// A body's share of the memory for bodies, until it is accepted or refused.
-#[derive(Default)]
-struct Room(Option<OwnedSemaphorePermit>);
+/// A conversion that is on disk.
+pub(super) struct Kept {
+    pub(super) status: Status,
+    /// Not known before.
+    pub(super) is_new: bool,
+    /// Its status is that of after all was settled.
+    pub(super) was_waited_for: bool,
+}
 
-impl Room {
-    /// Never waits: bodies that wait for each other's room would wait for ever.
-    fn grow(&mut self, bodies: &Arc<Semaphore>, bytes: usize) -> Result<(), Problem> {
-        let full =
-            || Problem::new(Kind::Unavailable, "too many bodies are being received").retry_after(BODIES_RETRY_AFTER);
-        let bytes = u32::try_from(bytes).ok().ok_or_else(full)?;
-        let more = Arc::clone(bodies).try_acquire_many_owned(bytes).map_err(|_no_room| full())?;
-        match &mut self.0 {
-            Some(held) => held.merge(more),
-            None => self.0 = Some(more),
-        }
-        Ok(())
+impl Kept {
+    pub(super) fn receipt(&self) -> ReceiptView<'_> {
+        ReceiptView::new(if self.is_new { "accepted" } else { "duplicate" }, &self.status)
     }
 }
 
@@ -169,8 +247,7 @@ fn unavailable(error: AcceptError) -> Problem {
     }
 }
 
-/// What is being received passes on within moments.
-const BODIES_RETRY_AFTER: Duration = Duration::from_secs(1);
+const ONE: NonZeroU32 = NonZeroU32::MIN;
 /// A full queue drains in seconds at the least; merchants that wait this long do not make it worse.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// About what a restart takes; another relay behind the load balancer takes it at once.

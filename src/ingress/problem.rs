@@ -45,6 +45,10 @@ pub(crate) enum Kind {
     UnsupportedMediaType,
     /// The body is JSON and no valid conversion.
     InvalidConversion,
+    /// The batch holds no conversion, or none that is valid.
+    InvalidBatch,
+    /// The batch holds more conversions than one may.
+    BatchTooLarge,
     /// The same key, another content.
     IdempotencyKeyReused,
     /// The configuration has faults, so the one before stays in force.
@@ -95,6 +99,12 @@ impl Kind {
             Kind::InvalidConversion => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-conversion", "The body is no valid conversion")
             }
+            Kind::InvalidBatch => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-batch", "Nothing of the batch was accepted")
+            }
+            Kind::BatchTooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "batch-too-large", "The batch holds too many conversions")
+            }
             Kind::IdempotencyKeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
@@ -127,11 +137,12 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<conversion::Problem>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    wait: Option<Duration>,
 }
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        Problem { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), wait: None }
     }
 
     pub(crate) fn not_found() -> Problem {
@@ -156,8 +167,14 @@ impl Problem {
     }
 
     /// `Retry-After` in whole seconds, rounded up, at least one.
-    pub(crate) fn retry_after(self, wait: Duration) -> Problem {
-        self.with(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait).max(1)))
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Problem {
+        self.wait = Some(wait);
+        self.with(header::RETRY_AFTER, seconds(wait))
+    }
+
+    /// After which time the same may be sent again, if it may.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.wait
     }
 
     #[cfg(test)]
@@ -169,15 +186,21 @@ impl Problem {
         self.kind
     }
 
-    pub(crate) fn into_reply(self) -> Reply {
+    /// What is shown of it.
+    pub(crate) fn document(&self) -> Document<'_> {
         let (status, name, title) = self.kind.row();
-        let document = Document {
-            kind: Urn(name),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            errors: self.errors.iter().map(|error| Fault { pointer: &error.pointer, detail: &error.detail }).collect(),
-        };
+        let errors = self.errors.iter().map(|error| Fault { pointer: &error.pointer, detail: &error.detail });
+        Document { kind: Urn(name), title, status: status.as_u16(), detail: &self.detail, errors: errors.collect() }
+    }
+
+    pub(crate) fn into_reply(self) -> Reply {
+        self.into_reply_with(())
+    }
+
+    /// With further members (RFC 9457 §3.2).
+    pub(crate) fn into_reply_with(self, extension: impl Serialize) -> Reply {
+        let (status, ..) = self.kind.row();
+        let document = Extended { document: self.document(), extension };
         let mut reply = body(status, "application/problem+json", serde_json::to_vec(&document).unwrap_or_default());
         for (name, value) in self.headers {
             reply.headers_mut().append(name, value);
@@ -225,8 +248,22 @@ pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
+/// As the value of `Retry-After`: rounded up, at least one.
+pub(crate) fn seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from(whole_seconds(wait).max(1))
+}
+
 #[derive(Serialize)]
-struct Document<'a> {
+struct Extended<'a, E> {
+    #[serde(flatten)]
+    document: Document<'a>,
+    #[serde(flatten)]
+    extension: E,
+}
+
+/// The members of RFC 9457 §3.1, and `errors`.
+#[derive(Serialize)]
+pub(crate) struct Document<'a> {
     #[serde(rename = "type")]
     kind: Urn,
     title: &'static str,

@@ -34,9 +34,13 @@ impl Bucket {
         Bucket { clock, limiter, size: rate.burst, period }
     }
 
-    /// Takes one; what is left afterwards, or a 429 that names the earliest next time.
-    pub(crate) fn take(&self) -> Result<Left, Problem> {
-        match self.limiter.check() {
+    /// Takes so many, or none; what is left afterwards, or a 429 that names the earliest next time.
+    pub(crate) fn take(&self, count: NonZeroU32) -> Result<Left, Problem> {
+        let Ok(checked) = self.limiter.check_n(count) else {
+            let detail = format!("the merchant's `burst` lets at most {} conversions through at once", self.size);
+            return Err(Problem::new(Kind::BatchTooLarge, detail));
+        };
+        match checked {
             Ok(state) => {
                 let left = state.remaining_burst_capacity();
                 let missing = self.size.get().saturating_sub(left);
@@ -88,6 +92,8 @@ impl Left {
 mod tests {
     use super::*;
 
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+
     #[test]
     fn a_bucket_gives_its_burst_and_then_names_the_next_time() {
         let count = NonZeroU32::new(60).unwrap();
@@ -99,9 +105,9 @@ mod tests {
             assert_eq!(headers["ratelimit-policy"], r#""merchant";q=2;w=120"#);
             headers["ratelimit"].to_str().unwrap().to_owned()
         };
-        assert_eq!(headers(bucket.take().ok().unwrap()), r#""merchant";r=1;t=60"#);
-        assert_eq!(headers(bucket.take().ok().unwrap()), r#""merchant";r=0;t=120"#);
-        let refused = bucket.take().err().unwrap().into_reply();
+        assert_eq!(headers(bucket.take(ONE).ok().unwrap()), r#""merchant";r=1;t=60"#);
+        assert_eq!(headers(bucket.take(ONE).ok().unwrap()), r#""merchant";r=0;t=120"#);
+        let refused = bucket.take(ONE).err().unwrap().into_reply();
         assert_eq!(refused.status(), 429);
         let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
@@ -112,6 +118,6 @@ mod tests {
     fn a_rate_beyond_the_clock_still_has_a_bucket() {
         let count = NonZeroU32::MAX;
         let bucket = Bucket::new(Rate { count, per: Duration::from_secs(1), burst: count });
-        assert!(bucket.take().is_ok());
+        assert!(bucket.take(ONE).is_ok());
     }
 }

@@ -1,5 +1,4 @@
-//! What hyper lets through and we do not: hosts, transfer codings, CONNECT, endless targets; and the header fields that the
-//! public API reads.
+//! What hyper lets through and we do not: hosts, transfer codings, CONNECT, endless targets.
 //!
 //! Pure functions over a request's head. Framing itself (lengths, chunks, header syntax) is hyper's: it answers 400 and
 //! closes. A request with both `Content-Length` and `Transfer-Encoding` reaches us without the former: hyper reads it by
@@ -15,9 +14,6 @@ use super::problem::{Kind, Problem};
 
 /// The longest of our own targets is a dead-letter query with a cursor, a few hundred bytes.
 const TARGET_BYTES_MAX: usize = 2048;
-
-/// The longest `Idempotency-Key`, as in other APIs that take one.
-const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 
 /// Refuses what no resource of ours takes, before anything is looked up.
 pub(crate) fn check<B>(request: &Request<B>) -> Result<(), Problem> {
@@ -99,75 +95,6 @@ fn well_formed(authority: &Authority) -> bool {
     let (text, host) = (authority.as_str(), authority.host());
     let rest = text.strip_prefix(host);
     !host.is_empty() && rest.is_some_and(|rest| matches!(rest, "" | ":") || authority.port_u16().is_some())
-}
-
-/// What a body must be: JSON, UTF-8, not compressed.
-pub(crate) fn check_json_body(headers: &HeaderMap) -> Result<(), Problem> {
-    let json = match one(headers, &header::CONTENT_TYPE) {
-        Field::One(value) => value.to_str().is_ok_and(is_json),
-        Field::Absent | Field::Several => false,
-    };
-    if !json {
-        let problem = Problem::new(Kind::UnsupportedMediaType, "Content-Type must be application/json, in UTF-8");
-        return Err(problem.with(header::ACCEPT, HeaderValue::from_static("application/json")));
-    }
-    match one(headers, &header::CONTENT_ENCODING) {
-        Field::Absent => Ok(()),
-        Field::One(value) if value.as_bytes().eq_ignore_ascii_case(b"identity") => Ok(()),
-        Field::One(_) | Field::Several => {
-            let problem = Problem::new(Kind::UnsupportedMediaType, "the body must not be compressed");
-            Err(problem.with(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
-        }
-    }
-}
-
-/// `application/json`, with no charset or the only one that JSON has; other parameters mean nothing to JSON.
-fn is_json(content_type: &str) -> bool {
-    let mut parts = content_type.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let utf8 = |parameter: &str| match parameter.split_once('=') {
-        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-        }
-        Some(_) | None => true,
-    };
-    essence.eq_ignore_ascii_case("application/json") && parts.all(utf8)
-}
-
-/// The key as its content: `"a-1"` (the draft's form) and `a-1` (what clients send) are the same key.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    static NAME: HeaderName = HeaderName::from_static("idempotency-key");
-    let refused = || {
-        let detail = format!("one key of 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters, bare or quoted");
-        Problem::new(Kind::InvalidIdempotencyKey, detail)
-    };
-    let text = match one(headers, &NAME) {
-        Field::Absent => return Ok(None),
-        Field::Several => return Err(refused()),
-        Field::One(value) => value.to_str().map_err(|_not_ascii| refused())?,
-    };
-    let key = match text.strip_prefix('"') {
-        Some(quoted) => unquote(quoted).ok_or_else(refused)?,
-        None => text.to_owned(),
-    };
-    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
-    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARS_MAX || !visible {
-        return Err(refused());
-    }
-    Ok(Some(key))
-}
-
-/// The content of an RFC 8941 string whose opening quote is gone.
-fn unquote(text: &str) -> Option<String> {
-    let mut content = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    loop {
-        match rest.next()? {
-            '"' => return rest.as_str().is_empty().then_some(content),
-            '\\' => content.push(rest.next().filter(|escaped| matches!(escaped, '"' | '\\'))?),
-            other => content.push(other),
-        }
-    }
 }
 
 /// How often a field that may stand once stands.
@@ -282,65 +209,5 @@ mod tests {
         let mut connect = request(Version::HTTP_11, "a:443", &fields);
         *connect.method_mut() = Method::CONNECT;
         assert_eq!(refusal(check(&connect)), Some((405, "method-not-allowed")));
-    }
-
-    #[test]
-    fn bodies() {
-        #[track_caller]
-        fn check_body(fields: &[(&str, &str)], expected: Option<(&str, &str)>) {
-            let refused = check_json_body(request(Version::HTTP_11, "/", fields).headers()).err().map(|problem| {
-                let reply = problem.into_reply();
-                assert_eq!(reply.status(), 415);
-                reply
-            });
-            match (refused, expected) {
-                (None, None) => {}
-                (Some(reply), Some((name, value))) => assert_eq!(reply.headers()[name], value),
-                (refused, expected) => panic!("{fields:?}: {refused:?} and not {expected:?}"),
-            }
-        }
-        let json = Some(("accept", "application/json"));
-        let identity = Some(("accept-encoding", "identity"));
-        check_body(&[("content-type", "application/json")], None);
-        check_body(&[("content-type", "Application/JSON; charset=UTF-8")], None);
-        check_body(&[("content-type", "application/json;charset=\"utf-8\"")], None);
-        check_body(&[("content-type", "application/json; charset=latin1")], json);
-        check_body(&[("content-type", "application/json, text/plain")], json);
-        check_body(&[("content-type", "application/json"), ("content-type", "application/json")], json);
-        check_body(&[("content-type", "application/jsonp")], json);
-        check_body(&[("content-type", "text/plain")], json);
-        check_body(&[("content-type", "")], json);
-        check_body(&[], json);
-        check_body(&[("content-type", "application/json"), ("content-encoding", "identity")], None);
-        check_body(&[("content-type", "application/json"), ("content-encoding", "gzip")], identity);
-        check_body(&[("content-type", "application/json"), ("content-encoding", "gzip, identity")], identity);
-    }
-
-    #[test]
-    fn idempotency_keys() {
-        #[track_caller]
-        fn check_key(values: &[&str], expected: Result<Option<&str>, ()>) {
-            let fields: Vec<_> = values.iter().map(|value| ("idempotency-key", *value)).collect();
-            let key = idempotency_key(request(Version::HTTP_11, "/", &fields).headers());
-            assert_eq!(key.map_err(drop), expected.map(|key| key.map(str::to_owned)), "{values:?}");
-        }
-        check_key(&[], Ok(None));
-        check_key(&["order-1"], Ok(Some("order-1")));
-        check_key(&["\"order-1\""], Ok(Some("order-1")));
-        check_key(&[r#""a\"b\\c""#], Ok(Some(r#"a"b\c"#)));
-        check_key(&["\"a\\b\""], Err(()));
-        check_key(&["\"open"], Err(()));
-        check_key(&["\"a\" b"], Err(()));
-        check_key(&["\"a\";p=1"], Err(()));
-        check_key(&["a b"], Err(()));
-        check_key(&["\"a b\""], Err(()));
-        check_key(&[""], Err(()));
-        check_key(&["\"\""], Err(()));
-        check_key(&["a", "a"], Err(()));
-        check_key(&["ключ"], Err(()));
-        let longest = "k".repeat(IDEMPOTENCY_KEY_CHARS_MAX);
-        check_key(&[&longest], Ok(Some(&longest)));
-        check_key(&[&format!("\"{longest}\"")], Ok(Some(&longest)));
-        check_key(&[&format!("{longest}k")], Err(()));
     }
 }

@@ -1,6 +1,8 @@
 //! The public API over real sockets, with a real queue and configuration.
 
+mod batches;
 pub(crate) mod client;
+mod outcomes;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -214,17 +216,23 @@ async fn every_refusal_is_a_problem_with_its_headers() {
     check(Call { path: "/v1/conversions/1/2", method: "GET", ..post() }, 404, "not-found", nothing).await;
     check(Call { method: "PUT", ..post() }, 405, "method-not-allowed", ("allow", "POST")).await;
     check(Call { path: "/v1/conversions/1", ..post() }, 405, "method-not-allowed", ("allow", "GET, HEAD")).await;
+    check(Call { path: "/v1/orders/1", ..post() }, 405, "method-not-allowed", ("allow", "GET, HEAD")).await;
+    check(Call { path: "/v1/orders/1/2", method: "GET", ..post() }, 404, "not-found", nothing).await;
     let long = conversion(&"e".repeat(1024), "1");
     check(Call { body: &long, ..post() }, 413, "body-too-large", nothing).await;
     check(Call { body: &long, chunked: true, ..post() }, 413, "body-too-large", nothing).await;
     let typed = [("content-type", "text/plain")];
-    check(Call { headers: &typed, ..post() }, 415, "unsupported-media-type", ("accept", "application/json")).await;
-    let coded = [("content-encoding", "gzip")];
-    check(Call { headers: &coded, ..post() }, 415, "unsupported-media-type", ("accept-encoding", "identity")).await;
+    let types = ("accept", "application/json, application/x-ndjson");
+    check(Call { headers: &typed, ..post() }, 415, "unsupported-media-type", types).await;
+    let coded = [("content-encoding", "br")];
+    let codings = ("accept-encoding", "gzip, zstd, identity");
+    check(Call { headers: &coded, ..post() }, 415, "unsupported-media-type", codings).await;
     for malformed in ["", "{", "{\"time\": }", "{} {}", "nul"] {
         check(Call { body: malformed, ..post() }, 400, "malformed-json", nothing).await;
     }
-    check(Call { body: "[]", ..post() }, 422, "invalid-conversion", nothing).await;
+    check(Call { body: "[]", ..post() }, 422, "invalid-batch", nothing).await;
+    check(Call { body: "[7", ..post() }, 400, "malformed-json", nothing).await;
+    check(Call { body: "[7]]", ..post() }, 400, "malformed-json", nothing).await;
     check(Call { body: "7", ..post() }, 422, "invalid-conversion", nothing).await;
     let mut registry = Registry::default();
     relay.ingress.register_metrics(&mut registry);

@@ -1,4 +1,4 @@
-//! How statuses and attempts are shown: the JSON of `GET /v1/conversions/{id}` and of the admin listener.
+//! How statuses and attempts are shown: the JSON of the public API and of the admin listener.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -55,6 +55,20 @@ impl<'a> StatusView<'a> {
             received_at: &status.received_at,
             destinations: by_destination(status, DeliveryView::new),
         }
+    }
+}
+
+/// A merchant's conversions for one order.
+#[derive(Serialize)]
+pub(crate) struct OrderView<'a> {
+    order_id: &'a str,
+    /// Oldest first.
+    conversions: Vec<StatusView<'a>>,
+}
+
+impl<'a> OrderView<'a> {
+    pub(crate) fn new(order_id: &'a str, statuses: &'a [Status]) -> OrderView<'a> {
+        OrderView { order_id, conversions: statuses.iter().map(StatusView::new).collect() }
     }
 }
 

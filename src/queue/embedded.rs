@@ -223,6 +223,20 @@ impl Engine for Embedded {
         })
     }
 
+    fn settled(&self, id: ConversionId) -> Promise<'_, Result<Option<Status>, ReadError>> {
+        Box::pin(async move {
+            let waiter = self.shared.waiters.wait_for(id);
+            loop {
+                // It hears of what happens from here on.
+                let changed = waiter.changed.notified();
+                match self.status(id).await? {
+                    Some(status) if !status.is_settled() => changed.await,
+                    settled => return Ok(settled),
+                }
+            }
+        })
+    }
+
     fn order<'a>(&'a self, merchant: &'a str, order_id: &'a str) -> Promise<'a, Result<Vec<Status>, ReadError>> {
         let (merchant, order_id) = (merchant.to_owned(), order_id.to_owned());
         Box::pin(self.read(move |shared| shared.order(&merchant, &order_id)))

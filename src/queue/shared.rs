@@ -21,6 +21,7 @@ use super::record::{Change, Event, Kept, Leg, Record};
 use super::status::{Outcome, Status};
 use super::store::{Ledger, Place, Store, StoreError};
 use super::vault::Vault;
+use super::waiters::Waiters;
 use super::window::{Refill, Window};
 use super::{AcceptError, ORDER_STATUSES_MAX, ReadError, Settings};
 use crate::conversion::{ConversionId, DestinationName};
@@ -84,6 +85,7 @@ pub(super) struct Shared {
     is_over_budget: AtomicBool,
     window: Mutex<Window>,
     pub(super) room: Arc<Semaphore>,
+    pub(super) waiters: Waiters,
     /// Of the window's changes, how many the store has.
     pub(super) applied: watch::Sender<u64>,
     /// Dead letters whose conversion was not found in the store, and which have been counted.
@@ -128,6 +130,7 @@ impl Shared {
             pending_bytes_max: settings.pending_bytes_max,
             is_over_budget: AtomicBool::new(false),
             room: Arc::new(Semaphore::new(room)),
+            waiters: Waiters::default(),
             applied: watch::Sender::new(0),
             lost_dead: Mutex::new(HashSet::new()),
             treating: Semaphore::new(1),
@@ -262,11 +265,13 @@ impl Shared {
         };
         let is_dead = matches!(change.settlement.event, Event::Settled(Outcome::Dead { .. }));
         let buried = is_dead.then(|| change.destination.clone());
+        let id = change.id;
         // The window first: what the committer finds in its inbox has been applied.
         let mut window = self.window();
         let in_store = window.settle(change);
         let stopped = buried.and_then(|destination| Some((window.just_stopped(&destination)?, destination)));
         drop(window);
+        self.waiters.tell(id);
         self.inbox.settled(encoded);
         if in_store {
             self.signal.raise(Level::Work);

@@ -327,6 +327,20 @@ pub struct Status {
 }
 
 impl Status {
+    /// Whether nothing more happens by itself: no destination is owed it, or has yet to confirm it.
+    pub fn is_settled(&self) -> bool {
+        self.destinations.iter().all(|(_, delivery)| match delivery.state {
+            State::Queued | State::Retrying | State::Held | State::Accepted => false,
+            State::Delivered
+            | State::Duplicate
+            | State::Skipped
+            | State::Withheld
+            | State::Unsupported
+            | State::Dead(_)
+            | State::Discarded => true,
+        })
+    }
+
     /// Of one that was forgotten on request, by what a repeat of it says.
     pub(super) fn of_forgotten(self, first: ConversionId) -> Status {
         let received_at = Timestamp::from_instant(first.instant()).as_str().to_owned();

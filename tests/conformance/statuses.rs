@@ -236,3 +236,28 @@ fn what_is_settled_is_kept_for_its_time_then_forgotten_and_what_is_owed_is_not()
 
 /// Long enough for an engine that looks every second for what is too old.
 const A_WHILE: Duration = Duration::from_millis(1500);
+
+#[test]
+fn whoever_waits_is_told_once_nothing_is_owed_any_more() {
+    every_engine(async |ground| {
+        let mut queue = ground.open();
+        let unknown = ConversionId::new(ground.clock.unix_ms(), [9; 10]);
+        assert_eq!(queue.settled(unknown).await, Ok(None));
+        for meanwhile in Meanwhile::ALL {
+            let id = ground.accepted(&queue, &["a", "b"]).await;
+            queue = ground.after(meanwhile, queue).await;
+            let waiting = tokio::spawn({
+                let queue = queue.clone();
+                async move { queue.settled(id).await }
+            });
+            queue.settle(&next(&queue, "a").await, delivered(), None);
+            queue.settle(&next(&queue, "b").await, retry(1), None);
+            let again = next(&queue, "b").await;
+            assert!(!waiting.is_finished(), "{meanwhile:?}: one is owed");
+            queue.settle(&again, Outcome::Dead { kind: DeadKind::Rejected, reason: "no".to_owned() }, None);
+            let settled = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap().unwrap();
+            assert!(settled.is_settled(), "{meanwhile:?}: {settled:?}");
+            assert_eq!(queue.settled(id).await, Ok(Some(settled)), "{meanwhile:?}: at once");
+        }
+    });
+}

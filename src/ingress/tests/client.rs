@@ -149,6 +149,11 @@ impl Reply {
 
 /// One request on a connection of its own.
 pub(crate) async fn call(address: SocketAddr, call: Call<'_>) -> Reply {
+    call_with(address, &call, call.body.to_owned()).await
+}
+
+/// The same with another body, which need not be text.
+pub(crate) async fn call_with(address: SocketAddr, call: &Call<'_>, body: impl Into<Bytes>) -> Reply {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -162,7 +167,7 @@ pub(crate) async fn call(address: SocketAddr, call: Call<'_>) -> Reply {
     for (name, value) in call.headers {
         request = request.header(*name, *value);
     }
-    let body = Full::new(Bytes::from(call.body.to_owned()));
+    let body = Full::new(body.into());
     let body = if call.chunked { body.map_frame(|frame| frame).boxed() } else { body.boxed() };
     let answer = soon(sender.send_request(request.body(body).unwrap())).await.unwrap();
     let (head, body) = answer.into_parts();

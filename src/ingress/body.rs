@@ -1,0 +1,178 @@
+//! A body, received within its limits of bytes and time, and decompressed within the same limit of bytes.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::Ingress;
+use super::fields::Coding;
+use super::problem::{Kind, Problem};
+use crate::config::Config;
+
+impl Ingress {
+    /// The whole body, within its limit of bytes and time, and its share of the memory for bodies.
+    pub(super) async fn read(&self, config: &Config, body: Incoming) -> Result<(Bytes, Room), Problem> {
+        match timeout(config.server.request_timeout, self.read_frames(body, config.server.body_bytes_max)).await {
+            Ok(read) => read,
+            Err(_elapsed) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
+        }
+    }
+
+    async fn read_frames(&self, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, Room), Problem> {
+        if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
+            return Err(too_large(bytes_max));
+        }
+        let (mut bytes, mut room) = (BytesMut::new(), Room::default());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_broken_off| Problem::new(Kind::BadRequest, "the body broke off"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len().saturating_add(data.len()) > bytes_max {
+                return Err(too_large(bytes_max));
+            }
+            room.grow(&self.bodies, data.len())?;
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes.freeze(), room))
+    }
+
+    /// What was compressed, as it was before. Outside of the runtime's threads, a few at once.
+    pub(super) async fn decompress(
+        &self,
+        config: &Config,
+        coding: Coding,
+        body: Bytes,
+        room: &mut Room,
+    ) -> Result<Bytes, Problem> {
+        let bytes_max = config.server.body_bytes_max;
+        // The semaphore is never closed.
+        let _turn = self.decompressing.acquire().await.ok();
+        let decompressed = tokio::task::spawn_blocking(move || decompressed(coding, &body, bytes_max)).await;
+        let broken = || Problem::new(Kind::BadRequest, "the body is not what its Content-Encoding says, or breaks off");
+        let body = match decompressed {
+            Ok(Ok(Some(body))) => Bytes::from(body),
+            Ok(Ok(None)) => return Err(too_large(bytes_max)),
+            Ok(Err(_)) | Err(_) => return Err(broken()),
+        };
+        room.grow(&self.bodies, body.len())?;
+        Ok(body)
+    }
+}
+
+/// `None`: it is longer than `bytes_max`, and was not read any further.
+fn decompressed(coding: Coding, body: &[u8], bytes_max: usize) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let more_than_fit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    match coding {
+        Coding::Identity => bytes.extend_from_slice(body),
+        Coding::Gzip => {
+            flate2::read::MultiGzDecoder::new(body).take(more_than_fit).read_to_end(&mut bytes)?;
+        }
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            decoder.take(more_than_fit).read_to_end(&mut bytes)?;
+        }
+    }
+    Ok((bytes.len() <= bytes_max).then_some(bytes))
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(Kind::BodyTooLarge, format!("at most {bytes_max} bytes, counted before compression"))
+}
+
+/// A body's share of the memory for bodies, until it is accepted or refused.
+#[derive(Default)]
+pub(super) struct Room(Option<OwnedSemaphorePermit>);
+
+impl Room {
+    /// Never waits: bodies that wait for each other's room would wait for ever.
+    fn grow(&mut self, bodies: &Arc<Semaphore>, bytes: usize) -> Result<(), Problem> {
+        let full =
+            || Problem::new(Kind::Unavailable, "too many bodies are being received").retry_after(BODIES_RETRY_AFTER);
+        let bytes = u32::try_from(bytes).ok().ok_or_else(full)?;
+        let more = Arc::clone(bodies).try_acquire_many_owned(bytes).map_err(|_no_room| full())?;
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            None => self.0 = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// What is being received passes on within moments.
+const BODIES_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Bodies decompressed at once: each takes a processor while it lasts, and up to a window and a body of memory.
+pub(super) const DECOMPRESSED_AT_ONCE: usize = 4;
+/// 8 MiB, which RFC 8878 §3.1.1.1.2 recommends everyone to support; what asks for more is no conversion's.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        zstd::stream::encode_all(bytes, 3).unwrap()
+    }
+
+    type Compress = fn(&[u8]) -> Vec<u8>;
+
+    const CODINGS: [(Coding, Compress); 2] = [(Coding::Gzip, gzip), (Coding::Zstd, zstd)];
+
+    #[test]
+    fn what_was_compressed_is_as_it_was_or_refused_at_any_cut() {
+        let body: Vec<u8> = (0..3000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        for (coding, compress) in CODINGS {
+            let sent = compress(&body);
+            assert_eq!(decompressed(coding, &sent, body.len()).unwrap().unwrap(), body, "{coding:?}");
+            let twice = [sent.as_slice(), &sent].concat();
+            assert_eq!(
+                decompressed(coding, &twice, usize::MAX).unwrap().unwrap(),
+                body.repeat(2),
+                "{coding:?}: members"
+            );
+            for end in 1..sent.len() {
+                assert!(decompressed(coding, &sent[..end], usize::MAX).is_err(), "{coding:?}: cut at {end}");
+            }
+            assert!(decompressed(coding, b"{\"time\":\"2026\"}", usize::MAX).is_err(), "{coding:?}: not compressed");
+            assert!(
+                decompressed(coding, &[sent.as_slice(), b"rest"].concat(), usize::MAX).is_err(),
+                "{coding:?}: more"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_not_read_beyond_the_limit() {
+        for (coding, compress) in CODINGS {
+            let bomb = compress(&vec![b' '; 64 << 20]);
+            assert!(bomb.len() < 100_000, "{coding:?}: {}", bomb.len());
+            assert!(decompressed(coding, &bomb, 1 << 20).unwrap().is_none(), "{coding:?}");
+            let fits = compress(&[b' '; 1000]);
+            assert!(decompressed(coding, &fits, 1000).unwrap().is_some(), "{coding:?}");
+            assert!(decompressed(coding, &fits, 999).unwrap().is_none(), "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_beyond_what_everyone_supports_is_refused() {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(ZSTD_WINDOW_LOG_MAX + 1).unwrap();
+        encoder.write_all(&vec![7; 20 << 20]).unwrap();
+        let sent = encoder.finish().unwrap();
+        assert!(decompressed(Coding::Zstd, &sent, 64 << 20).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! What became of conversions: waited for, and by order.
+
+use super::*;
+use crate::conversion::DestinationName;
+use crate::queue::{DeadKind, Outcome};
+
+fn waiting<'a>(body: &'a str, headers: &'a [(&'a str, &'a str)]) -> Call<'a> {
+    Call { body, headers, ..Call::post() }
+}
+
+/// Settles the next delivery to `first`.
+async fn settle(relay: &Running, outcome: Outcome) {
+    let first = DestinationName::parse("first").unwrap();
+    let delivery = soon(relay.queue.next(&first)).await;
+    relay.queue.settle(&delivery, outcome, None);
+}
+
+#[tokio::test]
+async fn whoever_prefers_to_wait_is_answered_with_the_outcomes() {
+    let relay = Running::start("", "").await;
+    let body = conversion("e-1", "1");
+    let headers = [("prefer", "respond-async, wait=30")];
+    let call = call(relay.address, waiting(&body, &headers));
+    let dead = Outcome::Dead { kind: DeadKind::Rejected, reason: "no".to_owned() };
+    let (reply, ()) = tokio::join!(call, settle(&relay, dead));
+    assert_eq!((reply.status, &reply.json["status"]), (200, &json!("accepted")), "{reply:?}");
+    assert_eq!(reply.json["destinations"], json!({"first": "dead", "refunds": "skipped"}));
+    assert_eq!(reply.headers["preference-applied"], "wait=30");
+    assert!(reply.headers.contains_key("location"));
+
+    let again = super::call(relay.address, waiting(&body, &headers)).await;
+    assert_eq!((again.status, &again.json["destinations"]["first"]), (200, &json!("dead")), "{again:?}");
+    relay.end().await;
+}
+
+#[tokio::test]
+async fn whoever_has_waited_long_enough_gets_the_usual_answer() {
+    let relay = Running::start("", "").await;
+    let late = call(relay.address, waiting(&conversion("e-1", "1"), &[("prefer", "wait=1")])).await;
+    assert_eq!((late.status, &late.json["destinations"]["first"]), (202, &json!("queued")), "{late:?}");
+    assert_eq!(late.headers["preference-applied"], "wait=1");
+    let plain = relay.post(&conversion("e-2", "1")).await;
+    assert!(!plain.headers.contains_key("preference-applied"));
+    relay.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_waited_for_as_a_whole() {
+    let relay = Running::start("", "").await;
+    let body = format!("[{}, {{}}, {}]", conversion("e-1", "1"), conversion("e-2", "1"));
+    let headers = [("prefer", "wait=30")];
+    let delivered = || Outcome::Delivered { captured: Default::default() };
+    let settle_both = async {
+        settle(&relay, delivered()).await;
+        settle(&relay, delivered()).await;
+    };
+    let (reply, ()) = tokio::join!(call(relay.address, waiting(&body, &headers)), settle_both);
+    assert_eq!(reply.status, 207, "{reply:?}");
+    let states: Vec<_> = [0, 2].map(|at| &reply.json["results"][at]["destinations"]["first"]).into();
+    assert_eq!(states, ["delivered", "delivered"], "{reply:?}");
+    let body = format!("[{}, {}]", conversion("e-1", "1"), conversion("e-2", "1"));
+    assert_eq!(call(relay.address, waiting(&body, &headers)).await.status, 200, "all settled");
+    relay.end().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_drains_lets_nobody_wait() {
+    let relay = Running::start("", "").await;
+    let body = conversion("e-1", "1");
+    let first = DestinationName::parse("first").unwrap();
+    let drain = async {
+        // On disk and handed out: from here on the answer only waits.
+        let _held = soon(relay.queue.next(&first)).await;
+        relay.drain();
+    };
+    let (reply, ()) = tokio::join!(call(relay.address, waiting(&body, &[("prefer", "wait=30")])), drain);
+    assert_eq!((reply.status, &reply.json["destinations"]["first"]), (202, &json!("queued")), "{reply:?}");
+    relay.end().await;
+}
+
+#[tokio::test]
+async fn an_order_shows_all_its_conversions_to_its_merchant_alone() {
+    let relay = Running::start("", "").await;
+    let of_order = |event_id: &str, order_id: &str, kind: &str| {
+        let value = if kind == "refund" { "-5" } else { "50" };
+        json!({"event_id": event_id, "order_id": order_id, "kind": kind, "time": "2026-01-31T12:00:00Z", "value": value,
+            "currency": "EUR"})
+        .to_string()
+    };
+    let order = "10/01 ä%";
+    let (sold, back) = (of_order("e-1", order, "conversion"), of_order("e-2", order, "refund"));
+    let sold = relay.post(&sold).await;
+    let back = relay.post(&back).await;
+    relay.post(&of_order("e-3", "other", "conversion")).await;
+    let path = "/v1/orders/10%2F01%20%C3%A4%25";
+    let shown = relay.get(path, "acme-token").await;
+    assert_eq!((shown.status, &shown.json["order_id"]), (200, &json!(order)), "{shown:?}");
+    let conversions = shown.json["conversions"].as_array().unwrap();
+    let ids: Vec<_> = conversions.iter().map(|conversion| &conversion["id"]).collect();
+    assert_eq!(ids, [&sold.json["id"], &back.json["id"]], "oldest first");
+    assert_eq!(conversions[0]["destinations"]["first"]["state"], "queued");
+    assert_eq!(conversions[1]["destinations"]["first"]["state"], "unsupported");
+    assert_eq!(relay.get(path, "beta-token").await.refusal(), (404, "urn:capi-relay:problem:not-found"));
+    for nothing in ["/v1/orders/unknown", "/v1/orders/%FF"] {
+        assert_eq!(relay.get(nothing, "acme-token").await.status, 404, "{nothing}");
+    }
+    assert_eq!(call(relay.address, Call::get(path)).await.status, 401);
+    relay.end().await;
+}
