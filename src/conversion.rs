@@ -26,6 +26,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod time;
+mod trace;
 mod values;
 
 pub use identity::{ConversionId, DestinationName, Meta};
@@ -37,6 +38,7 @@ pub use problem::{PROBLEMS_MAX, Problem};
 pub use publish::{json_schema, markdown_table};
 pub use schema::{Field, ITEMS_MAX, Kind, Privacy, Rows, SCHEMA, Slot, Type};
 pub use time::{Date, TimeError, Timestamp};
+pub use trace::TraceParent;
 
 use std::fmt;
 use std::sync::Arc;

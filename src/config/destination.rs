@@ -53,6 +53,7 @@ pub(super) struct Written<'t> {
     pub(super) max_age: Option<At<Duration>>,
     pub(super) consent: Option<Consent>,
     pub(super) test: Option<TestConversions>,
+    pub(super) traceparent: Option<bool>,
     pub(super) dedup_window: Option<At<Duration>>,
     pub(super) limits: Limits,
     pub(super) retry: WrittenRetry,
@@ -141,6 +142,7 @@ impl Source {
             max_age: keys.duration("max_age", faults),
             consent: keys.choice("consent", &CONSENTS, faults),
             test: keys.choice("test", &TESTS, faults),
+            traceparent: keys.flag("traceparent", faults).map(|flag| flag.value),
             dedup_window: keys.duration("dedup_window", faults),
             limits: limits(&mut keys, faults),
             retry: retry(&mut keys, faults),
@@ -285,7 +287,7 @@ impl WrittenRetry {
 }
 
 /// Keys that an operation does not have.
-const OF_THE_DESTINATION: [&str; 14] = [
+const OF_THE_DESTINATION: [&str; 15] = [
     "preset",
     "origin",
     "vars",
@@ -300,6 +302,7 @@ const OF_THE_DESTINATION: [&str; 14] = [
     "client_certificate",
     "proxy",
     "allow_private",
+    "traceparent",
 ];
 
 const CONSENTS: [(&str, Consent); 3] =

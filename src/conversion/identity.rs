@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Conversion, EventKind, Timestamp};
+use super::{Conversion, EventKind, Timestamp, TraceParent};
 
 /// UUIDv7: sorts by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,8 @@ pub struct Meta {
     pub dedup_key: String,
     /// When the relay received it: the time in the id.
     pub received_at: Timestamp,
+    /// The trace that the merchant's request belonged to.
+    pub trace: Option<TraceParent>,
 }
 
 /// A destination's name in `routes.toml`.
@@ -99,7 +101,8 @@ impl Meta {
             }
             (None, None) => join(&[&merchant, "id", &id.to_string()]),
         };
-        Meta { id, merchant, idempotency_key, dedup_key, received_at: Timestamp::from_instant(id.instant()) }
+        let received_at = Timestamp::from_instant(id.instant());
+        Meta { id, merchant, idempotency_key, dedup_key, received_at, trace: None }
     }
 
     /// Whether the merchant named the key (header or `event_id`): the same key with other content is then a mistake to

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Full;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +18,7 @@ use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
 use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, Operation, older_than, written_duration};
-use crate::conversion::Refusal;
+use crate::conversion::{Refusal, TraceParent};
 use crate::mapping::{CAPTURE_CHARS_MAX, Scope, Secrets, Unmappable};
 use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
 
@@ -70,9 +72,17 @@ impl Pool {
     /// The request of a delivery, or what becomes of it without one. The configuration may have changed since it was
     /// accepted, so everything is decided anew.
     pub(super) fn prepare(&self, delivery: &Delivery) -> Result<Prepared, Unsent<'_>> {
-        if let Some(acceptance) = delivery.acceptance() {
-            return self.prepare_question(delivery, acceptance);
+        let mut prepared = match delivery.acceptance() {
+            Some(acceptance) => self.prepare_question(delivery, acceptance)?,
+            None => self.prepare_conversion(delivery)?,
+        };
+        if let Some(trace) = delivery.meta().trace.filter(|_| self.destination.traceparent) {
+            pass_on(trace, delivery, prepared.request.headers_mut());
         }
+        Ok(prepared)
+    }
+
+    fn prepare_conversion(&self, delivery: &Delivery) -> Result<Prepared, Unsent<'_>> {
         let conversion = delivery.conversion().map_err(|refusal| dead(DeadKind::Unmappable, refused(&refusal)))?;
         let now_ms = self.clock.unix_ms();
         if let Some(max_age) = self.destination.max_age {
@@ -182,8 +192,9 @@ impl Pool {
             Outcome::Dead { .. } | Outcome::Retry { .. } => {}
             Outcome::Skipped { .. } | Outcome::Withheld { .. } | Outcome::Unsupported { .. } => {}
         }
+        let trace_id = delivery.meta().trace.map(|trace| trace.trace_id());
         tracing::debug!(
-            destination = %self.destination.name, id = %delivery.meta().id, attempt = delivery.attempt(),
+            destination = %self.destination.name, id = %delivery.meta().id, trace_id, attempt = delivery.attempt(),
             verdict = record.verdict.as_str(), status = record.status, duration_ms = record.duration_ms, "attempt ended"
         );
         self.log_dead(delivery, &outcome, record.status, operation);
@@ -283,6 +294,21 @@ impl Pool {
         tracing::warn!(%destination, operation, %id, ?kind, status, reason, "dead letter");
     }
 }
+
+/// The trace goes on with each attempt, under a parent that is the delivery's own and the same each time. What the
+/// configuration sends under that name stays.
+fn pass_on(trace: TraceParent, delivery: &Delivery, headers: &mut HeaderMap) {
+    let id = delivery.meta().id;
+    let hash = Sha256::new().chain_update(id.as_bytes()).chain_update(delivery.destination().as_str()).finalize();
+    let mut parent = [0; 8];
+    parent.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+    // Hexadecimal digits and hyphens: always a valid value.
+    if let Ok(value) = HeaderValue::try_from(trace.with_parent(parent).to_string()) {
+        headers.entry(TRACEPARENT).or_insert(value);
+    }
+}
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Label of a delivery given up for good, beside its last attempt's own verdict.
 const EXHAUSTED: &str = "exhausted";

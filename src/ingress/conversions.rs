@@ -20,7 +20,7 @@ use super::problem::{self, Kind, Problem, Reply, json};
 use super::view::{OrderView, ReceiptView, StatusView};
 use super::{Client, Ingress, Phase, batch};
 use crate::config::{Config, Decision, Merchant};
-use crate::conversion::{Conversion, ConversionId, Meta, Refusal};
+use crate::conversion::{Conversion, ConversionId, Meta, Refusal, TraceParent};
 use crate::mapping::Scope;
 use crate::queue::{AcceptError, Accepted, Initial, Status, Submission};
 
@@ -35,7 +35,7 @@ impl Ingress {
         let begun = Instant::now();
         let (head, body) = request.into_parts();
         let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);
-        let key = fields::idempotency_key(&head.headers)?;
+        let named = Named { key: fields::idempotency_key(&head.headers)?, trace: fields::trace(&head.headers) };
         let wait = fields::wait(&head.headers);
         let mut left = client.take(ONE)?;
         let (mut body, mut room) = self.read(config, body).await?;
@@ -44,12 +44,12 @@ impl Ingress {
         }
         let mut reply = match batch::items(media, &body)? {
             None => {
-                let submission = self.submission(config, client, key, body)?;
+                let submission = self.submission(config, client, named, body)?;
                 self.accept_one(client, submission, begun, wait).await?
             }
             Some(items) => {
                 if let Some(more) = u32::try_from(items.len().saturating_sub(1)).ok().and_then(NonZeroU32::new) {
-                    if key.is_some() {
+                    if named.key.is_some() {
                         let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
                         return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
                     }
@@ -58,7 +58,7 @@ impl Ingress {
                 // Each conversion is kept for itself, and must not keep all the others in memory with it.
                 let submissions = items
                     .into_iter()
-                    .map(|item| self.submission(config, client, key.clone(), Bytes::copy_from_slice(item)));
+                    .map(|item| self.submission(config, client, named.clone(), Bytes::copy_from_slice(item)));
                 self.accept_all(client, submissions.collect(), begun, wait).await
             }
         };
@@ -115,11 +115,12 @@ impl Ingress {
     }
 
     async fn accept(&self, client: &Client, submission: Submission) -> Result<Kept, Problem> {
+        let trace_id = submission.meta.trace.map(|trace| trace.trace_id());
         // No deadline here: a 503 for what may yet become durable would be a lie.
         match self.queue.accept(submission).await.map_err(unavailable)? {
             Accepted::New(status) => {
                 client.counters.accepted.inc();
-                tracing::debug!(id = %status.id, merchant = %status.merchant, "conversion accepted");
+                tracing::debug!(id = %status.id, trace_id, merchant = %status.merchant, "conversion accepted");
                 Ok(Kept { status, is_new: true, was_waited_for: false })
             }
             Accepted::Duplicate(status) => {
@@ -153,12 +154,12 @@ impl Ingress {
         &self,
         config: &Config,
         client: &Client,
-        key: Option<String>,
+        Named { key, trace }: Named,
         body: Bytes,
     ) -> Result<Submission, Problem> {
         let id = ConversionId::new(self.clock.unix_ms(), rand::random());
         let conversion = Conversion::parse(&body, &id.to_string()).map_err(refused)?;
-        let meta = Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion);
+        let meta = Meta { trace, ..Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion) };
         let scope = Scope { conversion: &conversion, meta: &meta };
         let plan = config.plan(&client.merchant, scope).into_iter();
         let plan = plan.map(|(name, decision)| (name, initial(decision))).collect();
@@ -197,6 +198,13 @@ impl Ingress {
         statuses.sort_by_key(|status| status.id);
         Ok(json(StatusCode::OK, &OrderView::new(&order_id, &statuses)))
     }
+}
+
+/// What a request's head says of its conversions.
+#[derive(Clone)]
+struct Named {
+    key: Option<String>,
+    trace: Option<TraceParent>,
 }
 
 /// A conversion that is on disk.

@@ -8,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::problem::{Kind, Problem};
 use super::strict::{Field, one};
+use crate::conversion::TraceParent;
 
 /// What a body of the public API is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +153,15 @@ pub(crate) fn preference_applied(wait: Duration) -> (HeaderName, HeaderValue) {
     (PREFERENCE_APPLIED, value.unwrap_or(HeaderValue::from_static("wait")))
 }
 
+/// The trace that the request belongs to. What is not valid is none, as W3C Trace Context asks.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    match one(headers, &TRACEPARENT) {
+        Field::One(value) => TraceParent::parse(value.to_str().ok()?.trim()),
+        Field::Absent | Field::Several => None,
+    }
+}
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// Below the minute after which proxies give a silent answer up.
@@ -268,6 +278,17 @@ mod tests {
         check(&["wait=soon"], None);
         check(&["wait=-1"], None);
         check(&["await=5"], None);
+    }
+
+    #[test]
+    fn a_trace_is_one_valid_field() {
+        let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let read = |values: &[&str]| {
+            let fields: Vec<_> = values.iter().map(|value| ("traceparent", *value)).collect();
+            trace(&headers(&fields)).map(|trace| trace.to_string())
+        };
+        assert_eq!(read(&[given]).as_deref(), Some(given));
+        assert_eq!((read(&[]), read(&[given, given]), read(&["00-1-2-3"])), (None, None, None));
     }
 
     #[test]

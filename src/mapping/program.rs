@@ -58,6 +58,7 @@ pub(super) enum MetaField {
     IdempotencyKey,
     DedupKey,
     ReceivedAt,
+    TraceParent,
 }
 
 /// One filter of a pipe.
@@ -248,12 +249,13 @@ impl Call {
 }
 
 impl MetaField {
-    pub(super) const ALL: [(&'static str, MetaField); 5] = [
+    pub(super) const ALL: [(&'static str, MetaField); 6] = [
         ("id", MetaField::Id),
         ("merchant", MetaField::Merchant),
         ("idempotency_key", MetaField::IdempotencyKey),
         ("dedup_key", MetaField::DedupKey),
         ("received_at", MetaField::ReceivedAt),
+        ("traceparent", MetaField::TraceParent),
     ];
 
     fn read<'a>(self, scope: Scope<'a>) -> Option<Val<'a>> {
@@ -262,6 +264,7 @@ impl MetaField {
             MetaField::Merchant => Val::text(&scope.meta.merchant),
             MetaField::IdempotencyKey => scope.meta.idempotency_key.as_deref().and_then(Val::text),
             MetaField::DedupKey => Val::text(&scope.meta.dedup_key),
+            MetaField::TraceParent => scope.meta.trace.map(|trace| trace.to_string()).and_then(Val::owned_text),
             MetaField::ReceivedAt => Some(Val::Timestamp(Held::Borrowed(&scope.meta.received_at))),
         }
     }

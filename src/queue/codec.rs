@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
         self.0
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed("integer"))?;
         self.0 = rest;
         Ok(*taken)

@@ -21,7 +21,7 @@ use super::Submission;
 use super::codec::{Malformed, Reader, Writer};
 use super::status::Status;
 use super::vault::{KeyHash, Vault};
-use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, Timestamp};
+use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, Timestamp, TraceParent};
 
 pub(super) use self::leg::{Event, Leg, Position, Settlement};
 pub(super) use self::stored::{
@@ -84,7 +84,7 @@ impl Record {
         u64::try_from(self.body.len()).unwrap_or(u64::MAX).saturating_add(RECORD_OVERHEAD_BYTES)
     }
 
-    /// Everything but the id, `seq` and `body`.
+    /// Everything but the id, `seq` and `body`. Whether there is a trace at its end is for the form to say.
     fn encode_head(&self, w: &mut Writer) {
         w.raw(&self.key);
         w.raw(&self.digest);
@@ -93,18 +93,27 @@ impl Record {
         w.option(self.order_id.as_deref(), Writer::text);
         w.option(self.meta.idempotency_key.as_deref(), Writer::text);
         w.text(&self.meta.dedup_key);
+        if let Some(trace) = self.meta.trace {
+            w.raw(&trace.to_bytes());
+        }
     }
 
     /// `body` is empty; see [`Record::with_body`].
-    fn decode_head(vault: &Vault, r: &mut Reader<'_>, id: ConversionId, seq: u64) -> Result<Record, Malformed> {
+    fn decode_head(
+        vault: &Vault,
+        r: &mut Reader<'_>,
+        (id, seq): (ConversionId, u64),
+        is_traced: bool,
+    ) -> Result<Record, Malformed> {
         let (key, digest) = (r.id()?, r.id()?);
         let merchant: Arc<str> = Arc::from(r.text()?);
         let event_id = r.text()?.to_owned();
         let order_id = r.option(Reader::text)?.map(str::to_owned);
         let idempotency_key = r.option(Reader::text)?.map(str::to_owned);
         let dedup_key = r.text()?.to_owned();
+        let trace = if is_traced { Some(TraceParent::from_bytes(r.array()?)) } else { None };
         let received_at = Timestamp::from_instant(id.instant());
-        let meta = Meta { id, merchant, idempotency_key, dedup_key, received_at };
+        let meta = Meta { id, merchant, idempotency_key, dedup_key, received_at, trace };
         let order_key = order_id.as_deref().map(|order_id| vault.hash(&meta.merchant, order_id));
         Ok(Record {
             seq,

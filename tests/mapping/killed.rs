@@ -1,4 +1,4 @@
-//! A relay that is killed between two attempts repeats itself to the byte.
+//! A relay that is killed between two attempts repeats itself to the byte, within the trace of the merchant's request.
 
 use std::fs;
 
@@ -11,6 +11,7 @@ use crate::support::{Http, TOKEN, eventually};
 /// All that a conversion may carry.
 const FULL: &str = include_str!("../presets/full.json");
 const ROUTES: &str = include_str!("../support/routes.toml");
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const DESTINATIONS: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,9 +32,10 @@ async fn every_attempt_carries_the_same_bytes_also_after_sigkill() {
     let file = folder.path().join("routes.toml");
     fs::write(&file, routes).unwrap();
 
-    let relay = Process::serve(&file);
+    let untraced = ["--set", "destination.dsp.traceparent=false"];
+    let relay = Process::serve_with(&file, &untraced);
     let url = format!("{}/v1/conversions", relay.origin);
-    let headers = [("content-type", "application/json"), ("idempotency-key", "key/1%2F")];
+    let headers = [("content-type", "application/json"), ("idempotency-key", "key/1%2F"), ("traceparent", TRACE)];
     let answer = Http::new().call(Method::POST, &url, &headers, FULL).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     let attempted = async || recorders.iter().all(|(_, recorder)| !recorder.requests().is_empty()).then_some(());
@@ -41,15 +43,27 @@ async fn every_attempt_carries_the_same_bytes_also_after_sigkill() {
     relay.kill();
 
     recorders.iter().for_each(|(_, recorder)| recorder.relent());
-    let relay = Process::serve(&file);
+    let relay = Process::serve_with(&file, &untraced);
     let taken = async || recorders.iter().all(|(_, recorder)| recorder.has_taken()).then_some(());
     eventually("taken by each", taken).await;
+    let mut parents = std::collections::BTreeSet::new();
     for (name, recorder) in &recorders {
         let requests = recorder.requests();
         assert!(requests.len() > 1, "{name} saw no repeat");
         for request in &requests {
             assert_eq!(*request, requests[0], "{name}");
         }
+        let passed_on: Vec<_> = requests[0].lines().filter_map(|line| line.strip_prefix("traceparent: ")).collect();
+        match (passed_on.as_slice(), *name) {
+            ([], "dsp") => {}
+            ([trace], _) => {
+                assert!(trace.starts_with(&TRACE[..36]) && trace.ends_with("-01"), "{name}: {trace}");
+                assert_ne!(*trace, TRACE, "{name} has a parent of its own");
+                parents.insert((*trace).to_owned());
+            }
+            _ => panic!("{name}: {passed_on:?}"),
+        }
     }
+    assert_eq!(parents.len(), DESTINATIONS.len() - 1, "{parents:?}");
     assert_eq!(relay.terminate(), Some(0));
 }

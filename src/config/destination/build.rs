@@ -78,6 +78,7 @@ pub(in crate::config) fn build(
         retry,
         consent: written.consent.unwrap_or(Consent::Require),
         test: written.test.unwrap_or(TestConversions::Skip),
+        traceparent: written.traceparent.unwrap_or(true),
         expect_currency,
         max_age: written.max_age.map(|age| age.value),
         secrets: constants.secrets.into_values().flatten().collect(),

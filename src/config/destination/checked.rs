@@ -32,6 +32,8 @@ pub struct Destination {
     pub consent: Consent,
     /// What becomes of test conversions.
     pub test: TestConversions,
+    /// Whether a merchant's trace goes on to it.
+    pub traceparent: bool,
     /// The only currency that it takes.
     pub expect_currency: Option<String>,
     /// Older conversions become dead letters.

@@ -73,7 +73,7 @@ impl Leaf {
     fn is_always_present(&self) -> bool {
         match self {
             Leaf::Field(slot) | Leaf::ItemField(slot) => slot.is_always_present(),
-            Leaf::Meta(field) => *field != MetaField::IdempotencyKey,
+            Leaf::Meta(field) => !matches!(field, MetaField::IdempotencyKey | MetaField::TraceParent),
             Leaf::ClickId(_) | Leaf::Custom(_) | Leaf::ItemCustom(_) => false,
         }
     }

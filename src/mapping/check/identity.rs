@@ -89,7 +89,7 @@ fn of_leaf(leaf: &Leaf, node: &Node) -> Says {
         },
         Leaf::Meta(MetaField::Id) => Form::Uuid,
         Leaf::Meta(MetaField::DedupKey | MetaField::IdempotencyKey) => Form::Plain,
-        Leaf::Meta(MetaField::Merchant | MetaField::ReceivedAt) => return shared(leaf),
+        Leaf::Meta(MetaField::Merchant | MetaField::ReceivedAt | MetaField::TraceParent) => return shared(leaf),
         Leaf::Custom(_) | Leaf::ItemCustom(_) => Form::Free,
         Leaf::ClickId(_) => return Says::Else,
     };

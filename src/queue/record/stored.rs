@@ -42,7 +42,7 @@ impl Change {
     }
 
     pub(in super::super) fn decode(vault: &Vault, bytes: &[u8]) -> Result<Change, Malformed> {
-        let (id, sealed) = opening(bytes, SETTLED_FORM)?;
+        let (_, id, sealed) = opening(bytes, &[SETTLED_FORM])?;
         let opened = vault.open_sealed(Context(Part::Settlement, id), sealed)?;
         let mut r = Reader::new(&opened);
         let seq = r.number()?;
@@ -61,7 +61,7 @@ pub(in super::super) fn encode_accepted(
     legs: &[Leg],
 ) -> Result<Vec<u8>, Malformed> {
     let mut w = Writer::with_capacity(record.body.len().saturating_add(512));
-    w.u8(ACCEPTED_FORM);
+    w.u8(if record.meta.trace.is_some() { TRACED_FORM } else { ACCEPTED_FORM });
     w.raw(record.meta.id.as_bytes());
     sealing.seal(Context(Part::Accepted, record.meta.id), &mut w, |w| {
         record.encode_head(w);
@@ -76,10 +76,10 @@ pub(in super::super) fn decode_accepted(
     bytes: &[u8],
     seq: u64,
 ) -> Result<(Record, Vec<Leg>), Malformed> {
-    let (id, sealed) = opening(bytes, ACCEPTED_FORM)?;
+    let (form, id, sealed) = opening(bytes, &[ACCEPTED_FORM, TRACED_FORM])?;
     let opened = vault.open_sealed(Context(Part::Accepted, id), sealed)?;
     let mut r = Reader::new(&opened);
-    let record = Record::decode_head(vault, &mut r, id, seq)?;
+    let record = Record::decode_head(vault, &mut r, (id, seq), form == TRACED_FORM)?;
     let legs = r.list(Leg::decode)?;
     let body = Bytes::copy_from_slice(r.bytes()?);
     Ok((record.with_body(body), legs))
@@ -87,7 +87,7 @@ pub(in super::super) fn decode_accepted(
 
 /// What is in the clear of an accepted conversion.
 pub(in super::super) fn accepted_id(bytes: &[u8]) -> Result<ConversionId, Malformed> {
-    Ok(opening(bytes, ACCEPTED_FORM)?.0)
+    Ok(opening(bytes, &[ACCEPTED_FORM, TRACED_FORM])?.1)
 }
 
 /// With what a record of the journal was sealed.
@@ -98,14 +98,15 @@ pub(in super::super) fn key_number(payload: &[u8]) -> Result<u64, Malformed> {
     vault::key_number(r.rest())
 }
 
-/// Id and sealed rest of a record of the journal.
-fn opening(bytes: &[u8], form: u8) -> Result<(ConversionId, &[u8]), Malformed> {
+/// Form, id and sealed rest of a record of the journal, if it is of one of these forms.
+fn opening<'a>(bytes: &'a [u8], forms: &[u8]) -> Result<(u8, ConversionId, &'a [u8]), Malformed> {
     let mut r = Reader::new(bytes);
-    if r.u8()? != form {
+    let form = r.u8()?;
+    if !forms.contains(&form) {
         return Err(Malformed("form of a record"));
     }
     let id = ConversionId::from_bytes(r.id()?);
-    Ok((id, r.rest()))
+    Ok((form, id, r.rest()))
 }
 
 /// The store's form of a status; sealed: seq, length of the body, head, legs.
@@ -116,7 +117,7 @@ pub(in super::super) fn encode_status(
     legs: &[Leg],
 ) -> Result<Vec<u8>, Malformed> {
     let mut w = Writer::with_capacity(512);
-    w.u8(STATUS_FORM);
+    w.u8(if record.meta.trace.is_some() { TRACED_STATUS_FORM } else { STATUS_FORM });
     sealing.seal(Context(Part::Status, record.meta.id), &mut w, |w| {
         w.number(record.seq);
         w.number(body_len);
@@ -139,14 +140,15 @@ pub(in super::super) struct Kept {
 
 pub(in super::super) fn decode_status(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Kept, Malformed> {
     let mut r = Reader::new(bytes);
-    if r.u8()? != STATUS_FORM {
+    let form = r.u8()?;
+    if ![STATUS_FORM, TRACED_STATUS_FORM].contains(&form) {
         return Err(Malformed("form of a status"));
     }
     let key = vault::key_number(r.rest())?;
     let opened = vault.open_sealed(Context(Part::Status, id), r.rest())?;
     let mut r = Reader::new(&opened);
     let (seq, body_len) = (r.number()?, r.number()?);
-    let record = Record::decode_head(vault, &mut r, id, seq)?;
+    let record = Record::decode_head(vault, &mut r, (id, seq), form == TRACED_STATUS_FORM)?;
     let legs = r.list(Leg::decode)?;
     Ok(Kept { record, body_len, legs, pieces: 1, key })
 }
@@ -205,3 +207,6 @@ pub(super) const LEGS_BYTES_MAX: usize = 24 * 1024;
 const ACCEPTED_FORM: u8 = 1;
 const SETTLED_FORM: u8 = 1;
 const STATUS_FORM: u8 = 1;
+/// With the trace that it belongs to, at the end of the head.
+const TRACED_FORM: u8 = 2;
+const TRACED_STATUS_FORM: u8 = 2;

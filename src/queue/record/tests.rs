@@ -25,9 +25,10 @@ fn read_status(record: &Record, body_len: u32, legs: &[Leg]) -> Kept {
     decode_status(&Vault::plain(), id(), &bytes).unwrap()
 }
 
-fn record(body: &str) -> Record {
+fn record(body: &str, trace: Option<TraceParent>) -> Record {
     let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
     let meta = Meta::new(id(), Arc::from("acme"), Some("k".to_owned()), &conversion);
+    let meta = Meta { trace, ..meta };
     let body = Bytes::from(body.to_owned());
     Record::of(&Vault::plain(), &Submission { meta, conversion, body, plan: Vec::new() }).with_seq(42)
 }
@@ -74,7 +75,7 @@ fn attempts() -> impl Strategy<Value = Attempt> {
 proptest! {
     #[test]
     fn a_change_reads_back_and_applies_once(
-        event in events(), attempt in proptest::option::of(attempts()), revision in 1..9_u32, at_ms: u64,
+        event in events(), attempt in proptest::option::of(attempts()), revision in 1..9_u32, at_ms: u64, traced: bool,
     ) {
         let settlement = Settlement::new(revision, at_ms, event, attempt);
         let id = ConversionId::new(3, [1; 10]);
@@ -88,10 +89,14 @@ proptest! {
         let once = leg.clone();
         prop_assert!(!leg.apply(&change.settlement));
         prop_assert_eq!(&leg, &once);
-        let record = record(r#"{"time":"2026-01-01T00:00:00Z","order_id":"o"}"#);
+        let trace = traced.then(|| TraceParent::from_bytes([at_ms.to_le_bytes()[0] | 1; TraceParent::BYTES]));
+        let record = record(r#"{"time":"2026-01-01T00:00:00Z","order_id":"o"}"#, trace);
         let kept = read_status(&record, 17, &[leg.clone()]);
         prop_assert_eq!((kept.record.seq, kept.body_len, kept.legs), (42, 17, vec![leg]));
-        prop_assert_eq!(kept.record.meta, record.meta);
+        prop_assert_eq!(&kept.record.meta, &record.meta);
+        let accepted = encode_accepted(&Sealing::Plain, &record, &[]).unwrap();
+        let (read, _) = decode_accepted(&Vault::plain(), &accepted, 42).unwrap();
+        prop_assert_eq!((read.meta, read.body), (record.meta, record.body));
     }
 
     #[test]
@@ -105,7 +110,7 @@ proptest! {
 
 #[test]
 fn an_accepted_conversion_reads_back_whole() {
-    let record = record(r#"{"time":"2026-01-01T00:00:00Z","event_id":"e","order_id":"o"}"#);
+    let record = record(r#"{"time":"2026-01-01T00:00:00Z","event_id":"e","order_id":"o"}"#, None);
     let legs = vec![leg(), Leg::new(DestinationName::parse("b").unwrap(), Initial::Skipped("why".to_owned()), 3)];
     let encoded = encode_accepted(&Sealing::Plain, &record, &legs).unwrap();
     let (read, read_legs) = decode_accepted(&Vault::plain(), &encoded, 42).unwrap();
@@ -123,7 +128,7 @@ fn an_accepted_conversion_reads_back_whole() {
 
 #[test]
 fn a_status_with_very_much_to_say_stays_small_and_keeps_the_states() {
-    let record = record(r#"{"time":"2026-01-01T00:00:00Z"}"#);
+    let record = record(r#"{"time":"2026-01-01T00:00:00Z"}"#, None);
     let legs: Vec<Leg> = (0..64)
         .map(|number| {
             let mut leg = Leg::new(DestinationName::parse(&format!("d{number}")).unwrap(), Initial::Owed, 1);
@@ -158,7 +163,7 @@ fn a_status_with_very_much_to_say_stays_small_and_keeps_the_states() {
 
 #[test]
 fn what_is_accepted_keeps_what_was_captured_however_little_room_there_is() {
-    let record = record(r#"{"time":"2026-01-01T00:00:00Z"}"#);
+    let record = record(r#"{"time":"2026-01-01T00:00:00Z"}"#, None);
     let captured: BTreeMap<String, String> = [("uri".to_owned(), "/s/1".to_owned())].into();
     let mut legs: Vec<Leg> = (0..64)
         .map(|number| {

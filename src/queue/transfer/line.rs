@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::super::record::{Leg, Position, Record};
 use super::super::status::{Attempt, DeadKind, Negotiated, Protocol, State, Tls, Verdict};
 use super::super::vault::Vault;
-use crate::conversion::{ConversionId, DestinationName, Meta, Timestamp};
+use crate::conversion::{ConversionId, DestinationName, Meta, Timestamp, TraceParent};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +52,8 @@ struct Line {
     idempotency_key: Option<String>,
     dedup_key: String,
     received_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
     /// Of the content: tells a repeat from another conversion under the same key.
     digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,7 +122,7 @@ impl Lines {
             Ok(body) => (Some(body.to_owned()), None),
             Err(_) => (None, Some(BASE64.encode(&record.body))),
         };
-        let Meta { id, merchant, idempotency_key, dedup_key, received_at } = &record.meta;
+        let Meta { id, merchant, idempotency_key, dedup_key, received_at, trace } = &record.meta;
         let line = Line {
             id: id.to_string(),
             merchant: merchant.as_ref().to_owned(),
@@ -129,6 +131,7 @@ impl Lines {
             idempotency_key: idempotency_key.clone(),
             dedup_key: dedup_key.clone(),
             received_at: received_at.as_str().to_owned(),
+            traceparent: trace.map(|trace| trace.to_string()),
             digest: hex::encode(record.digest),
             body,
             body_base64,
@@ -276,6 +279,7 @@ impl Line {
             idempotency_key: self.idempotency_key,
             dedup_key: self.dedup_key,
             received_at: Timestamp::from_instant(id.instant()),
+            trace: self.traceparent.as_deref().and_then(TraceParent::parse),
         };
         let legs = self.deliveries.into_iter().map(DeliveryLine::read).collect::<Option<Vec<_>>>();
         let names = (self.event_id, self.order_id);

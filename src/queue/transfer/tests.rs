@@ -15,7 +15,7 @@ use super::super::tests::{
 use super::super::vault::Vault;
 use super::super::{Accepted, Queue};
 use super::*;
-use crate::conversion::Meta;
+use crate::conversion::{Meta, TraceParent};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -364,7 +364,9 @@ proptest! {
             let id = id_at(now_ms.saturating_sub(1000).saturating_add(number));
             let received_at = crate::conversion::Timestamp::from_instant(id.instant());
             let dedup_key = format!("key {number}");
-            let meta = Meta { id, merchant: merchant.into(), idempotency_key, dedup_key, received_at };
+            let trace = TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+            let trace = trace.filter(|_| number % 2 == 0);
+            let meta = Meta { id, merchant: merchant.into(), idempotency_key, dedup_key, received_at, trace };
             let record = Record::kept(&Vault::plain(), meta, (event_id, order_id), digest, Bytes::from(body));
             let legs = [a, d];
             trailer.count(&legs);
