@@ -11,12 +11,12 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{PoolState, Pools};
+use crate::delivery::{Activity, PoolState, Pools};
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
 use crate::ingress::metrics::Connections;
@@ -29,12 +29,14 @@ use crate::queue::{Depth, Queue};
 mod body;
 mod dead;
 mod forget;
+mod openapi;
 mod reload;
 mod treatment;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use openapi::document;
 pub use reload::{Reloaded, Reloads, Wish};
 
 use self::treatment::Remedy;
@@ -102,7 +104,7 @@ impl Admin {
             (Some(reason), _) => format!("the queue failed: {reason}"),
             (None, Phase::Starting) => "the relay is starting".to_owned(),
             (None, Phase::Draining) => "the relay is draining".to_owned(),
-            (None, Phase::Serving) => return Ok(problem::json(StatusCode::OK, &json!({"status": "ready"}))),
+            (None, Phase::Serving) => return Ok(problem::json(StatusCode::OK, &Report { status: "ready" })),
         };
         Err(Problem::new(Kind::Unavailable, unready))
     }
@@ -138,7 +140,7 @@ impl Api for Admin {
         let is_forget = path == FORGET;
         let one = |prefix| path.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty() && !rest.contains('/'));
         let (id, order) = (one("/admin/conversions/"), one("/admin/orders/"));
-        let known = ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead", RELOAD, FORGET];
+        let known = ["/healthz", "/readyz", "/metrics", OPENAPI, "/admin/destinations", "/admin/dead", RELOAD, FORGET];
         let remedy = Remedy::ALL.into_iter().find(|(known, _)| *known == path).map(|(_, remedy)| remedy);
         if id.or(order).is_none() && remedy.is_none() && !known.contains(&path) {
             return Err(Problem::not_found());
@@ -159,7 +161,7 @@ impl Api for Admin {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
         match path {
-            "/healthz" => return Ok(problem::json(StatusCode::OK, &json!({"status": "alive"}))),
+            "/healthz" => return Ok(problem::json(StatusCode::OK, &Report { status: "alive" })),
             "/readyz" => return self.readyz().await,
             _ => self.authorize(&request)?,
         }
@@ -169,6 +171,7 @@ impl Api for Admin {
         match (path, id) {
             (_, Some(id)) => Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?))),
             ("/metrics", _) => self.metrics(),
+            (OPENAPI, _) => Ok(problem::json(StatusCode::OK, &document())),
             ("/admin/destinations", _) => Ok(self.destinations()),
             ("/admin/dead", _) => self.dead_letters(request.uri().query().unwrap_or_default()).await,
             _ => Err(Problem::not_found()),
@@ -179,15 +182,27 @@ impl Api for Admin {
     fn refused(&self, _kind: Kind) {}
 }
 
-#[derive(Serialize)]
+/// What a probe is told.
+#[derive(Serialize, JsonSchema)]
+struct Report {
+    status: &'static str,
+}
+
+/// All destinations.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Destinations")]
 struct DestinationsView<'a> {
     destinations: Vec<DestinationView<'a>>,
 }
 
-#[derive(Serialize)]
+/// One destination as it is now.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Destination")]
 struct DestinationView<'a> {
     name: &'a str,
+    #[schemars(schema_with = "states")]
     state: &'static str,
+    #[schemars(with = "Option<jiff::Timestamp>")]
     since: Option<Shown<jiff::Timestamp>>,
     reason: Option<&'a str>,
     pending: u64,
@@ -215,11 +230,16 @@ impl<'a> DestinationView<'a> {
     }
 }
 
+fn states(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Activity::ALL.map(Activity::as_str) })
+}
+
 fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
     Duration::from_millis(later_ms.saturating_sub(earlier_ms)).as_secs()
 }
 
 const RELOAD: &str = "/admin/reload";
+const OPENAPI: &str = "/openapi.json";
 const FORGET: &str = "/admin/forget";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Probes, a scraper or two, a person: more is a mistake somewhere.

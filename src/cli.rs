@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config, conversion};
+use crate::{admin, config, conversion};
 
 pub use relay::{Relay, ReloadError, StartError};
 
@@ -122,6 +122,9 @@ enum Command {
         /// Of routes.toml instead, for editors: `#:schema ./routes.schema.json` on its first line
         #[arg(long, conflicts_with = "markdown")]
         routes: bool,
+        /// The HTTP API of both listeners instead, as OpenAPI 3.1
+        #[arg(long, conflicts_with_all = ["markdown", "routes"])]
+        openapi: bool,
     },
     /// Makes a merchant's bearer token and the digest that goes into routes.toml
     Token(token::TokenArgs),
@@ -166,7 +169,11 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::command(&cli.configuration, &args),
         Command::Diff(args) => diff::command(&cli.configuration, &args),
         Command::Preset { name, fields } => preset(name.as_deref(), fields),
-        Command::Schema { markdown, routes } => schema(markdown, routes),
+        Command::Schema { openapi: true, .. } => {
+            output::line(&format!("{:#}", admin::document()));
+            DONE
+        }
+        Command::Schema { markdown, routes, .. } => schema(markdown, routes),
         Command::Token(args) => token::command(&args),
         Command::Key(args) => key::command(&args),
         Command::Send(args) => send::command(&cli.configuration, &args),

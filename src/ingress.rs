@@ -24,7 +24,7 @@ use crate::config::{Config, Merchant};
 use crate::conversion::ConversionId;
 use crate::queue::{Clock, Queue, Status};
 
-mod batch;
+pub(crate) mod batch;
 pub(crate) mod bearer;
 mod body;
 pub(crate) mod connection;

@@ -1,11 +1,13 @@
 //! `GET /admin/dead`: dead letters, filtered and page by page.
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Admin;
 use crate::conversion::{ConversionId, DestinationName};
 use crate::ingress::problem::{self, Kind, Problem, Reply};
+pub(super) use crate::ingress::view::kinds;
 use crate::ingress::view::{AttemptView, Shown, instant};
 use crate::queue::{DeadFilter, DeadKind, DeadLetter, DeadPage, PageRequest};
 
@@ -65,7 +67,7 @@ pub(super) fn name(text: &str) -> Result<DestinationName, Problem> {
 
 pub(super) fn kind(text: &str) -> Result<DeadKind, Problem> {
     let help = "kind: one of rejected, unknown, unmappable, exhausted, expired";
-    let found = KINDS.into_iter().find(|kind| kind.as_str() == text);
+    let found = DeadKind::ALL.into_iter().find(|kind| kind.as_str() == text);
     found.ok_or_else(|| Problem::new(Kind::InvalidQuery, help))
 }
 
@@ -76,8 +78,10 @@ pub(super) fn unix_ms(parameter: &str, text: &str) -> Result<u64, Problem> {
     unix_ms.ok_or_else(|| Problem::new(Kind::InvalidQuery, help()))
 }
 
-#[derive(Serialize)]
-struct PageView<'a> {
+/// Dead letters of one page.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetters")]
+pub(super) struct PageView<'a> {
     dead: Vec<DeadLetterView<'a>>,
     next: Option<&'a str>,
 }
@@ -88,11 +92,16 @@ impl<'a> PageView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// A delivery that was given up.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
 struct DeadLetterView<'a> {
+    #[schemars(with = "uuid::Uuid")]
     id: Shown<&'a ConversionId>,
     destination: &'a str,
+    #[schemars(schema_with = "kinds")]
     kind: &'static str,
+    #[schemars(with = "Option<jiff::Timestamp>")]
     at: Option<Shown<jiff::Timestamp>>,
     order_id: Option<&'a str>,
     attempts: u32,
@@ -115,8 +124,6 @@ impl<'a> DeadLetterView<'a> {
     }
 }
 
-const KINDS: [DeadKind; 5] =
-    [DeadKind::Rejected, DeadKind::Unknown, DeadKind::Unmappable, DeadKind::Exhausted, DeadKind::Expired];
 /// A screenful or two.
 const PAGE_DEFAULT: usize = 100;
 /// With excerpts of 2 KiB each, 2 MiB of answer.

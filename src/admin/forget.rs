@@ -2,8 +2,8 @@
 
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Admin, body};
 use crate::conversion::ConversionId;
@@ -32,16 +32,28 @@ impl Admin {
         }
         // Not who: the log is kept longer than they are.
         tracing::info!(conversions, withdrawn, dead, being_sent, "forgotten on request");
-        let answer =
-            json!({"conversions": conversions, "withdrawn": withdrawn, "dead": dead, "being_sent": being_sent});
-        Ok(problem::json(StatusCode::OK, &answer))
+        Ok(problem::json(StatusCode::OK, &ForgottenView { conversions, withdrawn, dead, being_sent }))
     }
 }
 
+/// How much was erased.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Forgotten")]
+pub(super) struct ForgottenView {
+    conversions: u64,
+    /// Deliveries that were owed.
+    withdrawn: u64,
+    /// Dead letters.
+    dead: u64,
+    /// Deliveries in flight: ask again.
+    being_sent: u64,
+}
+
 /// One of the three; of an order or a customer whose it is, unless there is one merchant only.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Forget")]
 #[serde(deny_unknown_fields)]
-struct Meant {
+pub(super) struct Meant {
     order_id: Option<String>,
     merchant: Option<String>,
     customer: Option<String>,

@@ -9,7 +9,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -72,21 +73,33 @@ impl Reloads {
         let (wish, outcome) = oneshot::channel();
         self.wishes.try_send(wish).map_err(|_full_or_closed| nobody())?;
         match timeout(RELOAD_TIMEOUT, outcome).await {
-            Ok(Ok(Ok(reloaded))) => Ok(problem::json(StatusCode::OK, &reloaded.as_json())),
+            Ok(Ok(Ok(reloaded))) => Ok(problem::json(StatusCode::OK, &ReloadedView::new(&reloaded))),
             Ok(Ok(Err(report))) => Err(Problem::new(Kind::ConfigurationRefused, report)),
             Ok(Err(_)) | Err(_) => Err(nobody()),
         }
     }
 }
 
-impl Reloaded {
-    fn as_json(&self) -> Value {
-        let names = |names: &[DestinationName]| names.iter().map(DestinationName::as_str).collect::<Value>();
-        let Succession { added, removed, changed, unchanged: _ } = &self.destinations;
-        json!({
-            "status": "reloaded", "version": self.version,
-            "changed": names(changed), "added": names(added), "removed": names(removed),
-        })
+/// A configuration that came into force, and the destinations that it changed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Reloaded")]
+pub(super) struct ReloadedView<'a> {
+    status: &'static str,
+    /// Counted from 1, that of the start.
+    version: u64,
+    changed: Vec<&'a str>,
+    added: Vec<&'a str>,
+    removed: Vec<&'a str>,
+}
+
+impl<'a> ReloadedView<'a> {
+    fn new(reloaded: &'a Reloaded) -> ReloadedView<'a> {
+        fn names(names: &[DestinationName]) -> Vec<&str> {
+            names.iter().map(DestinationName::as_str).collect()
+        }
+        let Succession { added, removed, changed, unchanged: _ } = &reloaded.destinations;
+        let (changed, added, removed) = (names(changed), names(added), names(removed));
+        ReloadedView { status: "reloaded", version: reloaded.version, changed, added, removed }
     }
 }
 

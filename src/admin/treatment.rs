@@ -2,8 +2,8 @@
 
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::dead::{kind, name, unix_ms};
 use super::{Admin, body};
@@ -40,18 +40,38 @@ impl Admin {
         match self.queue.treat(filter, treatment).await {
             Ok(treated) => {
                 tracing::info!(matched = treated.matched, done = treated.done, "dead letters {}", remedy.done());
-                let answer = json!({"matched": treated.matched, remedy.done(): treated.done});
-                Ok(problem::json(StatusCode::OK, &answer))
+                let (matched, done) = (treated.matched, treated.done);
+                Ok(match remedy {
+                    Remedy::Replay => problem::json(StatusCode::OK, &ReplayedView { matched, replayed: done }),
+                    Remedy::Discard => problem::json(StatusCode::OK, &DiscardedView { matched, discarded: done }),
+                })
             }
             Err(error) => Err(problem::unreadable(&error)),
         }
     }
 }
 
+/// How many dead letters were meant, and how many of them are owed again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Replayed")]
+pub(super) struct ReplayedView {
+    matched: u64,
+    replayed: u64,
+}
+
+/// How many dead letters were meant, and of how many nothing more is sent.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Discarded")]
+pub(super) struct DiscardedView {
+    matched: u64,
+    discarded: u64,
+}
+
 /// Which ones, and why.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "DeadLettersMeant")]
 #[serde(deny_unknown_fields)]
-struct Meant {
+pub(super) struct Meant {
     destination: Option<String>,
     ids: Option<Vec<String>>,
     kind: Option<String>,

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use http::{StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -98,8 +99,9 @@ pub(super) fn answer(verdicts: &[Result<Kept, Problem>]) -> Reply {
 }
 
 /// What became of a batch.
-#[derive(Serialize)]
-pub(super) struct BatchView<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Batch")]
+pub(crate) struct BatchView<'a> {
     accepted: usize,
     duplicates: usize,
     refused: usize,
@@ -107,7 +109,9 @@ pub(super) struct BatchView<'a> {
     results: Vec<ItemView<'a>>,
 }
 
-#[derive(Serialize)]
+/// What became of one of a batch.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Item")]
 #[serde(untagged)]
 enum ItemView<'a> {
     Kept(ReceiptView<'a>),
@@ -124,4 +128,4 @@ impl<'a> ItemView<'a> {
 }
 
 /// More make one answer slow and its repetition costly.
-const ITEMS_MAX: usize = 1000;
+pub(crate) const ITEMS_MAX: usize = 1000;

@@ -4,12 +4,14 @@
 //! people. No part of a problem repeats a value that the client sent.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::conversion;
@@ -70,6 +72,40 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Kind; 23] = [
+        Kind::BadRequest,
+        Kind::InvalidQuery,
+        Kind::MalformedJson,
+        Kind::InvalidIdempotencyKey,
+        Kind::Unauthorized,
+        Kind::NotFound,
+        Kind::MethodNotAllowed,
+        Kind::RequestTimeout,
+        Kind::BodyTooLarge,
+        Kind::UriTooLong,
+        Kind::UnsupportedMediaType,
+        Kind::InvalidConversion,
+        Kind::InvalidBatch,
+        Kind::BatchTooLarge,
+        Kind::IdempotencyKeyReused,
+        Kind::ConfigurationRefused,
+        Kind::RateLimited,
+        Kind::UnsupportedTransferCoding,
+        Kind::QueueFull,
+        Kind::DiskFull,
+        Kind::Unavailable,
+        Kind::StorageUnreadable,
+        Kind::Internal,
+    ];
+
+    pub(crate) const fn status(self) -> StatusCode {
+        self.row().0
+    }
+
+    pub(crate) const fn title(self) -> &'static str {
+        self.row().2
+    }
+
     /// The last part of the `type` URI; also the `reason` of `capi_relay_refused_total`.
     pub(crate) const fn name(self) -> &'static str {
         self.row().1
@@ -262,9 +298,11 @@ struct Extended<'a, E> {
 }
 
 /// The members of RFC 9457 §3.1, and `errors`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
 pub(crate) struct Document<'a> {
     #[serde(rename = "type")]
+    #[schemars(schema_with = "urns")]
     kind: Urn,
     title: &'static str,
     status: u16,
@@ -273,18 +311,31 @@ pub(crate) struct Document<'a> {
     errors: Vec<Fault<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Fault<'a> {
+    /// JSON Pointer (RFC 6901) into the conversion.
     pointer: &'a str,
     detail: &'a str,
 }
 
-struct Urn(&'static str);
+/// The `type` of a problem of that name.
+pub(crate) struct Urn(pub(crate) &'static str);
+
+impl fmt::Display for Urn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "urn:capi-relay:problem:{}", self.0)
+    }
+}
 
 impl Serialize for Urn {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("urn:capi-relay:problem:{}", self.0))
+        serializer.collect_str(self)
     }
+}
+
+fn urns(_: &mut SchemaGenerator) -> Schema {
+    let urns: Vec<String> = Kind::ALL.into_iter().map(|kind| Urn(kind.name()).to_string()).collect();
+    json_schema!({ "type": "string", "enum": urns })
 }
 
 /// Whoever asks for a status asks again anyway.
@@ -321,6 +372,17 @@ mod tests {
         let reply = Problem::method_not_allowed("GET, HEAD").into_reply();
         assert_eq!(reply.headers()[header::ALLOW], "GET, HEAD");
         assert!(!text(reply).await.contains("errors"));
+    }
+
+    #[test]
+    fn every_kind_is_listed_with_a_name_of_its_own() {
+        let mut names: Vec<_> = Kind::ALL.into_iter().map(Kind::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Kind::ALL.len());
+        #[expect(clippy::as_conversions, reason = "the last one's number says how many there are")]
+        let count = Kind::Internal as usize + 1;
+        assert_eq!(count, Kind::ALL.len());
     }
 
     #[test]

@@ -1,19 +1,26 @@
 //! How statuses and attempts are shown: the JSON of the public API and of the admin listener.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use std::collections::BTreeMap;
-
 use crate::conversion::{ConversionId, DestinationName};
-use crate::queue::{Attempt, DeadKind, DeliveryStatus, State, Status, Tls};
+use crate::queue::{Attempt, DeadKind, DeliveryStatus, State, Status, Tls, Verdict};
 
 /// The answer to an accepted conversion or its repetition.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Receipt")]
 pub(crate) struct ReceiptView<'a> {
+    /// `duplicate`: it was known before.
+    #[schemars(schema_with = "receipts")]
     status: &'static str,
+    #[schemars(with = "uuid::Uuid")]
     id: Shown<&'a ConversionId>,
     event_id: &'a str,
+    #[schemars(with = "ByDestination<'a, StateWord>")]
     destinations: ByDestination<'a, &'static str>,
 }
 
@@ -35,12 +42,15 @@ impl<'a> ReceiptView<'a> {
 }
 
 /// One conversion and what became of it everywhere.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Status")]
 pub(crate) struct StatusView<'a> {
+    #[schemars(with = "uuid::Uuid")]
     id: Shown<&'a ConversionId>,
     event_id: &'a str,
     order_id: Option<&'a str>,
     merchant: &'a str,
+    #[schemars(with = "jiff::Timestamp")]
     received_at: &'a str,
     destinations: ByDestination<'a, DeliveryView<'a>>,
 }
@@ -59,7 +69,8 @@ impl<'a> StatusView<'a> {
 }
 
 /// A merchant's conversions for one order.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Order")]
 pub(crate) struct OrderView<'a> {
     order_id: &'a str,
     /// Oldest first.
@@ -72,14 +83,19 @@ impl<'a> OrderView<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// What became of a conversion at one destination.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
 struct DeliveryView<'a> {
+    #[schemars(with = "StateWord")]
     state: &'static str,
     /// Of a dead letter only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "kinds")]
     kind: Option<&'static str>,
     reason: Option<&'a str>,
     attempts: u32,
+    #[schemars(with = "Option<jiff::Timestamp>")]
     next_attempt_at: Option<Shown<jiff::Timestamp>>,
     last: Option<AttemptView<'a>>,
     captured: &'a BTreeMap<String, String>,
@@ -103,10 +119,13 @@ impl<'a> DeliveryView<'a> {
 }
 
 /// One HTTP request that was made for a delivery, and what its answer meant.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Attempt")]
 pub(crate) struct AttemptView<'a> {
+    #[schemars(with = "Option<jiff::Timestamp>")]
     at: Option<Shown<jiff::Timestamp>>,
     status: Option<u16>,
+    #[schemars(schema_with = "verdicts")]
     verdict: &'static str,
     duration_ms: u64,
     /// `HTTP/1.1`, `HTTP/2`; nothing where there was no connection.
@@ -160,11 +179,55 @@ impl<T: std::fmt::Display> Serialize for Shown<T> {
     }
 }
 
+/// The word for a delivery's state.
+struct StateWord;
+
+impl JsonSchema for StateWord {
+    fn schema_name() -> Cow<'static, str> {
+        "State".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        words(State::WORDS.as_slice())
+    }
+}
+
+fn receipts(_: &mut SchemaGenerator) -> Schema {
+    words(&["accepted", "duplicate"])
+}
+
+fn verdicts(_: &mut SchemaGenerator) -> Schema {
+    words(&Verdict::ALL.map(Verdict::as_str))
+}
+
+/// Of dead letters.
+pub(crate) fn kinds(_: &mut SchemaGenerator) -> Schema {
+    words(&DeadKind::ALL.map(DeadKind::as_str))
+}
+
+fn words(words: &[&str]) -> Schema {
+    json_schema!({ "type": "string", "enum": words })
+}
+
 /// A JSON object in the configuration's order.
 struct ByDestination<'a, T>(Vec<(&'a DestinationName, T)>);
 
 fn by_destination<'a, T>(status: &'a Status, view: impl Fn(&'a DeliveryStatus) -> T) -> ByDestination<'a, T> {
     ByDestination(status.destinations.iter().map(|(name, delivery)| (name, view(delivery))).collect())
+}
+
+impl<T: JsonSchema> JsonSchema for ByDestination<'_, T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}ByDestination", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, T>::json_schema(generator)
+    }
 }
 
 impl<T: Serialize> Serialize for ByDestination<'_, T> {

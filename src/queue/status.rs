@@ -56,7 +56,8 @@ impl Verdict {
         }
     }
 
-    pub(super) const ALL: [Verdict; 13] = [
+    /// All of them.
+    pub const ALL: [Verdict; 13] = [
         Verdict::Delivered,
         Verdict::Duplicate,
         Verdict::Retry,
@@ -162,7 +163,8 @@ impl DeadKind {
         }
     }
 
-    pub(super) const ALL: [DeadKind; 5] =
+    /// All of them.
+    pub const ALL: [DeadKind; 5] =
         [DeadKind::Rejected, DeadKind::Unknown, DeadKind::Unmappable, DeadKind::Exhausted, DeadKind::Expired];
 }
 
@@ -291,6 +293,21 @@ pub enum State {
 }
 
 impl State {
+    /// Every word that [`State::as_str`] gives.
+    pub const WORDS: [&str; 11] = [
+        "queued",
+        "retrying",
+        "held",
+        "accepted",
+        "delivered",
+        "duplicate",
+        "skipped",
+        "withheld",
+        "unsupported",
+        "dead",
+        "discarded",
+    ];
+
     /// The word used in statuses; a dead letter's kind is shown beside it.
     pub fn as_str(self) -> &'static str {
         match self {
