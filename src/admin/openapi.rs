@@ -192,7 +192,11 @@ fn get(operation: &str, tag: &str, summary: &str, parameters: &[Value], schema: 
 
 fn admin(schemas: &mut Schemas) -> Vec<(String, Value)> {
     let text = |name: &str, description: &str| json!({ "name": name, "in": "query", "description": description, "schema": { "type": "string" } });
-    let instant = |name: &str, description: &str| json!({ "name": name, "in": "query", "description": description, "schema": { "type": "string", "format": "date-time" } });
+    let instant = |name: &str, description: &str| {
+        // RFC 3339; an empty value is none.
+        let schema = json!({ "type": "string", "pattern": "^$|^[0-9]{4}-[0-9]{2}-[0-9]{2}T" });
+        json!({ "name": name, "in": "query", "description": description, "schema": schema })
+    };
     let kind = json!({ "anyOf": [kinds(&mut schemas.answered), { "type": "string", "maxLength": 0 }] });
     let kind = json!({ "name": "kind", "in": "query", "schema": kind });
     let limit = json!({ "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 } });
