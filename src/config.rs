@@ -45,8 +45,8 @@ use std::sync::Arc;
 pub use address::{Reach, reach};
 pub use decision::Decision;
 pub use destination::checked::{
-    ClientCertificate, Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation,
-    PemFile, Proxy, Retry, TestConversions, WaitHeader, WaitUnit,
+    Budget, ClientCertificate, Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable,
+    Operation, Overflow, PemFile, Proxy, Retry, TestConversions, WaitHeader, WaitUnit,
 };
 pub use destination::confirm::Question;
 pub use difference::{Difference, Place, changes};

@@ -282,6 +282,11 @@ impl Queue {
         self.0.forget(what).await
     }
 
+    /// How many deliveries wait for a destination: a counter kept in memory.
+    pub fn pending(&self, destination: &DestinationName) -> u64 {
+        self.0.pending(destination)
+    }
+
     /// How much waits: counters kept in memory, never a scan.
     pub fn depths(&self) -> Depths {
         self.0.depths()
@@ -330,6 +335,8 @@ pub enum Initial {
     Withheld(String),
     /// Nothing: the destination has no call for it.
     Unsupported(String),
+    /// A dead letter: too much waits for it already.
+    Overflow(String),
 }
 
 /// What became of a submission.
@@ -453,6 +460,7 @@ pub(crate) trait Engine: Send + Sync {
     fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>>;
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>>;
     fn forget(&self, what: Forget) -> Promise<'_, Result<Forgotten, ReadError>>;
+    fn pending(&self, destination: &DestinationName) -> u64;
     fn depths(&self) -> Depths;
     fn failed(&self) -> Promise<'_, String>;
     fn close(&self) -> Promise<'_, Result<(), ReadError>>;

@@ -25,7 +25,7 @@ use super::preset::{Needs, Preset, prepare};
 use super::report::Faults;
 use super::tree::{Entry, Node, Table, Value};
 use super::units::written_duration;
-use super::{Connection, Consent, Environment, Golden, Limits, Rate, Retry, TestConversions};
+use super::{Budget, Connection, Consent, Environment, Golden, Limits, Overflow, Rate, Retry, TestConversions};
 use crate::conversion::EventKind;
 use crate::mapping::Text;
 
@@ -54,6 +54,7 @@ pub(super) struct Written<'t> {
     pub(super) consent: Option<Consent>,
     pub(super) test: Option<TestConversions>,
     pub(super) traceparent: Option<bool>,
+    pub(super) budget: Option<Budget>,
     pub(super) dedup_window: Option<At<Duration>>,
     pub(super) limits: Limits,
     pub(super) retry: WrittenRetry,
@@ -143,6 +144,7 @@ impl Source {
             consent: keys.choice("consent", &CONSENTS, faults),
             test: keys.choice("test", &TESTS, faults),
             traceparent: keys.flag("traceparent", faults).map(|flag| flag.value),
+            budget: budget(&mut keys, faults),
             dedup_window: keys.duration("dedup_window", faults),
             limits: limits(&mut keys, faults),
             retry: retry(&mut keys, faults),
@@ -212,6 +214,19 @@ fn own_rate(keys: &mut Keys<'_>, faults: &mut Faults) -> Option<Rate> {
     let rate = keys.rate(faults);
     keys.finish("`limits` of an operation", faults);
     rate
+}
+
+/// Reads `max_pending` and `on_overflow`.
+fn budget(keys: &mut Keys<'_>, faults: &mut Faults) -> Option<Budget> {
+    let pending_max = keys.count("max_pending", faults);
+    let overflow = keys.choice("on_overflow", &OVERFLOWS, faults);
+    if let (None, Some(entry)) =
+        (&pending_max, keys.entry("on_overflow").filter(|_| keys.entry("max_pending").is_none()))
+    {
+        let help = "`max_pending = 100000`: as many deliveries may wait for it";
+        faults.with_help(entry.key.span.clone(), "`on_overflow` says nothing without `max_pending`", help);
+    }
+    Some(Budget { pending_max: pending_max?.value, overflow: overflow.unwrap_or(Overflow::Refuse) })
 }
 
 fn limits(keys: &mut Keys<'_>, faults: &mut Faults) -> Limits {
@@ -287,7 +302,7 @@ impl WrittenRetry {
 }
 
 /// Keys that an operation does not have.
-const OF_THE_DESTINATION: [&str; 15] = [
+const OF_THE_DESTINATION: [&str; 17] = [
     "preset",
     "origin",
     "vars",
@@ -303,10 +318,14 @@ const OF_THE_DESTINATION: [&str; 15] = [
     "proxy",
     "allow_private",
     "traceparent",
+    "max_pending",
+    "on_overflow",
 ];
 
 const CONSENTS: [(&str, Consent); 3] =
     [("require", Consent::Require), ("carry", Consent::Carry), ("ignore", Consent::Ignore)];
+const OVERFLOWS: [(&str, Overflow); 3] =
+    [("refuse", Overflow::Refuse), ("dead_letter", Overflow::DeadLetter), ("skip", Overflow::Skip)];
 const TESTS: [(&str, TestConversions); 2] = [("carry", TestConversions::Carry), ("skip", TestConversions::Skip)];
 const KINDS: [(&str, EventKind); 3] =
     [("conversion", EventKind::Conversion), ("refund", EventKind::Refund), ("adjustment", EventKind::Adjustment)];

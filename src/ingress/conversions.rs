@@ -19,8 +19,8 @@ use super::fields::{self, Coding};
 use super::problem::{self, Kind, Problem, Reply, json};
 use super::view::{OrderView, ReceiptView, StatusView};
 use super::{Client, Ingress, Phase, batch};
-use crate::config::{Config, Decision, Merchant};
-use crate::conversion::{Conversion, ConversionId, Meta, Refusal, TraceParent};
+use crate::config::{Budget, Config, Decision, Merchant, Overflow};
+use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, TraceParent};
 use crate::mapping::Scope;
 use crate::queue::{AcceptError, Accepted, Initial, Status, Submission};
 
@@ -161,9 +161,34 @@ impl Ingress {
         let conversion = Conversion::parse(&body, &id.to_string()).map_err(refused)?;
         let meta = Meta { trace, ..Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion) };
         let scope = Scope { conversion: &conversion, meta: &meta };
-        let plan = config.plan(&client.merchant, scope).into_iter();
-        let plan = plan.map(|(name, decision)| (name, initial(decision))).collect();
+        let mut plan = Vec::new();
+        for (name, decision) in config.plan(&client.merchant, scope) {
+            let initial = match decision {
+                Decision::Send(_) => self.owed(config, &name)?,
+                Decision::Skipped(reason) => Initial::Skipped(reason),
+                Decision::Withheld(reason) => Initial::Withheld(reason),
+                Decision::Unsupported(reason) => Initial::Unsupported(reason),
+            };
+            plan.push((name, initial));
+        }
         Ok(Submission { meta, conversion: Arc::new(conversion), body, plan })
+    }
+
+    /// A delivery, unless too much waits for the destination already.
+    fn owed(&self, config: &Config, name: &DestinationName) -> Result<Initial, Problem> {
+        let budget = config.destination(name.as_str()).and_then(|destination| destination.budget);
+        let Some(Budget { pending_max, overflow }) = budget else { return Ok(Initial::Owed) };
+        let pending = self.queue.pending(name);
+        if pending < u64::from(pending_max.get()) {
+            return Ok(Initial::Owed);
+        }
+        self.requests.overflowed(name, overflow);
+        let reason = format!("{pending} deliveries wait for {name}, and its `max_pending` is {pending_max}");
+        match overflow {
+            Overflow::Refuse => Err(Problem::new(Kind::QueueFull, reason).retry_after(FULL_RETRY_AFTER)),
+            Overflow::DeadLetter => Ok(Initial::Overflow(format!("never attempted: {reason}"))),
+            Overflow::Skip => Ok(Initial::Skipped(reason)),
+        }
     }
 
     /// One of the merchant's own conversions.
@@ -219,15 +244,6 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn receipt(&self) -> ReceiptView<'_> {
         ReceiptView::new(if self.is_new { "accepted" } else { "duplicate" }, &self.status)
-    }
-}
-
-fn initial(decision: Decision<'_>) -> Initial {
-    match decision {
-        Decision::Send(_) => Initial::Owed,
-        Decision::Skipped(reason) => Initial::Skipped(reason),
-        Decision::Withheld(reason) => Initial::Withheld(reason),
-        Decision::Unsupported(reason) => Initial::Unsupported(reason),
     }
 }
 

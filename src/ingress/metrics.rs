@@ -10,12 +10,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::problem::Kind;
+use crate::config::Overflow;
+use crate::conversion::DestinationName;
 
 /// Requests and their answers.
 pub(crate) struct Requests {
     accepted: Family<MerchantLabel, Counter>,
     duplicates: Family<MerchantLabel, Counter>,
     refused: Family<RefusedLabel, Counter>,
+    overflowed: Family<OverflowLabel, Counter>,
     ack_seconds: Histogram,
 }
 
@@ -77,6 +80,7 @@ impl Requests {
             accepted: Family::default(),
             duplicates: Family::default(),
             refused: Family::default(),
+            overflowed: Family::default(),
             ack_seconds: Histogram::new(bounds),
         }
     }
@@ -93,6 +97,16 @@ impl Requests {
         self.refused.get_or_create(&RefusedLabel { reason: kind.name() }).inc();
     }
 
+    pub(crate) fn overflowed(&self, destination: &DestinationName, overflow: Overflow) {
+        let action = match overflow {
+            Overflow::Refuse => "refuse",
+            Overflow::DeadLetter => "dead_letter",
+            Overflow::Skip => "skip",
+        };
+        let label = OverflowLabel { destination: destination.as_str().to_owned(), action };
+        self.overflowed.get_or_create(&label).inc();
+    }
+
     pub(crate) fn acknowledged(&self, after: Duration) {
         self.ack_seconds.observe(after.as_secs_f64());
     }
@@ -101,6 +115,9 @@ impl Requests {
         registry.register("capi_relay_accepted", "Conversions answered 202", self.accepted.clone());
         registry.register("capi_relay_duplicates", "Conversions answered as duplicates", self.duplicates.clone());
         registry.register("capi_relay_refused", "Requests answered with a problem", self.refused.clone());
+        let help =
+            "Conversions that came while `max_pending` deliveries waited for a destination, by what became of them";
+        registry.register("capi_relay_overflowed", help, self.overflowed.clone());
         registry.register(
             "capi_relay_ack_seconds",
             "From the head of a request to its 202: reading, validating, storing durably",
@@ -137,6 +154,12 @@ struct MerchantLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusedLabel {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OverflowLabel {
+    destination: String,
+    action: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -36,8 +36,13 @@ pub(crate) struct Running {
 impl Running {
     /// `server` and `queue` are further lines of these sections.
     pub(crate) async fn start(server: &str, queue: &str) -> Running {
+        Running::start_with(server, queue, "").await
+    }
+
+    /// `more` comes behind all.
+    async fn start_with(server: &str, queue: &str, more: &str) -> Running {
         let folder = tempfile::tempdir().unwrap();
-        let text = routes(&folder.path().join("queue").display().to_string(), server, queue);
+        let text = routes(&folder.path().join("queue").display().to_string(), server, queue) + more;
         let source = Source { path: PathBuf::from("routes.toml"), text, environment: &|_name: &str| None, sets: &[] };
         let config = Arc::new(Config::load(source).unwrap_or_else(|report| panic!("{report}")));
         let settings = Settings {

@@ -254,6 +254,10 @@ impl Engine for Embedded {
         Box::pin(self.forget_all(what))
     }
 
+    fn pending(&self, destination: &DestinationName) -> u64 {
+        self.shared.window().pending(destination)
+    }
+
     fn depths(&self) -> Depths {
         self.shared.window().depths()
     }

@@ -79,6 +79,7 @@ pub(in crate::config) fn build(
         consent: written.consent.unwrap_or(Consent::Require),
         test: written.test.unwrap_or(TestConversions::Skip),
         traceparent: written.traceparent.unwrap_or(true),
+        budget: written.budget,
         expect_currency,
         max_age: written.max_age.map(|age| age.value),
         secrets: constants.secrets.into_values().flatten().collect(),

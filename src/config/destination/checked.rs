@@ -34,6 +34,8 @@ pub struct Destination {
     pub test: TestConversions,
     /// Whether a merchant's trace goes on to it.
     pub traceparent: bool,
+    /// How much may wait for it, if that is limited.
+    pub budget: Option<Budget>,
     /// The only currency that it takes.
     pub expect_currency: Option<String>,
     /// Older conversions become dead letters.
@@ -55,6 +57,26 @@ impl Destination {
         };
         !origins(self).is_disjoint(&origins(other))
     }
+}
+
+/// How much may wait for a destination, and what becomes of what is more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Deliveries. What is accepted at the same moment may go a little beyond.
+    pub pending_max: NonZeroU32,
+    /// What becomes of the next.
+    pub overflow: Overflow,
+}
+
+/// What becomes of a conversion when too much waits for a destination that it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// It is refused, and the merchant may send it again later.
+    Refuse,
+    /// The other destinations get it; of this one it is a dead letter at once.
+    DeadLetter,
+    /// The other destinations get it; this one does not.
+    Skip,
 }
 
 /// How a destination is connected to.

@@ -183,6 +183,8 @@ pub(super) const DESTINATION: &[Key] = request_keys!(
     key("ca_file", Text, "PEM file of an extra root."),
     key("client_certificate", Table(CLIENT_CERTIFICATE), "What we show of ourselves where a certificate is asked for."),
     key("proxy", Text, "`http://host:port` that is asked for a tunnel; `none`: not even the environment's (`HTTPS_PROXY`, `NO_PROXY`)."),
+    key("max_pending", COUNT, "How many deliveries may wait for it; unlimited within the queue's own budget."),
+    key("on_overflow", Words(&["refuse", "dead_letter", "skip"]), "What becomes of more; default `refuse`: 503 to the merchant."),
     key("traceparent", Flag, "A merchant's `traceparent` is passed on with each attempt; default `true`."),
     key("allow_private", Flag, "It may be at a private or link-local address; default `false`."),
     key("golden", Tables(GOLDEN), "Conversions and the requests that must become of them."),

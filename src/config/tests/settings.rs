@@ -89,3 +89,15 @@ fn a_key_is_32_bytes_in_hex_or_base64_and_is_never_shown() {
     let found = faults(&encrypted(&format!("{{ key = \"{hex}\", old_key = \"x\" }}")));
     assert!(matches!(found.as_slice(), [fault] if fault.contains("unknown key `old_key`")), "{found:?}");
 }
+
+#[test]
+fn what_is_more_than_may_wait_is_refused_unless_it_is_said_otherwise() {
+    let budget = |more: &str| right(&with(&format!("{PARTNER}{more}"))).destinations[0].budget;
+    let hundred = std::num::NonZeroU32::new(100).unwrap();
+    assert_eq!(budget(""), None);
+    assert_eq!(budget("max_pending = 100\n"), Some(Budget { pending_max: hundred, overflow: Overflow::Refuse }));
+    let skip = budget("max_pending = 100\non_overflow = \"skip\"\n");
+    assert_eq!(skip, Some(Budget { pending_max: hundred, overflow: Overflow::Skip }));
+    let alone = faults(&with(&format!("{PARTNER}on_overflow = \"skip\"\n")));
+    assert_eq!(alone, ["13:1 `on_overflow` says nothing without `max_pending`"]);
+}

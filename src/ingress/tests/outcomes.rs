@@ -1,5 +1,7 @@
 //! What became of conversions: waited for, and by order.
 
+use serde_json::Value;
+
 use super::*;
 use crate::conversion::DestinationName;
 use crate::queue::{DeadKind, Outcome};
@@ -106,4 +108,48 @@ async fn an_order_shows_all_its_conversions_to_its_merchant_alone() {
     }
     assert_eq!(call(relay.address, Call::get(path)).await.status, 401);
     relay.end().await;
+}
+
+#[tokio::test]
+async fn more_than_may_wait_for_a_destination_is_refused_given_up_or_left_out() {
+    for (action, status, state, pending) in
+        [("refuse", 503, Value::Null, 2), ("dead_letter", 202, json!("dead"), 2), ("skip", 202, json!("skipped"), 2)]
+    {
+        let extra = format!(
+            "[destination.small]\nurl = \"https://small.example/\"\nmax_pending = 2\non_overflow = \"{action}\"\nmap.event = \"event_id\"\n"
+        );
+        let relay = Running::start_with("", "", &extra).await;
+        for number in 0..2 {
+            let reply = relay.post(&conversion(&format!("e-{number}"), "1")).await;
+            assert_eq!(reply.json["destinations"]["small"], "queued", "{action}: {reply:?}");
+        }
+        let over = relay.post(&conversion("e-2", "1")).await;
+        assert_eq!((over.status, &over.json["destinations"]["small"]), (status, &state), "{action}: {over:?}");
+        if status == 503 {
+            assert_eq!(over.refusal(), (503, "urn:capi-relay:problem:queue-full"));
+            let detail = "2 deliveries wait for small, and its `max_pending` is 2";
+            assert_eq!((&over.json["detail"], &over.headers["retry-after"]), (&json!(detail), &"10".parse().unwrap()));
+        } else {
+            assert_eq!(over.json["destinations"]["first"], "queued", "{action}: the others get it");
+        }
+        let small = DestinationName::parse("small").unwrap();
+        assert_eq!(relay.queue.pending(&small), pending, "{action}");
+        let listed = relay.queue.dead_letters(Default::default(), Default::default()).await.unwrap().dead;
+        let listed: Vec<_> = listed.into_iter().map(|letter| (letter.kind, letter.reason)).collect();
+        let reason = "never attempted: 2 deliveries wait for small, and its `max_pending` is 2".to_owned();
+        let expected = if action == "dead_letter" { vec![(DeadKind::Exhausted, reason)] } else { Vec::new() };
+        assert_eq!(listed, expected, "{action}");
+        let mut registry = Registry::default();
+        relay.ingress.register_metrics(&mut registry);
+        let mut metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
+        let line = format!(r#"capi_relay_overflowed_total{{destination="small",action="{action}"}} 1"#);
+        assert!(metrics.contains(&line), "{metrics}");
+
+        // Once there is room, everything is as ever.
+        let delivery = soon(relay.queue.next(&small)).await;
+        relay.queue.settle(&delivery, Outcome::Delivered { captured: Default::default() }, None);
+        assert_eq!(relay.post(&conversion("e-3", "1")).await.json["destinations"]["small"], "queued", "{action}");
+        relay.end().await;
+    }
 }

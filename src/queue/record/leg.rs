@@ -47,6 +47,7 @@ impl Leg {
             Initial::Skipped(reason) => done(State::Skipped, reason),
             Initial::Withheld(reason) => done(State::Withheld, reason),
             Initial::Unsupported(reason) => done(State::Unsupported, reason),
+            Initial::Overflow(reason) => done(State::Dead(DeadKind::Exhausted), reason),
         };
         let reason = reason.map(|reason| cut(reason, REASON_BYTES_MAX));
         Leg { destination, position, reason, attempts: 0, revision: 0, history: Vec::new(), captured: BTreeMap::new() }

@@ -40,6 +40,10 @@ impl Window {
         oldest
     }
 
+    pub(in super::super) fn pending(&mut self, destination: &DestinationName) -> u64 {
+        self.lanes.of(destination).pending
+    }
+
     pub(in super::super) fn pending_bytes(&self) -> u64 {
         self.window_bytes.saturating_add(self.stored_bytes)
     }
