@@ -365,6 +365,8 @@ fn what_an_answer_says_about_the_destination() {
     check(&table, "thrad", &answered(404, "", Body::Whole), Health::Answering);
     check(&table, "click_lag", &answered(404, "", Body::Whole), Health::Answering);
     check(&table, "thrad", &answered(401, "", Body::Whole), Health::Refusing);
+    check(&table, "thrad", &answered(407, "", Body::Whole), Health::Barring);
+    check(&table, "thrad", &Transmission::NotSent(Failure::refused("x".to_owned())), Health::Barring);
     check(&table, "thrad", &answered(429, "", Body::Whole), failing(true));
     check(&table, "thrad", &answered(503, "", Body::Whole), failing(true));
     check(&table, "thrad", &answered(500, "", Body::Whole), failing(false));
