@@ -5,7 +5,8 @@
 //! conversion and the configuration (`attempt`), sent by the destination's own HTTP client (`client`), and what came back
 //! is judged by one pure function (`judge`). Where it takes an access token, that is kept and renewed here (`token`), and a
 //! request whose token is refused goes once again (`exchange`). What a platform accepts and decides later is asked about (`confirm`). Whether anything may be sent is decided by `gate` (breaker, suspension,
-//! requested waits), `limiter` (rate) and `concurrency`, all three without a clock of their own.
+//! requested waits), `credentials` (those of single operations), `limiter` (rate) and `concurrency`, all without a clock of
+//! their own.
 //!
 //! Promises: no more than `limits.rate` and `limits.concurrency` (a request that goes again with a new access token is paid
 //! for out of the rate before the next one); no attempt while a destination asked to wait, is
@@ -21,6 +22,7 @@ mod board;
 mod client;
 mod concurrency;
 mod confirm;
+mod credentials;
 mod exchange;
 mod excerpt;
 mod gate;
@@ -93,7 +95,8 @@ pub enum Activity {
     Active,
     /// A person stopped it.
     Paused,
-    /// It refused our credential; one probe each minute.
+    /// It refused our credential, or one that single operations have of their own: their work waits, or all of it; one probe
+    /// each minute.
     Suspended,
     /// It failed too often in a row; one probe after each pause.
     Open,

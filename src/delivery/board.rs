@@ -33,6 +33,8 @@ pub(super) struct Mark {
     pub(super) since_ms: u64,
     /// Why; nothing for an active destination.
     pub(super) reason: Option<String>,
+    /// It is that of all of the destination's work, not only of some operations'.
+    pub(super) is_whole: bool,
 }
 
 /// What a person ordered, as far as the pool must act on it.
@@ -47,7 +49,7 @@ pub(super) struct Orders {
 impl Board {
     /// An active destination.
     pub(super) fn new(now_ms: u64) -> Board {
-        let gate = Mark { activity: Activity::Active, since_ms: now_ms, reason: None };
+        let gate = Mark { activity: Activity::Active, since_ms: now_ms, reason: None, is_whole: true };
         Board {
             shown: Mutex::new(Shown { paused: None, gate, last_error: None, probe: false }),
             changed: Notify::new(),
@@ -63,7 +65,8 @@ impl Board {
     /// A person pauses it.
     pub(super) fn pause(&self, reason: String, now_ms: u64) {
         let mut shown = self.lock();
-        shown.paused.get_or_insert(Mark { activity: Activity::Paused, since_ms: now_ms, reason: Some(reason) });
+        let paused = Mark { activity: Activity::Paused, since_ms: now_ms, reason: Some(reason), is_whole: true };
+        shown.paused.get_or_insert(paused);
         drop(shown);
         self.changed.notify_one();
     }
@@ -88,17 +91,21 @@ impl Board {
         Orders { paused: shown.paused.is_some(), probe: std::mem::take(&mut shown.probe) }
     }
 
-    /// The pool's gate is barred for this cause, or passing. Returns whether that is new.
-    pub(super) fn gate(&self, cause: Option<Cause>, reason: &str, now_ms: u64) -> bool {
-        let activity = match cause {
-            None => Activity::Active,
-            Some(Cause::Open) => Activity::Open,
-            Some(Cause::Suspended) => Activity::Suspended,
+    /// The pool's gate is barred for this cause and reason, or passing; then credentials of single operations may be refused,
+    /// for a reason of their own. Returns whether that is new.
+    pub(super) fn gate(&self, cause: Option<Cause>, of_operations: Option<&str>, reason: &str, now_ms: u64) -> bool {
+        let (activity, reason) = match (cause, of_operations) {
+            (Some(Cause::Open), _) => (Activity::Open, Some(reason)),
+            (Some(Cause::Suspended), _) => (Activity::Suspended, Some(reason)),
+            (None, Some(of_operations)) => (Activity::Suspended, Some(of_operations)),
+            (None, None) => (Activity::Active, None),
         };
+        let is_whole = cause.is_some() || of_operations.is_none();
         let mut shown = self.lock();
-        let new = shown.gate.activity != activity;
+        let is_other = (shown.gate.activity, shown.gate.is_whole) != (activity, is_whole);
+        let new = is_other || (!is_whole && shown.gate.reason.as_deref() != reason);
         if new {
-            shown.gate = Mark { activity, since_ms: now_ms, reason: cause.map(|_| reason.to_owned()) };
+            shown.gate = Mark { activity, since_ms: now_ms, reason: reason.map(str::to_owned), is_whole };
         }
         new
     }
@@ -131,19 +138,44 @@ mod tests {
     #[test]
     fn a_pause_covers_a_suspension_and_a_resume_uncovers_it() {
         let board = Board::new(1);
-        assert!(board.gate(Some(Cause::Suspended), "status 401", 2));
-        assert!(!board.gate(Some(Cause::Suspended), "status 403", 3), "since and reason are those of the beginning");
+        assert!(board.gate(Some(Cause::Suspended), None, "status 401", 2));
+        assert!(
+            !board.gate(Some(Cause::Suspended), Some("refund: status 401"), "status 403", 3),
+            "since and reason are those of the beginning"
+        );
         board.pause("paused".to_owned(), 4);
         board.pause("paused again".to_owned(), 5);
-        let paused = Mark { activity: Activity::Paused, since_ms: 4, reason: Some("paused".to_owned()) };
+        let paused =
+            Mark { activity: Activity::Paused, since_ms: 4, reason: Some("paused".to_owned()), is_whole: true };
         assert_eq!(board.mark(), paused);
         assert_eq!(board.orders(), Orders { paused: true, probe: false });
         board.resume();
-        let suspended = Mark { activity: Activity::Suspended, since_ms: 2, reason: Some("status 401".to_owned()) };
+        let reason = Some("status 401".to_owned());
+        let suspended = Mark { activity: Activity::Suspended, since_ms: 2, reason, is_whole: true };
         assert_eq!(board.mark(), suspended);
         assert_eq!(board.orders(), Orders { paused: false, probe: true });
         assert_eq!(board.orders(), Orders { paused: false, probe: false }, "one probe");
-        assert!(board.gate(None, "", 6));
-        assert_eq!(board.mark(), Mark { activity: Activity::Active, since_ms: 6, reason: None });
+        assert!(board.gate(None, None, "", 6));
+        let active = Mark { activity: Activity::Active, since_ms: 6, reason: None, is_whole: true };
+        assert_eq!(board.mark(), active);
+    }
+
+    #[test]
+    fn a_refused_credential_of_operations_is_told_beside_what_goes_on_and_behind_what_stops_all() {
+        let board = Board::new(1);
+        let refused = |reason: &str, since_ms| Mark {
+            activity: Activity::Suspended,
+            since_ms,
+            reason: Some(reason.to_owned()),
+            is_whole: false,
+        };
+        assert!(board.gate(None, Some("refund: status 401"), "status 401", 2));
+        assert!(!board.gate(None, Some("refund: status 401"), "status 500", 3));
+        assert_eq!(board.mark(), refused("refund: status 401", 2));
+        assert!(board.gate(None, Some("refund: status 401; adjustment: status 403"), "status 403", 4));
+        assert!(board.gate(Some(Cause::Suspended), Some("refund: status 401"), "status 401", 5));
+        assert!(board.mark().is_whole);
+        assert!(board.gate(None, Some("refund: status 401"), "", 6));
+        assert_eq!(board.mark(), refused("refund: status 401", 6));
     }
 }

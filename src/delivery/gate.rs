@@ -87,6 +87,8 @@ pub(super) enum Health {
     },
     /// It refused our credential.
     Refusing,
+    /// A proxy on the way refused our credential, or the platform our certificate: no request of any operation gets there.
+    Barring,
 }
 
 impl Gate {
@@ -116,6 +118,20 @@ impl Gate {
         }
     }
 
+    /// An attempt with a credential that single operations have of their own has ended: it says nothing of the one that the
+    /// destination has refused, and a probe that it took is due again.
+    pub(super) fn settle_beside(&mut self, pass: Pass, health: Health, now: Instant) {
+        let health = if health == Health::Refusing { Health::Answering } else { health };
+        match (&mut self.state, health) {
+            (State::Barred { cause: Cause::Suspended, probing, probe_at, .. }, Health::Well | Health::Answering) => {
+                if pass == Pass::Probe && *probing {
+                    (*probing, *probe_at) = (false, now);
+                }
+            }
+            (State::Barred { .. } | State::Passing { .. }, _) => self.settle(pass, health, now),
+        }
+    }
+
     /// An attempt has ended. Attempts begun before the gate was barred count only when they succeed.
     pub(super) fn settle(&mut self, pass: Pass, health: Health, now: Instant) {
         self.state = match (self.state, health) {
@@ -129,13 +145,14 @@ impl Gate {
                     barred(Cause::Open, PAUSE_FIRST, now)
                 }
             }
-            (State::Passing { .. } | State::Barred { cause: Cause::Open, .. }, Health::Refusing) => {
+            (State::Passing { .. } | State::Barred { cause: Cause::Open, .. }, Health::Refusing | Health::Barring) => {
                 barred(Cause::Suspended, PROBE_EVERY, now)
             }
             (State::Barred { cause: Cause::Open, .. }, Health::Answering) => State::default(),
-            (barred @ State::Barred { .. }, Health::Answering | Health::Failing { .. } | Health::Refusing) => {
-                after_probe(barred, pass, now)
-            }
+            (
+                barred @ State::Barred { .. },
+                Health::Answering | Health::Failing { .. } | Health::Refusing | Health::Barring,
+            ) => after_probe(barred, pass, now),
         };
     }
 
@@ -289,6 +306,32 @@ mod tests {
         let mut gate = open(now);
         probe(&mut gate, Health::Refusing, now + PAUSE_FIRST);
         assert_eq!(gate.barred(), Some(Cause::Suspended));
+    }
+
+    #[test]
+    fn another_credential_neither_lifts_a_suspension_nor_takes_its_probe() {
+        let mut now = Instant::now();
+        let mut gate = Gate::default();
+        gate.settle(Pass::Ordinary, Health::Refusing, now);
+        gate.settle_beside(Pass::Ordinary, Health::Well, now);
+        assert_eq!(gate.admit(now), Admission::NotBefore(now + PROBE_EVERY));
+        now += PROBE_EVERY;
+        for health in [Health::Well, Health::Answering, Health::Refusing] {
+            assert_eq!(gate.admit(now), Admission::Go(Pass::Probe));
+            gate.begin(Pass::Probe);
+            gate.settle_beside(Pass::Ordinary, health, now);
+            assert_eq!(gate.admit(now), Admission::Probing, "the probe is another attempt");
+            gate.settle_beside(Pass::Probe, health, now);
+            assert_eq!(gate.barred(), Some(Cause::Suspended));
+        }
+        gate.begin(Pass::Probe);
+        gate.settle_beside(Pass::Probe, FAILING, now);
+        assert_eq!(gate.admit(now), Admission::NotBefore(now + PROBE_EVERY));
+        let mut gate = Gate::default();
+        gate.settle_beside(Pass::Ordinary, Health::Refusing, now);
+        assert_eq!(gate.barred(), None);
+        gate.settle_beside(Pass::Ordinary, Health::Barring, now);
+        assert_eq!(gate.barred(), Some(Cause::Suspended), "a proxy lets nothing pass");
     }
 
     #[test]

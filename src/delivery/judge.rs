@@ -209,6 +209,10 @@ fn refuses_credential(status: StatusCode) -> bool {
 pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Health {
     match (judgement, transmission) {
         (Judgement::Delivered | Judgement::Duplicate, _) => Health::Well,
+        (Judgement::Suspended, Transmission::NotSent(_)) => Health::Barring,
+        (Judgement::Suspended, _) if transmission.status() == Some(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
+            Health::Barring
+        }
         (Judgement::Suspended, _) => Health::Refusing,
         (Judgement::Rejected, _) => Health::Answering,
         (Judgement::Retry | Judgement::Unknown, Transmission::NotSent(failure) | Transmission::Unanswered(failure)) => {

@@ -96,6 +96,8 @@ impl Pool {
         let hold = match mark.activity {
             Activity::Active | Activity::Open => None,
             Activity::Paused => held(HoldKind::Paused),
+            // What other operations have to do goes on.
+            Activity::Suspended if !mark.is_whole => None,
             Activity::Suspended => held(HoldKind::Suspended),
         };
         self.queue.hold(&self.destination.name, hold);

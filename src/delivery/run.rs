@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Activity;
 use super::attempt::{Prepared, Report};
+use super::board::Mark;
 use super::concurrency::Concurrency;
+use super::credentials::{Credentials, OwnCredential};
 use super::gate::{Admission, Gate, Health, Pass};
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::gauge;
@@ -41,6 +43,7 @@ impl Pool {
             let orders = self.board.orders();
             if orders.probe {
                 desk.gate.probe_now(Instant::now());
+                desk.credentials.probe_now(Instant::now());
             }
             if orders.paused {
                 desk.concurrency.begin_anew();
@@ -84,8 +87,8 @@ impl Pool {
             Err(_panic) => return self.settle_panicked(&delivery, OnAmbiguous::Retry),
         };
         let now = Instant::now();
-        if let Err(turn) = desk.take_token(prepared.operation, now) {
-            // Rounded up: a moment too early it would find no token again.
+        if let Err(turn) = desk.may_go(prepared.operation, now) {
+            // Rounded up: a moment too early it could not go again.
             let wait_ms = u64::try_from(turn.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX);
             let due_ms = self.clock.unix_ms().saturating_add(wait_ms).saturating_add(1);
             return self.queue.settle(&delivery, Outcome::Retry { due_ms, spent: false }, None);
@@ -95,8 +98,12 @@ impl Pool {
 
     fn send(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery, prepared: Prepared) {
         let delivery = Arc::new(delivery);
-        let in_hand = InHand { pass, delivery: Arc::clone(&delivery), on_ambiguous: prepared.on_ambiguous };
+        let credential = desk.credentials.of(prepared.operation);
+        let in_hand = InHand { pass, credential, delivery: Arc::clone(&delivery), on_ambiguous: prepared.on_ambiguous };
         desk.gate.begin(pass);
+        if let Some(own) = credential {
+            desk.credentials.begin(own);
+        }
         let attempt = Arc::clone(self).attempt(delivery, prepared, desk.stop.clone());
         let id = desk.attempts.spawn(attempt).id();
         desk.in_hand.insert(id, in_hand);
@@ -108,12 +115,16 @@ impl Pool {
         let now = Instant::now();
         match ended {
             Ok((id, report)) => {
-                let pass = desk.in_hand.remove(&id).map_or(Pass::Ordinary, |in_hand| in_hand.pass);
-                self.learn(desk, pass, report, now);
+                let in_hand = desk.in_hand.remove(&id);
+                let (pass, own) = in_hand.map_or((Pass::Ordinary, None), |in_hand| (in_hand.pass, in_hand.credential));
+                self.learn(desk, (pass, own), report, now);
             }
             Err(error) => {
-                if let Some(InHand { pass, delivery, on_ambiguous }) = desk.in_hand.remove(&error.id()) {
+                if let Some(InHand { pass, credential, delivery, on_ambiguous }) = desk.in_hand.remove(&error.id()) {
                     desk.gate.abandon(pass, now);
+                    if let Some(own) = credential {
+                        desk.credentials.abandon(own, now);
+                    }
                     // It may have been sent.
                     self.settle_panicked(&delivery, on_ambiguous);
                 }
@@ -122,13 +133,26 @@ impl Pool {
         self.show_numbers(desk);
     }
 
-    pub(super) fn learn(&self, desk: &mut Desk, pass: Pass, report: Report, now: Instant) {
+    pub(super) fn learn(
+        &self,
+        desk: &mut Desk,
+        (pass, own): (Pass, Option<OwnCredential>),
+        report: Report,
+        now: Instant,
+    ) {
         let Report { health, hold, begun, error, repeated } = report;
         if repeated {
             desk.limiter.owe();
         }
         let was_passing = desk.gate.barred().is_none();
-        desk.gate.settle(pass, health, now);
+        let reason = error.as_deref().unwrap_or_default();
+        match own {
+            None => desk.gate.settle(pass, health, now),
+            Some(own) => {
+                desk.gate.settle_beside(pass, health, now);
+                desk.credentials.settle(own, health, reason, now);
+            }
+        }
         match (was_passing, desk.gate.barred()) {
             (true, Some(_)) => desk.concurrency.begin_anew(),
             // What a probe meets, or one that was on its way, says nothing about how many it would take.
@@ -136,16 +160,16 @@ impl Pool {
             (_, None) => match health {
                 Health::Well | Health::Answering => desk.concurrency.raise(),
                 Health::Failing { overloaded: true } => desk.concurrency.halve(begun, now),
-                Health::Failing { overloaded: false } | Health::Refusing => {}
+                Health::Failing { overloaded: false } | Health::Refusing | Health::Barring => {}
             },
         }
         if let Some(until) = hold.and_then(|hold| now.checked_add(hold)) {
             desk.gate.hold(until);
         }
-        let reason = error.as_deref().unwrap_or_default();
-        if self.board.gate(desk.gate.barred(), reason, self.clock.unix_ms()) {
+        let of_operations = desk.credentials.reason();
+        if self.board.gate(desk.gate.barred(), of_operations.as_deref(), reason, self.clock.unix_ms()) {
             self.show();
-            self.log_state(reason);
+            self.log_state();
         }
         if let Some(error) = error {
             self.board.error(error);
@@ -160,14 +184,18 @@ impl Pool {
         self.instruments.concurrency.set(gauge(desk.concurrency.limit()));
     }
 
-    fn log_state(&self, reason: &str) {
+    fn log_state(&self) {
         let destination = &self.destination.name;
-        match self.board.mark().activity {
+        let Mark { activity, reason, is_whole, .. } = self.board.mark();
+        match activity {
             Activity::Active => tracing::info!(%destination, "destination works again"),
             Activity::Paused => {}
             Activity::Open => tracing::warn!(%destination, reason, "destination fails, only probes are sent"),
-            Activity::Suspended => {
+            Activity::Suspended if is_whole => {
                 tracing::error!(%destination, reason, "destination refuses our credential, its work waits")
+            }
+            Activity::Suspended => {
+                tracing::error!(%destination, reason, "destination refuses a credential of operations, their work waits")
             }
         }
     }
@@ -203,6 +231,7 @@ impl Pool {
 /// What one run of the loop owns.
 pub(super) struct Desk {
     pub(super) gate: Gate,
+    credentials: Credentials,
     limiter: Limiter,
     /// Of each operation that has a rate of its own, in the order of the operations.
     own_limiters: Vec<Option<OwnLimiter>>,
@@ -218,6 +247,7 @@ pub(super) struct Desk {
 /// A delivery on its way.
 struct InHand {
     pass: Pass,
+    credential: Option<OwnCredential>,
     delivery: Arc<Delivery>,
     on_ambiguous: OnAmbiguous,
 }
@@ -239,6 +269,7 @@ impl Desk {
     pub(super) fn new(pool: &Pool) -> Desk {
         let desk = Desk {
             gate: Gate::new(pool.wait.clone()),
+            credentials: Credentials::new(&pool.destination.operations),
             limiter: pool.limiter.clone(),
             own_limiters: pool.own_limiters.clone(),
             told: pool.wait.listen(),
@@ -249,6 +280,15 @@ impl Desk {
         };
         pool.show_numbers(&desk);
         desk
+    }
+
+    /// Leave for a request of this operation: its credential is not refused, or is to be tried again, and it has a token.
+    /// Otherwise says when the delivery may come again.
+    fn may_go(&mut self, operation: usize, now: Instant) -> Result<(), Instant> {
+        if let Some(own) = self.credentials.of(operation) {
+            self.credentials.admit(own, now)?;
+        }
+        self.take_token(operation, now)
     }
 
     /// Spends a token for a request of this operation, of its own limiter if it has one; otherwise says when its turn is.
@@ -365,7 +405,7 @@ mod tests {
         let mut desk = Desk::new(pool);
         let mut after = |repeated| {
             let report = Report { health: Health::Well, hold: None, begun: Instant::now(), error: None, repeated };
-            pool.learn(&mut desk, Pass::Ordinary, report, Instant::now());
+            pool.learn(&mut desk, (Pass::Ordinary, None), report, Instant::now());
             desk.step()
         };
         assert!(matches!(after(false), Step::Take(_)), "two are left");
@@ -381,7 +421,7 @@ mod tests {
         let mut desk = Desk::new(pool);
         let report = |health| Report { health, hold: None, begun: Instant::now(), error: None, repeated: false };
         let mut learn = |health| {
-            pool.learn(&mut desk, Pass::Ordinary, report(health), Instant::now());
+            pool.learn(&mut desk, (Pass::Ordinary, None), report(health), Instant::now());
             pool.show_numbers(&desk);
             pool.instruments.concurrency.get()
         };

@@ -174,6 +174,8 @@ pub struct RequestTemplate {
     signature: Option<Signature>,
     oauth: Option<Arc<OAuth>>,
     webhook: Option<Webhook>,
+    /// What of `auth` proves who sends it, as written.
+    credential: Box<[Box<str>]>,
     body: Body,
     rules: Rules,
     /// Targets as written.
@@ -232,6 +234,7 @@ impl RequestTemplate {
             signature: headers.signature,
             oauth: headers.oauth,
             webhook: headers.webhook,
+            credential: source.auth.as_ref().map(AuthSource::credential).unwrap_or_default(),
             body: fields.body,
             rules: fields.rules,
             map_outputs,
@@ -303,6 +306,12 @@ impl RequestTemplate {
     /// How the access token that goes with each request is come by; a rendering holds a placeholder for it.
     pub fn oauth(&self) -> Option<&Arc<OAuth>> {
         self.oauth.as_ref()
+    }
+
+    /// What proves who sends it, as `auth` is written: requests of which it is the same have one credential. Empty without
+    /// `auth`.
+    pub fn credential(&self) -> &[Box<str>] {
+        &self.credential
     }
 
     /// Whether a slot (`header.Idempotency-Key`, `map.externalId`, `query.id`) is an output of this template.

@@ -53,6 +53,18 @@ const ALLOWED: &[Allowed] = &[
         why: "the words hold no sign of a pattern: as one they find themselves",
     },
     Allowed {
+        presets: &["thrad", "scaleo", "trackdesk", "trackdesk-get"],
+        key: "*_when",
+        changes: &["lower → email_canonical"],
+        why: "of what is no address it makes the same",
+    },
+    Allowed {
+        presets: &["impact", "scaleo"],
+        key: "*rejected_when",
+        changes: &["< → <=", "300 → 301", "300 → 300.5"],
+        why: "a 300 is rejected whatever it says",
+    },
+    Allowed {
         presets: &["thrad", "scaleo", "trackdesk", "dsp"],
         key: "*body",
         changes: &["without body = \"json\""],

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use super::*;
 use crate::config::{Config, Source};
 
-const ROUTES: &str = r#"
+const HEAD: &str = r#"
 [server]
 listen = "127.0.0.1:0"
 plaintext = true
@@ -21,7 +21,9 @@ path = "data"
 
 [merchant.acme]
 token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+"#;
 
+const DESTINATIONS: &str = r#"
 [destination.thrad]
 preset = "thrad"
 secrets.api_key = "k"
@@ -106,8 +108,12 @@ struct Table(Config);
 
 impl Table {
     fn new() -> Table {
-        let source =
-            Source { path: PathBuf::from("routes.toml"), text: ROUTES.to_owned(), environment: &|_| None, sets: &[] };
+        Table::of(DESTINATIONS)
+    }
+
+    fn of(destinations: &str) -> Table {
+        let text = format!("{HEAD}{destinations}");
+        let source = Source { path: PathBuf::from("routes.toml"), text, environment: &|_| None, sets: &[] };
         Table(Config::load(source).unwrap_or_else(|report| panic!("{report}")))
     }
 
@@ -276,10 +282,10 @@ fn every_documented_answer_has_its_meaning() {
     }
 
     // Bodies that break off: what a predicate needed is unknown, what none needed is known.
-    for vendor in ["plain", "dsp", "trackdesk"] {
+    for vendor in ["plain", "dsp"] {
         table.torn(vendor, 200, "{\"sta", Delivered);
     }
-    for vendor in ["thrad", "impact", "scaleo"] {
+    for vendor in ["thrad", "impact", "scaleo", "trackdesk"] {
         table.torn(vendor, 200, "{\"sta", Unknown);
     }
     table.torn("trackdesk", 400, "{\"mess", Unknown);
@@ -359,6 +365,8 @@ fn what_an_answer_says_about_the_destination() {
     check(&table, "thrad", &answered(404, "", Body::Whole), Health::Answering);
     check(&table, "click_lag", &answered(404, "", Body::Whole), Health::Answering);
     check(&table, "thrad", &answered(401, "", Body::Whole), Health::Refusing);
+    check(&table, "thrad", &answered(407, "", Body::Whole), Health::Barring);
+    check(&table, "thrad", &Transmission::NotSent(Failure::refused("x".to_owned())), Health::Barring);
     check(&table, "thrad", &answered(429, "", Body::Whole), failing(true));
     check(&table, "thrad", &answered(503, "", Body::Whole), failing(true));
     check(&table, "thrad", &answered(500, "", Body::Whole), failing(false));

@@ -6,6 +6,8 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 
+mod tls;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 

@@ -1,4 +1,4 @@
-//! What one operation of a destination has of its own: its rate, and what doubt means.
+//! What one operation of a destination has of its own: its rate, its credential, and what doubt means.
 
 use super::*;
 use crate::queue::Outcome;
@@ -83,5 +83,79 @@ async fn a_delivery_that_cannot_be_mapped_tells_of_which_operation_it_is() {
     assert_eq!(unsent.operation, Some("early"));
     assert!(matches!(unsent.outcome, Outcome::Dead { kind: DeadKind::Unmappable, .. }), "{unsent:?}");
     drop(delivery);
+    bench.stop().await;
+}
+
+/// `one` with an operation for these ids that has a credential of its own, or the destination's in other words.
+fn with_credentials(platform: &Platform, early: &Platform, auth: &str) -> String {
+    let more = format!("secrets.own = \"0wn\"\nlimits = {{ concurrency = 1 }}\n{}", {
+        operation_of(&early.url(), "'e1', 'e3', 'e5'", &format!("auth = {auth}"))
+    });
+    destination("one", &platform.url(), &more)
+}
+
+const OWN: &str = "{ header = { name = \"x-key\", value = \"{secrets.own}\" } }";
+
+#[tokio::test]
+async fn a_refused_credential_of_one_operation_stops_its_work_and_nobody_elses() {
+    let (platform, early) =
+        (Platform::answering([], Reply::Status(200)).await, Platform::answering([], Reply::Status(401)).await);
+    let bench = Bench::start(&[with_credentials(&platform, &early, OWN)]);
+    let refused = bench.accept().await;
+    let state = bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    assert_eq!(state.reason.as_deref(), Some("early: status 401 Unauthorized; other operations go on"));
+    let (other, held) = (bench.accept().await, bench.accept().await);
+    let last = bench.accept().await;
+    for id in [other, last] {
+        bench.reaches(id, "one", delivered).await;
+    }
+    for id in [refused, held] {
+        let status = bench.reaches(id, "one", |status| status.next_attempt_ms.is_some()).await;
+        assert_eq!((status.state, status.attempts), (State::Queued, 0), "no attempt is spent");
+    }
+    assert_eq!((platform.seen().len(), early.seen().len()), (2, 1), "one request, and no more");
+    assert_eq!(bench.state("one").state, Activity::Suspended, "a success with another credential mends nothing");
+
+    early.now(Reply::Status(200));
+    bench.pools.resume("one").unwrap();
+    let probe = bench.accept().await;
+    bench.reaches(probe, "one", delivered).await;
+    bench.becomes("one", |state| state.state == Activity::Active && state.reason.is_none()).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_credential_of_the_destination_stops_all_also_where_an_operation_writes_it_again() {
+    let (platform, early) =
+        (Platform::answering([], Reply::Status(200)).await, Platform::answering([], Reply::Status(403)).await);
+    let bench = Bench::start(&[with_credentials(&platform, &early, "{ bearer = \"{secrets.token}\" }")]);
+    let mut ids = vec![bench.accept().await];
+    let state = bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    assert_eq!(state.reason.as_deref(), Some("status 403 Forbidden"));
+    ids.push(bench.accept().await);
+    for id in ids {
+        bench.reaches(id, "one", |status| status.state == State::Held).await;
+    }
+    assert_eq!((platform.seen().len(), early.seen().len()), (0, 1));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_destinations_credential_is_refused_one_of_an_operation_lifts_nothing() {
+    let (platform, early) =
+        (Platform::answering([], Reply::Status(401)).await, Platform::answering([], Reply::Status(200)).await);
+    let bench = Bench::start(&[with_credentials(&platform, &early, OWN)]);
+    let first = bench.accept().await;
+    bench.reaches(first, "one", delivered).await;
+    bench.accept().await;
+    bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    platform.now(Reply::Hang);
+    let (beside, _next) = (bench.accept().await, bench.accept().await);
+    bench.pools.resume("one").unwrap();
+    // What has the other credential takes no probe: the next conversion does.
+    bench.reaches(beside, "one", delivered).await;
+    platform.received(2).await;
+    let state = bench.state("one");
+    assert_eq!((state.state, state.reason.as_deref()), (Activity::Suspended, Some("status 401 Unauthorized")));
     bench.stop().await;
 }

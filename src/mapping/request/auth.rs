@@ -35,6 +35,25 @@ pub enum AuthSource {
     OAuth(OAuthSource),
 }
 
+impl AuthSource {
+    /// What of it proves who sends a request, as written: no secret, for credentials come from `secrets` by name.
+    pub(super) fn credential(&self) -> Box<[Box<str>]> {
+        let texts: Vec<&Text> = match self {
+            AuthSource::Bearer(token) => vec![token],
+            AuthSource::Basic { user, password } => vec![user, password],
+            AuthSource::Header { name, value } | AuthSource::Query { name, value } => vec![name, value],
+            AuthSource::Hmac(hmac) => vec![&hmac.key],
+            AuthSource::StandardWebhooks(key) => vec![key],
+            AuthSource::OAuth(OAuthSource { grant, token_url, client_id, client_secret, scope, audience, .. }) => {
+                let refresh = if let Grant::RefreshToken(token) = grant { Some(token) } else { None };
+                let optional = [client_secret.as_ref(), scope.as_ref(), audience.as_ref(), refresh];
+                [token_url, client_id].into_iter().chain(optional.into_iter().flatten()).collect()
+            }
+        };
+        texts.into_iter().map(|text| text.value.as_str().into()).collect()
+    }
+}
+
 /// An HMAC (RFC 2104) over the finished request.
 pub struct HmacSource {
     /// With which hash.

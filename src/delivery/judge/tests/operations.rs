@@ -5,9 +5,9 @@ use super::*;
 /// Destination, operation, status, body, how far it was read; what it means.
 type Row = (&'static str, &'static str, u16, &'static str, Body, Judgement);
 
-/// Keys go without regard to case, values are as the documents write them. Where a document is silent the built-in order
-/// decides: of a vendor who promises no body (Trackdesk, a DSP) or names only what is none (Impact, Scaleo), any other 2xx
-/// is a success.
+/// Keys go without regard to case, and so do the words of a document. A 2xx whose body is of no kind that the platform
+/// sends is no success: it is sent again where a repeat is harmless (Impact, Trackdesk), and left to a person elsewhere. Of
+/// a vendor who promises no body at all (a DSP) any 2xx is a success.
 #[rustfmt::skip]
 const OPERATIONS: &[Row] = {
     use Body::{Broken, Head, Whole};
@@ -15,6 +15,8 @@ const OPERATIONS: &[Row] = {
     &[
         ("thrad", "conversion", 200, r#"{"Status": "ok"}"#, Whole, Delivered),
         ("thrad", "conversion", 202, r#" {"STATUS" :"duplicate", "id": 1} "#, Whole, Duplicate),
+        ("thrad", "conversion", 200, r#"{"status": "OK"}"#, Whole, Delivered),
+        ("thrad", "conversion", 200, r#"{"status": "Duplicate"}"#, Whole, Duplicate),
         ("thrad", "conversion", 204, "", Whole, Rejected),
         ("thrad", "conversion", 200, r#"{"status": ["ok"]}"#, Whole, Rejected),
         ("thrad", "conversion", 200, r#"[{"status": "ok"}]"#, Whole, Rejected),
@@ -29,36 +31,68 @@ const OPERATIONS: &[Row] = {
         ("thrad", "conversion", 503, r#"{"detail": ""#, Head, Retry),
 
         ("impact", "conversion", 200, r#"{"status": "QUEUED", "queuedUri": "/A"}"#, Whole, Delivered),
+        ("impact", "conversion", 200, r#"{"Status": "Queued"}"#, Whole, Delivered),
+        ("impact", "conversion", 200, r#"{"actionId": "1.2.3"}"#, Whole, Delivered),
         ("impact", "conversion", 200, r#"{"STATUS": "ERROR"}"#, Whole, Rejected),
+        ("impact", "conversion", 200, r#"{"Status": "error"}"#, Whole, Rejected),
+        ("impact", "conversion", 200, r#"{"Status": "Error", "ActionId": "1.2.3"}"#, Whole, Rejected),
+        ("impact", "conversion", 200, r#"{"Status": "FAILED"}"#, Whole, Rejected),
+        ("impact", "conversion", 200, r#"{"Message": "bad", "Errors": [{"Field": "OrderId"}]}"#, Whole, Rejected),
+        ("impact", "conversion", 200, HTML, Whole, Unknown),
+        ("impact", "conversion", 200, XML, Whole, Unknown),
+        ("impact", "conversion", 200, "{}", Whole, Unknown),
+        ("impact", "conversion", 200, r#"{"message": "Forbidden"}"#, Whole, Unknown),
         ("impact", "conversion", 202, r#"{"Status": "ERROR", "Errors": []}"#, Whole, Rejected),
         ("impact", "conversion", 503, r#"{"Status": "ERROR"}"#, Whole, Retry),
-        ("impact", "conversion", 400, "<ImpactRadiusResponse><Status>ERROR</Status></ImpactRadiusResponse>", Whole, Rejected),
+        ("impact", "conversion", 400, XML, Whole, Rejected),
         ("impact", "conversion", 502, HTML, Whole, Retry),
         ("impact", "conversion", 403, HTML, Whole, Suspended),
-        ("impact", "conversion", 200, "", Whole, Delivered),
+        ("impact", "conversion", 200, "", Whole, Unknown),
+        ("impact", "conversion", 204, "", Whole, Unknown),
         ("impact", "conversion", 400, r#"{"Status": "ERR"#, Broken, Unknown),
         ("impact", "conversion", 200, r#"{"errors": [{"#, Head, Unknown),
         ("impact", "conversion", 400, r#"{"errors": [{"#, Head, Rejected),
         ("impact", "refund", 200, r#"{"Status": "QUEUED", "QueuedUri": "/A"}"#, Whole, Delivered),
+        ("impact", "refund", 200, r#"{"status": "queued"}"#, Whole, Delivered),
         ("impact", "refund", 200, r#"{"status": "ERROR"}"#, Whole, Rejected),
+        ("impact", "refund", 200, r#"{"status": "error"}"#, Whole, Rejected),
+        ("impact", "refund", 200, HTML, Whole, Unknown),
+        ("impact", "refund", 200, "", Whole, Unknown),
         ("impact", "refund", 400, r#"{"Status": "ERROR"}"#, Whole, Rejected),
         ("impact", "refund", 403, r#"{"Message": "scope"}"#, Whole, Suspended),
         ("impact", "refund", 429, "", Whole, Retry),
         ("impact", "refund", 200, r#"{"Sta"#, Broken, Unknown),
         ("impact", "adjustment", 200, r#"{"Status": "QUEUED", "QueuedUri": "/A"}"#, Whole, Delivered),
+        ("impact", "adjustment", 200, r#"{"status": "queued"}"#, Whole, Delivered),
         ("impact", "adjustment", 200, r#"{"status": "ERROR"}"#, Whole, Rejected),
+        ("impact", "adjustment", 200, r#"{"status": "error"}"#, Whole, Rejected),
+        ("impact", "adjustment", 200, HTML, Whole, Unknown),
+        ("impact", "adjustment", 200, "", Whole, Unknown),
         ("impact", "adjustment", 404, r#"{"Message": "no such action"}"#, Whole, Rejected),
         ("impact", "adjustment", 401, "", Whole, Suspended),
         ("impact", "adjustment", 500, HTML, Whole, Retry),
         ("impact", "adjustment", 200, r#"{"errors": [{"#, Head, Unknown),
         ("impact", "adjustment_by_items", 200, r#"{"Status": "QUEUED", "QueuedUri": "/A"}"#, Whole, Delivered),
+        ("impact", "adjustment_by_items", 200, r#"{"status": "queued"}"#, Whole, Delivered),
         ("impact", "adjustment_by_items", 200, r#"{"status": "ERROR"}"#, Whole, Rejected),
+        ("impact", "adjustment_by_items", 200, r#"{"status": "error"}"#, Whole, Rejected),
+        ("impact", "adjustment_by_items", 200, HTML, Whole, Unknown),
+        ("impact", "adjustment_by_items", 200, "", Whole, Unknown),
         ("impact", "adjustment_by_items", 400, r#"{"Errors": [{"Field": "Sku"}]}"#, Whole, Rejected),
         ("impact", "adjustment_by_items", 429, "", Whole, Retry),
         ("impact", "adjustment_by_items", 200, "", Broken, Unknown),
 
         ("scaleo", "conversion", 201, r#"{"Status": "success", "Code": 201, "Info": {"Conv_Status": "pending"}}"#, Whole, Delivered),
+        ("scaleo", "conversion", 200, r#"{"status": "SUCCESS"}"#, Whole, Delivered),
         ("scaleo", "conversion", 200, r#"{"STATUS": "error"}"#, Whole, Rejected),
+        ("scaleo", "conversion", 200, r#"{"status": "ERROR"}"#, Whole, Rejected),
+        ("scaleo", "conversion", 200, r#"{"status": "success", "info": {"conv_status": "Trash"}}"#, Whole, Rejected),
+        ("scaleo", "conversion", 200, r#"{"status": "failed"}"#, Whole, Unknown),
+        ("scaleo", "conversion", 200, r#"{"message": "success"}"#, Whole, Unknown),
+        ("scaleo", "conversion", 200, HTML, Whole, Unknown),
+        ("scaleo", "conversion", 200, "<status>success</status>", Whole, Unknown),
+        ("scaleo", "conversion", 200, "", Whole, Unknown),
+        ("scaleo", "conversion", 204, "", Whole, Unknown),
         ("scaleo", "conversion", 200, r#"{"status": "success", "INFO": {"CONV_STATUS": "trash"}}"#, Whole, Rejected),
         ("scaleo", "conversion", 200, r#"{"status": "success", "info": null}"#, Whole, Delivered),
         ("scaleo", "conversion", 200, r#"{"status": "success", "info": []}"#, Whole, Delivered),
@@ -70,7 +104,12 @@ const OPERATIONS: &[Row] = {
         ("scaleo", "conversion", 200, r#"{"status": "success", "info": {"message": ""#, Head, Unknown),
         ("scaleo", "refund", 200, r#"{"status": "success", "code": 200}"#, Whole, Delivered),
         ("scaleo", "refund", 200, "OK", Whole, Delivered),
+        ("scaleo", "refund", 200, "", Whole, Delivered),
+        ("scaleo", "refund", 200, r#"{"status": "success", "message": "1 < 2"}"#, Whole, Delivered),
+        ("scaleo", "refund", 200, HTML, Whole, Unknown),
+        ("scaleo", "refund", 200, "\u{feff}<?xml version=\"1.0\"?><a/>", Whole, Unknown),
         ("scaleo", "refund", 200, r#"{"status": "error", "message": "no such transaction"}"#, Whole, Rejected),
+        ("scaleo", "refund", 200, r#"{"status": "Error", "message": "no such transaction"}"#, Whole, Rejected),
         ("scaleo", "refund", 403, r#"{"status": "error", "code": 403}"#, Whole, Suspended),
         ("scaleo", "refund", 404, r#"{"status": "error", "code": 404}"#, Whole, Rejected),
         ("scaleo", "refund", 500, r#"{"status": "error", "code": 500}"#, Whole, Retry),
@@ -78,33 +117,45 @@ const OPERATIONS: &[Row] = {
         ("scaleo", "refund", 200, "", Broken, Unknown),
         ("scaleo", "adjustment", 200, r#"{"status": "success", "code": 200}"#, Whole, Delivered),
         ("scaleo", "adjustment", 200, r#"{"Status": "error"}"#, Whole, Rejected),
+        ("scaleo", "adjustment", 200, r#"{"Status": "ERROR"}"#, Whole, Rejected),
+        ("scaleo", "adjustment", 200, HTML, Whole, Unknown),
         ("scaleo", "adjustment", 401, "", Whole, Suspended),
         ("scaleo", "adjustment", 422, r#"{"status": "error", "info": {"errors": {"amount": ["x"]}}}"#, Whole, Rejected),
         ("scaleo", "adjustment", 504, "", Whole, Unknown),
         ("scaleo", "adjustment", 503, "", Whole, Retry),
 
         ("trackdesk", "conversion", 204, "", Whole, Delivered),
-        ("trackdesk", "conversion", 200, HTML, Whole, Delivered),
+        ("trackdesk", "conversion", 200, HTML, Whole, Unknown),
+        ("trackdesk", "conversion", 409, "Conversion Already Exists", Whole, Duplicate),
+        ("trackdesk", "conversion", 400, r#"{"message": "system error"}"#, Whole, Retry),
         ("trackdesk", "conversion", 502, HTML, Whole, Retry),
         ("trackdesk", "conversion", 400, "<error>conversion already exists</error>", Whole, Duplicate),
         ("trackdesk", "conversion", 401, r#"{"message": "conversion already exists"}"#, Whole, Duplicate),
         ("trackdesk", "conversion", 422, r#"{"code": 13, "message": "System error"}"#, Whole, Retry),
         ("trackdesk", "conversion", 400, r#"{"message": "pricing for conversion type not configured"}"#, Whole, Rejected),
         ("trackdesk", "conversion", 409, "conversion alre", Broken, Unknown),
-        ("trackdesk", "conversion", 200, "{", Head, Delivered),
+        ("trackdesk", "conversion", 200, "{", Head, Unknown),
+        ("trackdesk", "conversion", 200, "{", Broken, Unknown),
         ("trackdesk_get", "conversion", 200, "", Whole, Delivered),
         ("trackdesk_get", "conversion", 200, "GIF89a", Whole, Delivered),
+        ("trackdesk_get", "conversion", 200, HTML, Whole, Unknown),
+        ("trackdesk_get", "conversion", 400, "ALREADY EXISTS", Whole, Duplicate),
+        ("trackdesk_get", "conversion", 400, "SYSTEM ERROR", Whole, Retry),
         ("trackdesk_get", "conversion", 400, r#"{"code": 6, "message": "conversion already exists"}"#, Whole, Duplicate),
         ("trackdesk_get", "conversion", 400, r#"{"message": "System error"}"#, Whole, Retry),
         ("trackdesk_get", "conversion", 400, r#"{"message": "conversion source not found"}"#, Whole, Rejected),
         ("trackdesk_get", "conversion", 502, HTML, Whole, Retry),
         ("trackdesk_get", "conversion", 400, "{", Broken, Unknown),
         ("trackdesk", "refund", 200, "", Whole, Delivered),
+        ("trackdesk", "refund", 200, HTML, Whole, Unknown),
         ("trackdesk", "refund", 400, r#"{"message": "System error"}"#, Whole, Retry),
+        ("trackdesk", "refund", 400, r#"{"message": "system error"}"#, Whole, Retry),
         ("trackdesk", "refund", 401, "", Whole, Suspended),
         ("trackdesk", "refund", 404, r#"{"code": 5, "message": "conversion not found"}"#, Whole, Rejected),
-        ("trackdesk", "refund", 200, "{", Broken, Delivered),
+        ("trackdesk", "refund", 200, "{", Broken, Unknown),
         ("trackdesk_get", "refund", 200, "{}", Whole, Delivered),
+        ("trackdesk_get", "refund", 200, HTML, Whole, Unknown),
+        ("trackdesk_get", "refund", 400, r#"{"message": "system error"}"#, Whole, Retry),
         ("trackdesk_get", "refund", 500, "", Whole, Retry),
         ("trackdesk_get", "refund", 400, "", Whole, Rejected),
 
@@ -122,6 +173,9 @@ const OPERATIONS: &[Row] = {
 /// What a proxy says in a platform's place.
 const HTML: &str = "<!DOCTYPE html><html><body>{\"status\": \"ok\"} is not here</body></html>";
 
+/// What Impact says without the header that asks it for JSON.
+const XML: &str = "<ImpactRadiusResponse><Status>QUEUED</Status></ImpactRadiusResponse>";
+
 #[test]
 fn every_operation_reads_the_answers_of_its_platform() {
     let table = Table::new();
@@ -136,3 +190,47 @@ fn every_operation_reads_the_answers_of_its_platform() {
         }
     }
 }
+
+#[test]
+fn a_page_and_a_refusal_in_other_letters_are_no_success_elsewhere_either() {
+    use Judgement::{Delivered, Duplicate, Rejected, Retry, Unknown};
+    let table = Table::of(OTHERS);
+    let rows = [
+        ("awin", "{}", Delivered),
+        ("awin", r#"{"batchId": 7, "failedOrders": [], "note": "<7>"}"#, Delivered),
+        ("awin", r#"{"failedOrders": [{"orderReference": "o"}]}"#, Rejected),
+        ("awin", HTML, Unknown),
+        ("snap", r#"{"status": "VALID"}"#, Delivered),
+        ("snap", r#"{"status": "invalid"}"#, Rejected),
+        ("snap", r#"{"status": "Failed"}"#, Rejected),
+        ("snap", HTML, Unknown),
+        ("google", r#"{"results": [{"gclid": "<7>"}]}"#, Delivered),
+        ("google", HTML, Rejected),
+        ("google", r#"{"partialFailureError": {"message": "click_conversion_already_exists"}}"#, Duplicate),
+        ("google", r#"{"partialFailureError": {"message": "too_recent_conversion_action"}}"#, Retry),
+        ("google", r#"{"partialFailureError": {"message": "x"}}"#, Rejected),
+    ];
+    for (destination, body, expected) in rows {
+        table.answer(destination, 200, body, expected);
+    }
+}
+
+const OTHERS: &str = r#"
+[destination.awin]
+preset = "awin"
+vars.advertiser_id = "1"
+secrets.api_key = "k"
+
+[destination.snap]
+preset = "snap"
+vars.pixel_id = "p"
+secrets.access_token = "k"
+
+[destination.google]
+preset = "google-ads"
+vars.customer_id = "1"
+vars.conversion_action_id = "2"
+secrets.client_id = "i"
+secrets.client_secret = "s"
+secrets.refresh_token = "t"
+"#;
