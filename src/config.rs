@@ -44,9 +44,10 @@ use std::sync::Arc;
 
 pub use address::{Reach, reach};
 pub use decision::Decision;
+pub use destination::certificates::ClientCertificate;
 pub use destination::checked::{
-    ClientCertificate, Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation,
-    PemFile, Proxy, Retry, TestConversions, WaitHeader, WaitUnit,
+    Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation, Proxy, Retry,
+    TestConversions, WaitHeader, WaitUnit,
 };
 pub use destination::confirm::Question;
 pub use difference::{Difference, Place, changes};

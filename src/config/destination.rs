@@ -2,6 +2,7 @@
 
 mod auth;
 mod build;
+pub(super) mod certificates;
 pub(super) mod checked;
 mod conditions;
 pub(super) mod confirm;

@@ -33,7 +33,6 @@ use crate::mapping::{Answer, Request, Unmappable};
 use crate::queue::Negotiated;
 use connector::Connector;
 use link::Wire;
-pub use trust::SetupError;
 
 /// How much of an answer's body is read: predicates look at a few fields, and a platform that sends megabytes must not
 /// fill our memory.
@@ -78,7 +77,7 @@ pub(super) struct Sent {
 
 impl Client {
     /// Connects to nobody.
-    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Client, SetupError> {
+    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Client, rustls::Error> {
         let (connector, background) = (Connector::new(limits, connection)?, Background::default());
         let connections_max = limits.concurrency.get();
         let inner = pooled(&connector, &background, connections_max);

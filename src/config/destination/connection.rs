@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::checked::{ClientCertificate, Connection, PemFile, Proxy};
+use rustls::pki_types::TrustAnchor;
+
+use super::certificates::{self, ClientCertificate, Part, Unusable, certificates, private_key, roots};
+use super::checked::{Connection, Proxy};
 use crate::config::address::{Reach, reach};
 use crate::config::disk::Disk;
 use crate::config::keys::{At, Keys};
@@ -18,7 +21,7 @@ pub(super) fn connection(
     environment: Environment<'_>,
     faults: &mut Faults,
 ) -> Connection {
-    let ca_file = pem_file(keys, "ca_file", disk, faults);
+    let roots = ca_file(keys, disk, faults);
     let client_certificate = client_certificate(keys, disk, faults);
     let proxy = match keys.text("proxy", faults) {
         Some(text) if text.value == DIRECT => None,
@@ -26,14 +29,21 @@ pub(super) fn connection(
         None => inherited(keys.span(), environment, faults),
     };
     let allow_private = keys.flag("allow_private", faults).is_some_and(|flag| flag.value);
-    Connection { ca_file, client_certificate, proxy, allow_private }
+    Connection { roots, client_certificate, proxy, allow_private }
+}
+
+/// The extra roots of a destination.
+fn ca_file(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Vec<TrustAnchor<'static>> {
+    let key = "ca_file";
+    let roots = pem(keys, key, disk, faults).and_then(|At { value, span }| usable(roots(key, &value), &span, faults));
+    roots.unwrap_or_default()
 }
 
 /// Reads a file of certificates or of a key. Where the relay does not serve it may be missing.
-fn pem_file(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mut Faults) -> Option<PemFile> {
+fn pem(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mut Faults) -> Option<At<Vec<u8>>> {
     let At { value: path, span } = keys.path(key, &disk.folder, faults)?;
     match disk.read(&path, PEM_BYTES_MAX) {
-        Ok(pem) => return Some(PemFile { path, pem }),
+        Ok(value) => return Some(At { value, span }),
         Err(_) if faults.are_elsewhere() => {}
         Err(reason) => {
             let help = format!("looked for {}", Path::display(&path));
@@ -43,22 +53,33 @@ fn pem_file(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mu
     None
 }
 
+fn usable<T>(made: Result<T, Unusable>, span: &Span, faults: &mut Faults) -> Option<T> {
+    made.map_err(|Unusable { message, help }| faults.with_help(span.clone(), message, help)).ok()
+}
+
 /// `{ cert, key }`.
 fn client_certificate(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option<ClientCertificate> {
     let mut keys = keys.entry("client_certificate").and_then(|entry| Keys::of(entry, faults))?;
-    let (cert, key) = (pem_file(&mut keys, "cert", disk, faults), pem_file(&mut keys, "key", disk, faults));
+    let (cert, key) = (pem(&mut keys, "cert", disk, faults), pem(&mut keys, "key", disk, faults));
     for needed in ["cert", "key"] {
-        let message = format!("`client_certificate` needs `{needed}`");
         if keys.entry(needed).is_none() {
-            faults.with_help(
-                keys.span().clone(),
-                message,
-                "`{ cert = \"client.crt\", key = \"client.key\" }`, both PEM",
-            );
+            let help = "`{ cert = \"client.crt\", key = \"client.key\" }`, both PEM";
+            keys.missing(needed, format!("`client_certificate` needs `{needed}`"), help);
         }
     }
     keys.finish("`client_certificate`", faults);
-    Some(ClientCertificate { cert: cert?, key: key? })
+    let chain = cert.as_ref().and_then(|at| usable(certificates("cert", &at.value), &at.span, faults));
+    let signing = key.as_ref().and_then(|at| usable(private_key("key", &at.value), &at.span, faults));
+    let (cert, key) = (cert?, key?);
+    let made = certificates::client_certificate(chain?, signing?);
+    made.map_err(|(part, Unusable { message, help })| {
+        let at = match part {
+            Part::Cert => cert,
+            Part::Key => key,
+        };
+        faults.with_help(at.span, message, help);
+    })
+    .ok()
 }
 
 /// The proxy that a destination names.

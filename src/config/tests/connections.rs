@@ -1,4 +1,4 @@
-//! How a destination is connected to: `client_certificate`, `proxy` and the environment's, `allow_private`, timeouts.
+//! How a destination is connected to: `proxy` and the environment's, `allow_private`, timeouts.
 
 use std::time::Duration;
 
@@ -90,31 +90,6 @@ fn a_private_address_is_a_fault_unless_it_is_allowed() {
     for host in ["127.0.0.1", "localhost", "1.1.1.1", "px.example.com"] {
         right(&at(host, ""));
     }
-}
-
-#[test]
-fn a_client_certificate_is_two_files_and_both_are_part_of_what_a_destination_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let text = with(&format!(
-        "{PARTNER}client_certificate = {{ cert = \"{}\", key = \"{}\" }}\n",
-        path("c.crt").display(),
-        path("c.key").display()
-    ));
-    let missing = faults(&text);
-    assert_eq!(missing.len(), 2, "{missing:?}");
-    assert!(missing[0].ends_with("`cert` cannot be read: it does not exist"), "{missing:?}");
-    let fingerprint = |cert: &str, key: &str| {
-        std::fs::write(path("c.crt"), cert).unwrap();
-        std::fs::write(path("c.key"), key).unwrap();
-        right(&text).destinations[0].fingerprint
-    };
-    let one = fingerprint("one", "one");
-    assert_eq!(fingerprint("one", "one"), one);
-    assert_ne!(fingerprint("two", "one"), one);
-    assert_ne!(fingerprint("one", "two"), one);
-    let half = with(&format!("{PARTNER}client_certificate = {{ cert = \"{}\" }}\n", path("c.crt").display()));
-    assert_eq!(faults(&half), ["13:1 `client_certificate` needs `key`"]);
 }
 
 #[test]

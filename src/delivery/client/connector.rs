@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::super::judge::Failure;
 use super::link::Link;
 use super::route::{Route, RouteError};
-use super::trust::{SetupError, is_refused, tls};
+use super::trust::{is_refused, tls};
 use super::{causes, describe};
 use crate::config::{Connection, Limits};
 
@@ -29,7 +29,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Connector, SetupError> {
+    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Connector, rustls::Error> {
         // Never longer than the whole attempt: running out of time while connecting is then known to be *not sent*.
         let timeout = limits.connect_timeout.min(limits.header_timeout);
         let route = Route::new(connection, timeout);

@@ -7,6 +7,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::config::{Config, Source};
 
 /// A client that trusts the root in this file as well.
 fn trusting(ca_file: &Path) -> Client {
@@ -14,17 +15,26 @@ fn trusting(ca_file: &Path) -> Client {
 }
 
 pub(super) fn trusts(ca_file: &Path) -> Connection {
-    Connection { ca_file: Some(file(ca_file)), ..Connection::default() }
+    connection(&format!("ca_file = \"{}\"", ca_file.display()))
+}
+
+/// As the configuration makes it of these keys.
+fn connection(keys: &str) -> Connection {
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ntls = {{ self_signed = true }}\n[queue]\npath = \"data\"\n\
+         [merchant.acme]\ntoken_sha256 = \"{}\"\n\
+         [destination.one]\nurl = \"https://one.example/\"\nmap.a = \"event_type\"\n{keys}\n",
+        "0".repeat(64)
+    );
+    let source = Source { path: "routes.toml".into(), text, environment: &|_| None, sets: &[] };
+    let config = Config::load(source).unwrap_or_else(|report| panic!("{report}"));
+    config.destinations[0].connection.clone()
 }
 
 fn kept(pem: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, pem.as_bytes()).unwrap();
     file
-}
-
-fn file(path: &Path) -> PemFile {
-    PemFile { path: path.to_owned(), pem: std::fs::read(path).unwrap() }
 }
 
 /// A certificate for this name or address, and the PEM of its issuer.
@@ -193,8 +203,12 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
         kept(&format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"))
     };
     let (cert, key) = (pem("CERTIFICATE", &client_chain[0]), pem("PRIVATE KEY", client_key.secret_der()));
-    let client_certificate = ClientCertificate { cert: file(cert.path()), key: file(key.path()) };
-    let shown = Connection { client_certificate: Some(client_certificate), ..trusts(ca_file.path()) };
+    let shown = connection(&format!(
+        "ca_file = \"{}\"\nclient_certificate = {{ cert = \"{}\", key = \"{}\" }}",
+        ca_file.path().display(),
+        cert.path().display(),
+        key.path().display()
+    ));
     let url = format!("https://{}/", server.address);
     answered(&send(&connected_by(PATIENCE_MS, PATIENCE_MS, &shown), &url).await, 200, Body::Whole);
     // TLS 1.3 refuses it only once the client has spoken: the alert is met, or the close behind it.
@@ -211,34 +225,6 @@ fn an_alert_about_our_certificate_is_a_refused_credential_and_no_other_is() {
     for other in [rustls::AlertDescription::InternalError, rustls::AlertDescription::HandshakeFailure] {
         assert!(!trust::is_refused(&alert(other)), "{other:?}");
     }
-}
-
-#[test]
-fn files_that_are_of_no_use_are_refused_in_words() {
-    let limits = Limits {
-        rate: None,
-        concurrency: NonZeroUsize::MIN,
-        connect_timeout: Duration::ZERO,
-        header_timeout: Duration::ZERO,
-        timeout: Duration::ZERO,
-    };
-    let refusal = |connection: Connection| Client::new(&limits, &connection).err().unwrap().to_string();
-    let pem = |path: &str, pem: &str| PemFile { path: path.into(), pem: pem.into() };
-    let ca = |text: &str| Connection { ca_file: Some(pem("/etc/ca.pem", text)), ..Connection::default() };
-    assert_eq!(refusal(ca("")), "there is no certificate in /etc/ca.pem");
-    assert_eq!(refusal(ca("-----BEGIN CERTIFICATE-----\n")), "cannot read the certificates of /etc/ca.pem");
-    let shown = |cert: &str, key: &str| Connection {
-        client_certificate: Some(ClientCertificate { cert: pem("/etc/c.crt", cert), key: pem("/etc/c.key", key) }),
-        ..Connection::default()
-    };
-    let (one, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let cert = CertificateParams::default().self_signed(&one).unwrap().pem();
-    assert_eq!(refusal(shown("", &one.serialize_pem())), "there is no certificate in /etc/c.crt");
-    assert_eq!(refusal(shown(&cert, &cert)), "there is no private key in /etc/c.key");
-    assert_eq!(refusal(shown(&cert, &other.serialize_pem())), "cannot use the client certificate /etc/c.crt");
-    assert!(Client::new(&limits, &shown(&cert, &one.serialize_pem())).is_ok());
-    let printed = format!("{:?}", shown(&cert, &one.serialize_pem()));
-    assert!(printed.contains("/etc/c.key") && !printed.contains("PRIVATE"), "{printed}");
 }
 
 #[tokio::test]
