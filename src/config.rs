@@ -46,10 +46,11 @@ pub use address::{Reach, reach};
 pub use decision::Decision;
 pub use destination::certificates::ClientCertificate;
 pub use destination::checked::{
-    Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation, Proxy, Retry,
+    Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation, Retry,
     TestConversions, WaitHeader, WaitUnit,
 };
 pub use destination::confirm::Question;
+pub use destination::proxy::Proxy;
 pub use difference::{Difference, Place, changes};
 pub use fields::preset_fields;
 pub use find::{NotFound, ReadError, find, read};

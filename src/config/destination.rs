@@ -6,11 +6,12 @@ pub(super) mod certificates;
 pub(super) mod checked;
 mod conditions;
 pub(super) mod confirm;
-mod connection;
+pub(super) mod connection;
 mod deduplication;
 mod judgement;
 mod operation;
 mod outputs;
+pub(super) mod proxy;
 mod vars;
 
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -8,6 +8,7 @@ use rustls::pki_types::TrustAnchor;
 
 use super::certificates::ClientCertificate;
 use super::confirm::Question;
+use super::proxy::Proxy;
 use crate::config::{Golden, Rate};
 use crate::conversion::{DestinationName, EventKind};
 use crate::mapping::{AnswerCondition, Capture, Condition, RequestTemplate, Secret};
@@ -69,17 +70,6 @@ pub struct Connection {
     pub proxy: Option<Proxy>,
     /// Whether it may be at a private address; a loopback address that is named as such always may.
     pub allow_private: bool,
-}
-
-/// An HTTP proxy that is asked for a tunnel to the destination (RFC 9110, 9.3.6).
-#[derive(Debug, Clone, Hash)]
-pub struct Proxy {
-    /// `http://`, perhaps with user and password.
-    pub url: Secret,
-    /// Host and port.
-    pub shown: String,
-    /// Who is reached without it, as `NO_PROXY` is written.
-    pub except: String,
 }
 
 /// One kind of call of a destination.

@@ -1,18 +1,21 @@
 //! How a destination is connected to: by whom it is trusted, who we are there, through what, and where that may lead.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
+use http::Uri;
 use rustls::pki_types::TrustAnchor;
 
 use super::certificates::{self, ClientCertificate, Part, Unusable, certificates, private_key, roots};
-use super::checked::{Connection, Proxy};
+use super::checked::{Connection, Operation};
+use super::proxy::Proxy;
 use crate::config::address::{Reach, reach};
 use crate::config::disk::Disk;
 use crate::config::keys::{At, Keys};
 use crate::config::report::Faults;
 use crate::config::{Destination, Environment};
-use crate::mapping::{Secret, Span, Text};
+use crate::mapping::{Span, Text};
 
 /// Reads `ca_file`, `client_certificate`, `proxy` and `allow_private`; the proxy of the environment where none is named.
 pub(super) fn connection(
@@ -84,7 +87,7 @@ fn client_certificate(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults)
 
 /// The proxy that a destination names.
 fn configured(text: &Text, faults: &mut Faults) -> Option<Proxy> {
-    match proxy(&text.value, String::new()) {
+    match Proxy::new(&text.value) {
         Ok(_) if text.verbatim && text.value.contains('@') => {
             let message = "the credentials of `proxy` stand in plain sight";
             faults.with_help(text.span.clone(), message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
@@ -108,8 +111,8 @@ fn inherited(destination: &Span, environment: Environment<'_>, faults: &mut Faul
     let (name, url) = given(["https_proxy", "HTTPS_PROXY"]).or_else(|| given(["all_proxy", "ALL_PROXY"]))?;
     let url = if url.contains("://") { url } else { format!("http://{url}") };
     let except = given(["no_proxy", "NO_PROXY"]).map(|(_, except)| except).unwrap_or_default();
-    match proxy(&url, except) {
-        Ok(proxy) => Some(proxy),
+    match Proxy::new(&url) {
+        Ok(proxy) => Some(proxy.inherited(name, &except)),
         Err(reason) => {
             let message = format!("the environment variable `{name}` {reason}");
             let help = format!("{PROXY_HELP}; `proxy = \"{DIRECT}\"` goes without one");
@@ -119,30 +122,13 @@ fn inherited(destination: &Span, environment: Environment<'_>, faults: &mut Faul
     }
 }
 
-/// A proxy, or what is wrong with its URL.
-fn proxy(text: &str, except: String) -> Result<Proxy, &'static str> {
-    let url = url::Url::parse(text).map_err(|_unspecific| "is no URL")?;
-    if url.scheme() != "http" {
-        return Err("must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that");
-    }
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or("names no host")?;
-    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err("names more than a host and a port");
-    }
-    // Whoever connects reads it so, and would go without a proxy where it cannot.
-    url.as_str().parse::<http::Uri>().map_err(|_unspecific| "is no URL")?;
-    let shown = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
-    Ok(Proxy { url: Secret::new(url.to_string()), shown, except })
-}
-
 /// Says where a destination names a private address that it is not allowed to reach.
 pub(super) fn check(destination: &Destination, key: &Text, faults: &mut Faults) {
     if destination.connection.allow_private {
         return;
     }
     for operation in &destination.operations {
-        let token_url = operation.request.oauth().map(|oauth| oauth.token_request(None).url);
-        let mut addresses = operation.request.origin().into_iter().chain(token_url.as_deref()).filter_map(literal);
+        let mut addresses = urls(operation).into_iter().filter_map(|url| literal(&url));
         if let Some(address) = addresses.find(|address| reach(*address) == Reach::Private) {
             let message =
                 format!("operation `{}` of `{}` goes to {address}, a private address", operation.name, key.value);
@@ -150,6 +136,28 @@ pub(super) fn check(destination: &Destination, key: &Text, faults: &mut Faults) 
             return;
         }
     }
+}
+
+/// Where an operation's requests go, as far as the host: what it sends and how it comes by a token.
+fn urls(operation: &Operation) -> Vec<String> {
+    let sent = operation.request.origin().map(str::to_owned);
+    let token = operation.request.oauth().map(|oauth| oauth.token_request(None).url);
+    sent.into_iter().chain(token).collect()
+}
+
+/// The proxy, and the hosts that are reached through it where others are not; `None`: nobody is.
+pub(in crate::config) fn proxied(connection: &Connection, operations: &[&Operation]) -> Option<String> {
+    let proxy = connection.proxy.as_ref()?;
+    let uris: Vec<Uri> =
+        operations.iter().flat_map(|operation| urls(operation)).filter_map(|url| url.parse().ok()).collect();
+    let (through, past): (Vec<_>, Vec<_>) = uris.iter().partition(|uri| proxy.is_between(uri));
+    let hosts: BTreeSet<&str> = through.iter().filter_map(|uri| uri.host()).collect();
+    if hosts.is_empty() {
+        return None;
+    }
+    let hosts: Vec<&str> = hosts.into_iter().filter(|_| !past.is_empty()).collect();
+    let to = if hosts.is_empty() { String::new() } else { format!(" to {}", hosts.join(", ")) };
+    Some(format!("{}{to}", proxy.shown()))
 }
 
 /// The address that a URL names without a name.

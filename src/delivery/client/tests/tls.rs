@@ -18,15 +18,21 @@ pub(super) fn trusts(ca_file: &Path) -> Connection {
     connection(&format!("ca_file = \"{}\"", ca_file.display()))
 }
 
-/// As the configuration makes it of these keys.
 fn connection(keys: &str) -> Connection {
+    connection_in(keys, &[])
+}
+
+/// As the configuration makes it of these keys in this environment.
+pub(super) fn connection_in(keys: &str, environment: &[(&str, &str)]) -> Connection {
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\ntls = {{ self_signed = true }}\n[queue]\npath = \"data\"\n\
          [merchant.acme]\ntoken_sha256 = \"{}\"\n\
          [destination.one]\nurl = \"https://one.example/\"\nmap.a = \"event_type\"\n{keys}\n",
         "0".repeat(64)
     );
-    let source = Source { path: "routes.toml".into(), text, environment: &|_| None, sets: &[] };
+    let lookup =
+        |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let source = Source { path: "routes.toml".into(), text, environment: &lookup, sets: &[] };
     let config = Config::load(source).unwrap_or_else(|report| panic!("{report}"));
     config.destinations[0].connection.clone()
 }
