@@ -128,28 +128,44 @@ pub(super) fn check(destination: &Destination, key: &Text, faults: &mut Faults) 
         return;
     }
     for operation in &destination.operations {
-        let mut addresses = urls(operation).into_iter().filter_map(|url| literal(&url));
-        if let Some(address) = addresses.find(|address| reach(*address) == Reach::Private) {
-            let message =
-                format!("operation `{}` of `{}` goes to {address}, a private address", operation.name, key.value);
-            faults.with_help(key.span.clone(), message, "`allow_private = true` allows that to this destination");
-            return;
-        }
+        let private = |urls: Vec<String>| {
+            let mut addresses = urls.iter().filter_map(|url| literal(url));
+            addresses.find(|address| reach(*address) == Reach::Private)
+        };
+        let (name, key_name) = (&operation.name, &key.value);
+        let message = if let Some(address) = private(sent_to(operation)) {
+            format!("operation `{name}` of `{key_name}` goes to {address}, a private address")
+        } else if let Some(address) = private(asked_at(operation)) {
+            format!("`confirm` of operation `{name}` of `{key_name}` asks at {address}, a private address")
+        } else {
+            continue;
+        };
+        faults.with_help(key.span.clone(), message, "`allow_private = true` allows that to this destination");
+        return;
     }
 }
 
 /// Where an operation's requests go, as far as the host: what it sends and how it comes by a token.
-fn urls(operation: &Operation) -> Vec<String> {
+fn sent_to(operation: &Operation) -> Vec<String> {
     let sent = operation.request.origin().map(str::to_owned);
     let token = operation.request.oauth().map(|oauth| oauth.token_request(None).url);
     sent.into_iter().chain(token).collect()
 }
 
+/// Where it asks what became of them.
+fn asked_at(operation: &Operation) -> Vec<String> {
+    let origin = operation.confirm.as_ref().and_then(|confirm| confirm.question.origin());
+    origin.map(str::to_owned).into_iter().collect()
+}
+
 /// The proxy, and the hosts that are reached through it where others are not; `None`: nobody is.
 pub(in crate::config) fn proxied(connection: &Connection, operations: &[&Operation]) -> Option<String> {
     let proxy = connection.proxy.as_ref()?;
-    let uris: Vec<Uri> =
-        operations.iter().flat_map(|operation| urls(operation)).filter_map(|url| url.parse().ok()).collect();
+    let uris: Vec<Uri> = operations
+        .iter()
+        .flat_map(|operation| [sent_to(operation), asked_at(operation)].concat())
+        .filter_map(|url| url.parse().ok())
+        .collect();
     let (through, past): (Vec<_>, Vec<_>) = uris.iter().partition(|uri| proxy.is_between(uri));
     let hosts: BTreeSet<&str> = through.iter().filter_map(|uri| uri.host()).collect();
     if hosts.is_empty() {

@@ -125,6 +125,14 @@ fn a_private_address_is_a_fault_unless_it_is_allowed() {
     for host in ["127.0.0.1", "localhost", "1.1.1.1", "px.example.com"] {
         right(&at(host, ""));
     }
+    let asking = |host: &str, more: &str| {
+        let step = format!("url = \"https://{host}/{{captured.id}}\", confirmed_when = \"body.ok\"");
+        with(&format!("{PARTNER}capture.id = \"body.id\"\nconfirm = {{ {step} }}\n{more}"))
+    };
+    let expected = "10:14 `confirm` of operation `conversion` of `partner` asks at 10.0.0.5, a private address";
+    assert_eq!(faults(&asking("10.0.0.5", "")), [expected]);
+    right(&asking("10.0.0.5", "allow_private = true\n"));
+    right(&asking("127.0.0.1", ""));
 }
 
 #[test]
