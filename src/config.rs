@@ -49,7 +49,7 @@ pub use destination::checked::{
     Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation, Retry,
     TestConversions, WaitHeader, WaitUnit,
 };
-pub use destination::confirm::Question;
+pub use destination::confirm::{Question, UNCONFIRMED};
 pub use destination::proxy::Proxy;
 pub use difference::{Difference, Place, changes};
 pub use fields::preset_fields;

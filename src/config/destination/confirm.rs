@@ -284,6 +284,8 @@ fn is_path_byte(byte: u8) -> bool {
 const KEY: &str = "confirm";
 /// How the capture is called that holds the platform's reason.
 pub(in crate::config) const REASON: &str = "reason";
+/// Beside what was captured of a delivery that is taken for delivered unconfirmed: why, in words.
+pub const UNCONFIRMED: &str = "unconfirmed";
 const OPENING: &str = "{captured.";
 /// All but what is never reserved (RFC 3986, 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
