@@ -12,17 +12,53 @@ use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use super::causes;
 use crate::config::Connection;
 
-/// Whether the peer's TLS refused what we showed of ourselves, or that we showed nothing.
-pub(super) fn is_refused(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| {
-        // An IO error hides its own cause behind that one's.
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some_and(is_about_us)
+/// What the peer's TLS says of what we showed of ourselves, or did not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It wants a certificate, and there is none to show.
+    Wanting,
+    /// As well as that it may mean something else.
+    PerhapsWanting,
+    /// What was shown is not taken.
+    Shown,
+}
+
+impl Refused {
+    /// In words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Refused::Wanting => "a client certificate is required, and there is no `client_certificate`",
+            Refused::PerhapsWanting => "perhaps a client certificate is required: there is no `client_certificate`",
+            Refused::Shown => "our certificate was refused",
+        }
+    }
+
+    /// Whether it certainly is our credential that is wrong.
+    pub(super) fn is_certain(self) -> bool {
+        self != Refused::PerhapsWanting
+    }
+}
+
+/// Whether an error is such a refusal. `shown`: whether there is a certificate to show.
+pub(super) fn refused(error: &(dyn Error + 'static), shown: bool) -> Option<Refused> {
+    let alert = causes(error).flat_map(inner).find_map(|cause| match cause.downcast_ref() {
+        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
+        Some(_) | None => None,
+    });
+    refusal(alert?, shown)
+}
+
+/// An error and those in it: an IO error hides its own cause behind that one's, and may stand in another.
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let held = error.downcast_ref::<io::Error>()?.get_ref()?;
+        let held: &(dyn Error + 'static) = held;
+        Some(held)
     })
 }
 
-fn is_about_us(error: &rustls::Error) -> bool {
-    const ALERTS: [AlertDescription; 8] = [
+fn refusal(alert: AlertDescription, shown: bool) -> Option<Refused> {
+    const ABOUT_US: [AlertDescription; 8] = [
         AlertDescription::CertificateRequired,
         AlertDescription::BadCertificate,
         AlertDescription::UnsupportedCertificate,
@@ -32,7 +68,13 @@ fn is_about_us(error: &rustls::Error) -> bool {
         AlertDescription::UnknownCA,
         AlertDescription::AccessDenied,
     ];
-    ALERTS.iter().any(|alert| *error == rustls::Error::AlertReceived(*alert))
+    match (ABOUT_US.contains(&alert), shown) {
+        (true, true) => Some(Refused::Shown),
+        (true, false) => Some(Refused::Wanting),
+        // In TLS 1.2 the common word for a certificate that did not come; but also where no cipher is shared.
+        (false, false) if alert == AlertDescription::HandshakeFailure => Some(Refused::PerhapsWanting),
+        (false, _) => None,
+    }
 }
 
 /// The TLS of one destination.

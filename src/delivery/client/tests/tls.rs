@@ -196,14 +196,17 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
     trusted.add_parsable_certificates(roots.unwrap());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), provider).build().unwrap();
-    let config = server_config(rustls::DEFAULT_VERSIONS).with_client_cert_verifier(verifier);
-    let config = config.with_single_cert(chain, key).unwrap();
-    let (server, ca_file) = serving(config, &issuer, |mut stream| async move {
-        request(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-        stream.flush().await.unwrap();
-    })
-    .await;
+    let asking = async |versions: &[&'static rustls::SupportedProtocolVersion]| {
+        let config = server_config(versions).with_client_cert_verifier(Arc::clone(&verifier));
+        let config = config.with_single_cert(chain.clone(), key.clone_key()).unwrap();
+        serving(config, &issuer, |mut stream| async move {
+            request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            stream.flush().await.unwrap();
+        })
+        .await
+    };
+    let (server, ca_file) = asking(rustls::DEFAULT_VERSIONS).await;
     let pem = |label: &str, der: &[u8]| {
         let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
         kept(&format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"))
@@ -220,17 +223,29 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
     // TLS 1.3 refuses it only once the client has spoken: the alert is met, or the close behind it.
     let without = send(&trusting(ca_file.path()), &url).await;
     assert!(matches!(without, Transmission::NotSent(_)), "{without:?}");
+    assert!(!without.summary().contains("our certificate"), "there is none: {without:?}");
+    // In TLS 1.2 the handshake itself fails.
+    let (server, ca_file) = asking(&[&rustls::version::TLS12]).await;
+    let without = send(&trusting(ca_file.path()), &format!("https://{}/", server.address)).await;
+    not_sent(&without, false, "a client certificate is required");
 }
 
 #[test]
 fn an_alert_about_our_certificate_is_a_refused_credential_and_no_other_is() {
-    let alert = |alert| std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
-    for about_us in [rustls::AlertDescription::CertificateRequired, rustls::AlertDescription::CertificateExpired] {
-        assert!(trust::is_refused(&alert(about_us)), "{about_us:?}");
+    use rustls::AlertDescription as Alert;
+    use trust::Refused;
+    let told = |alert, shown| {
+        let alert = std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+        trust::refused(&alert, shown)
+    };
+    for about_us in [Alert::CertificateRequired, Alert::CertificateExpired] {
+        assert_eq!(told(about_us, true), Some(Refused::Shown), "{about_us:?}");
+        assert_eq!(told(about_us, false), Some(Refused::Wanting), "{about_us:?}");
     }
-    for other in [rustls::AlertDescription::InternalError, rustls::AlertDescription::HandshakeFailure] {
-        assert!(!trust::is_refused(&alert(other)), "{other:?}");
-    }
+    assert_eq!(told(Alert::HandshakeFailure, true), None);
+    assert_eq!(told(Alert::HandshakeFailure, false), Some(Refused::PerhapsWanting));
+    assert!(!Refused::PerhapsWanting.is_certain(), "no cipher in common is no matter of credentials");
+    assert_eq!((told(Alert::InternalError, true), told(Alert::InternalError, false)), (None, None));
 }
 
 #[tokio::test]
