@@ -106,6 +106,7 @@ impl Source {
             let message = "`needs` is for presets";
             faults.with_help(needs.key.span, message, "a destination declares its vars and secrets by giving them");
         }
+        connection::in_plain_sight(&table, files, faults);
         prepare(&mut table, files, faults);
         let preset = match table.remove("preset") {
             None => None,

@@ -66,6 +66,7 @@ pub(in crate::config) fn build(
             true
         }
     });
+    let is_whole = found.is_empty() && complete;
     faults.extend(found);
     let retry = written.retry.meaning(dedup_window, written.dedup_window.as_ref(), faults);
     let given_up = written.retry.give_up_after.as_ref().map_or(&written.key.span, |after| &after.span);
@@ -87,7 +88,7 @@ pub(in crate::config) fn build(
         connection: written.connection,
         goldens: written.goldens,
     };
-    connection::check(&destination, written.key, faults);
+    connection::check(&destination, is_whole, written.key, faults);
     Some(destination)
 }
 

@@ -12,8 +12,10 @@ use super::checked::{Connection, Operation};
 use super::proxy::Proxy;
 use crate::config::address::{Reach, reach};
 use crate::config::disk::Disk;
+use crate::config::files::{Files, plain_credentials};
 use crate::config::keys::{At, Keys};
 use crate::config::report::Faults;
+use crate::config::tree::{Node, Table, Value};
 use crate::config::{Destination, Environment};
 use crate::mapping::{Span, Text};
 
@@ -87,17 +89,29 @@ fn client_certificate(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults)
 
 /// The proxy that a destination names.
 fn configured(text: &Text, faults: &mut Faults) -> Option<Proxy> {
-    match Proxy::new(&text.value) {
-        Ok(_) if text.verbatim && text.value.contains('@') => {
-            let message = "the credentials of `proxy` stand in plain sight";
-            faults.with_help(text.span.clone(), message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
-            None
-        }
-        Ok(proxy) => Some(proxy),
-        Err(reason) => {
-            faults.with_help(text.span.clone(), format!("`proxy` {reason}"), PROXY_HELP);
-            None
-        }
+    Proxy::new(&text.value)
+        .map_err(|reason| {
+            let whole = format!("http://{}", text.value);
+            let lacks_scheme = !text.value.contains("://") && Proxy::new(&whole).is_ok();
+            let (reason, help) = match lacks_scheme {
+                true if !text.value.contains('@') => ("has no scheme", format!("`proxy = \"{whole}\"`")),
+                true => ("has no scheme", "`http://` and then what is there".to_owned()),
+                false => (reason, PROXY_HELP.to_owned()),
+            };
+            faults.with_help(text.span.clone(), format!("`proxy` {reason}"), help);
+        })
+        .ok()
+}
+
+/// Says where the user and password of `proxy` stand in plain sight, whatever else of it comes from the environment.
+pub(super) fn in_plain_sight(table: &Table, files: &Files, faults: &mut Faults) {
+    let Some(Node { span, value: Value::Text { text, .. } }) = table.entry("proxy").map(|entry| &entry.node) else {
+        return;
+    };
+    let written = files.text(span.file).get(span.range.clone()).unwrap_or_default();
+    if plain_credentials(written).is_some() {
+        let message = "the credentials of `proxy` stand in plain sight";
+        faults.with_help(text.span.clone(), message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
     }
 }
 
@@ -122,8 +136,12 @@ fn inherited(destination: &Span, environment: Environment<'_>, faults: &mut Faul
     }
 }
 
-/// Says where a destination names a private address that it is not allowed to reach.
-pub(super) fn check(destination: &Destination, key: &Text, faults: &mut Faults) {
+/// Says where a destination names a private address that it is not allowed to reach; and of one that is whole, with every
+/// operation that it was written with, what is of no use to it.
+pub(super) fn check(destination: &Destination, is_whole: bool, key: &Text, faults: &mut Faults) {
+    if is_whole {
+        without_tls(destination, key, faults);
+    }
     if destination.connection.allow_private {
         return;
     }
@@ -142,6 +160,29 @@ pub(super) fn check(destination: &Destination, key: &Text, faults: &mut Faults) 
         };
         faults.with_help(key.span.clone(), message, "`allow_private = true` allows that to this destination");
         return;
+    }
+}
+
+/// Warns of certificates of a destination whose URLs are all plain HTTP; a stand-in that is reached so does not count.
+fn without_tls(destination: &Destination, key: &Text, faults: &mut Faults) {
+    let Connection { roots, client_certificate, .. } = &destination.connection;
+    let what = match (roots.is_empty(), client_certificate.is_none()) {
+        (true, true) => return,
+        (false, true) => "`ca_file` is",
+        (true, false) => "`client_certificate` is",
+        (false, false) => "`ca_file` and `client_certificate` are",
+    };
+    let is_tls = |operation: &Operation| {
+        let own = operation.request.unmoved().origin().map(str::to_owned);
+        [own.into_iter().collect(), sent_to(operation), asked_at(operation)]
+            .concat()
+            .iter()
+            .any(|url| url.starts_with("https://"))
+    };
+    let is_known = destination.operations.iter().all(|operation| operation.request.origin().is_some());
+    if is_known && !destination.operations.iter().any(is_tls) {
+        let message = format!("{what} of no use to `{}`: no URL of it is `https://`", key.value);
+        faults.warn(key.span.clone(), message, "over plain HTTP nobody shows a certificate");
     }
 }
 

@@ -84,7 +84,7 @@ fn a_ca_file_that_holds_no_roots_is_a_fault_beside_all_others() {
     let of = |ca: &str| found(keys, &[("ca.pem", ca.as_bytes())]).into_iter().map(|(place, _)| place);
     let beside = "14:10 there is no field `event_tipe`".to_owned();
     let whole = of(&format!("# ours\n{cert}{cert}"));
-    assert_eq!(whole.collect::<Vec<_>>(), [beside.clone()]);
+    assert_eq!(whole.collect::<Vec<_>>(), std::slice::from_ref(&beside));
     for (content, message) in [
         ("no certificate", "holds no certificate"),
         (key.as_str(), "holds a private key, and no certificate"),
@@ -121,4 +121,26 @@ fn a_client_certificate_is_two_files_and_is_part_of_what_a_destination_is() {
     assert_eq!(faults(&half), ["13:1 `client_certificate` needs `key`"]);
     let printed = format!("{:?}", right(&text).destinations[0].connection);
     assert!(printed.contains("ClientCertificate { chain: 1, .. }"), "{printed}");
+}
+
+#[test]
+fn certificates_of_a_destination_without_tls_are_warned_of() {
+    let (cert, key) = identity();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c.pem"), format!("{cert}{key}")).unwrap();
+    let warnings = |url: &str, keys: &str| -> Vec<String> {
+        let (path, text) = (folder.path().join("routes.toml"), with(PARTNER).replace("https://px.example.com", url));
+        let source = Source { path, text: format!("{text}{keys}\n"), environment: &environment, sets: &[] };
+        let config = Config::load(source).unwrap_or_else(|report| panic!("{report}"));
+        config.warnings.located().iter().map(|warning| format!("{}:{}", warning.line, warning.message)).collect()
+    };
+    let (ca, own) = ("ca_file = \"c.pem\"", "client_certificate = { cert = \"c.pem\", key = \"c.pem\" }");
+    let said = |what: &str| [format!("10:{what} of no use to `partner`: no URL of it is `https://`")];
+    assert_eq!(warnings("http://127.0.0.1:9", ca), said("`ca_file` is"));
+    assert_eq!(warnings("http://127.0.0.1:9", own), said("`client_certificate` is"));
+    let both = format!("{ca}\n{own}");
+    assert_eq!(warnings("http://127.0.0.1:9", &both), said("`ca_file` and `client_certificate` are"));
+    assert_eq!(warnings("http://127.0.0.1:9", ""), [""; 0]);
+    assert_eq!(warnings("https://127.0.0.1:9", &both), [""; 0]);
+    assert_eq!(warnings("https://px.example", &format!("{both}\norigin = \"http://127.0.0.1:9\"")), [""; 0]);
 }

@@ -85,18 +85,28 @@ fn a_proxy_is_shown_where_it_is_between_and_only_there() {
 
 #[test]
 fn a_proxy_that_cannot_be_one_is_refused_in_words() {
-    fault(
-        "proxy = \"own:8080\"",
-        &[],
-        "`proxy` must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that",
-    );
+    let help = |keys: &str| {
+        let report = partner(keys, &[("HOST", "127.0.0.1:28502")]).map(|_| ()).unwrap_err();
+        let fault = report.located()[0].clone();
+        (fault.message, fault.help.unwrap())
+    };
+    let no_scheme = |proxy: &str| ("`proxy` has no scheme".to_owned(), format!("`proxy = \"http://{proxy}\"`"));
+    assert_eq!(help("proxy = \"127.0.0.1:28502\""), no_scheme("127.0.0.1:28502"));
+    assert_eq!(help("proxy = \"own:8080\""), no_scheme("own:8080"));
+    assert_eq!(help("proxy = \"own\""), no_scheme("own"));
+    assert_eq!(help("proxy = \"${env:HOST}\""), no_scheme("${env:HOST}"), "what came from elsewhere is not repeated");
     fault(
         "proxy = \"socks5://own:8080\"",
         &[],
         "`proxy` must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that",
     );
     fault("proxy = \"http://own/path\"", &[], "`proxy` names more than a host and a port");
-    fault("proxy = \"http://u:pass-word@own\"", &[], "the credentials of `proxy` stand in plain sight");
+    for plain in ["http://u:pass-word@own", "http://u:pass-word@${env:HOST}", "http://${env:HOST}:pass-word@own"] {
+        let keys = format!("proxy = \"{plain}\"");
+        fault(&keys, &[("HOST", "own")], "the credentials of `proxy` stand in plain sight");
+    }
+    let reference = connection("proxy = \"http://u:${env:PASS}@own\"", &[("PASS", "pass-word")]);
+    assert!(reference.proxy.unwrap().credentials().is_some());
     fault("", &[("https_proxy", "http://")], "the environment variable `https_proxy` is no URL");
 }
 
