@@ -72,6 +72,18 @@ impl Question {
         Ok(request)
     }
 
+    /// The request for a conversion that was not sent: `{captured.NAME}` stands where an answer's value would.
+    ///
+    /// # Errors
+    /// When something of it is absent in the conversion.
+    pub fn shown(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Request, Unmappable> {
+        let mut request = self.request.render(scope, secrets)?;
+        for Captured { name, mark, .. } in &self.places {
+            request.url = request.url.replacen(mark, &format!("{OPENING}{name}}}"), 1);
+        }
+        Ok(request)
+    }
+
     /// Scheme, host and port; `None` when something it needs is not set.
     pub fn origin(&self) -> Option<&str> {
         self.request.origin()
