@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::config::UNCONFIRMED;
 use crate::conversion::{ConversionId, DestinationName};
-use crate::queue::{Attempt, DeadKind, DeliveryStatus, State, Status, Tls, Verdict};
+use crate::queue::{Asked, Attempt, DeadKind, DeliveryStatus, State, Status, Tls, Verdict};
 
 /// The answer to an accepted conversion or its repetition.
 #[derive(Serialize, JsonSchema)]
@@ -100,8 +100,21 @@ struct DeliveryView<'a> {
     next_attempt_at: Option<Shown<jiff::Timestamp>>,
     last: Option<AttemptView<'a>>,
     captured: &'a BTreeMap<String, String>,
+    /// Of one that is accepted only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<AskedView>,
     /// Oldest first.
     history: Vec<AttemptView<'a>>,
+}
+
+/// What has come of asking about it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Asked")]
+struct AskedView {
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    accepted_at: Option<Shown<jiff::Timestamp>>,
+    /// Those that were answered and left it open.
+    questions: u32,
 }
 
 impl<'a> DeliveryView<'a> {
@@ -114,6 +127,9 @@ impl<'a> DeliveryView<'a> {
             next_attempt_at: delivery.next_attempt_ms.filter(|_| !is_held(delivery)).and_then(instant),
             last: delivery.history.last().map(AttemptView::new),
             captured: &delivery.captured,
+            asked: delivery
+                .asked
+                .map(|Asked { since_ms, questions }| AskedView { accepted_at: instant(since_ms), questions }),
             history: delivery.history.iter().map(AttemptView::new).collect(),
         }
     }
@@ -264,6 +280,7 @@ mod tests {
             next_attempt_ms: Some(1_000),
             history: Vec::new(),
             captured: BTreeMap::new(),
+            asked: None,
         }
     }
 
@@ -280,6 +297,15 @@ mod tests {
         for held in [(State::Held, Some("paused")), (State::Accepted, Some("suspended"))] {
             assert_eq!(next(held.0, held.1), serde_json::Value::Null);
         }
+    }
+
+    #[test]
+    fn what_has_come_of_asking_is_shown_of_what_is_accepted() {
+        let mut accepted = delivery(State::Accepted, None);
+        assert_eq!(shown(&accepted).get("asked"), None);
+        accepted.asked = Some(Asked { since_ms: 2_000, questions: 3 });
+        let expected = serde_json::json!({"accepted_at": "1970-01-01T00:00:02Z", "questions": 3});
+        assert_eq!(shown(&accepted)["asked"], expected);
     }
 
     #[test]
