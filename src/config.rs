@@ -44,11 +44,13 @@ use std::sync::Arc;
 
 pub use address::{Reach, reach};
 pub use decision::Decision;
+pub use destination::certificates::ClientCertificate;
 pub use destination::checked::{
-    Budget, ClientCertificate, Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable,
-    Operation, Overflow, PemFile, Proxy, Retry, TestConversions, WaitHeader, WaitUnit,
+    Budget, Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable, Operation, Overflow,
+    Retry, TestConversions, WaitHeader, WaitUnit,
 };
-pub use destination::confirm::Question;
+pub use destination::confirm::{Question, UNCONFIRMED};
+pub use destination::proxy::Proxy;
 pub use difference::{Difference, Place, changes};
 pub use fields::preset_fields;
 pub use find::{NotFound, ReadError, find, read};

@@ -49,7 +49,6 @@ use crate::config::{Config, Destination, Judge};
 use crate::conversion::DestinationName;
 use crate::mapping::Answer;
 use crate::queue::{Clock, Depths, Hold, Queue, Verdict};
-pub use client::SetupError;
 use judge::{Body, Transmission};
 use metrics::Metrics;
 use pool::Pool;
@@ -124,16 +123,7 @@ pub struct ClientError {
     /// Whose.
     pub destination: DestinationName,
     /// Why.
-    pub source: SetupError,
-}
-
-/// Every destination whose certificates or keys cannot be used: what `Pools::new` would refuse first.
-pub fn unusable(config: &Config) -> Vec<ClientError> {
-    let refused = |destination: &Arc<Destination>| {
-        let source = client::Client::new(&destination.limits, &destination.connection).err()?;
-        Some(ClientError { destination: destination.name.clone(), source })
-    };
-    config.destinations.iter().filter_map(refused).collect()
+    pub source: rustls::Error,
 }
 
 /// What an answer that came back whole means to an operation. Pure.
@@ -145,7 +135,7 @@ impl Pools {
     /// Builds a pool per destination; connects to nobody.
     ///
     /// # Errors
-    /// When a `ca_file` or a `client_certificate` cannot be used.
+    /// When the TLS library cannot be set up.
     pub fn new(config: &Arc<Config>, queue: Queue, clock: Clock) -> Result<Pools, ClientError> {
         let inner = Inner {
             pools: RwLock::default(),
@@ -169,7 +159,7 @@ impl Pools {
     /// for, while it is the same platform. The work of one that is gone is held.
     ///
     /// # Errors
-    /// When a `ca_file` or a `client_certificate` cannot be used; nothing has changed then.
+    /// When the TLS library cannot be set up; nothing has changed then.
     pub fn reload(&self, config: &Arc<Config>) -> Result<(), ClientError> {
         // Held to the end, so that what a person orders meanwhile is ordered of the new pools.
         let mut pools = self.0.pools.write().unwrap_or_else(PoisonError::into_inner);

@@ -84,8 +84,8 @@ pub use self::forget::{Forget, Forgotten};
 pub use self::panics::is_expected as is_panic_expected;
 pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
-    Acceptance, Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold, HoldKind,
-    Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
+    Acceptance, Asked, Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold,
+    HoldKind, Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
 };
 pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};
 pub use self::vault::{Encryption, MasterKey};

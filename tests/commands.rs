@@ -11,19 +11,26 @@ use crate::support::process::{Process, run, started};
 use crate::support::{TOKEN, conversion, eventually, handle};
 
 #[test]
-fn check_refuses_certificates_that_cannot_be_used() {
+fn certificates_that_cannot_be_used_are_faults_among_others_and_serve_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, ca_file) = (folder.path().join("routes.toml"), folder.path().join("ca.pem"));
+    let path = folder.path().join("routes.toml");
     let text = concat!(
         "[server]\nlisten = \"127.0.0.1:0\"\ntls = { self_signed = true }\n[queue]\npath = \"data\"\n",
         "[merchant.acme]\ntoken_sha256 = \"8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4\"\n",
         "[destination.one]\nurl = \"https://one.example/\"\nca_file = \"ca.pem\"\nmap.a = \"event_type\"\n",
     );
-    fs::write(&path, text).unwrap();
-    fs::write(&ca_file, "no certificate").unwrap();
-    let (code, _, error) = run(&["check", "--config", path.to_str().unwrap()]);
-    let expected = format!("destination one: no HTTP client: there is no certificate in {}\n", ca_file.display());
-    assert_eq!((code, error), (Some(1), expected));
+    fs::write(folder.path().join("ca.pem"), "no certificate").unwrap();
+    for (text, count) in [(text.to_owned(), 1), (text.replace("event_type", "event_tipe"), 2)] {
+        fs::write(&path, text).unwrap();
+        for (command, expected) in [("check", 1), ("serve", 64)] {
+            let (code, _, error) = run(&[command, "--config", path.to_str().unwrap()]);
+            assert_eq!(code, Some(expected), "{command}: {error}");
+            assert!(error.contains("error: `ca_file` holds no certificate\n"), "{error}");
+            assert!(error.contains("routes.toml:10:12\n"), "{error}");
+            assert!(error.contains(&format!("{count} fault")), "{error}");
+        }
+    }
+    assert!(!folder.path().join("data").exists(), "the queue was not touched");
 }
 
 #[test]

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use capi_relay::conversion::{Conversion, ConversionId, DestinationName, Meta};
 use capi_relay::queue::{
-    AcceptError, Accepted, Attempt, Clock, DeadFilter, DeadKind, DeadLetter, Delivery, DeliveryStatus, Depth,
+    AcceptError, Accepted, Asked, Attempt, Clock, DeadFilter, DeadKind, DeadLetter, Delivery, DeliveryStatus, Depth,
     Encryption, Forget, Forgotten, Hold, HoldKind, Initial, MasterKey, ORDER_STATUSES_MAX, OpenError, Outcome,
     PageRequest, Queue, ReadError, Settings, State, Status, Submission, Treated, Treatment, Verdict,
 };

@@ -266,6 +266,32 @@ fn what_render_prints_is_a_golden_as_it_is() {
 }
 
 #[test]
+fn render_shows_the_question_behind_what_is_asked_about() {
+    let (folder, routes) = copied();
+    let text = fs::read_to_string(&routes).unwrap();
+    fs::write(&routes, text.replace("[destination.impact]\n", "[destination.impact]\nconfirm = true\n")).unwrap();
+    let render = |more: &[&str]| {
+        let (code, page, error) =
+            run(&[&["render", "-c", &routes, "--no-secrets", PURCHASE, "-d", "impact"], more].concat());
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{page}");
+        page
+    };
+    let page = render(&[]);
+    let (_, question) = page.split_once("\n\n### impact: conversion, confirm\n").unwrap_or_else(|| panic!("{page}"));
+    assert!(question.starts_with("GET https://api.impact.com{captured.queued_uri}\n"), "{question}");
+    assert!(question.contains("authorization: Basic ***\n"), "masked as what is sent: {question}");
+    let curl = render(&["--curl"]);
+    assert!(curl.contains("\n# curl --globoff -X GET 'https://api.impact.com{captured.queued_uri}'"), "{curl}");
+    let json: Value = serde_json::from_str(&render(&["--json"])).unwrap();
+    assert_eq!(json["impact"]["confirm"]["request"]["url"], "https://api.impact.com{captured.queued_uri}");
+    assert_eq!(json["impact"]["request"]["method"], "POST");
+    // It is no part of the golden that the page can be.
+    fs::write(folder.path().join("requests/impact-purchase.http"), page).unwrap();
+    let (code, page, _) = run(&["test", "-c", &routes, "--no-secrets", "-d", "impact"]);
+    assert_eq!(code, Some(0), "{page}");
+}
+
+#[test]
 fn a_shell_hands_curl_exactly_what_is_sent() {
     let hostile = r#"it's "$(id)" `id` \ ; & | > # ! é"#;
     let body = serde_json::json!({"time": "2026-11-21T10:00:00Z", "order_id": "o-1", "value": "9.90",

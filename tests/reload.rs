@@ -284,7 +284,7 @@ async fn files_that_the_routes_name_are_watched_as_they_are() {
     write("case.json", &refused.to_string());
     shows(&http, &relay, "capi_relay_config_version 4").await;
     let log = relay.terminate_with_log();
-    for told in ["currency changed", "ca.pem changed", "there is no certificate in", "case.json changed"] {
+    for told in ["currency changed", "ca.pem changed", "`ca_file` holds no certificate", "case.json changed"] {
         assert!(log.contains(told), "{told}: {log}");
     }
     sandbox.stop().await;

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::settings::Failure;
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::config::{Config, Located};
-use crate::delivery;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -18,7 +17,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8 {
-    let checked = settings::load_or_report(configuration, &args.reading).and_then(connectable);
+    let checked = settings::load_or_report(configuration, &args.reading);
     let code = if checked.is_ok() { DONE } else { NO };
     match checked {
         checked if args.json => output::line(&format!("{:#}", document(&checked))),
@@ -32,12 +31,6 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8
         Err(Failure::Wrong(report)) => output::error(&report),
     }
     code
-}
-
-/// What only shows when certificates and keys are put to use.
-fn connectable(config: Config) -> Result<Config, Failure> {
-    let unusable: Vec<String> = delivery::unusable(&config).iter().map(|error| output::chain(error)).collect();
-    if unusable.is_empty() { Ok(config) } else { Err(Failure::Unread(unusable.join("\n"))) }
 }
 
 /// The members and their order of meaning are kept; new ones may come.

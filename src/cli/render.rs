@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, send, settings};
 use crate::config::{Config, Outcome, Rendering, Sample, older_than};
 use crate::conversion::DestinationName;
-use crate::mapping::Secrets;
+use crate::mapping::{Request, Secrets, Unmappable};
 use crate::queue::Clock;
 
 #[derive(Debug, Args)]
@@ -55,25 +55,25 @@ fn render(configuration: &ConfigurationArgs, args: &RenderArgs) -> Result<(Strin
         Sample::parse(&send::read(&args.file)?).map_err(|error| format!("the conversion is refused: {error}"))?;
     let secrets = if args.reveal { Secrets::Revealed } else { Secrets::Masked };
     let merchant = args.merchant.as_deref().map(|name| settings::merchant(&config, name)).transpose()?;
-    let renderings: Vec<(&str, Rendering)> = settings::chosen(&config, &args.destinations)?
+    let renderings: Vec<Rendered<'_>> = settings::chosen(&config, &args.destinations)?
         .into_iter()
         .filter(|destination| merchant.is_none_or(|merchant| merchant.sends_to(&destination.name)))
         .map(|destination| {
             let merchant = merchant.map_or_else(|| config.merchant_of(destination), |merchant| &merchant.name);
-            (destination.name.as_str(), sample.at(destination, merchant, secrets))
+            let confirm = sample.question_at(destination, merchant, secrets);
+            (destination.name.as_str(), sample.at(destination, merchant, secrets), confirm)
         })
         .collect();
     let unmappable =
         |rendering: &Rendering| matches!(rendering, Rendering::Nothing { outcome: Outcome::Unmappable, .. });
     too_old(&config, &sample, &renderings);
-    let complete = !renderings.iter().any(|(_, rendering)| unmappable(rendering));
+    let complete = !renderings.iter().any(|(_, rendering, _)| unmappable(rendering));
     let text = if args.json {
         let all: serde_json::Map<String, Value> =
-            renderings.iter().map(|(name, rendering)| ((*name).to_owned(), as_json(rendering))).collect();
+            renderings.iter().map(|rendered| (rendered.0.to_owned(), as_json(rendered))).collect();
         format!("{:#}", Value::Object(all))
     } else {
-        let parts: Vec<String> =
-            renderings.iter().map(|(name, rendering)| as_text(name, rendering, args.curl)).collect();
+        let parts: Vec<String> = renderings.iter().map(|rendered| as_text(rendered, args.curl)).collect();
         parts.join("\n\n")
     };
     Ok((text, complete))
@@ -81,10 +81,10 @@ fn render(configuration: &ConfigurationArgs, args: &RenderArgs) -> Result<(Strin
 
 /// Says which of the requests a relay would not send any more. What is rendered knows no clock, so that it is the same
 /// tomorrow; this is beside it.
-fn too_old(config: &Config, sample: &Sample, renderings: &[(&str, Rendering)]) {
+fn too_old(config: &Config, sample: &Sample, renderings: &[Rendered<'_>]) {
     let age = Duration::try_from(Clock::system().now().duration_since(sample.happened())).unwrap_or_default();
     let is_sent = |name: &DestinationName| {
-        let sent = |(other, rendering): &(&str, Rendering)| {
+        let sent = |(other, rendering, _): &Rendered<'_>| {
             *other == name.as_str() && matches!(rendering, Rendering::Sent { .. })
         };
         renderings.iter().any(sent)
@@ -98,24 +98,50 @@ fn too_old(config: &Config, sample: &Sample, renderings: &[(&str, Rendering)]) {
     }
 }
 
-/// Headings are comments, to a shell and in a golden's request file alike.
-fn as_text(name: &str, rendering: &Rendering, curl: bool) -> String {
+/// A destination, what it is sent, and how it is asked what became of that.
+type Rendered<'a> = (&'a str, Rendering, Option<Result<Request, Unmappable>>);
+
+/// Headings are comments, to a shell and in a golden's request file alike; what follows a second one is no part of that.
+fn as_text((name, rendering, confirm): &Rendered<'_>, curl: bool) -> String {
     match rendering {
         Rendering::Sent { operation, request } => {
             let body = if curl { request.to_curl() } else { request.to_http() };
-            format!("### {name}: {operation}\n{}", body.trim_end())
+            let question = confirm.as_ref().map(|confirm| question(name, operation, confirm, curl)).unwrap_or_default();
+            format!("### {name}: {operation}\n{}{question}", body.trim_end())
         }
         // A condition may be written over several lines; a heading is one.
         Rendering::Nothing { outcome, reason } => format!("### {name}: {outcome}: {}", output::one_line(reason)),
     }
 }
 
-fn as_json(rendering: &Rendering) -> Value {
-    match rendering {
-        Rendering::Sent { operation, request } => {
-            let request = request.to_json();
-            json!({"operation": operation, "request": serde_json::from_str::<Value>(&request).unwrap_or(Value::String(request))})
+/// To a shell it is a comment: nobody knows yet what is captured.
+fn question(name: &str, operation: &str, confirm: &Result<Request, Unmappable>, curl: bool) -> String {
+    let heading = format!("\n\n### {name}: {operation}, confirm");
+    match confirm {
+        Ok(request) if curl => {
+            let lines: Vec<String> = request.to_curl().lines().map(|line| format!("# {line}")).collect();
+            format!("{heading}\n{}", lines.join("\n"))
         }
-        Rendering::Nothing { outcome, reason } => json!({"state": outcome.as_str(), "reason": reason}),
+        Ok(request) => format!("{heading}\n{}", request.to_http().trim_end()),
+        Err(unmappable) => format!("{heading}: not asked: {}", output::one_line(&unmappable.to_string())),
     }
+}
+
+fn as_json((_, rendering, confirm): &Rendered<'_>) -> Value {
+    let request = |request: &Request| {
+        let text = request.to_json();
+        serde_json::from_str::<Value>(&text).unwrap_or(Value::String(text))
+    };
+    let mut value = match rendering {
+        Rendering::Sent { operation, request: sent } => json!({"operation": operation, "request": request(sent)}),
+        Rendering::Nothing { outcome, reason } => return json!({"state": outcome.as_str(), "reason": reason}),
+    };
+    if let (Some(confirm), Some(members)) = (confirm, value.as_object_mut()) {
+        let confirm = match confirm {
+            Ok(asked) => json!({"request": request(asked)}),
+            Err(unmappable) => json!({"reason": unmappable.to_string()}),
+        };
+        members.insert("confirm".to_owned(), confirm);
+    }
+    value
 }

@@ -10,7 +10,7 @@ use super::{ConfigurationArgs, ReadingArgs, output};
 
 /// Why there is no configuration.
 pub(super) enum Failure {
-    /// It was not found, not readable, or not laid over rightly, or not of use: a line each.
+    /// It was not found, not readable, or not laid over rightly.
     Unread(String),
     /// It is wrong.
     Wrong(Report),

@@ -2,14 +2,16 @@
 
 mod auth;
 mod build;
+pub(super) mod certificates;
 pub(super) mod checked;
 mod conditions;
 pub(super) mod confirm;
-mod connection;
+pub(super) mod connection;
 mod deduplication;
 mod judgement;
 mod operation;
 mod outputs;
+pub(super) mod proxy;
 mod vars;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -105,6 +107,7 @@ impl Source {
             let message = "`needs` is for presets";
             faults.with_help(needs.key.span, message, "a destination declares its vars and secrets by giving them");
         }
+        connection::in_plain_sight(&table, files, faults);
         prepare(&mut table, files, faults);
         let preset = match table.remove("preset") {
             None => None,

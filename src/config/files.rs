@@ -186,6 +186,30 @@ pub(super) fn inner_span(text: &Text, inner: &Range<usize>) -> Span {
     Span { file: text.span.file, range: start.saturating_add(inner.start)..start.saturating_add(inner.end) }
 }
 
+/// Where a URL, as it is written in a file, has user and password of which the secret part is not all `${…}`.
+pub(super) fn plain_credentials(written: &str) -> Option<Range<usize>> {
+    let start = written.find("://")?.saturating_add(3);
+    let (mut at, mut ends, mut has_letters, mut in_password) = (start, None, false, false);
+    while let Some(rest) = written.get(at..).filter(|rest| !rest.is_empty()) {
+        if let Some(marker) = rest.strip_prefix("${").and_then(|inner| inner.split_once('}')).map(|(inner, _)| inner) {
+            // A default stands there in plain sight.
+            has_letters |= marker.split_once(":-").is_some_and(|(_, default)| !default.is_empty());
+            at = at.saturating_add(marker.len()).saturating_add("${}".len());
+            continue;
+        }
+        let letter = rest.chars().next()?;
+        match letter {
+            '/' | '?' | '#' => break,
+            // What came before is a user's name.
+            ':' if !in_password => (in_password, has_letters) = (true, false),
+            '@' => ends = Some((at, has_letters)),
+            _ => has_letters = true,
+        }
+        at = at.saturating_add(letter.len_utf8());
+    }
+    ends.filter(|(_, has_letters)| *has_letters).map(|(end, _)| start..end)
+}
+
 /// Whether what stands under this name is a credential, as far as a name can tell.
 pub(super) fn is_credential(name: &str) -> bool {
     let name = name.to_lowercase();
@@ -211,3 +235,29 @@ const CREDENTIAL_WORDS: [&str; 8] = ["secret", "token", "password", "bearer", "b
 /// A value this long is replaced wherever it turns up; a shorter one (`1`, `eu`) only in messages about its own string,
 /// or it would tear words apart.
 const TELLING_BYTES_MIN: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_is_written_down_is_found_whatever_stands_beside_it() {
+        let check = |written: &str, expected: Option<&str>| {
+            assert_eq!(plain_credentials(written).and_then(|range| written.get(range)), expected, "{written}");
+        };
+        check("http://user:pass@host", Some("user:pass"));
+        check("\"http://user:pass@${env:HOST}/\"", Some("user:pass"));
+        check("http://${env:USER}:pass@host", Some("${env:USER}:pass"));
+        check("http://${env:USER}:p${env:REST}@host", Some("${env:USER}:p${env:REST}"));
+        check("http://u:${env:PASS:-pass}@host", Some("u:${env:PASS:-pass}"));
+        check("${env:PROXY:-http://u:pass@host}", Some("u:pass"));
+        check("http://u:p@ss@host", Some("u:p@ss"));
+        check("http://token@${env:HOST}", Some("token"));
+        check("http://user:${env:PASS}@host", None);
+        check("http://${env:USER}:${file:/run/p@ss}@host:3128", None);
+        check("http://${env:BOTH}@host", None);
+        check("http://${env:HOST}:3128/a@b", None);
+        check("${env:PROXY}", None);
+        check("user:pass@host", None);
+    }
+}

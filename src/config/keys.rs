@@ -100,20 +100,20 @@ impl<'t> Keys<'t> {
     }
 
     pub(super) fn duration(&mut self, key: &'static str, faults: &mut Faults) -> Option<At<Duration>> {
-        self.parsed(key, faults, units::duration, "is no duration", units::DURATION_HELP)
+        self.parsed(key, faults, units::duration, units::no_duration, units::DURATION_HELP)
     }
 
     pub(super) fn bytes(&mut self, key: &'static str, faults: &mut Faults) -> Option<At<u64>> {
-        self.parsed(key, faults, units::bytes, "is no size", units::SIZE_HELP)
+        self.parsed(key, faults, units::bytes, |_| "is no size", units::SIZE_HELP)
     }
 
     pub(super) fn address(&mut self, key: &'static str, faults: &mut Faults) -> Option<At<SocketAddr>> {
-        self.parsed(key, faults, |text| text.parse().ok(), "is no address", ADDRESS_HELP)
+        self.parsed(key, faults, |text| text.parse().ok(), |_| "is no address", ADDRESS_HELP)
     }
 
     /// `rate` with its `burst`.
     pub(super) fn rate(&mut self, faults: &mut Faults) -> Option<Rate> {
-        let rate = self.parsed("rate", faults, units::rate, "is no rate", units::RATE_HELP);
+        let rate = self.parsed("rate", faults, units::rate, |_| "is no rate", units::RATE_HELP);
         let burst = self.count("burst", faults);
         match (rate, burst) {
             (Some(rate), burst) => {
@@ -228,7 +228,7 @@ impl<'t> Keys<'t> {
         key: &'static str,
         faults: &mut Faults,
         parse: impl Fn(&str) -> Option<T>,
-        complaint: &str,
+        complaint: impl Fn(&str) -> &'static str,
         help: &str,
     ) -> Option<At<T>> {
         let node = &self.entry(key)?.node;
@@ -238,7 +238,7 @@ impl<'t> Keys<'t> {
         };
         let value = parse(&text.value);
         if value.is_none() {
-            faults.with_help(text.span.clone(), format!("`{key}`: `{}` {complaint}", text.value), help);
+            faults.with_help(text.span.clone(), format!("`{key}`: `{}` {}", text.value, complaint(&text.value)), help);
         }
         value.map(|value| At { value, span: text.span.clone() })
     }

@@ -14,6 +14,8 @@
 //! }
 //! ```
 //!
+//! A line that begins with `### ` behind the request is the heading of another one, and ends it.
+//!
 //! The query may stand in the request line or on lines of its own; a form likewise, a pair a line; an HTTP version after
 //! the URL is passed over. Pure.
 
@@ -80,7 +82,7 @@ impl Message {
     /// Reads a file. A body whose `content-type` the file does not name is read as `like`'s is.
     pub(super) fn parse(text: &str, like: &Body) -> Result<Message, MessageError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
-        let mut lines = text.lines().zip(1_usize..).peekable();
+        let mut lines = first(&text).lines().zip(1_usize..).peekable();
         let mut comments = Vec::new();
         while let Some((line, _)) = lines.next_if(|(line, _)| line.starts_with('#') || line.trim().is_empty()) {
             comments.push(line.to_owned());
@@ -115,6 +117,19 @@ impl Message {
         let (url, query) = target.split_once('?').unwrap_or((&target, ""));
         Ok(Message { comments, method: method.to_owned(), url: url.to_owned(), query: pairs(query), headers, body })
     }
+}
+
+/// The text up to the heading of a second request, as `render` prints one.
+fn first(text: &str) -> &str {
+    let (mut end, mut is_within) = (0_usize, false);
+    for line in text.split_inclusive('\n') {
+        if is_within && line.starts_with(HEADING) {
+            break;
+        }
+        is_within |= !line.starts_with('#') && !line.trim().is_empty();
+        end = end.saturating_add(line.len());
+    }
+    text.get(..end).unwrap_or(text)
 }
 
 /// A request as the file that it agrees with: JSON indented, a pair of a query or a form a line. `headers` are those to
@@ -249,6 +264,8 @@ fn wrong(line: usize, reason: &str) -> MessageError {
     MessageError { line, reason: reason.to_owned() }
 }
 
+/// Before each of several requests.
+const HEADING: &str = "### ";
 const REQUEST_LINE: &str = "a request line is expected: `POST https://px.example.com/events`";
 const HEADER_LINE: &str = "a header is expected, `content-type: application/json`; the body comes after an empty line";
 
@@ -267,6 +284,16 @@ mod tests {
             headers: vec![(http::header::CONTENT_TYPE, http::HeaderValue::from_str(content_type).unwrap())].into(),
             body: body.to_owned().into(),
         }
+    }
+
+    #[test]
+    fn a_heading_behind_a_request_ends_it() {
+        let one = "### a: conversion\nPOST https://px.example.com/e\n\n{\"a\": \"### b\"}\n";
+        let two = format!("{one}\n### a: the question\nGET https://px.example.com/q/{{captured.id}}\n");
+        let read = |text: &str| Message::parse(text, &LIKE_JSON).unwrap();
+        assert_eq!(read(&two), read(one));
+        assert_eq!(read(&two.replace('\n', "\r\n")), read(one));
+        assert!(Message::parse("### a\n### b\n", &LIKE_JSON).is_err());
     }
 
     #[test]

@@ -86,6 +86,22 @@ impl Sample {
         destination.render(Scope { conversion: &self.conversion, meta: &meta }, secrets)
     }
 
+    /// How the destination would be asked what became of it, where it is sent and asked about.
+    ///
+    /// # Errors
+    /// When something of the question is absent in the conversion: then it is not asked about.
+    pub fn question_at(
+        &self,
+        destination: &Destination,
+        merchant: &str,
+        secrets: Secrets,
+    ) -> Option<Result<Request, Unmappable>> {
+        let meta = self.meta(merchant);
+        let scope = Scope { conversion: &self.conversion, meta: &meta };
+        let Decision::Send(operation) = destination.decide(scope) else { return None };
+        operation.confirm.as_ref().map(|confirm| confirm.question.shown(scope, secrets))
+    }
+
     /// The same at the platform itself, whatever stand-in `origin` points at; masked.
     pub(super) fn at_platform(&self, destination: &Destination, merchant: &str) -> Rendering {
         let meta = self.meta(merchant);

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Config, Destination, OnAmbiguous, Operation, Proxy, Transport, units};
+use super::destination::connection::proxied;
+use super::{Config, Destination, OnAmbiguous, Operation, Transport, units};
 use crate::conversion::DestinationName;
 
 impl Config {
@@ -54,16 +55,9 @@ impl fmt::Display for Destination {
             write!(f, "; {}", units::written_rate(rate.count, rate.per))?;
         }
         write!(f, "; {}", repeats(&works))?;
-        // One of the environment stands in no file that a reader would look at. Plain HTTP goes to loopback, past it.
-        let is_remote =
-            |operation: &&Operation| operation.request.origin().is_some_and(|origin| origin.starts_with("https://"));
-        if let Some(Proxy { shown, except, .. }) =
-            self.connection.proxy.as_ref().filter(|_| works.iter().any(is_remote))
-        {
-            match except.as_str() {
-                "" => write!(f, "; proxy {shown}")?,
-                except => write!(f, "; proxy {shown} (except {except})")?,
-            }
+        // One of the environment stands in no file that a reader would look at.
+        if let Some(proxied) = proxied(&self.connection, &works) {
+            write!(f, "; proxy {proxied}")?;
         }
         match (works.iter().any(|operation| operation.confirm.is_some()), self.declares_confirm) {
             (true, _) => write!(f, "; asks until it is confirmed"),

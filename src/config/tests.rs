@@ -1,5 +1,6 @@
 //! Tests of reading, faults and decisions.
 
+mod certificates;
 mod connections;
 mod decisions;
 mod any;

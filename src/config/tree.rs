@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use toml::de::{DeTable, DeValue};
 
-use super::files::{Files, is_credential, text_at};
+use super::files::{Files, is_credential, plain_credentials, text_at};
 use super::interpolate::Interpolation;
 use super::report::Faults;
 use crate::mapping::{FileId, Span, Text};
@@ -225,8 +225,13 @@ impl Node {
         match &self.value {
             Value::Text { text, .. } => {
                 let written = files.text(self.span.file).get(self.span.range.clone()).unwrap_or_default();
+                let plain = plain_credentials(written).filter(|_| !text.verbatim);
                 if inside && !is_reference(written) {
                     files.hide(&text.span);
+                }
+                if let Some(plain) = plain {
+                    let at = |place: usize| self.span.range.start.saturating_add(place);
+                    files.hide(&Span { file: self.span.file, range: at(plain.start)..at(plain.end) });
                 }
                 files.hide_in_url(text);
             }

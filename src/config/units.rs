@@ -16,6 +16,19 @@ pub struct Rate {
 
 /// `500ms`, `30s`, `15m`, `72h`, `7d`, `1h30m`; never zero, at most ten years.
 pub(super) fn duration(text: &str) -> Option<Duration> {
+    milliseconds(text).filter(|total| (1..=DURATION_MS_MAX).contains(total)).map(Duration::from_millis)
+}
+
+/// What is wrong with a text that is no [`duration`].
+pub(super) fn no_duration(text: &str) -> &'static str {
+    match milliseconds(text) {
+        Some(0) if !text.is_empty() => "is zero, and must be longer",
+        Some(0) | None => "is no duration",
+        Some(_) => "is longer than ten years",
+    }
+}
+
+fn milliseconds(text: &str) -> Option<u64> {
     let mut total: u64 = 0;
     let mut rest = text;
     while !rest.is_empty() {
@@ -26,7 +39,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         total = total.checked_add(digits.checked_mul(*ms)?)?;
         rest = tail;
     }
-    (1..=DURATION_MS_MAX).contains(&total).then(|| Duration::from_millis(total))
+    Some(total)
 }
 
 /// `8GiB`, `4MiB`, `512KiB`, `1GB`, `100B`; never zero.

@@ -17,7 +17,7 @@ use super::exchange::Exchange;
 use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::pool::Pool;
-use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, Operation, older_than, written_duration};
+use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, Operation, UNCONFIRMED, older_than, written_duration};
 use crate::conversion::{Refusal, TraceParent};
 use crate::mapping::{CAPTURE_CHARS_MAX, Scope, Secrets, Unmappable};
 use crate::queue::{Attempt, DeadKind, Delivery, Outcome, Verdict};
@@ -125,6 +125,7 @@ impl Pool {
     /// Records what becomes of a delivery that needs no request.
     pub(super) fn settle_unsent(&self, delivery: &Delivery, Unsent { outcome, operation }: Unsent<'_>) {
         self.instruments.count(unsent_label(&outcome));
+        self.tell_unconfirmed(delivery, &outcome);
         self.log_dead(delivery, &outcome, None, operation);
         self.queue.settle(delivery, outcome, None);
     }
@@ -286,6 +287,15 @@ impl Pool {
         &self.destination.operations[operation]
     }
 
+    /// What ends as delivered although the platform never said so may need a person: it is logged, and counted beside.
+    fn tell_unconfirmed(&self, delivery: &Delivery, outcome: &Outcome) {
+        let Outcome::Delivered { captured } = outcome else { return };
+        let Some(reason) = captured.get(UNCONFIRMED).filter(|_| delivery.acceptance().is_some()) else { return };
+        self.instruments.count(DELIVERED_UNCONFIRMED);
+        let (destination, id) = (&self.destination.name, delivery.meta().id);
+        tracing::warn!(%destination, %id, reason, "delivered unconfirmed");
+    }
+
     /// A dead letter may need a person. The platform's own words stand in it and not here: they may repeat an address that it
     /// refuses, and nothing of a person belongs in a log.
     fn log_dead(&self, delivery: &Delivery, outcome: &Outcome, status: Option<u16>, operation: Option<&str>) {
@@ -312,6 +322,9 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Label of a delivery given up for good, beside its last attempt's own verdict.
 const EXHAUSTED: &str = "exhausted";
+
+/// Label of a delivery that was accepted and is asked about no more, beside `delivered`.
+const DELIVERED_UNCONFIRMED: &str = "delivered_unconfirmed";
 
 /// How a delivery that needed no request is counted.
 fn unsent_label(outcome: &Outcome) -> &'static str {

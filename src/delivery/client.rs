@@ -33,7 +33,7 @@ use crate::mapping::{Answer, Request, Unmappable};
 use crate::queue::Negotiated;
 use connector::Connector;
 use link::Wire;
-pub use trust::SetupError;
+use trust::Refused;
 
 /// How much of an answer's body is read: predicates look at a few fields, and a platform that sends megabytes must not
 /// fill our memory.
@@ -61,6 +61,8 @@ pub(super) struct Client {
     connections_max: usize,
     header_timeout: Duration,
     timeout: Duration,
+    /// Whether there is a client certificate.
+    shows_certificate: bool,
 }
 
 /// The connections that are kept, and since when.
@@ -78,7 +80,7 @@ pub(super) struct Sent {
 
 impl Client {
     /// Connects to nobody.
-    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Client, SetupError> {
+    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Client, rustls::Error> {
         let (connector, background) = (Connector::new(limits, connection)?, Background::default());
         let connections_max = limits.concurrency.get();
         let inner = pooled(&connector, &background, connections_max);
@@ -89,6 +91,7 @@ impl Client {
             connections_max,
             header_timeout: limits.header_timeout,
             timeout: limits.timeout,
+            shows_certificate: connection.client_certificate.is_some(),
         })
     }
 
@@ -124,7 +127,9 @@ impl Client {
                 wire.iter().for_each(Wire::note_answer);
                 read(response, deadlines.whole, stop).await
             }
-            Ok(Err(error)) if error.is_connect() => Transmission::NotSent(connector::failure(&error)),
+            Ok(Err(error)) if error.is_connect() => {
+                Transmission::NotSent(connector::failure(&error, self.shows_certificate))
+            }
             Ok(Err(error)) => {
                 let hung_up = wire.as_ref().is_some_and(Wire::was_hung_up) || is_canceled(&error);
                 if hung_up && wire.as_ref().is_some_and(Wire::was_kept) {
@@ -132,9 +137,9 @@ impl Client {
                 }
                 if wire.is_none() || hung_up || is_unprocessed(&error) {
                     Transmission::NotSent(failure("given back", &error))
-                } else if trust::is_refused(&error) {
+                } else if let Some(refused) = self.refused(&error) {
                     // TLS 1.3 tells of that only after the client has spoken; nobody has listened.
-                    Transmission::NotSent(Failure::refused(describe("our certificate was refused", error.source())))
+                    Transmission::NotSent(Failure::refused(describe(refused.words(), error.source())))
                 } else {
                     Transmission::Unanswered(failure("the connection broke", &error))
                 }
@@ -143,6 +148,11 @@ impl Client {
             Err(interruption) => Transmission::NotSent(interruption.failure(self.header_timeout)),
         };
         Ok(Sent { transmission, negotiated: wire.map(|wire| wire.negotiated) })
+    }
+
+    /// Whether the peer refused what we showed of ourselves, for certain.
+    fn refused(&self, error: &(dyn Error + 'static)) -> Option<Refused> {
+        trust::refused(error, self.shows_certificate).filter(|refused| refused.is_certain())
     }
 
     /// The connections in use. Those that are too old are left to what goes over them, and end with that.

@@ -18,7 +18,7 @@ use super::exchange::Exchange;
 use super::gate::Health;
 use super::judge::{Judgement, Transmission, health, judge};
 use super::pool::Pool;
-use crate::config::{Confirm, Decision, OnAmbiguous, written_duration};
+use crate::config::{Confirm, Decision, OnAmbiguous, UNCONFIRMED, written_duration};
 use crate::mapping::Scope;
 use crate::queue::{Acceptance, Attempt, DeadKind, Delivery, Outcome, Verdict};
 
@@ -57,7 +57,8 @@ impl Pool {
     ) -> Result<Prepared, Unsent<'_>> {
         let unasked = |why: &str| {
             let mut captured = acceptance.captured.clone();
-            captured.insert(UNCONFIRMED.to_owned(), why.to_owned());
+            let why = format!("taken by the platform, and not confirmed: {why}");
+            captured.insert(UNCONFIRMED.to_owned(), why);
             Unsent::from(Outcome::Delivered { captured })
         };
         let conversion = delivery.conversion().map_err(|_refusal| unasked("the stored conversion cannot be read"))?;
@@ -177,6 +178,3 @@ fn not_said(acceptance: &Acceptance) -> Outcome {
     let questions = if acceptance.asked == 1 { "question" } else { "questions" };
     dead(DeadKind::Unknown, format!("accepted, not confirmed within {} {questions}", acceptance.asked))
 }
-
-/// Beside what was captured: why the platform was not asked to the end.
-const UNCONFIRMED: &str = "unconfirmed";

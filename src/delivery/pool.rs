@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Activity;
 use super::board::Board;
-use super::client::{Client, SetupError};
+use super::client::Client;
 use super::excerpt::Mask;
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::Instruments;
@@ -44,7 +44,7 @@ impl Pool {
         queue: Queue,
         clock: Clock,
         instruments: Instruments,
-    ) -> Result<Pool, SetupError> {
+    ) -> Result<Pool, rustls::Error> {
         let client = Client::new(&destination.limits, &destination.connection)?;
         let (board, rate, now) = (Board::new(clock.unix_ms()), destination.limits.rate, Instant::now());
         let limiter = match before {

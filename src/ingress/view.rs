@@ -7,8 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::config::UNCONFIRMED;
 use crate::conversion::{ConversionId, DestinationName};
-use crate::queue::{Attempt, DeadKind, DeliveryStatus, State, Status, Tls, Verdict};
+use crate::queue::{Asked, Attempt, DeadKind, DeliveryStatus, State, Status, Tls, Verdict};
 
 /// The answer to an accepted conversion or its repetition.
 #[derive(Serialize, JsonSchema)]
@@ -99,8 +100,21 @@ struct DeliveryView<'a> {
     next_attempt_at: Option<Shown<jiff::Timestamp>>,
     last: Option<AttemptView<'a>>,
     captured: &'a BTreeMap<String, String>,
+    /// Of one that is accepted only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<AskedView>,
     /// Oldest first.
     history: Vec<AttemptView<'a>>,
+}
+
+/// What has come of asking about it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Asked")]
+struct AskedView {
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    accepted_at: Option<Shown<jiff::Timestamp>>,
+    /// Those that were answered and left it open.
+    questions: u32,
 }
 
 impl<'a> DeliveryView<'a> {
@@ -108,14 +122,28 @@ impl<'a> DeliveryView<'a> {
         DeliveryView {
             state: delivery.state.as_str(),
             kind: dead_kind(delivery.state).map(DeadKind::as_str),
-            reason: delivery.reason.as_deref(),
+            reason: delivery.reason.as_deref().or(unconfirmed(delivery)),
             attempts: delivery.attempts,
-            next_attempt_at: delivery.next_attempt_ms.and_then(instant),
+            next_attempt_at: delivery.next_attempt_ms.filter(|_| !is_held(delivery)).and_then(instant),
             last: delivery.history.last().map(AttemptView::new),
             captured: &delivery.captured,
+            asked: delivery
+                .asked
+                .map(|Asked { since_ms, questions }| AskedView { accepted_at: instant(since_ms), questions }),
             history: delivery.history.iter().map(AttemptView::new).collect(),
         }
     }
+}
+
+/// Why one that the platform accepted is delivered although it never said so.
+fn unconfirmed(delivery: &DeliveryStatus) -> Option<&str> {
+    let why = delivery.captured.get(UNCONFIRMED).filter(|_| delivery.state == State::Delivered);
+    why.map(String::as_str)
+}
+
+/// Whether its destination is on hold: nobody knows when it goes on then.
+fn is_held(delivery: &DeliveryStatus) -> bool {
+    delivery.state == State::Held || (delivery.state == State::Accepted && delivery.reason.is_some())
 }
 
 /// One HTTP request that was made for a delivery, and what its answer meant.
@@ -237,5 +265,54 @@ impl<T: Serialize> Serialize for ByDestination<'_, T> {
             object.serialize_entry(name.as_str(), value)?;
         }
         object.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(state: State, reason: Option<&str>) -> DeliveryStatus {
+        DeliveryStatus {
+            state,
+            reason: reason.map(str::to_owned),
+            attempts: 1,
+            next_attempt_ms: Some(1_000),
+            history: Vec::new(),
+            captured: BTreeMap::new(),
+            asked: None,
+        }
+    }
+
+    fn shown(delivery: &DeliveryStatus) -> serde_json::Value {
+        serde_json::to_value(DeliveryView::new(delivery)).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_said_of_the_next_attempt_while_the_destination_is_on_hold() {
+        let next = |state, reason| shown(&delivery(state, reason))["next_attempt_at"].clone();
+        for waits in [(State::Retrying, None), (State::Accepted, None)] {
+            assert_eq!(next(waits.0, waits.1), "1970-01-01T00:00:01Z");
+        }
+        for held in [(State::Held, Some("paused")), (State::Accepted, Some("suspended"))] {
+            assert_eq!(next(held.0, held.1), serde_json::Value::Null);
+        }
+    }
+
+    #[test]
+    fn what_has_come_of_asking_is_shown_of_what_is_accepted() {
+        let mut accepted = delivery(State::Accepted, None);
+        assert_eq!(shown(&accepted).get("asked"), None);
+        accepted.asked = Some(Asked { since_ms: 2_000, questions: 3 });
+        let expected = serde_json::json!({"accepted_at": "1970-01-01T00:00:02Z", "questions": 3});
+        assert_eq!(shown(&accepted)["asked"], expected);
+    }
+
+    #[test]
+    fn what_is_delivered_unconfirmed_says_why_in_its_reason() {
+        let mut delivered = delivery(State::Delivered, None);
+        assert_eq!(shown(&delivered)["reason"], serde_json::Value::Null);
+        delivered.captured.insert(UNCONFIRMED.to_owned(), "taken".to_owned());
+        assert_eq!(shown(&delivered)["reason"], "taken");
     }
 }

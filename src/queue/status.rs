@@ -380,6 +380,17 @@ pub struct DeliveryStatus {
     pub history: Vec<Attempt>,
     /// What was captured from the answer.
     pub captured: BTreeMap<String, String>,
+    /// While it is accepted, what has come of asking about it.
+    pub asked: Option<Asked>,
+}
+
+/// What has come of asking about one that is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// When it was accepted (Unix ms).
+    pub since_ms: u64,
+    /// Questions used up: those that were answered and left it open.
+    pub questions: u32,
 }
 
 /// Which dead letters are meant: those of which all that is said here is so.

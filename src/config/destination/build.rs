@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::auth::{auth, braced};
 use super::conditions::conditions;
-use super::confirm::{Asks, confirm};
+use super::confirm::{self, Asks, confirm};
 use super::judgement::{self, judge};
 use super::operation::Written as WrittenOperation;
 use super::vars::{given, is_empty, typed};
@@ -66,8 +66,11 @@ pub(in crate::config) fn build(
             true
         }
     });
+    let is_whole = found.is_empty() && complete;
     faults.extend(found);
     let retry = written.retry.meaning(dedup_window, written.dedup_window.as_ref(), faults);
+    let given_up = written.retry.give_up_after.as_ref().map_or(&written.key.span, |after| &after.span);
+    confirm::outlived(given_up, retry.give_up_after, &operations, faults);
     let destination = Destination {
         name: name?,
         fingerprint: written.fingerprint,
@@ -86,7 +89,7 @@ pub(in crate::config) fn build(
         connection: written.connection,
         goldens: written.goldens,
     };
-    connection::check(&destination, written.key, faults);
+    connection::check(&destination, is_whole, written.key, faults);
     Some(destination)
 }
 
@@ -276,7 +279,8 @@ fn operation(
     let About { name, kind, rate } = about;
     let (conditions, applies) = conditions(name, &mut written, shared.replaced, shared.constants, faults);
     let judge = judge(&written.judge, shared.wait_header.as_ref(), faults);
-    let confirm = written.confirm.or(shared.confirm).and_then(|entry| {
+    let (confirm_entry, has_credential) = (written.confirm.or(shared.confirm), written.auth.or(shared.auth).is_some());
+    let confirm = confirm_entry.and_then(|entry| {
         let asks = Asks {
             name,
             captures: &written.judge.capture,
@@ -297,6 +301,9 @@ fn operation(
     let slot = own_slot.as_ref().or(shared.idempotency.as_ref()).filter(|_| shared.complete).cloned();
     let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect(), slot };
     let request = request(name, shared, written, given, faults)?;
+    if let (Some(confirm), Some(entry), true) = (&confirm, confirm_entry, has_credential) {
+        confirm::led_astray(entry, confirm, &request, faults);
+    }
     if let Some(slot) = own_slot.as_ref().filter(|_| shared.complete) {
         deduplication::bound(slot, &request, faults);
     }

@@ -1,12 +1,14 @@
 //! What a destination means once it is checked: its calls, how their answers are read, how fast and how long it is asked.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::TrustAnchor;
+
+use super::certificates::ClientCertificate;
 use super::confirm::Question;
+use super::proxy::Proxy;
 use crate::config::{Golden, Rate};
 use crate::conversion::{DestinationName, EventKind};
 use crate::mapping::{AnswerCondition, Capture, Condition, RequestTemplate, Secret};
@@ -82,49 +84,14 @@ pub enum Overflow {
 /// How a destination is connected to.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Connection {
-    /// An extra root for this destination.
-    pub ca_file: Option<PemFile>,
+    /// Trusted as well as Mozilla's: those of `ca_file`.
+    pub roots: Vec<TrustAnchor<'static>>,
     /// What we show of ourselves where a certificate is asked for.
     pub client_certificate: Option<ClientCertificate>,
     /// What is between; `None`: nothing.
     pub proxy: Option<Proxy>,
     /// Whether it may be at a private address; a loopback address that is named as such always may.
     pub allow_private: bool,
-}
-
-/// A file of certificates or of a key, as it was when the configuration was read. Prints its path alone.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct PemFile {
-    /// Where it was read.
-    pub path: PathBuf,
-    /// What was in it; not yet known to be PEM.
-    pub pem: Vec<u8>,
-}
-
-impl fmt::Debug for PemFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PemFile").field(&self.path).finish()
-    }
-}
-
-/// `client_certificate`.
-#[derive(Debug, Clone, Hash)]
-pub struct ClientCertificate {
-    /// Leaf first.
-    pub cert: PemFile,
-    /// Its private key.
-    pub key: PemFile,
-}
-
-/// An HTTP proxy that is asked for a tunnel to the destination (RFC 9110, 9.3.6).
-#[derive(Debug, Clone, Hash)]
-pub struct Proxy {
-    /// `http://`, perhaps with user and password.
-    pub url: Secret,
-    /// Host and port.
-    pub shown: String,
-    /// Who is reached without it, as `NO_PROXY` is written.
-    pub except: String,
 }
 
 /// One kind of call of a destination.

@@ -10,15 +10,15 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::auth::auth;
-use super::checked::{Confirm, Judge};
+use super::checked::{Confirm, Judge, Operation};
 use super::operation::pairs;
-use crate::config::WaitHeader;
 use crate::config::keys::{At, Keys, did_you_mean, listed, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Node, Table, Value};
+use crate::config::{WaitHeader, written_duration};
 use crate::mapping::{
     AnswerCondition, AuthSource, Capture, Constants, Encoding, Given, Request, RequestSource, RequestTemplate,
-    RulesSource, Scope, Secrets, Text, Unmappable,
+    RulesSource, Scope, Secrets, Span, Text, Unmappable,
 };
 
 /// The request that asks, and where in its URL what stands that was captured.
@@ -69,6 +69,18 @@ impl Question {
         }
         url.push_str(rest);
         request.url = url;
+        Ok(request)
+    }
+
+    /// The request for a conversion that was not sent: `{captured.NAME}` stands where an answer's value would.
+    ///
+    /// # Errors
+    /// When something of it is absent in the conversion.
+    pub fn shown(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Request, Unmappable> {
+        let mut request = self.request.render(scope, secrets)?;
+        for Captured { name, mark, .. } in &self.places {
+            request.url = request.url.replacen(mark, &format!("{OPENING}{name}}}"), 1);
+        }
         Ok(request)
     }
 
@@ -196,6 +208,40 @@ fn question(url: &Text, headers: Vec<(Text, Text)>, of: &Asks<'_>, faults: &mut 
     Some(Question { request, places })
 }
 
+/// Warns of a question to another host than the operation's own: it shows that one the operation's credential.
+pub(super) fn led_astray(entry: &Entry, confirm: &Confirm, request: &RequestTemplate, faults: &mut Faults) {
+    let (Some(asked), Some(own)) = (confirm.question.origin(), request.origin()) else { return };
+    if asked == own {
+        return;
+    }
+    let url = entry.node.value.as_table().and_then(|table| table.entry("url"));
+    let span = match url.map(|url| &url.node.value) {
+        Some(Value::Text { text, .. }) => text.span.clone(),
+        Some(_) | None => entry.node.span.clone(),
+    };
+    let message =
+        format!("the question goes to {asked}, the conversion to {own}: it shows the credential of `auth` there");
+    faults.warn(
+        span,
+        message,
+        "right where that host is the platform's own, too; every question goes with the operation's `auth`",
+    );
+}
+
+/// Warns where a delivery may be given up before it is asked about for the first time.
+pub(super) fn outlived(place: &Span, give_up_after: Duration, operations: &[Operation], faults: &mut Faults) {
+    let waits = operations.iter().filter_map(|operation| operation.confirm.as_ref()).map(|confirm| confirm.after);
+    let Some(after) = waits.max().filter(|after| give_up_after < *after) else { return };
+    let (allowed, after) = (written_duration(give_up_after), written_duration(after));
+    let message = format!(
+        "`retry.give_up_after` ({allowed}) is over before the first question of `confirm` ({after}): one without an \
+         answer is not asked again"
+    );
+    let help = "a question that fails is asked again for as long as a delivery is attempted: give up later, or ask earlier \
+                (`confirm.after`)";
+    faults.warn(place.clone(), message, help);
+}
+
 /// The URL with a mark for each `{captured.NAME}`.
 fn marked(url: &Text, of: &Asks<'_>, faults: &mut Faults) -> Option<(Text, Vec<Captured>)> {
     let mut places: Vec<Captured> = Vec::new();
@@ -250,6 +296,8 @@ fn is_path_byte(byte: u8) -> bool {
 const KEY: &str = "confirm";
 /// How the capture is called that holds the platform's reason.
 pub(in crate::config) const REASON: &str = "reason";
+/// Beside what was captured of a delivery that is taken for delivered unconfirmed: why, in words.
+pub const UNCONFIRMED: &str = "unconfirmed";
 const OPENING: &str = "{captured.";
 /// All but what is never reserved (RFC 3986, 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

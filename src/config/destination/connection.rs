@@ -1,15 +1,23 @@
 //! How a destination is connected to: by whom it is trusted, who we are there, through what, and where that may lead.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::checked::{ClientCertificate, Connection, PemFile, Proxy};
+use http::Uri;
+use rustls::pki_types::TrustAnchor;
+
+use super::certificates::{self, ClientCertificate, Part, Unusable, certificates, private_key, roots};
+use super::checked::{Connection, Operation};
+use super::proxy::Proxy;
 use crate::config::address::{Reach, reach};
 use crate::config::disk::Disk;
+use crate::config::files::{Files, plain_credentials};
 use crate::config::keys::{At, Keys};
 use crate::config::report::Faults;
+use crate::config::tree::{Node, Table, Value};
 use crate::config::{Destination, Environment};
-use crate::mapping::{Secret, Span, Text};
+use crate::mapping::{Span, Text};
 
 /// Reads `ca_file`, `client_certificate`, `proxy` and `allow_private`; the proxy of the environment where none is named.
 pub(super) fn connection(
@@ -18,7 +26,7 @@ pub(super) fn connection(
     environment: Environment<'_>,
     faults: &mut Faults,
 ) -> Connection {
-    let ca_file = pem_file(keys, "ca_file", disk, faults);
+    let roots = ca_file(keys, disk, faults);
     let client_certificate = client_certificate(keys, disk, faults);
     let proxy = match keys.text("proxy", faults) {
         Some(text) if text.value == DIRECT => None,
@@ -26,14 +34,21 @@ pub(super) fn connection(
         None => inherited(keys.span(), environment, faults),
     };
     let allow_private = keys.flag("allow_private", faults).is_some_and(|flag| flag.value);
-    Connection { ca_file, client_certificate, proxy, allow_private }
+    Connection { roots, client_certificate, proxy, allow_private }
+}
+
+/// The extra roots of a destination.
+fn ca_file(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Vec<TrustAnchor<'static>> {
+    let key = "ca_file";
+    let roots = pem(keys, key, disk, faults).and_then(|At { value, span }| usable(roots(key, &value), &span, faults));
+    roots.unwrap_or_default()
 }
 
 /// Reads a file of certificates or of a key. Where the relay does not serve it may be missing.
-fn pem_file(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mut Faults) -> Option<PemFile> {
+fn pem(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mut Faults) -> Option<At<Vec<u8>>> {
     let At { value: path, span } = keys.path(key, &disk.folder, faults)?;
     match disk.read(&path, PEM_BYTES_MAX) {
-        Ok(pem) => return Some(PemFile { path, pem }),
+        Ok(value) => return Some(At { value, span }),
         Err(_) if faults.are_elsewhere() => {}
         Err(reason) => {
             let help = format!("looked for {}", Path::display(&path));
@@ -43,37 +58,60 @@ fn pem_file(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mu
     None
 }
 
+fn usable<T>(made: Result<T, Unusable>, span: &Span, faults: &mut Faults) -> Option<T> {
+    made.map_err(|Unusable { message, help }| faults.with_help(span.clone(), message, help)).ok()
+}
+
 /// `{ cert, key }`.
 fn client_certificate(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option<ClientCertificate> {
     let mut keys = keys.entry("client_certificate").and_then(|entry| Keys::of(entry, faults))?;
-    let (cert, key) = (pem_file(&mut keys, "cert", disk, faults), pem_file(&mut keys, "key", disk, faults));
+    let (cert, key) = (pem(&mut keys, "cert", disk, faults), pem(&mut keys, "key", disk, faults));
     for needed in ["cert", "key"] {
-        let message = format!("`client_certificate` needs `{needed}`");
         if keys.entry(needed).is_none() {
-            faults.with_help(
-                keys.span().clone(),
-                message,
-                "`{ cert = \"client.crt\", key = \"client.key\" }`, both PEM",
-            );
+            let help = "`{ cert = \"client.crt\", key = \"client.key\" }`, both PEM";
+            keys.missing(needed, format!("`client_certificate` needs `{needed}`"), help);
         }
     }
     keys.finish("`client_certificate`", faults);
-    Some(ClientCertificate { cert: cert?, key: key? })
+    let chain = cert.as_ref().and_then(|at| usable(certificates("cert", &at.value), &at.span, faults));
+    let signing = key.as_ref().and_then(|at| usable(private_key("key", &at.value), &at.span, faults));
+    let (cert, key) = (cert?, key?);
+    let made = certificates::client_certificate(chain?, signing?);
+    made.map_err(|(part, Unusable { message, help })| {
+        let at = match part {
+            Part::Cert => cert,
+            Part::Key => key,
+        };
+        faults.with_help(at.span, message, help);
+    })
+    .ok()
 }
 
 /// The proxy that a destination names.
 fn configured(text: &Text, faults: &mut Faults) -> Option<Proxy> {
-    match proxy(&text.value, String::new()) {
-        Ok(_) if text.verbatim && text.value.contains('@') => {
-            let message = "the credentials of `proxy` stand in plain sight";
-            faults.with_help(text.span.clone(), message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
-            None
-        }
-        Ok(proxy) => Some(proxy),
-        Err(reason) => {
-            faults.with_help(text.span.clone(), format!("`proxy` {reason}"), PROXY_HELP);
-            None
-        }
+    Proxy::new(&text.value)
+        .map_err(|reason| {
+            let whole = format!("http://{}", text.value);
+            let lacks_scheme = !text.value.contains("://") && Proxy::new(&whole).is_ok();
+            let (reason, help) = match lacks_scheme {
+                true if !text.value.contains('@') => ("has no scheme", format!("`proxy = \"{whole}\"`")),
+                true => ("has no scheme", "`http://` and then what is there".to_owned()),
+                false => (reason, PROXY_HELP.to_owned()),
+            };
+            faults.with_help(text.span.clone(), format!("`proxy` {reason}"), help);
+        })
+        .ok()
+}
+
+/// Says where the user and password of `proxy` stand in plain sight, whatever else of it comes from the environment.
+pub(super) fn in_plain_sight(table: &Table, files: &Files, faults: &mut Faults) {
+    let Some(Node { span, value: Value::Text { text, .. } }) = table.entry("proxy").map(|entry| &entry.node) else {
+        return;
+    };
+    let written = files.text(span.file).get(span.range.clone()).unwrap_or_default();
+    if plain_credentials(written).is_some() {
+        let message = "the credentials of `proxy` stand in plain sight";
+        faults.with_help(text.span.clone(), message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
     }
 }
 
@@ -87,8 +125,8 @@ fn inherited(destination: &Span, environment: Environment<'_>, faults: &mut Faul
     let (name, url) = given(["https_proxy", "HTTPS_PROXY"]).or_else(|| given(["all_proxy", "ALL_PROXY"]))?;
     let url = if url.contains("://") { url } else { format!("http://{url}") };
     let except = given(["no_proxy", "NO_PROXY"]).map(|(_, except)| except).unwrap_or_default();
-    match proxy(&url, except) {
-        Ok(proxy) => Some(proxy),
+    match Proxy::new(&url) {
+        Ok(proxy) => Some(proxy.inherited(name, &except)),
         Err(reason) => {
             let message = format!("the environment variable `{name}` {reason}");
             let help = format!("{PROXY_HELP}; `proxy = \"{DIRECT}\"` goes without one");
@@ -98,37 +136,85 @@ fn inherited(destination: &Span, environment: Environment<'_>, faults: &mut Faul
     }
 }
 
-/// A proxy, or what is wrong with its URL.
-fn proxy(text: &str, except: String) -> Result<Proxy, &'static str> {
-    let url = url::Url::parse(text).map_err(|_unspecific| "is no URL")?;
-    if url.scheme() != "http" {
-        return Err("must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that");
+/// Says where a destination names a private address that it is not allowed to reach; and of one that is whole, with every
+/// operation that it was written with, what is of no use to it.
+pub(super) fn check(destination: &Destination, is_whole: bool, key: &Text, faults: &mut Faults) {
+    if is_whole {
+        without_tls(destination, key, faults);
     }
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or("names no host")?;
-    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err("names more than a host and a port");
-    }
-    // Whoever connects reads it so, and would go without a proxy where it cannot.
-    url.as_str().parse::<http::Uri>().map_err(|_unspecific| "is no URL")?;
-    let shown = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
-    Ok(Proxy { url: Secret::new(url.to_string()), shown, except })
-}
-
-/// Says where a destination names a private address that it is not allowed to reach.
-pub(super) fn check(destination: &Destination, key: &Text, faults: &mut Faults) {
     if destination.connection.allow_private {
         return;
     }
     for operation in &destination.operations {
-        let token_url = operation.request.oauth().map(|oauth| oauth.token_request(None).url);
-        let mut addresses = operation.request.origin().into_iter().chain(token_url.as_deref()).filter_map(literal);
-        if let Some(address) = addresses.find(|address| reach(*address) == Reach::Private) {
-            let message =
-                format!("operation `{}` of `{}` goes to {address}, a private address", operation.name, key.value);
-            faults.with_help(key.span.clone(), message, "`allow_private = true` allows that to this destination");
-            return;
-        }
+        let private = |urls: Vec<String>| {
+            let mut addresses = urls.iter().filter_map(|url| literal(url));
+            addresses.find(|address| reach(*address) == Reach::Private)
+        };
+        let (name, key_name) = (&operation.name, &key.value);
+        let message = if let Some(address) = private(sent_to(operation)) {
+            format!("operation `{name}` of `{key_name}` goes to {address}, a private address")
+        } else if let Some(address) = private(asked_at(operation)) {
+            format!("`confirm` of operation `{name}` of `{key_name}` asks at {address}, a private address")
+        } else {
+            continue;
+        };
+        faults.with_help(key.span.clone(), message, "`allow_private = true` allows that to this destination");
+        return;
     }
+}
+
+/// Warns of certificates of a destination whose URLs are all plain HTTP; a stand-in that is reached so does not count.
+fn without_tls(destination: &Destination, key: &Text, faults: &mut Faults) {
+    let Connection { roots, client_certificate, .. } = &destination.connection;
+    let what = match (roots.is_empty(), client_certificate.is_none()) {
+        (true, true) => return,
+        (false, true) => "`ca_file` is",
+        (true, false) => "`client_certificate` is",
+        (false, false) => "`ca_file` and `client_certificate` are",
+    };
+    let is_tls = |operation: &Operation| {
+        let own = operation.request.unmoved().origin().map(str::to_owned);
+        [own.into_iter().collect(), sent_to(operation), asked_at(operation)]
+            .concat()
+            .iter()
+            .any(|url| url.starts_with("https://"))
+    };
+    let is_known = destination.operations.iter().all(|operation| operation.request.origin().is_some());
+    if is_known && !destination.operations.iter().any(is_tls) {
+        let message = format!("{what} of no use to `{}`: no URL of it is `https://`", key.value);
+        faults.warn(key.span.clone(), message, "over plain HTTP nobody shows a certificate");
+    }
+}
+
+/// Where an operation's requests go, as far as the host: what it sends and how it comes by a token.
+fn sent_to(operation: &Operation) -> Vec<String> {
+    let sent = operation.request.origin().map(str::to_owned);
+    let token = operation.request.oauth().map(|oauth| oauth.token_request(None).url);
+    sent.into_iter().chain(token).collect()
+}
+
+/// Where it asks what became of them.
+fn asked_at(operation: &Operation) -> Vec<String> {
+    let origin = operation.confirm.as_ref().and_then(|confirm| confirm.question.origin());
+    origin.map(str::to_owned).into_iter().collect()
+}
+
+/// The proxy, and the hosts that are reached through it where others are not; `None`: nobody is.
+pub(in crate::config) fn proxied(connection: &Connection, operations: &[&Operation]) -> Option<String> {
+    let proxy = connection.proxy.as_ref()?;
+    let uris: Vec<Uri> = operations
+        .iter()
+        .flat_map(|operation| [sent_to(operation), asked_at(operation)].concat())
+        .filter_map(|url| url.parse().ok())
+        .collect();
+    let (through, past): (Vec<_>, Vec<_>) = uris.iter().partition(|uri| proxy.is_between(uri));
+    let hosts: BTreeSet<&str> = through.iter().filter_map(|uri| uri.host()).collect();
+    if hosts.is_empty() {
+        return None;
+    }
+    let hosts: Vec<&str> = hosts.into_iter().filter(|_| !past.is_empty()).collect();
+    let to = if hosts.is_empty() { String::new() } else { format!(" to {}", hosts.join(", ")) };
+    Some(format!("{}{to}", proxy.shown()))
 }
 
 /// The address that a URL names without a name.

@@ -1,4 +1,4 @@
-//! How a destination is connected to: `client_certificate`, `proxy` and the environment's, `allow_private`, timeouts.
+//! How a destination is connected to: `proxy` and the environment's, `allow_private`, timeouts.
 
 use std::time::Duration;
 
@@ -30,38 +30,83 @@ fn fault(keys: &str, environment: &[(&str, &str)], expected: &str) {
 #[test]
 fn the_environments_proxy_counts_where_a_destination_names_none() {
     let shown = |keys: &str, environment: &[(&str, &str)]| {
-        connection(keys, environment).proxy.map(|proxy| (proxy.shown, proxy.except))
+        let summary = partner(keys, environment).unwrap_or_else(|report| panic!("{report}")).summary().to_string();
+        assert!(!summary.contains("pass-word"), "{summary}");
+        summary.trim_end().split_once("; proxy ").map(|(_, shown)| shown.to_owned())
     };
-    let proxy = |shown: &str, except: &str| Some((shown.to_owned(), except.to_owned()));
+    let proxy = |shown: &str| Some(shown.to_owned());
     assert_eq!(shown("", &[]), None);
-    assert_eq!(shown("", &[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "x")]), proxy("a:1", "x"));
-    assert_eq!(shown("", &[("HTTPS_PROXY", "http://a:1"), ("https_proxy", "http://b:2/")]), proxy("b:2", ""));
-    assert_eq!(shown("", &[("ALL_PROXY", "c:3")]), proxy("c:3", ""));
+    assert_eq!(shown("", &[("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "x")]), proxy("a:1 (HTTPS_PROXY)"));
+    let both = [("HTTPS_PROXY", "http://a:1"), ("https_proxy", "http://b:2/")];
+    assert_eq!(shown("", &both), proxy("b:2 (https_proxy)"));
+    assert_eq!(shown("", &[("ALL_PROXY", "c:3")]), proxy("c:3 (ALL_PROXY)"));
+    assert_eq!(shown("", &[("HTTPS_PROXY", "garbage")]), proxy("garbage:80 (HTTPS_PROXY)"), "as curl reads it");
     assert_eq!(shown("", &[("HTTPS_PROXY", ""), ("HTTP_PROXY", "http://a:1")]), None, "that one is for plain HTTP");
-    let both = [("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "px.example.com")];
-    assert_eq!(shown("proxy = \"http://own\"", &both), proxy("own:80", ""), "named, it is used whatever NO_PROXY says");
+    let both = [("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "*")];
+    assert_eq!(shown("proxy = \"http://own\"", &both), proxy("own:80"), "named, it is used whatever NO_PROXY says");
     assert_eq!(shown("proxy = \"none\"", &both), None);
-    assert_eq!(shown("proxy = \"${env:OWN}\"", &[("OWN", "http://u:pass-word@own:8080")]), proxy("own:8080", ""));
-    let summary = partner("", &[("HTTPS_PROXY", "http://u:pass-word@a:1")]).unwrap().summary().to_string();
-    assert!(summary.ends_with("; proxy a:1\n") && !summary.contains("pass-word"), "{summary}");
+    assert_eq!(shown("proxy = \"${env:OWN}\"", &[("OWN", "http://u:pass-word@own:8080")]), proxy("own:8080"));
+    assert_eq!(shown("", &[("HTTPS_PROXY", "http://u:pass-word@a:1")]), proxy("a:1 (HTTPS_PROXY)"));
     let printed = format!("{:?}", connection("", &[("HTTPS_PROXY", "http://u:pass-word@a:1")]));
     assert!(!printed.contains("pass-word"), "{printed}");
 }
 
 #[test]
+fn a_proxy_is_shown_where_it_is_between_and_only_there() {
+    let refund = "[destination.x.operation.refund]\nurl = \"https://refunds.example/r\"\nmap.a = \"event_type\"\n";
+    let shown = |url: &str, more: &str, no_proxy: &str| {
+        let text = with(&format!("[destination.x]\nurl = \"{url}\"\nmap.a = \"event_type\"\n{more}"));
+        let lookup = |name: &str| match name {
+            "HTTPS_PROXY" => Some("http://a:1".to_owned()),
+            "NO_PROXY" => Some(no_proxy.to_owned()),
+            _ => None,
+        };
+        let config = Config::load(Source { path: "routes.toml".into(), text, environment: &lookup, sets: &[] });
+        let config = config.unwrap_or_else(|report| panic!("{report}"));
+        let (summary, connection) = (config.summary().to_string(), &config.destinations[0].connection);
+        // What is shown is what delivery asks.
+        let proxy = connection.proxy.as_ref().unwrap();
+        assert_eq!(summary.contains("; proxy a:1 (HTTPS_PROXY)"), proxy.is_between(&url.parse().unwrap()), "{summary}");
+        summary.trim_end().split_once("; proxy a:1 (HTTPS_PROXY)").map(|(_, rest)| rest.to_owned())
+    };
+    let everywhere = Some(String::new());
+    assert_eq!(shown("https://px.example/e", "", ""), everywhere);
+    assert_eq!(shown("https://px.example/e", refund, ""), everywhere);
+    assert_eq!(shown("https://px.example/e", refund, "refunds.example").as_deref(), Some(" to px.example"));
+    for past in ["https://localhost:8443/e", "https://127.0.0.1/e", "https://[::1]/e", "http://localhost/e"] {
+        assert_eq!(shown(past, "", ""), None, "{past}");
+    }
+    assert_eq!(shown("https://px.example/e", "", ".example"), None);
+    assert_eq!(shown("https://px.example/e", "", "*"), None);
+    assert_eq!(shown("https://1.1.1.1/e", "", "*"), None);
+    assert_eq!(shown("https://1.1.1.1/e", "", "1.0.0.0/8"), None);
+    assert_eq!(shown("https://1.1.1.1/e", "", "2.0.0.0/8"), everywhere);
+}
+
+#[test]
 fn a_proxy_that_cannot_be_one_is_refused_in_words() {
-    fault(
-        "proxy = \"own:8080\"",
-        &[],
-        "`proxy` must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that",
-    );
+    let help = |keys: &str| {
+        let report = partner(keys, &[("HOST", "127.0.0.1:28502")]).map(|_| ()).unwrap_err();
+        let fault = report.located()[0].clone();
+        (fault.message, fault.help.unwrap())
+    };
+    let no_scheme = |proxy: &str| ("`proxy` has no scheme".to_owned(), format!("`proxy = \"http://{proxy}\"`"));
+    assert_eq!(help("proxy = \"127.0.0.1:28502\""), no_scheme("127.0.0.1:28502"));
+    assert_eq!(help("proxy = \"own:8080\""), no_scheme("own:8080"));
+    assert_eq!(help("proxy = \"own\""), no_scheme("own"));
+    assert_eq!(help("proxy = \"${env:HOST}\""), no_scheme("${env:HOST}"), "what came from elsewhere is not repeated");
     fault(
         "proxy = \"socks5://own:8080\"",
         &[],
         "`proxy` must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that",
     );
     fault("proxy = \"http://own/path\"", &[], "`proxy` names more than a host and a port");
-    fault("proxy = \"http://u:pass-word@own\"", &[], "the credentials of `proxy` stand in plain sight");
+    for plain in ["http://u:pass-word@own", "http://u:pass-word@${env:HOST}", "http://${env:HOST}:pass-word@own"] {
+        let keys = format!("proxy = \"{plain}\"");
+        fault(&keys, &[("HOST", "own")], "the credentials of `proxy` stand in plain sight");
+    }
+    let reference = connection("proxy = \"http://u:${env:PASS}@own\"", &[("PASS", "pass-word")]);
+    assert!(reference.proxy.unwrap().credentials().is_some());
     fault("", &[("https_proxy", "http://")], "the environment variable `https_proxy` is no URL");
 }
 
@@ -90,31 +135,14 @@ fn a_private_address_is_a_fault_unless_it_is_allowed() {
     for host in ["127.0.0.1", "localhost", "1.1.1.1", "px.example.com"] {
         right(&at(host, ""));
     }
-}
-
-#[test]
-fn a_client_certificate_is_two_files_and_both_are_part_of_what_a_destination_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let text = with(&format!(
-        "{PARTNER}client_certificate = {{ cert = \"{}\", key = \"{}\" }}\n",
-        path("c.crt").display(),
-        path("c.key").display()
-    ));
-    let missing = faults(&text);
-    assert_eq!(missing.len(), 2, "{missing:?}");
-    assert!(missing[0].ends_with("`cert` cannot be read: it does not exist"), "{missing:?}");
-    let fingerprint = |cert: &str, key: &str| {
-        std::fs::write(path("c.crt"), cert).unwrap();
-        std::fs::write(path("c.key"), key).unwrap();
-        right(&text).destinations[0].fingerprint
+    let asking = |host: &str, more: &str| {
+        let step = format!("url = \"https://{host}/{{captured.id}}\", confirmed_when = \"body.ok\"");
+        with(&format!("{PARTNER}capture.id = \"body.id\"\nconfirm = {{ {step} }}\n{more}"))
     };
-    let one = fingerprint("one", "one");
-    assert_eq!(fingerprint("one", "one"), one);
-    assert_ne!(fingerprint("two", "one"), one);
-    assert_ne!(fingerprint("one", "two"), one);
-    let half = with(&format!("{PARTNER}client_certificate = {{ cert = \"{}\" }}\n", path("c.crt").display()));
-    assert_eq!(faults(&half), ["13:1 `client_certificate` needs `key`"]);
+    let expected = "10:14 `confirm` of operation `conversion` of `partner` asks at 10.0.0.5, a private address";
+    assert_eq!(faults(&asking("10.0.0.5", "")), [expected]);
+    right(&asking("10.0.0.5", "allow_private = true\n"));
+    right(&asking("127.0.0.1", ""));
 }
 
 #[test]

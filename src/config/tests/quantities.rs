@@ -73,3 +73,14 @@ fn a_duration_is_printed_as_it_would_be_written() {
         assert_eq!(units::written_rate(count, per), text);
     }
 }
+
+#[test]
+fn a_text_that_is_no_duration_says_why() {
+    let check = |text: &str, expected: &str| assert_eq!(units::no_duration(text), expected, "{text}");
+    check("0s", "is zero, and must be longer");
+    check("0h0ms", "is zero, and must be longer");
+    check("4000d", "is longer than ten years");
+    for none in ["", "soon", "3w", "s", "-1s", "99999999999999999999s"] {
+        check(none, "is no duration");
+    }
+}

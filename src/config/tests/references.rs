@@ -119,11 +119,11 @@ fn what_stands_in_a_ca_file_is_part_of_what_a_destination_is() {
     assert_eq!(fault.located()[0].message, "`ca_file` cannot be read: it does not exist");
     assert_eq!(*told.borrow(), [token.clone(), ca_file.clone()], "also of what is missing");
     let fingerprint = || load().unwrap_or_else(|report| panic!("{report}")).destinations[0].fingerprint;
-    std::fs::write(&ca_file, "one").unwrap();
+    std::fs::write(&ca_file, super::certificates::identity().0).unwrap();
     let one = fingerprint();
     assert_eq!(*told.borrow(), [token, ca_file.clone()]);
     assert_eq!(fingerprint(), one);
-    std::fs::write(&ca_file, "two").unwrap();
+    std::fs::write(&ca_file, super::certificates::identity().0).unwrap();
     assert_ne!(fingerprint(), one);
 }
 

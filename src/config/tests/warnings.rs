@@ -159,3 +159,52 @@ fn an_operation_that_takes_any_2xx_beside_conversions_that_do_not_is_warned_of()
     check(own, own, &[]);
     check("", "", &[]);
 }
+
+/// A destination that asks, at this URL and with these further keys.
+fn asking(url: &str, more: &str) -> String {
+    with(&format!(
+        "[destination.x]\nurl = \"https://px.example.com/e\"\nmap.a = \"event_type\"\ncapture.id = \"body.id\"\n\
+         {more}\n\
+         confirm = {{ url = \"{url}/{{captured.id}}\", confirmed_when = \"body.ok\" }}\n"
+    ))
+}
+
+#[test]
+fn a_question_that_shows_the_credential_to_another_host_is_warned_of() {
+    let secret = "secrets.token = \"${env:TOKEN}\"\n";
+    let auth = &format!("{secret}auth = {{ bearer = \"{{secrets.token}}\" }}");
+    let warning = |asked: &str| {
+        format!(
+            "16:20 the question goes to {asked}, the conversion to https://px.example.com: it shows the credential of \
+             `auth` there"
+        )
+    };
+    assert_eq!(warnings(&asking("https://px.example.com", auth)), [""; 0]);
+    let elsewhere = "https://status.example.org";
+    assert_eq!(warnings(&asking(elsewhere, auth)), [warning(elsewhere)]);
+    let another_port = "https://px.example.com:8443";
+    assert_eq!(warnings(&asking(another_port, auth)), [warning(another_port)]);
+    // The token is only named in a header of the conversion's own.
+    assert_eq!(warnings(&asking(elsewhere, &format!("{secret}headers.X-Token = \"{{secrets.token}}\""))), [""; 0]);
+    // A stand-in takes the place of both.
+    assert_eq!(warnings(&asking(elsewhere, &format!("{auth}\norigin = \"http://127.0.0.1:1\""))), [""; 0]);
+}
+
+#[test]
+fn a_delivery_given_up_before_it_is_first_asked_about_is_warned_of() {
+    let check = |after: &str, retry: &str, expected: &[&str]| {
+        let text = asking("https://px.example.com", retry).replace("confirmed_when", &format!("{after}confirmed_when"));
+        assert_eq!(warnings(&text), expected, "{text}");
+    };
+    let said = |place: &str, allowed: &str, after: &str| {
+        format!(
+            "{place} `retry.give_up_after` ({allowed}) is over before the first question of `confirm` ({after}): one \
+             without an answer is not asked again"
+        )
+    };
+    check("", "retry.give_up_after = \"30s\"", &[&said("14:24", "30s", "1m")]);
+    check("after = \"5m\", ", "retry.give_up_after = \"1m\"", &[&said("14:24", "1m", "5m")]);
+    check("after = \"4d\", ", "", &[&said("10:14", "3d", "4d")]);
+    check("", "retry.give_up_after = \"1m\"", &[]);
+    check("", "", &[]);
+}

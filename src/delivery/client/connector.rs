@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::super::judge::Failure;
 use super::link::Link;
 use super::route::{Route, RouteError};
-use super::trust::{SetupError, is_refused, tls};
+use super::trust::{Refused, refused, tls};
 use super::{causes, describe};
 use crate::config::{Connection, Limits};
 
@@ -29,7 +29,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Connector, SetupError> {
+    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Connector, rustls::Error> {
         // Never longer than the whole attempt: running out of time while connecting is then known to be *not sent*.
         let timeout = limits.connect_timeout.min(limits.header_timeout);
         let route = Route::new(connection, timeout);
@@ -49,24 +49,25 @@ enum ConnectError {
     Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// A connection's failure as a value.
-pub(super) fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
+/// A connection's failure as a value. `shown`: whether there is a client certificate.
+pub(super) fn failure(error: &hyper_util::client::legacy::Error, shown: bool) -> Failure {
     let known = causes(error).find_map(|cause| cause.downcast_ref::<ConnectError>());
     match known {
         Some(error @ ConnectError::TimedOut(_)) => Failure::timed_out(error.to_string()),
         Some(error @ ConnectError::PlainHttp) => Failure::of(error.to_string()),
-        Some(ConnectError::Failed(source)) => failed(&**source),
+        Some(ConnectError::Failed(source)) => failed(&**source, shown),
         None => Failure::of(describe("no connection", error.source())),
     }
 }
 
-fn failed(source: &(dyn Error + 'static)) -> Failure {
-    let text = describe("no connection", Some(source));
+fn failed(source: &(dyn Error + 'static), shown: bool) -> Failure {
+    let refused = refused(source, shown);
+    let text = describe(refused.map_or("no connection", Refused::words), Some(source));
     let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
     if causes(source).any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_late)) {
         return Failure::timed_out(text);
     }
-    if is_refused(source) {
+    if refused.is_some_and(Refused::is_certain) {
         return Failure::refused(text);
     }
     let wants_credential = |cause: &(dyn Error + 'static)| {

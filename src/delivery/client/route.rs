@@ -20,12 +20,12 @@ use hyper::client::conn::http1;
 use hyper::upgrade::Parts;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::config::{Connection, Proxy, Reach, reach};
+use crate::mapping::Secret;
 
 /// Makes TCP connections for one destination, itself or through a proxy.
 #[derive(Clone)]
@@ -35,11 +35,11 @@ pub(super) struct Route {
     allow_private: bool,
 }
 
-/// The proxy, and who is reached through it.
+/// A proxy and how it is connected to.
 #[derive(Clone)]
 struct Tunnel {
     tcp: HttpConnector,
-    whom: Arc<Matcher>,
+    proxy: Arc<Proxy>,
 }
 
 /// Why there is no way.
@@ -101,8 +101,8 @@ impl Service<Uri> for Route {
             let refused = RouteError::Private { host: address.to_string(), address };
             return Box::pin(std::future::ready(Err(refused.into())));
         }
-        if let Some((tunnel, through)) = self.tunnel.as_ref().and_then(|tunnel| Some((tunnel, tunnel.takes(&uri)?))) {
-            return Box::pin(tunnel.clone().open(uri, through));
+        if let Some(tunnel) = self.tunnel.as_ref().filter(|tunnel| tunnel.proxy.is_between(&uri)) {
+            return Box::pin(tunnel.clone().open(uri));
         }
         let connecting = self.direct.call(uri);
         Box::pin(async { connecting.await.map_err(Into::into) })
@@ -166,25 +166,16 @@ fn allowed(
 
 impl Tunnel {
     fn new(proxy: &Proxy, timeout: Duration) -> Tunnel {
-        let except = format!("{LOOPBACK},{}", proxy.except);
-        let whom = Matcher::builder().https(proxy.url.reveal()).no(except).build();
-        Tunnel { tcp: tcp(HttpConnector::new(), timeout), whom: Arc::new(whom) }
+        Tunnel { tcp: tcp(HttpConnector::new(), timeout), proxy: Arc::new(proxy.clone()) }
     }
 
-    /// How this URL's host is reached through the proxy; `None`: without it.
-    fn takes(&self, uri: &Uri) -> Option<Intercept> {
-        // `localhost.` is `localhost`, and NO_PROXY is written without the dot.
-        let bare = uri.host()?.strip_suffix('.').and_then(|host| format!("https://{host}/").parse::<Uri>().ok());
-        self.whom.intercept(bare.as_ref().unwrap_or(uri))
-    }
-
-    async fn open(mut self, uri: Uri, through: Intercept) -> Result<TokioIo<TcpStream>, BoxError> {
+    async fn open(mut self, uri: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
         let unreached = |error: BoxError| RouteError::Tunnel(error);
         std::future::poll_fn(|context| self.tcp.poll_ready(context)).await.map_err(|error| unreached(error.into()))?;
-        let tcp = self.tcp.call(through.uri().clone()).await.map_err(|error| unreached(error.into()))?;
+        let tcp = self.tcp.call(self.proxy.uri().clone()).await.map_err(|error| unreached(error.into()))?;
         let host = uri.host().unwrap_or_default();
         let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
-        connect(tcp, &format!("{host}:{port}"), through.basic_auth()).await.map_err(Into::into)
+        connect(tcp, &format!("{host}:{port}"), self.proxy.credentials()).await.map_err(Into::into)
     }
 }
 
@@ -192,13 +183,13 @@ impl Tunnel {
 async fn connect(
     tcp: TokioIo<TcpStream>,
     authority: &str,
-    credentials: Option<&HeaderValue>,
+    credentials: Option<&Secret>,
 ) -> Result<TokioIo<TcpStream>, RouteError> {
     let failed = |error: BoxError| RouteError::Tunnel(error);
     let (mut sender, connection) = http1::handshake(tcp).await.map_err(|error| failed(error.into()))?;
     let mut request = Request::builder().method(Method::CONNECT).uri(authority).header(header::HOST, authority);
     if let Some(credentials) = credentials {
-        let mut credentials = credentials.clone();
+        let mut credentials = HeaderValue::from_str(credentials.reveal()).map_err(|error| failed(error.into()))?;
         credentials.set_sensitive(true);
         request = request.header(header::PROXY_AUTHORIZATION, credentials);
     }
@@ -222,8 +213,6 @@ async fn connect(
 
 /// TCP keep-alive: half of a usual NAT's patience.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// Never reached through a proxy.
-const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 
 use super::super::judge::FailureKind;
 use super::*;
-use crate::config::{ClientCertificate, PemFile};
 use crate::queue::{Protocol, Tls};
 
 fn client_with(connect_ms: u64, timeout_ms: u64) -> Client {

@@ -169,11 +169,19 @@ async fn turned_off_by_a_reload_what_is_accepted_is_delivered_and_says_so() {
     let platform = Platform::answering([queued()], said("Queued", "")).await;
     let bench = Bench::start(&[asking(&platform, ", tries = 100000", "")]);
     let id = bench.accept().await;
-    bench.reaches(id, "one", |status| status.history.len() == 2).await;
+    let status = bench.reaches(id, "one", |status| status.asked.is_some_and(|asked| asked.questions > 1)).await;
+    assert_eq!((status.state, status.history.len()), (State::Accepted, 2), "of which the history keeps the last");
     bench.reload(&[destination("one", &platform.url(), "")]);
     let status = bench.reaches(id, "one", delivered).await;
-    assert_eq!(status.captured["unconfirmed"], "`confirm` was turned off");
+    assert_eq!(status.asked, None);
+    let why = "taken by the platform, and not confirmed: `confirm` was turned off";
+    assert_eq!(status.captured["unconfirmed"], why);
     assert_eq!(sent(&platform), 1);
+    let metrics = bench.metrics();
+    for verdict in ["delivered", "delivered_unconfirmed"] {
+        let line = format!("capi_relay_deliveries_total{{destination=\"one\",verdict=\"{verdict}\"}} 1\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
     bench.stop().await;
 }
 

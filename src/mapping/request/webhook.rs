@@ -42,13 +42,7 @@ impl Webhook {
         let Some(Ok(Some(text))) = text.constant(Secrets::Revealed) else {
             return Err(fault("a conversion cannot choose the key", "`{secrets.signing_key}`"));
         };
-        let decoded = STANDARD_NO_PAD.decode(text.strip_prefix(PREFIX).unwrap_or(&text).trim_end_matches('='));
-        match decoded {
-            Ok(bytes) if (24..=64).contains(&bytes.len()) => Ok(Compiled::Webhook(Webhook(bytes.into()))),
-            Ok(_) | Err(_) => {
-                Err(fault("the key is none of Standard Webhooks", "`whsec_` and 24 to 64 bytes in Base64"))
-            }
-        }
+        key_bytes(&text).map(|bytes| Compiled::Webhook(Webhook(bytes))).map_err(|message| fault(&message, KEY_HELP))
     }
 
     /// Sets time and signature of a request that is sent now.
@@ -70,6 +64,18 @@ impl Webhook {
     }
 }
 
+/// What a key holds, or which rule it breaks; nothing of the key itself.
+fn key_bytes(text: &str) -> Result<Box<[u8]>, String> {
+    let behind = text.strip_prefix(PREFIX);
+    let decoded = STANDARD_NO_PAD.decode(behind.unwrap_or(text).trim_end_matches('='));
+    match (decoded, behind) {
+        (Ok(bytes), _) if (24..=64).contains(&bytes.len()) => Ok(bytes.into()),
+        (Ok(bytes), _) => Err(format!("the key is {} bytes long, and Standard Webhooks has 24 to 64", bytes.len())),
+        (Err(_), Some(_)) => Err(format!("what stands behind `{PREFIX}` in the key is no Base64")),
+        (Err(_), None) => Err(format!("the key does not begin with `{PREFIX}`, and is no Base64")),
+    }
+}
+
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
@@ -81,10 +87,28 @@ pub(super) const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timest
 pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 /// Before the Base64 of a key.
 const PREFIX: &str = "whsec_";
+const KEY_HELP: &str = "`whsec_` and 24 to 64 bytes in Base64 (`+` and `/`, not `-` and `_`), as the platform shows it";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_is_none_says_which_rule_it_breaks() {
+        let check = |key: &str, expected: Result<usize, &str>| {
+            let got = key_bytes(key).map(|bytes| bytes.len());
+            assert_eq!(got, expected.map_err(str::to_owned), "{key}");
+        };
+        for key in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+            check(key, Ok(24));
+        }
+        check("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfI=", Ok(26));
+        check("whsec_MfKQ", Err("the key is 3 bytes long, and Standard Webhooks has 24 to 64"));
+        check(&"MfKQ".repeat(22), Err("the key is 66 bytes long, and Standard Webhooks has 24 to 64"));
+        check("whsec_", Err("the key is 0 bytes long, and Standard Webhooks has 24 to 64"));
+        check("whsec_MfKQ-r8GKYqrTwjUPD8ILPZIo2LaLaSw", Err("what stands behind `whsec_` in the key is no Base64"));
+        check("whsk_MfKQ9r8GKYqrTwjUPD8I", Err("the key does not begin with `whsec_`, and is no Base64"));
+    }
 
     /// The example of the specification's reference libraries.
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::Initial;
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::status::{Acceptance, Attempt, DeadKind, DeliveryStatus, Outcome, State, Verdict};
+use super::super::status::{Acceptance, Asked, Attempt, DeadKind, DeliveryStatus, Outcome, State, Verdict};
 use super::forms::{
     decode_attempt, decode_captured, decode_destination, decode_state, encode_attempt, encode_captured, encode_state,
 };
@@ -192,6 +192,14 @@ impl Leg {
             next_attempt_ms,
             history: self.history.clone(),
             captured: self.captured.clone(),
+            asked: self.asked(),
+        }
+    }
+
+    fn asked(&self) -> Option<Asked> {
+        match self.position {
+            Position::Accepted { since_ms, asked, .. } => Some(Asked { since_ms, questions: asked }),
+            Position::Fresh | Position::Waiting { .. } | Position::Done { .. } => None,
         }
     }
 

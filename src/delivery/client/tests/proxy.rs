@@ -1,9 +1,7 @@
 //! A proxy between: what it is asked, what goes through it, and what its refusals mean.
 
-use super::tls::tls_for;
+use super::tls::{connection_in, tls_for};
 use super::*;
-use crate::config::Proxy;
-use crate::mapping::Secret;
 
 /// A proxy that answers each CONNECT with `answer`, and opens a tunnel to `to` where that is a success. Hands out what it
 /// was asked.
@@ -31,12 +29,14 @@ async fn proxy(answer: &'static str, to: SocketAddr) -> (Server, tokio::sync::mp
     (server, asked)
 }
 
-fn through(proxy: &Server, credentials: &str, except: &str) -> Proxy {
-    Proxy {
-        url: Secret::new(format!("http://{credentials}{}/", proxy.address)),
-        shown: proxy.address.to_string(),
-        except: except.to_owned(),
-    }
+/// A connection through it, but for those of `except`.
+fn through(proxy: &Server, credentials: &str, except: &str) -> Connection {
+    through_with("", proxy, credentials, except)
+}
+
+fn through_with(keys: &str, proxy: &Server, credentials: &str, except: &str) -> Connection {
+    let url = format!("http://{credentials}{}/", proxy.address);
+    connection_in(keys, &[("HTTPS_PROXY", &url), ("NO_PROXY", except)])
 }
 
 #[tokio::test]
@@ -48,8 +48,8 @@ async fn tls_goes_through_the_tunnel_and_the_proxy_looks_up_the_name() {
     })
     .await;
     let (between, mut asked) = proxy("HTTP/1.1 200 Connection established\r\n\r\n", server.address).await;
-    let connection =
-        Connection { proxy: Some(through(&between, "user:pass@", "")), ..super::tls::trusts(ca_file.path()) };
+    let trusted = format!("ca_file = \"{}\"", ca_file.path().display());
+    let connection = through_with(&trusted, &between, "user:pass@", "");
     let client = connected_by(PATIENCE_MS, PATIENCE_MS, &connection);
     answered(&send(&client, "https://destination.example/conversions").await, 200, Body::Whole);
     let head = asked.recv().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_proxy_that_refuses_has_sent_nothing_and_a_refused_credential_is_told(
         ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "no tunnel through the proxy", FailureKind::Broken),
     ] {
         let (between, _asked) = proxy(answer, nowhere).await;
-        let connection = Connection { proxy: Some(through(&between, "", "")), ..Connection::default() };
+        let connection = through(&between, "", "");
         let transmission =
             send(&connected_by(PATIENCE_MS, PATIENCE_MS, &connection), "https://destination.example/").await;
         let Transmission::NotSent(failure) = &transmission else { panic!("{transmission:?}") };
@@ -85,7 +85,7 @@ async fn a_proxy_that_says_nothing_is_out_of_time_and_has_sent_nothing() {
         std::future::pending::<()>().await;
     })
     .await;
-    let connection = Connection { proxy: Some(through(&silent, "", "")), ..Connection::default() };
+    let connection = through(&silent, "", "");
     let transmission = send(&connected_by(100, PATIENCE_MS, &connection), "https://destination.example/").await;
     not_sent(&transmission, true, "no connection within 100 ms");
 }
@@ -94,7 +94,7 @@ async fn a_proxy_that_says_nothing_is_out_of_time_and_has_sent_nothing() {
 async fn loopback_and_those_of_no_proxy_are_reached_without_it() {
     let nowhere = "127.0.0.1:9".parse().unwrap();
     let (between, mut asked) = proxy("HTTP/1.1 502 Bad Gateway\r\n\r\n", nowhere).await;
-    let connection = Connection { proxy: Some(through(&between, "", ".invalid")), ..Connection::default() };
+    let connection = through(&between, "", ".invalid");
     let client = connected_by(1_000, PATIENCE_MS, &connection);
     for url in
         ["https://127.0.0.1:9/", "https://localhost.:9/", "http://localhost:9/", "https://capi-relay-test.invalid/"]

@@ -7,6 +7,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::server::TlsStream;
 
 use super::*;
+use crate::config::{Config, Source};
 
 /// A client that trusts the root in this file as well.
 fn trusting(ca_file: &Path) -> Client {
@@ -14,17 +15,32 @@ fn trusting(ca_file: &Path) -> Client {
 }
 
 pub(super) fn trusts(ca_file: &Path) -> Connection {
-    Connection { ca_file: Some(file(ca_file)), ..Connection::default() }
+    connection(&format!("ca_file = \"{}\"", ca_file.display()))
+}
+
+fn connection(keys: &str) -> Connection {
+    connection_in(keys, &[])
+}
+
+/// As the configuration makes it of these keys in this environment.
+pub(super) fn connection_in(keys: &str, environment: &[(&str, &str)]) -> Connection {
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ntls = {{ self_signed = true }}\n[queue]\npath = \"data\"\n\
+         [merchant.acme]\ntoken_sha256 = \"{}\"\n\
+         [destination.one]\nurl = \"https://one.example/\"\nmap.a = \"event_type\"\n{keys}\n",
+        "0".repeat(64)
+    );
+    let lookup =
+        |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let source = Source { path: "routes.toml".into(), text, environment: &lookup, sets: &[] };
+    let config = Config::load(source).unwrap_or_else(|report| panic!("{report}"));
+    config.destinations[0].connection.clone()
 }
 
 fn kept(pem: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, pem.as_bytes()).unwrap();
     file
-}
-
-fn file(path: &Path) -> PemFile {
-    PemFile { path: path.to_owned(), pem: std::fs::read(path).unwrap() }
 }
 
 /// A certificate for this name or address, and the PEM of its issuer.
@@ -180,65 +196,56 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
     trusted.add_parsable_certificates(roots.unwrap());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), provider).build().unwrap();
-    let config = server_config(rustls::DEFAULT_VERSIONS).with_client_cert_verifier(verifier);
-    let config = config.with_single_cert(chain, key).unwrap();
-    let (server, ca_file) = serving(config, &issuer, |mut stream| async move {
-        request(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-        stream.flush().await.unwrap();
-    })
-    .await;
+    let asking = async |versions: &[&'static rustls::SupportedProtocolVersion]| {
+        let config = server_config(versions).with_client_cert_verifier(Arc::clone(&verifier));
+        let config = config.with_single_cert(chain.clone(), key.clone_key()).unwrap();
+        serving(config, &issuer, |mut stream| async move {
+            request(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            stream.flush().await.unwrap();
+        })
+        .await
+    };
+    let (server, ca_file) = asking(rustls::DEFAULT_VERSIONS).await;
     let pem = |label: &str, der: &[u8]| {
         let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
         kept(&format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"))
     };
     let (cert, key) = (pem("CERTIFICATE", &client_chain[0]), pem("PRIVATE KEY", client_key.secret_der()));
-    let client_certificate = ClientCertificate { cert: file(cert.path()), key: file(key.path()) };
-    let shown = Connection { client_certificate: Some(client_certificate), ..trusts(ca_file.path()) };
+    let shown = connection(&format!(
+        "ca_file = \"{}\"\nclient_certificate = {{ cert = \"{}\", key = \"{}\" }}",
+        ca_file.path().display(),
+        cert.path().display(),
+        key.path().display()
+    ));
     let url = format!("https://{}/", server.address);
     answered(&send(&connected_by(PATIENCE_MS, PATIENCE_MS, &shown), &url).await, 200, Body::Whole);
     // TLS 1.3 refuses it only once the client has spoken: the alert is met, or the close behind it.
     let without = send(&trusting(ca_file.path()), &url).await;
     assert!(matches!(without, Transmission::NotSent(_)), "{without:?}");
+    assert!(!without.summary().contains("our certificate"), "there is none: {without:?}");
+    // In TLS 1.2 the handshake itself fails.
+    let (server, ca_file) = asking(&[&rustls::version::TLS12]).await;
+    let without = send(&trusting(ca_file.path()), &format!("https://{}/", server.address)).await;
+    not_sent(&without, false, "a client certificate is required");
 }
 
 #[test]
 fn an_alert_about_our_certificate_is_a_refused_credential_and_no_other_is() {
-    let alert = |alert| std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
-    for about_us in [rustls::AlertDescription::CertificateRequired, rustls::AlertDescription::CertificateExpired] {
-        assert!(trust::is_refused(&alert(about_us)), "{about_us:?}");
-    }
-    for other in [rustls::AlertDescription::InternalError, rustls::AlertDescription::HandshakeFailure] {
-        assert!(!trust::is_refused(&alert(other)), "{other:?}");
-    }
-}
-
-#[test]
-fn files_that_are_of_no_use_are_refused_in_words() {
-    let limits = Limits {
-        rate: None,
-        concurrency: NonZeroUsize::MIN,
-        connect_timeout: Duration::ZERO,
-        header_timeout: Duration::ZERO,
-        timeout: Duration::ZERO,
+    use rustls::AlertDescription as Alert;
+    use trust::Refused;
+    let told = |alert, shown| {
+        let alert = std::io::Error::new(std::io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+        trust::refused(&alert, shown)
     };
-    let refusal = |connection: Connection| Client::new(&limits, &connection).err().unwrap().to_string();
-    let pem = |path: &str, pem: &str| PemFile { path: path.into(), pem: pem.into() };
-    let ca = |text: &str| Connection { ca_file: Some(pem("/etc/ca.pem", text)), ..Connection::default() };
-    assert_eq!(refusal(ca("")), "there is no certificate in /etc/ca.pem");
-    assert_eq!(refusal(ca("-----BEGIN CERTIFICATE-----\n")), "cannot read the certificates of /etc/ca.pem");
-    let shown = |cert: &str, key: &str| Connection {
-        client_certificate: Some(ClientCertificate { cert: pem("/etc/c.crt", cert), key: pem("/etc/c.key", key) }),
-        ..Connection::default()
-    };
-    let (one, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let cert = CertificateParams::default().self_signed(&one).unwrap().pem();
-    assert_eq!(refusal(shown("", &one.serialize_pem())), "there is no certificate in /etc/c.crt");
-    assert_eq!(refusal(shown(&cert, &cert)), "there is no private key in /etc/c.key");
-    assert_eq!(refusal(shown(&cert, &other.serialize_pem())), "cannot use the client certificate /etc/c.crt");
-    assert!(Client::new(&limits, &shown(&cert, &one.serialize_pem())).is_ok());
-    let printed = format!("{:?}", shown(&cert, &one.serialize_pem()));
-    assert!(printed.contains("/etc/c.key") && !printed.contains("PRIVATE"), "{printed}");
+    for about_us in [Alert::CertificateRequired, Alert::CertificateExpired] {
+        assert_eq!(told(about_us, true), Some(Refused::Shown), "{about_us:?}");
+        assert_eq!(told(about_us, false), Some(Refused::Wanting), "{about_us:?}");
+    }
+    assert_eq!(told(Alert::HandshakeFailure, true), None);
+    assert_eq!(told(Alert::HandshakeFailure, false), Some(Refused::PerhapsWanting));
+    assert!(!Refused::PerhapsWanting.is_certain(), "no cipher in common is no matter of credentials");
+    assert_eq!((told(Alert::InternalError, true), told(Alert::InternalError, false)), (None, None));
 }
 
 #[tokio::test]

@@ -384,7 +384,7 @@ fn a_webhooks_key_and_headers_are_checked_when_it_is_loaded() {
         let written = if header.is_empty() { written } else { written.header(header, "x") };
         written.compile().map(|_| ()).unwrap_err().remove(0).message
     };
-    assert_eq!(fault("{secrets.token}", Encoding::Json, ""), "the key is none of Standard Webhooks");
+    assert_eq!(fault("{secrets.token}", Encoding::Json, ""), "the key does not begin with `whsec_`, and is no Base64");
     assert_eq!(fault("{order_id}", Encoding::Json, ""), "a conversion cannot choose the key");
     assert_eq!(fault("{secrets.webhook}", Encoding::None, ""), "there is no body to sign");
     for header in ["Webhook-Id", "webhook-timestamp", "Webhook-Signature"] {
