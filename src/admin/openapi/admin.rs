@@ -1,0 +1,104 @@
+//! The admin listener's calls.
+
+use serde_json::{Value, json};
+
+use super::super::dead::{PageView, kinds};
+use super::super::reload::ReloadedView;
+use super::super::treatment::{DiscardedView, Meant, ReplayedView};
+use super::super::{DestinationsView, OPENMETRICS, Report, forget};
+use super::{Call, Schemas, answer, answer_of, conversion_id, one_type, order_id};
+use crate::ingress::view::{OrderView, StatusView};
+
+pub(super) fn paths(schemas: &mut Schemas) -> Vec<(String, Value)> {
+    let server = json!([{ "url": "http://127.0.0.1:9090", "description": "`server.admin`" }]);
+    let all = [probes(schemas), looks(schemas), bids(schemas)].into_iter().flatten();
+    all.map(|(path, method, call)| (path.to_owned(), json!({ "servers": server, method: call }))).collect()
+}
+
+/// Path, method, call.
+type Served = (&'static str, &'static str, Value);
+
+fn probes(schemas: &mut Schemas) -> Vec<Served> {
+    let report = schemas.answered::<Report>();
+    let probe = |summary, refusals| {
+        let good = vec![("200", answer("Yes.", &report, &[]))];
+        Call { summary, tag: TAG, security: &[], parameters: Vec::new(), body: None, good, refusals }.value()
+    };
+    vec![
+        ("/healthz", "get", probe("Whether the process is alive", &[])),
+        ("/readyz", "get", probe("Whether conversions are taken", &["503"])),
+    ]
+}
+
+fn looks(schemas: &mut Schemas) -> Vec<Served> {
+    let look = |summary, parameters, good: Value, refusals| {
+        let good = vec![("200", good)];
+        Call { summary, tag: TAG, security: GUARDED, parameters, body: None, good, refusals }.value()
+    };
+    let found = |schema: Value| answer("Found.", &schema, &[]);
+    let metrics = answer_of(OPENMETRICS, "OpenMetrics.", &json!({ "type": "string" }), &[]);
+    let (plain, one): (&[&str], &[&str]) = (&["400", "401"], &["400", "401", "404", "503"]);
+    let destinations = found(schemas.answered::<DestinationsView<'_>>());
+    let (status, order) = (schemas.answered::<StatusView<'_>>(), schemas.answered::<OrderView<'_>>());
+    let (filter, page) = (filter(schemas), found(schemas.answered::<PageView<'_>>()));
+    let all = "State, backlog and last error of each destination";
+    let of_order = "What became of every merchant's conversions of an order";
+    vec![
+        ("/metrics", "get", look("Metrics", Vec::new(), metrics, plain)),
+        ("/openapi.json", "get", look("This document", Vec::new(), found(json!({ "type": "object" })), plain)),
+        ("/admin/destinations", "get", look(all, Vec::new(), destinations, plain)),
+        (
+            "/admin/conversions/{id}",
+            "get",
+            look("What became of a conversion", vec![conversion_id()], found(status), one),
+        ),
+        ("/admin/orders/{order_id}", "get", look(of_order, vec![order_id()], found(order), one)),
+        ("/admin/dead", "get", look("Dead letters, page by page", filter, page, &["400", "401", "503"])),
+    ]
+}
+
+/// Which dead letters; an empty value is none.
+fn filter(schemas: &mut Schemas) -> Vec<Value> {
+    let query = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "query", "description": description, "schema": schema });
+    let text = || json!({ "type": "string" });
+    let instant = || json!({ "type": "string", "pattern": "^$|^[0-9]{4}-[0-9]{2}-[0-9]{2}T" });
+    let kind = json!({ "anyOf": [kinds(&mut schemas.answered), { "type": "string", "maxLength": 0 }] });
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 });
+    vec![
+        query("destination", "Of this one.", text()),
+        query("kind", "Of this kind.", kind),
+        query("since", "Given up at this time (RFC 3339) or later.", instant()),
+        query("until", "Given up before.", instant()),
+        query("order_id", "Of this order.", text()),
+        query("limit", "At most so many.", limit),
+        query("after", "`next` of the page before.", text()),
+    ]
+}
+
+fn bids(schemas: &mut Schemas) -> Vec<Served> {
+    let bid = |summary, body: Option<&Value>, done: Value, refusals| {
+        let (body, good) = (body.map(|schema| one_type("application/json", schema)), vec![("200", done)]);
+        Call { summary, tag: TAG, security: GUARDED, parameters: Vec::new(), body, good, refusals }.value()
+    };
+    let done = |schema: Value| answer("Done.", &schema, &[]);
+    let (letters, to_forget) = (schemas.read::<Meant>(), schemas.read::<forget::Meant>());
+    let (replayed, discarded) = (done(schemas.answered::<ReplayedView>()), done(schemas.answered::<DiscardedView>()));
+    let forgotten = done(schemas.answered::<forget::ForgottenView>());
+    let reloaded = done(schemas.answered::<ReloadedView<'_>>());
+    let refusals: &[&str] = &["400", "401", "415", "503"];
+    let forget = "Erases what was received for an order, of a customer, or one conversion";
+    vec![
+        ("/admin/dead/replay", "post", bid("Dead letters are owed again", Some(&letters), replayed, refusals)),
+        (
+            "/admin/dead/discard",
+            "post",
+            bid("Nothing more is sent of dead letters", Some(&letters), discarded, refusals),
+        ),
+        ("/admin/forget", "post", bid(forget, Some(&to_forget), forgotten, refusals)),
+        ("/admin/reload", "post", bid("Reads the configuration anew", None, reloaded, &["400", "401", "422", "503"])),
+    ]
+}
+
+const TAG: &str = "admin";
+/// With the admin token, or without where none is configured.
+const GUARDED: &[Option<&str>] = &[None, Some("admin")];
