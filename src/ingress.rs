@@ -17,7 +17,6 @@ use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Merchant};
@@ -41,20 +40,21 @@ pub(crate) mod view;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use tls::TlsError;
+pub use tls::{Renewed, TlsError, unusable};
 
 use bearer::Tokens;
 use body::DECOMPRESSED_AT_ONCE;
 use connection::{Api, Front, serve};
 use problem::{Kind, Problem, Reply};
 use quota::{Bucket, Left};
+use tls::Tls;
 
 /// The public HTTP API of one relay.
 pub struct Ingress {
     current: RwLock<Arc<Current>>,
     queue: Queue,
     clock: Clock,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     /// Room for bodies that are being received, in bytes.
     bodies: Arc<Semaphore>,
     /// Turns at decompressing.
@@ -98,7 +98,7 @@ impl Client {
 impl Ingress {
     /// Reads certificate and key (or makes a self-signed pair); binds nothing.
     pub fn new(config: Arc<Config>, queue: Queue, clock: Clock) -> Result<Ingress, TlsError> {
-        let tls = tls::acceptor(&config.server.transport)?;
+        let tls = Tls::of(&config.server.transport)?;
         let requests = metrics::Requests::new();
         let phase = watch::Sender::new(Phase::Starting);
         let connections = metrics::Connections::default();
@@ -109,11 +109,23 @@ impl Ingress {
     }
 
     /// Goes over to another configuration: merchants, their rates and destinations. Requests in hand end under the one that
-    /// they began with; a merchant whose rate is the same keeps its bucket. `[server]` is read at start only.
-    pub fn reload(&self, config: Arc<Config>) {
+    /// they began with; a merchant whose rate is the same keeps its bucket. Of `[server]` the TLS alone is renewed: for
+    /// connections that begin later.
+    pub fn reload(&self, config: Arc<Config>, tls: Renewed) {
+        if let Some(tls_in_force) = &self.tls {
+            tls_in_force.go_over(tls);
+        }
         let before = self.current();
         let after = Current::new(config, Some(&before), &self.requests);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+    }
+
+    /// The listener's TLS files, read anew; for [`Ingress::reload`].
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub fn renewed(&self, config: &Config) -> Result<Renewed, TlsError> {
+        Renewed::read(&config.server.transport)
     }
 
     /// The configuration that is in force.
@@ -150,6 +162,9 @@ impl Ingress {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.requests.register(registry);
         self.connections.register(registry);
+        if let Some(tls) = &self.tls {
+            tls.register(registry);
+        }
     }
 
     /// What the listener is at.

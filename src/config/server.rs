@@ -8,14 +8,19 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::keys::{At, Keys, wrong_with_help};
+use super::disk::Disk;
+use super::keys::{At, Keys};
 use super::report::Faults;
-use super::tree::{Entry, Value};
 use super::units::written_duration;
 use crate::mapping::Text;
 
+mod tls;
+
+use tls::transport;
+pub use tls::{Identity, Tls, Transport};
+
 /// `[server]`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Address of the public listener.
     pub listen: SocketAddr,
@@ -48,22 +53,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// What the public listener speaks.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// HTTP in the clear: on loopback, or behind a proxy that ends TLS.
-    Plain,
-    /// TLS with a certificate of the operator's.
-    Files {
-        /// PEM, leaf first.
-        cert: PathBuf,
-        /// PEM.
-        key: PathBuf,
-    },
-    /// TLS with a certificate made at start: for a trial.
-    SelfSigned,
 }
 
 /// `[queue]`.
@@ -106,8 +95,19 @@ impl fmt::Debug for Key {
     }
 }
 
+impl Server {
+    /// Whether a running relay can go over to `after`: all but the TLS files is read at start only.
+    pub(crate) fn can_become(&self, after: &Server) -> bool {
+        let renewable = match (&self.transport, &after.transport) {
+            (Transport::Tls(before), Transport::Tls(after)) => before.can_become(after),
+            (Transport::Plain | Transport::Tls(_), _) => self.transport == after.transport,
+        };
+        renewable && *after == Server { transport: after.transport.clone(), ..self.clone() }
+    }
+}
+
 /// Reads `[server]` of the whole configuration's keys.
-pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> Option<Server> {
+pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option<Server> {
     let Some(entry) = root.entry("server") else {
         root.missing("server", "there is no `[server]`", SERVER_HELP);
         return None;
@@ -118,7 +118,7 @@ pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) ->
         keys.missing("listen", "`[server]` needs `listen`", SERVER_HELP);
     }
     let behind_proxy = keys.flag("behind_proxy", faults).is_some_and(|flag| flag.value);
-    let transport = transport(&mut keys, listen.as_ref(), behind_proxy, folder, faults);
+    let transport = transport(&mut keys, listen.as_ref(), behind_proxy, disk, faults);
     let admin = keys.address("admin", faults);
     let admin_token = keys.text("admin_token_sha256", faults);
     let admin_token_sha256 = admin_token.as_ref().and_then(|text| digest("admin_token_sha256", text, faults));
@@ -152,61 +152,6 @@ pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) ->
     };
     keys.finish("`[server]`", faults);
     Some(server)
-}
-
-fn transport(
-    keys: &mut Keys<'_>,
-    listen: Option<&At<SocketAddr>>,
-    behind_proxy: bool,
-    folder: &Path,
-    faults: &mut Faults,
-) -> Option<Transport> {
-    let tls = keys.entry("tls").map(|entry| tls_files(entry, folder, faults));
-    let plaintext = keys.flag("plaintext", faults).filter(|flag| flag.value);
-    match (tls, plaintext) {
-        (Some(_), Some(plaintext)) => {
-            faults.at(plaintext.span, "`plaintext = true` beside `tls`: one of them");
-            None
-        }
-        (Some(tls), None) => tls,
-        (None, Some(plaintext)) => {
-            if !behind_proxy && listen.is_some_and(|listen| !listen.value.ip().is_loopback()) {
-                let message = "`plaintext` would send tokens and personal data in the clear beyond this machine";
-                faults.with_help(plaintext.span, message, PLAINTEXT_HELP);
-            }
-            Some(Transport::Plain)
-        }
-        (None, None) => {
-            keys.missing("tls", "`[server]` needs `tls`", TLS_HELP);
-            None
-        }
-    }
-}
-
-fn tls_files(entry: &Entry, folder: &Path, faults: &mut Faults) -> Option<Transport> {
-    let Value::Table(table) = &entry.node.value else {
-        wrong_with_help("tls", "a table", &entry.node, TLS_HELP, faults);
-        return None;
-    };
-    let mut keys = Keys::new(table, entry.key.span.clone());
-    let self_signed = keys.flag("self_signed", faults).filter(|flag| flag.value);
-    let written = (keys.entry("cert").is_some(), keys.entry("key").is_some());
-    let (cert, key) = (keys.file("cert", folder, faults), keys.file("key", folder, faults));
-    let transport = match (self_signed, written) {
-        (Some(_), (false, false)) => Some(Transport::SelfSigned),
-        (Some(flag), _) => {
-            faults.at(flag.span, "`self_signed = true` beside `cert` or `key`: one of them");
-            None
-        }
-        (None, (has_cert, has_key)) => {
-            for (name, _) in [("cert", has_cert), ("key", has_key)].into_iter().filter(|(_, has)| !has) {
-                keys.missing(name, "`tls` needs `cert` and `key`", TLS_HELP);
-            }
-            cert.zip(key).map(|(cert, key)| Transport::Files { cert, key })
-        }
-    };
-    keys.finish("`tls`", faults);
-    transport
 }
 
 fn body_bytes_max(written: Option<At<u64>>, faults: &mut Faults) -> usize {
@@ -328,8 +273,4 @@ const DEDUP_WINDOW: Duration = Duration::from_secs(72 * 3600);
 const HISTORY_KEEP: Duration = Duration::from_secs(7 * 86_400);
 
 const SERVER_HELP: &str = "for a trial: `listen = \"127.0.0.1:8443\"` and `tls = { self_signed = true }`";
-const TLS_HELP: &str = "`tls = { cert = \"tls.crt\", key = \"tls.key\" }`, or `{ self_signed = true }` for a trial; \
-                        without TLS, on loopback or behind a proxy: `plaintext = true`";
-const PLAINTEXT_HELP: &str =
-    "use `tls`, listen on 127.0.0.1, or set `behind_proxy = true` where a proxy in front ends TLS";
 const QUEUE_HELP: &str = "`path = \"/var/lib/capi-relay\"`: a folder on a disk that survives a restart";

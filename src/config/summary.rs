@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, Destination, OnAmbiguous, Operation, Proxy, Transport, units};
+use super::{Config, Destination, Identity, OnAmbiguous, Operation, Proxy, Tls, Transport, units};
 use crate::conversion::DestinationName;
 
 impl Config {
@@ -19,10 +19,10 @@ pub struct Summary<'a>(&'a Config);
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Config { server, queue, merchants, destinations, warnings: _ } = self.0;
-        let transport = match server.transport {
+        let transport = match &server.transport {
             Transport::Plain => "plain HTTP",
-            Transport::Files { .. } => "TLS",
-            Transport::SelfSigned => "TLS, self-signed",
+            Transport::Tls(Tls { identity: Identity::Files { .. } }) => "TLS",
+            Transport::Tls(Tls { identity: Identity::SelfSigned }) => "TLS, self-signed",
         };
         writeln!(f, "listen      {} ({transport}), admin {}", server.listen, server.admin)?;
         writeln!(f, "queue       {}", queue.path.display())?;

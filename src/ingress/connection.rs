@@ -27,7 +27,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +36,7 @@ use super::lingering::Lingering;
 use super::metrics::{Connections, Ending};
 use super::problem::{Kind, Problem, Reply};
 use super::strict;
+use super::tls::Tls;
 
 mod activity;
 
@@ -51,7 +51,7 @@ pub(crate) trait Api: Send + Sync + 'static {
 /// The limits and the transport of a listener.
 pub(crate) struct Front {
     /// `None`: plain HTTP/1.
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) connections_max: usize,
     /// From accept to the first whole request head, handshake included.
     pub(crate) first_request_timeout: Duration,
@@ -141,8 +141,8 @@ impl<A: Api> Connection<A> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let Some(acceptor) = &self.front.tls else { return self.http1(stream).await };
-        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), acceptor.accept(stream));
+        let Some(tls) = &self.front.tls else { return self.http1(stream).await };
+        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), tls.acceptor().accept(stream));
         let stream = match self.shutdown.run_until_cancelled(handshake).await {
             None => return Ending::Closed,
             Some(Err(_elapsed)) => return Ending::HandshakeTimeout,

@@ -1,15 +1,19 @@
 //! The server's TLS: certificate and key from PEM files or made for a trial, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+//! What is in force is swapped whole by a reload; a connection keeps what it began with.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::Transport;
+use crate::config::{self, Identity, Transport};
 
 /// Why the public listener has no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -60,21 +64,124 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// `None` for plain HTTP.
-pub(crate) fn acceptor(transport: &Transport) -> Result<Option<TlsAcceptor>, TlsError> {
-    let config = match transport {
-        Transport::Plain => return Ok(None),
-        Transport::Files { cert, key } => {
-            let pair = |source| TlsError::Pair { cert: cert.clone(), key: key.clone(), source };
-            server_config(chain(cert)?, private_key(key)?).map_err(pair)?
+/// The TLS of the public listener as it is in force. A reload swaps all of it: a connection is made under one, whole.
+pub(crate) struct Tls {
+    in_force: RwLock<Arc<InForce>>,
+    expires: Gauge,
+}
+
+struct InForce {
+    acceptor: TlsAcceptor,
+    /// The listener's own.
+    leaf: CertificateDer<'static>,
+}
+
+/// What a reload brings; nothing for plain HTTP and for a trial, whose certificate is made at start.
+pub struct Renewed(Option<InForce>);
+
+impl Tls {
+    /// `None` for plain HTTP.
+    pub(crate) fn of(transport: &Transport) -> Result<Option<Arc<Tls>>, TlsError> {
+        let tls = match transport {
+            Transport::Plain => return Ok(None),
+            Transport::Tls(tls) => tls,
+        };
+        let in_force = match &tls.identity {
+            Identity::Files { cert, key } => InForce::read(cert, key)?,
+            Identity::SelfSigned => InForce::for_a_trial()?,
+        };
+        let tls = Tls { in_force: RwLock::new(Arc::new(in_force)), expires: Gauge::default() };
+        tls.tell();
+        Ok(Some(Arc::new(tls)))
+    }
+
+    /// For the next connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.in_force().acceptor.clone()
+    }
+
+    /// For all connections that begin from now on; those that there are go on as they began.
+    pub(crate) fn go_over(&self, renewed: Renewed) {
+        let Some(after) = renewed.0 else { return };
+        let is_another = self.in_force().leaf != after.leaf;
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        if is_another {
+            self.tell();
         }
-        Transport::SelfSigned => {
-            let pair = rcgen::generate_simple_self_signed(trial_names())?;
-            let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der());
-            server_config(vec![pair.cert.der().clone()], key.into()).map_err(TlsError::Setup)?
-        }
-    };
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "capi_relay_tls_certificate_expires_seconds",
+            "When the public listener's certificate ends to be valid, in Unix time",
+            self.expires.clone(),
+        );
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tell(&self) {
+        let expires = not_after(&self.in_force().leaf);
+        self.expires.set(expires.unwrap_or_default());
+        let expires = expires.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        tracing::info!(expires = expires.map(tracing::field::display), "certificate in force");
+    }
+}
+
+impl Renewed {
+    pub(crate) fn read(transport: &Transport) -> Result<Renewed, TlsError> {
+        let in_force = match transport {
+            Transport::Tls(config::Tls { identity: Identity::Files { cert, key } }) => Some(InForce::read(cert, key)?),
+            Transport::Tls(config::Tls { identity: Identity::SelfSigned }) | Transport::Plain => None,
+        };
+        Ok(Renewed(in_force))
+    }
+}
+
+impl InForce {
+    fn read(cert: &Path, key: &Path) -> Result<InForce, TlsError> {
+        let pair = |source| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), source };
+        InForce::new(chain(cert)?, private_key(key)?).map_err(pair)
+    }
+
+    fn for_a_trial() -> Result<InForce, TlsError> {
+        let pair = rcgen::generate_simple_self_signed(trial_names())?;
+        let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der());
+        InForce::new(vec![pair.cert.der().clone()], key.into()).map_err(TlsError::Setup)
+    }
+
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<InForce, rustls::Error> {
+        let leaf = chain.first().cloned().ok_or(rustls::Error::NoCertificatesPresented)?;
+        Ok(InForce { acceptor: TlsAcceptor::from(Arc::new(server_config(chain, key)?)), leaf })
+    }
+}
+
+/// The keys of `server.tls` whose files cannot be used, and why: all of them.
+pub fn unusable(tls: &config::Tls) -> Vec<(&'static str, String)> {
+    let Identity::Files { cert, key } = &tls.identity else { return Vec::new() };
+    let refused = |key: &'static str, error: &TlsError| Some((key, chained(error)));
+    let parts = [("cert", chain(cert).err()), ("key", private_key(key).err())];
+    let mut found: Vec<_> = parts.iter().filter_map(|(key, error)| refused(key, error.as_ref()?)).collect();
+    if found.is_empty() {
+        found.extend(InForce::read(cert, key).err().and_then(|error| refused("key", &error)));
+    }
+    found
+}
+
+/// An error and what led to it, in one line.
+fn chained(error: &dyn Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chained(source)),
+        None => error.to_string(),
+    }
+}
+
+/// In Unix time.
+fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_rest, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn server_config(
@@ -129,7 +236,6 @@ fn trial_names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::error::Error;
 
     struct Files {
         folder: tempfile::TempDir,
@@ -141,6 +247,26 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         }
+    }
+
+    fn files_of(cert: &Path, key: &Path) -> config::Tls {
+        config::Tls { identity: Identity::Files { cert: cert.to_owned(), key: key.to_owned() } }
+    }
+
+    #[test]
+    fn the_time_until_which_a_certificate_is_valid_is_shown() {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2031, 5, 17);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let files = Files { folder: tempfile::tempdir().unwrap() };
+        let cert = files.write("tls.crt", &params.self_signed(&key).unwrap().pem());
+        let key = files.write("tls.key", &key.serialize_pem());
+        let tls = Tls::of(&Transport::Tls(files_of(&cert, &key))).unwrap().unwrap();
+        let mut registry = Registry::default();
+        tls.register(&mut registry);
+        let mut metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
+        assert!(metrics.contains("capi_relay_tls_certificate_expires_seconds 1936742400\n"), "{metrics}");
     }
 
     #[test]
@@ -156,11 +282,11 @@ mod tests {
         let absent = files.folder.path().join("absent.pem");
 
         let check = |cert: &Path, key: &Path, expected: &str| {
-            let transport = Transport::Files { cert: cert.to_owned(), key: key.to_owned() };
-            match acceptor(&transport) {
-                Ok(acceptor) => assert!(acceptor.is_some() && expected.is_empty(), "{expected}"),
+            let tls = files_of(cert, key);
+            assert_eq!(unusable(&tls).is_empty(), expected.is_empty(), "{expected}");
+            match Tls::of(&Transport::Tls(tls)) {
+                Ok(tls) => assert!(tls.is_some() && expected.is_empty(), "{expected}"),
                 Err(error) => {
-                    let error: &dyn Error = &error;
                     let folder = files.folder.path().display().to_string();
                     assert_eq!(error.to_string().replace(&folder, ""), expected);
                 }
@@ -179,7 +305,7 @@ mod tests {
 
     #[test]
     fn plain_has_no_acceptor_and_a_trial_has_one() {
-        assert!(acceptor(&Transport::Plain).unwrap().is_none());
-        assert!(acceptor(&Transport::SelfSigned).unwrap().is_some());
+        assert!(Tls::of(&Transport::Plain).unwrap().is_none());
+        assert!(Tls::of(&Transport::Tls(config::Tls { identity: Identity::SelfSigned })).unwrap().is_some());
     }
 }

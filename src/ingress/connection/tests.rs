@@ -10,10 +10,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::Transport;
+use crate::config::{self, Identity, Transport};
 use crate::ingress::problem::body;
 use crate::ingress::tests::client::{answer, connect_tls, http2, rest, soon};
-use crate::ingress::tls;
 
 /// Answers what the tests need: `/` at once, `/much` with much, `/waits` when it is let go, `/panics`, `/refuses` before reading
 /// the body.
@@ -283,7 +282,7 @@ async fn head_is_answered_like_get_without_its_body() {
 impl Served {
     async fn start_tls(adjust: impl FnOnce(&mut Front)) -> Served {
         Served::start(|front| {
-            front.tls = tls::acceptor(&Transport::SelfSigned).unwrap();
+            front.tls = Tls::of(&Transport::Tls(config::Tls { identity: Identity::SelfSigned })).unwrap();
             adjust(front);
         })
         .await
