@@ -16,6 +16,7 @@ mod interpolate;
 mod tree;
 mod report;
 mod keys;
+mod tokens;
 mod server;
 mod merchant;
 mod range;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Rate;
-use super::keys::{Keys, did_you_mean, listed, text};
+use super::keys::{At, Keys, did_you_mean, listed};
 use super::report::Faults;
-use super::server::digest;
-use super::tree::{Entry, Value};
+use super::tokens::{TOKEN_HELP, digests};
+use super::tree::Entry;
 use crate::conversion::DestinationName;
 use crate::mapping::Text;
 
@@ -16,7 +16,7 @@ use crate::mapping::Text;
 pub struct Merchant {
     /// As in the file.
     pub name: Arc<str>,
-    /// SHA-256 of each valid token (two at once while one is being changed).
+    /// SHA-256 of each token that is valid: several while one is being changed.
     pub token_sha256: Vec<[u8; 32]>,
     /// Conversions, batch items counted one by one.
     pub rate: Option<Rate>,
@@ -64,42 +64,24 @@ fn merchant(
     Some(Merchant { name: entry.key.value.as_str().into(), token_sha256, rate, destinations })
 }
 
-/// One digest, or two while a token is being changed; no two merchants share one.
+/// No two merchants share one.
 fn tokens(
     keys: &mut Keys<'_>,
     merchant: &str,
     holders: &mut BTreeMap<[u8; 32], String>,
     faults: &mut Faults,
 ) -> Vec<[u8; 32]> {
-    let Some(entry) = keys.entry("token_sha256") else {
-        let message = format!("merchant `{merchant}` needs `token_sha256`");
-        keys.missing("token_sha256", message, "`capi-relay token` makes a token and prints its SHA-256");
+    let Some(digests) = digests(keys, "token_sha256", faults) else {
+        keys.missing("token_sha256", format!("merchant `{merchant}` needs `token_sha256`"), TOKEN_HELP);
         return Vec::new();
     };
-    let texts: Vec<Text> = match &entry.node.value {
-        Value::List(list) => list.iter().filter_map(|item| text("token_sha256", item, faults).cloned()).collect(),
-        Value::Text { .. }
-        | Value::Unresolved
-        | Value::Integer(_)
-        | Value::Float
-        | Value::Bool(_)
-        | Value::Datetime
-        | Value::Table(_) => text("token_sha256", &entry.node, faults).cloned().into_iter().collect(),
-    };
-    if matches!(&entry.node.value, Value::List(list) if list.is_empty() || list.len() > TOKENS_MAX) {
-        let message = format!("`token_sha256` must hold 1 to {TOKENS_MAX} digests");
-        faults.with_help(entry.node.span.clone(), message, "two at once are for changing a token: old and new");
-    }
-    let mut digests = Vec::new();
-    for text in texts {
-        let Some(digest) = digest("token_sha256", &text, faults) else { continue };
-        if let Some(holder) = holders.insert(digest, merchant.to_owned()) {
+    for At { value, span } in &digests {
+        if let Some(holder) = holders.insert(*value, merchant.to_owned()) {
             let message = format!("this token is already merchant `{holder}`'s");
-            faults.with_help(text.span, message, "a token tells merchants apart: make one for each");
+            faults.with_help(span.clone(), message, "a token tells merchants apart: make one for each");
         }
-        digests.push(digest);
     }
-    digests
+    digests.into_iter().map(|digest| digest.value).collect()
 }
 
 fn chosen(names: &[Text], destinations: &[&str], faults: &mut Faults) -> BTreeSet<DestinationName> {
@@ -130,6 +112,3 @@ pub(super) fn name(key: &Text, what: &str, faults: &mut Faults) -> Option<Destin
     }
     name
 }
-
-/// Old and new.
-const TOKENS_MAX: usize = 2;

@@ -11,6 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::disk::Disk;
 use super::keys::{At, Keys};
 use super::report::Faults;
+use super::tokens::{TOKEN_HELP, digests};
 use super::units::written_duration;
 use crate::mapping::Text;
 
@@ -30,8 +31,8 @@ pub struct Server {
     pub behind_proxy: bool,
     /// Address of the admin listener.
     pub admin: SocketAddr,
-    /// SHA-256 of the admin bearer token; always present beyond loopback.
-    pub admin_token_sha256: Option<[u8; 32]>,
+    /// SHA-256 of each admin bearer token that is valid; never empty beyond loopback.
+    pub admin_token_sha256: Vec<[u8; 32]>,
     /// Largest request body.
     pub body_bytes_max: usize,
     /// Most connections at once.
@@ -96,13 +97,16 @@ impl fmt::Debug for Key {
 }
 
 impl Server {
-    /// Whether a running relay can go over to `after`: all but the TLS files is read at start only.
+    /// Whether a running relay can go over to `after`: all but the TLS files and the admin tokens is read at start only.
     pub(crate) fn can_become(&self, after: &Server) -> bool {
         let renewable = match (&self.transport, &after.transport) {
             (Transport::Tls(before), Transport::Tls(after)) => before.can_become(after),
             (Transport::Plain | Transport::Tls(_), _) => self.transport == after.transport,
         };
-        renewable && *after == Server { transport: after.transport.clone(), ..self.clone() }
+        // Whether there is a token at all decides who may ask without one.
+        let guarded = self.admin_token_sha256.is_empty() == after.admin_token_sha256.is_empty();
+        let (transport, admin_token_sha256) = (after.transport.clone(), after.admin_token_sha256.clone());
+        renewable && guarded && *after == Server { transport, admin_token_sha256, ..self.clone() }
     }
 }
 
@@ -120,11 +124,10 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
     let behind_proxy = keys.flag("behind_proxy", faults).is_some_and(|flag| flag.value);
     let transport = transport(&mut keys, listen.as_ref(), behind_proxy, disk, faults);
     let admin = keys.address("admin", faults);
-    let admin_token = keys.text("admin_token_sha256", faults);
-    let admin_token_sha256 = admin_token.as_ref().and_then(|text| digest("admin_token_sha256", text, faults));
-    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback() && admin_token.is_none()) {
+    let admin_tokens = digests(&mut keys, "admin_token_sha256", faults);
+    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback() && admin_tokens.is_none()) {
         let message = "`admin` beyond loopback needs `admin_token_sha256`";
-        faults.with_help(admin.span.clone(), message, "`capi-relay token` makes a token and prints its SHA-256");
+        faults.with_help(admin.span.clone(), message, TOKEN_HELP);
     }
     if let (Some(listen), Some(admin)) = (&listen, &admin)
         && listen.value == admin.value
@@ -138,7 +141,7 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
         transport: transport.unwrap_or(Transport::Plain),
         behind_proxy,
         admin: admin.map_or(ADMIN_DEFAULT, |admin| admin.value),
-        admin_token_sha256,
+        admin_token_sha256: admin_tokens.unwrap_or_default().into_iter().map(|digest| digest.value).collect(),
         body_bytes_max: body_bytes_max(body_max, faults),
         connections_max: keys
             .count("connections_max", faults)
@@ -236,19 +239,6 @@ pub(crate) fn key_bytes(text: &str) -> Option<[u8; 32]> {
         BASE64_URL_SAFE_NO_PAD.decode(text).ok()
     })?;
     bytes.try_into().ok()
-}
-
-/// 64 hex digits.
-pub(super) fn digest(key: &str, text: &Text, faults: &mut Faults) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    match hex::decode_to_slice(&text.value, &mut digest) {
-        Ok(()) => Some(digest),
-        Err(_) => {
-            let message = format!("`{key}` must be a SHA-256 in 64 hex digits");
-            faults.with_help(text.span.clone(), message, "`capi-relay token` makes a token and prints its SHA-256");
-            None
-        }
-    }
 }
 
 /// Stands where there is no right one, in a configuration that is refused for it.

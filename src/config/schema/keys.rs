@@ -71,7 +71,7 @@ pub(super) const SERVER: &[Key] = &[
     key("plaintext", Flag, "HTTP in the clear: on loopback, or with `behind_proxy`."),
     key("behind_proxy", Flag, "A proxy in front ends TLS and names the client."),
     key("admin", Text, "Address of the admin listener; default `127.0.0.1:9090`."),
-    key("admin_token_sha256", Text, "SHA-256 of the admin bearer token; needed beyond loopback."),
+    key("admin_token_sha256", TextOrList, "SHA-256 of the admin bearer token, or a list while it is changed; needed beyond loopback."),
     key("body_max", SIZE, "Largest request body; default `4MiB`."),
     key("connections_max", COUNT, "Most connections at once; default 10000."),
     key("request_timeout", DURATION, "From the first byte of a request to its whole body; default `30s`."),
@@ -113,7 +113,7 @@ pub(super) const HISTORY: &[Key] = &[
 
 #[rustfmt::skip]
 pub(super) const MERCHANT: &[Key] = &[
-    key("token_sha256", TextOrList, "SHA-256 of the bearer token (`capi-relay token`); two while it is being changed."),
+    key("token_sha256", TextOrList, "SHA-256 of the bearer token (`capi-relay token`), or a list while it is changed."),
     key("rate", RATE, "Conversions, those of a batch counted one by one."),
     key("burst", COUNT, "How many at once."),
     key("destinations", List, "Where they go; default: to all."),

@@ -67,6 +67,28 @@ fn a_token_belongs_to_one_merchant() {
 }
 
 #[test]
+fn one_to_four_tokens_are_valid_at_once() {
+    let digest = |number: usize| format!("\"{number:064x}\"");
+    let list = |count: usize| (0..count).map(digest).collect::<Vec<_>>().join(", ");
+    let first = "\"8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4\"";
+    let merchant = |value: &str| with(PARTNER).replace(first, value);
+    let admin = |value: &str| with(PARTNER).replace("tls =", &format!("admin_token_sha256 = {value}\ntls ="));
+    for count in 1..=4 {
+        let value = format!("[{}]", list(count));
+        assert_eq!(right(&merchant(&value)).merchants[0].token_sha256.len(), count);
+        assert_eq!(right(&admin(&value)).server.admin_token_sha256.len(), count);
+    }
+    assert_eq!(right(&admin(&digest(7))).server.admin_token_sha256.len(), 1);
+    for count in [0, 5] {
+        let value = format!("[{}]", list(count));
+        assert_eq!(faults(&merchant(&value)), ["7:16 `token_sha256` must hold 1 to 4"], "{count}");
+        assert_eq!(faults(&admin(&value)), ["3:22 `admin_token_sha256` must hold 1 to 4"], "{count}");
+    }
+    let twice = format!("[{0}, {0}]", digest(7));
+    assert_eq!(faults(&merchant(&twice)).len(), 1);
+}
+
+#[test]
 fn a_key_is_32_bytes_in_hex_or_base64_and_is_never_shown() {
     let encrypted = |value: &str| with(PARTNER).replace("[merchant", &format!("encryption = {value}\n[merchant"));
     let hex = "ab".repeat(32);
