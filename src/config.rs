@@ -17,6 +17,7 @@ mod tree;
 mod report;
 mod keys;
 mod tokens;
+mod certificates;
 mod server;
 mod merchant;
 mod range;
@@ -43,6 +44,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use address::{Reach, reach};
+pub use certificates::CertificateName;
 pub use decision::Decision;
 pub use destination::checked::{
     Budget, ClientCertificate, Confirm, Connection, Consent, Destination, Judge, Limits, OnAmbiguous, OnUnmappable,
@@ -63,7 +65,7 @@ use report::Faults;
 pub use report::{Located, Report, Severity};
 pub use schema::routes_schema;
 pub(crate) use server::key_bytes;
-pub use server::{Encryption, Identity, Key, LogFormat, QueueSettings, Server, Tls, Transport};
+pub use server::{ClientAuth, Encryption, Identity, Key, LogFormat, QueueSettings, Server, Tls, Transport};
 pub use succession::Succession;
 pub use summary::Summary;
 pub use units::{Rate, older_than, written_duration};

@@ -26,6 +26,7 @@ use crate::queue::{Clock, Queue, Status};
 pub(crate) mod batch;
 pub(crate) mod bearer;
 mod body;
+mod clients;
 pub(crate) mod connection;
 mod conversions;
 pub(crate) mod fields;
@@ -42,12 +43,12 @@ pub(crate) mod tests;
 
 pub use tls::{Renewed, TlsError, unusable};
 
-use bearer::Tokens;
 use body::DECOMPRESSED_AT_ONCE;
+use clients::Clients;
 use connection::{Api, Front, serve};
 use problem::{Kind, Problem, Reply};
 use quota::{Bucket, Left};
-use tls::Tls;
+use tls::{Shown, Tls};
 
 /// The public HTTP API of one relay.
 pub struct Ingress {
@@ -78,7 +79,7 @@ pub enum Phase {
 /// What a reload replaces; a request keeps the one that it began with.
 struct Current {
     config: Arc<Config>,
-    clients: Tokens<Arc<Client>>,
+    clients: Clients,
 }
 
 /// A merchant as the listener knows it.
@@ -172,6 +173,15 @@ impl Ingress {
         *self.phase.borrow()
     }
 
+    /// Whose request it is.
+    fn sender<'c>(&self, current: &'c Current, request: &Request<Incoming>) -> Result<&'c Arc<Client>, Problem> {
+        let shown = request.extensions().get::<Arc<Shown>>();
+        if let (Some(shown), Some(tls)) = (shown, &self.tls) {
+            tls.check(shown)?;
+        }
+        current.clients.sender(request.headers(), shown.map(|shown| shown.names()))
+    }
+
     /// The clock that the queue's times are read by.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
@@ -189,16 +199,15 @@ impl Ingress {
 
 impl Current {
     fn new(config: Arc<Config>, before: Option<&Current>, requests: &metrics::Requests) -> Current {
-        let clients = config.merchants.iter().flat_map(|merchant| {
+        let clients = config.merchants.iter().map(|merchant| {
             let kept = before.and_then(|before| before.bucket(merchant));
-            let client = Arc::new(Client {
+            Arc::new(Client {
                 merchant: Arc::clone(merchant),
                 bucket: kept.or_else(|| merchant.rate.map(Bucket::new).map(Arc::new)),
                 counters: requests.merchant(&merchant.name),
-            });
-            merchant.token_sha256.iter().map(move |digest| (*digest, Arc::clone(&client)))
+            })
         });
-        let clients = Tokens::new(clients);
+        let clients = Clients::new(clients.collect());
         Current { config, clients }
     }
 
@@ -206,7 +215,7 @@ impl Current {
     fn bucket(&self, merchant: &Merchant) -> Option<Arc<Bucket>> {
         let same =
             |client: &&Arc<Client>| client.merchant.name == merchant.name && client.merchant.rate == merchant.rate;
-        self.clients.holders().find(same).and_then(|client| client.bucket.clone())
+        self.clients.all().iter().find(same).and_then(|client| client.bucket.clone())
     }
 }
 
@@ -216,13 +225,13 @@ impl Api for Ingress {
         let current = self.current();
         match (resource, request.method()) {
             (Resource::Conversions, &Method::POST) => {
-                self.post(&current.config, current.clients.holder(request.headers())?, request).await
+                self.post(&current.config, self.sender(&current, &request)?, request).await
             }
             (Resource::Conversion(id), &Method::GET | &Method::HEAD) => {
-                self.get(current.clients.holder(request.headers())?, id).await
+                self.get(self.sender(&current, &request)?, id).await
             }
             (Resource::Order(id), &Method::GET | &Method::HEAD) => {
-                self.order(current.clients.holder(request.headers())?, id).await
+                self.order(self.sender(&current, &request)?, id).await
             }
             (Resource::Conversions, _) => Err(Problem::method_not_allowed("POST")),
             (Resource::Conversion(_) | Resource::Order(_), _) => Err(Problem::method_not_allowed("GET, HEAD")),

@@ -66,7 +66,10 @@ pub(super) fn read(
     let senders = sections(&mut keys, "merchant", MERCHANT_HELP, faults);
     let names: Vec<&str> = destinations.iter().map(|entry| entry.key.value.as_str()).collect();
     let merchant_names: Vec<&str> = senders.iter().map(|entry| entry.key.value.as_str()).collect();
-    let merchants = merchant::merchants(senders, &names, faults);
+    // As it is written: a CA that is missing is not a fault of every merchant.
+    let tls = root.table("server").and_then(|server| server.table("tls"));
+    let asks_for_certificates = tls.is_some_and(|tls| tls.entry("client_ca").is_some());
+    let merchants = merchant::merchants(senders, &names, asks_for_certificates, faults);
     let window = queue.as_ref().map_or(std::time::Duration::MAX, |queue| queue.dedup_window);
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {

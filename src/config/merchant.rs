@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Rate;
+use super::certificates::{CertificateName, certificates};
 use super::keys::{At, Keys, did_you_mean, listed};
 use super::report::Faults;
 use super::tokens::{TOKEN_HELP, digests};
@@ -18,6 +19,8 @@ pub struct Merchant {
     pub name: Arc<str>,
     /// SHA-256 of each token that is valid: several while one is being changed.
     pub token_sha256: Vec<[u8; 32]>,
+    /// Names by which its client certificates are known; empty: it shows none, or any.
+    pub client_certificates: Vec<CertificateName>,
     /// Conversions, batch items counted one by one.
     pub rate: Option<Rate>,
     /// `None`: all.
@@ -32,8 +35,14 @@ impl Merchant {
 }
 
 /// Reads every merchant. `destinations` are the names written in the file, right or wrong, so that one fault is not two.
-pub(super) fn merchants(entries: &[Entry], destinations: &[&str], faults: &mut Faults) -> Vec<Arc<Merchant>> {
-    let mut holders: BTreeMap<[u8; 32], String> = BTreeMap::new();
+/// `asks_for_certificates`: whether the listener asks clients for one.
+pub(super) fn merchants(
+    entries: &[Entry],
+    destinations: &[&str],
+    asks_for_certificates: bool,
+    faults: &mut Faults,
+) -> Vec<Arc<Merchant>> {
+    let mut holders = Holders { asks_for_certificates, ..Holders::default() };
     let mut merchants = Vec::new();
     for entry in entries {
         name(&entry.key, "a merchant", faults);
@@ -44,14 +53,20 @@ pub(super) fn merchants(entries: &[Entry], destinations: &[&str], faults: &mut F
     merchants
 }
 
-fn merchant(
-    entry: &Entry,
-    destinations: &[&str],
-    holders: &mut BTreeMap<[u8; 32], String>,
-    faults: &mut Faults,
-) -> Option<Merchant> {
+/// Which merchant has what no other may have.
+#[derive(Default)]
+struct Holders {
+    tokens: BTreeMap<[u8; 32], String>,
+    certificates: BTreeMap<CertificateName, String>,
+    asks_for_certificates: bool,
+}
+
+fn merchant(entry: &Entry, destinations: &[&str], holders: &mut Holders, faults: &mut Faults) -> Option<Merchant> {
     let mut keys = Keys::of(entry, faults)?;
-    let token_sha256 = tokens(&mut keys, &entry.key.value, holders, faults);
+    let Holders { tokens: token_holders, certificates: certificate_holders, asks_for_certificates } = holders;
+    let name = &entry.key.value;
+    let client_certificates = certificates(&mut keys, name, *asks_for_certificates, certificate_holders, faults);
+    let token_sha256 = tokens(&mut keys, name, token_holders, faults);
     let rate = keys.rate(faults);
     let names = keys.texts("destinations", faults);
     if let Some([]) = names.as_deref()
@@ -61,7 +76,7 @@ fn merchant(
     }
     let destinations = names.map(|names| chosen(&names, destinations, faults));
     keys.finish("a merchant", faults);
-    Some(Merchant { name: entry.key.value.as_str().into(), token_sha256, rate, destinations })
+    Some(Merchant { name: name.as_str().into(), token_sha256, client_certificates, rate, destinations })
 }
 
 /// No two merchants share one.
@@ -72,6 +87,9 @@ fn tokens(
     faults: &mut Faults,
 ) -> Vec<[u8; 32]> {
     let Some(digests) = digests(keys, "token_sha256", faults) else {
+        if keys.entry("client_certificates").is_some() {
+            return Vec::new();
+        }
         keys.missing("token_sha256", format!("merchant `{merchant}` needs `token_sha256`"), TOKEN_HELP);
         return Vec::new();
     };

@@ -18,7 +18,7 @@ use crate::mapping::Text;
 mod tls;
 
 use tls::transport;
-pub use tls::{Identity, Tls, Transport};
+pub use tls::{ClientAuth, Identity, Tls, Transport};
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

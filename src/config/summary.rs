@@ -21,8 +21,9 @@ impl fmt::Display for Summary<'_> {
         let Config { server, queue, merchants, destinations, warnings: _ } = self.0;
         let transport = match &server.transport {
             Transport::Plain => "plain HTTP",
-            Transport::Tls(Tls { identity: Identity::Files { .. } }) => "TLS",
-            Transport::Tls(Tls { identity: Identity::SelfSigned }) => "TLS, self-signed",
+            Transport::Tls(Tls { identity: Identity::Files { .. }, clients: None }) => "TLS",
+            Transport::Tls(Tls { identity: Identity::Files { .. }, clients: Some(_) }) => "TLS, client certificates",
+            Transport::Tls(Tls { identity: Identity::SelfSigned, .. }) => "TLS, self-signed",
         };
         writeln!(f, "listen      {} ({transport}), admin {}", server.listen, server.admin)?;
         writeln!(f, "queue       {}", queue.path.display())?;

@@ -8,8 +8,8 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ use super::lingering::Lingering;
 use super::metrics::{Connections, Ending};
 use super::problem::{Kind, Problem, Reply};
 use super::strict;
-use super::tls::Tls;
+use super::tls::{Shown, Tls};
 
 mod activity;
 
@@ -81,6 +81,7 @@ pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Fro
             front: Arc::clone(&front),
             activity: Activity::new(),
             shutdown: shutdown.clone(),
+            shown: OnceLock::new(),
         });
         front.metrics.open.inc();
         connections.spawn(async move {
@@ -134,6 +135,8 @@ struct Connection<A> {
     front: Arc<Front>,
     activity: Activity,
     shutdown: CancellationToken,
+    /// The client's certificate, if it showed one.
+    shown: OnceLock<Arc<Shown>>,
 }
 
 impl<A: Api> Connection<A> {
@@ -142,7 +145,8 @@ impl<A: Api> Connection<A> {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let Some(tls) = &self.front.tls else { return self.http1(stream).await };
-        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), tls.acceptor().accept(stream));
+        let accepted = tls.accept(stream);
+        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), accepted);
         let stream = match self.shutdown.run_until_cancelled(handshake).await {
             None => return Ending::Closed,
             Some(Err(_elapsed)) => return Ending::HandshakeTimeout,
@@ -150,7 +154,12 @@ impl<A: Api> Connection<A> {
                 tracing::debug!(%error, "TLS handshake failed");
                 return Ending::HandshakeFailed;
             }
-            Some(Ok(Ok(stream))) => stream,
+            Some(Ok(Ok((stream, shown)))) => {
+                if let Some(shown) = shown {
+                    self.shown.get_or_init(|| Arc::new(shown));
+                }
+                stream
+            }
         };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if is_http2 { self.http2(stream).await } else { self.http1(stream).await }
@@ -232,9 +241,12 @@ impl<A: Api> Connection<A> {
     }
 
     /// One request and its answer.
-    async fn exchange(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    async fn exchange(&self, mut request: Request<Incoming>) -> Result<Reply, Infallible> {
         let _in_hand = self.activity.begin();
         let (is_head, has_body) = (request.method() == Method::HEAD, !request.body().is_end_stream());
+        if let Some(shown) = self.shown.get() {
+            request.extensions_mut().insert(Arc::clone(shown));
+        }
         let answer = async {
             strict::check(&request)?;
             self.api.answer(request).await

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     InvalidIdempotencyKey,
     /// No credentials, or none that are known.
     Unauthorized,
+    /// Who sent it is known, or shows a certificate, and may not.
+    Forbidden,
     /// Nothing is there, or nothing that this merchant may see.
     NotFound,
     /// The path has no such method.
@@ -120,6 +122,7 @@ impl Kind {
                 (StatusCode::BAD_REQUEST, "invalid-idempotency-key", "The Idempotency-Key is not valid")
             }
             Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid bearer token is required"),
+            Kind::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "These credentials do not open this"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
             Kind::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here")

@@ -85,6 +85,9 @@ pub(super) const TLS: &[Key] = &[
     key("self_signed", Flag, "A certificate made at start, for a trial."),
     key("cert", Text, "PEM file, leaf first."),
     key("key", Text, "PEM file."),
+    key("client_ca", Text, "PEM file of those who sign client certificates; without it nobody is asked for one."),
+    key("client_crl", Text, "PEM file of revoked client certificates."),
+    key("client_auth", Words(&["required", "optional"]), "Whether each client must show a certificate; default `required`."),
 ];
 
 #[rustfmt::skip]
@@ -114,6 +117,7 @@ pub(super) const HISTORY: &[Key] = &[
 #[rustfmt::skip]
 pub(super) const MERCHANT: &[Key] = &[
     key("token_sha256", TextOrList, "SHA-256 of the bearer token (`capi-relay token`), or a list while it is changed."),
+    key("client_certificates", List, "Names in its client certificates: `CN=shop`, `dns:…`, `uri:…`, `email:…`; beside a token both are needed."),
     key("rate", RATE, "Conversions, those of a batch counted one by one."),
     key("burst", COUNT, "How many at once."),
     key("destinations", List, "Where they go; default: to all."),

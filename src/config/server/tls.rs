@@ -22,6 +22,19 @@ pub enum Transport {
 pub struct Tls {
     /// Who the listener shows itself as.
     pub identity: Identity,
+    /// Whom it asks for a certificate; `None`: nobody.
+    pub clients: Option<ClientAuth>,
+}
+
+/// Which client certificates are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// PEM: those who sign them.
+    pub ca: PathBuf,
+    /// PEM: those of them that are revoked.
+    pub crl: Option<PathBuf>,
+    /// Whether nobody is spoken with who shows none.
+    pub required: bool,
 }
 
 /// Who the listener shows itself as.
@@ -82,7 +95,8 @@ fn tls(entry: &Entry, disk: &Disk<'_>, faults: &mut Faults) -> Option<Tls> {
     };
     let mut keys = Keys::new(table, entry.key.span.clone());
     let identity = identity(&mut keys, disk, faults);
-    let tls = identity.map(|identity| Tls { identity });
+    let clients = client_auth(&mut keys, disk, faults);
+    let tls = identity.map(|identity| Tls { identity, clients });
     for (key, message) in tls.as_ref().map(disk.trial.tls).unwrap_or_default() {
         let span = keys.entry(key).map_or_else(|| keys.span().clone(), |entry| entry.node.span.clone());
         faults.at(span, message);
@@ -110,6 +124,24 @@ fn identity(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option
     }
 }
 
+fn client_auth(keys: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option<ClientAuth> {
+    let (ca, crl) = (file(keys, "client_ca", disk, faults), file(keys, "client_crl", disk, faults));
+    let required = keys.choice("client_auth", &[("required", true), ("optional", false)], faults).unwrap_or(true);
+    let Some(written) = keys.entry("client_ca") else {
+        for name in ["client_crl", "client_auth"] {
+            if let Some(entry) = keys.entry(name) {
+                faults.with_help(entry.key.span.clone(), format!("`{name}` without `client_ca`"), CLIENT_CA_HELP);
+            }
+        }
+        return None;
+    };
+    if keys.flag("self_signed", faults).is_some_and(|flag| flag.value) {
+        let help = "who knows their own certificates knows the listener's: `cert` and `key`";
+        faults.with_help(written.key.span.clone(), "`client_ca` beside `self_signed = true`", help);
+    }
+    Some(ClientAuth { ca: ca?, crl, required })
+}
+
 /// A file that the listener reads; whoever serves watches it, also while it is missing.
 fn file(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mut Faults) -> Option<PathBuf> {
     let path = keys.path(key, &disk.folder, faults)?;
@@ -117,6 +149,7 @@ fn file(keys: &mut Keys<'_>, key: &'static str, disk: &Disk<'_>, faults: &mut Fa
     keys.file(key, &disk.folder, faults)
 }
 
+const CLIENT_CA_HELP: &str = "`client_ca = \"ca.pem\"`: who signs the certificates of clients";
 const TLS_HELP: &str = "`tls = { cert = \"tls.crt\", key = \"tls.key\" }`, or `{ self_signed = true }` for a trial; \
                         without TLS, on loopback or behind a proxy: `plaintext = true`";
 const PLAINTEXT_HELP: &str =

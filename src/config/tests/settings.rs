@@ -89,6 +89,39 @@ fn one_to_four_tokens_are_valid_at_once() {
 }
 
 #[test]
+fn client_certificates_belong_to_one_merchant_and_need_a_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tls.crt", "tls.key", "ca.pem"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let check = |tls: &str, merchants: &str, expected: &[&str]| {
+        let text = with(PARTNER).replace("{ self_signed = true }", tls);
+        let text = text.replace("[destination", &format!("{merchants}\n[destination"));
+        let path = folder.path().join("routes.toml");
+        let found = Config::load(Source { path, text, environment: &environment, sets: &[] });
+        let found: Vec<_> = found.map_or_else(|report| report.located().to_vec(), |_| Vec::new());
+        let found: Vec<_> = found.iter().map(|fault| fault.message.as_str()).collect();
+        assert_eq!(found, expected, "{tls} {merchants}");
+    };
+    let files = "{ cert = \"tls.crt\", key = \"tls.key\" }";
+    let asking = "{ cert = \"tls.crt\", key = \"tls.key\", client_ca = \"ca.pem\", client_auth = \"optional\" }";
+    let shop = "[merchant.shop]\nclient_certificates = [\"CN=shop\", \"dns:shop.internal\"]";
+    check(files, "", &[]);
+    check(asking, shop, &[]);
+    check(files, shop, &["`client_certificates` without `server.tls.client_ca`: nobody is asked for one"]);
+    check("{ self_signed = true, client_ca = \"ca.pem\" }", "", &["`client_ca` beside `self_signed = true`"]);
+    check(&files.replace(" }", ", client_auth = \"optional\" }"), "", &["`client_auth` without `client_ca`"]);
+    check(&asking.replace("ca.pem", "none.pem"), shop, &["`client_ca`: there is no such file"]);
+    let twin = format!("{shop}\n[merchant.twin]\nclient_certificates = [\"dns:SHOP.internal.\"]");
+    check(asking, &twin, &["this name is already merchant `shop`'s"]);
+    for wrong in ["shop", "cn=shop", "dns:", "uri: spiffe://x", "ip:10.0.0.1"] {
+        let shop = format!("[merchant.shop]\nclient_certificates = [\"{wrong}\"]");
+        check(asking, &shop, &[&format!("`{wrong}` is no name in a certificate")]);
+    }
+    check(asking, "[merchant.shop]\nclient_certificates = []", &["`client_certificates` is empty"]);
+}
+
+#[test]
 fn a_key_is_32_bytes_in_hex_or_base64_and_is_never_shown() {
     let encrypted = |value: &str| with(PARTNER).replace("[merchant", &format!("encryption = {value}\n[merchant"));
     let hex = "ab".repeat(32);

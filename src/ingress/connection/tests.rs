@@ -282,7 +282,8 @@ async fn head_is_answered_like_get_without_its_body() {
 impl Served {
     async fn start_tls(adjust: impl FnOnce(&mut Front)) -> Served {
         Served::start(|front| {
-            front.tls = Tls::of(&Transport::Tls(config::Tls { identity: Identity::SelfSigned })).unwrap();
+            front.tls =
+                Tls::of(&Transport::Tls(config::Tls { identity: Identity::SelfSigned, clients: None })).unwrap();
             adjust(front);
         })
         .await
@@ -395,7 +396,8 @@ fn connection() -> Arc<Connection<Probe>> {
         drain_timeout: Duration::from_secs(5),
         metrics: Connections::default(),
     });
-    Arc::new(Connection { api: Arc::default(), front, activity: Activity::new(), shutdown: CancellationToken::new() })
+    let (activity, shutdown, shown) = (Activity::new(), CancellationToken::new(), OnceLock::new());
+    Arc::new(Connection { api: Arc::default(), front, activity, shutdown, shown })
 }
 
 #[tokio::test(start_paused = true)]
