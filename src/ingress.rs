@@ -34,6 +34,7 @@ mod lingering;
 pub(crate) mod metrics;
 pub(crate) mod problem;
 mod quota;
+mod signed;
 pub(crate) mod strict;
 mod tls;
 pub(crate) mod view;
@@ -179,7 +180,12 @@ impl Ingress {
         if let (Some(shown), Some(tls)) = (shown, &self.tls) {
             tls.check(shown)?;
         }
-        current.clients.sender(request.headers(), shown.map(|shown| shown.names()))
+        let client = current.clients.sender(request.headers(), shown.map(|shown| shown.names()))?;
+        // The signature of a POST is over its body, and is checked when that is there.
+        if *request.method() != Method::POST {
+            signed::check(&client.merchant.signing_secrets, request.headers(), b"", self.clock.unix_ms())?;
+        }
+        Ok(client)
     }
 
     /// The clock that the queue's times are read by.

@@ -7,10 +7,10 @@ use super::Rate;
 use super::certificates::{CertificateName, certificates};
 use super::keys::{At, Keys, did_you_mean, listed};
 use super::report::Faults;
-use super::tokens::{TOKEN_HELP, digests};
+use super::tokens::{TOKEN_HELP, digests, one_or_several};
 use super::tree::Entry;
 use crate::conversion::DestinationName;
-use crate::mapping::Text;
+use crate::mapping::{Text, WebhookKey};
 
 /// `[merchant.NAME]`.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Merchant {
     pub token_sha256: Vec<[u8; 32]>,
     /// Names by which its client certificates are known; empty: it shows none, or any.
     pub client_certificates: Vec<CertificateName>,
+    /// Keys of which one signs each of its requests; empty: they are not signed.
+    pub signing_secrets: Vec<WebhookKey>,
     /// Conversions, batch items counted one by one.
     pub rate: Option<Rate>,
     /// `None`: all.
@@ -67,6 +69,7 @@ fn merchant(entry: &Entry, destinations: &[&str], holders: &mut Holders, faults:
     let name = &entry.key.value;
     let client_certificates = certificates(&mut keys, name, *asks_for_certificates, certificate_holders, faults);
     let token_sha256 = tokens(&mut keys, name, token_holders, faults);
+    let signing_secrets = signing_secrets(&mut keys, faults);
     let rate = keys.rate(faults);
     let names = keys.texts("destinations", faults);
     if let Some([]) = names.as_deref()
@@ -76,7 +79,14 @@ fn merchant(entry: &Entry, destinations: &[&str], holders: &mut Holders, faults:
     }
     let destinations = names.map(|names| chosen(&names, destinations, faults));
     keys.finish("a merchant", faults);
-    Some(Merchant { name: name.as_str().into(), token_sha256, client_certificates, rate, destinations })
+    Some(Merchant {
+        name: name.as_str().into(),
+        token_sha256,
+        client_certificates,
+        signing_secrets,
+        rate,
+        destinations,
+    })
 }
 
 /// No two merchants share one.
@@ -100,6 +110,21 @@ fn tokens(
         }
     }
     digests.into_iter().map(|digest| digest.value).collect()
+}
+
+/// Old and new while one is changed.
+fn signing_secrets(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<WebhookKey> {
+    let help = "two at once are for changing one: old and new";
+    let texts = one_or_several(keys, "signing_secrets", SIGNING_SECRETS_MAX, help, faults).unwrap_or_default();
+    let key = |text: &Text| {
+        let key = WebhookKey::parse(&text.value);
+        if key.is_none() {
+            let message = "a signing secret is `whsec_` and 24 to 64 bytes in Base64, as Standard Webhooks has it";
+            faults.with_help(text.span.clone(), message, "give it as \"${env:…}\" or \"${file:…}\"");
+        }
+        key
+    };
+    texts.iter().filter_map(key).collect()
 }
 
 fn chosen(names: &[Text], destinations: &[&str], faults: &mut Faults) -> BTreeSet<DestinationName> {
@@ -130,3 +155,6 @@ pub(super) fn name(key: &Text, what: &str, faults: &mut Faults) -> Option<Destin
     }
     name
 }
+
+/// Each is tried at every request.
+const SIGNING_SECRETS_MAX: usize = 4;

@@ -87,6 +87,7 @@ mod tests {
             name: name.into(),
             token_sha256: token.map(digest).into_iter().collect(),
             client_certificates: certificates.to_vec(),
+            signing_secrets: Vec::new(),
             rate: None,
             destinations: None,
         };

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     InvalidIdempotencyKey,
     /// No credentials, or none that are known.
     Unauthorized,
+    /// It is not signed as the merchant's requests must be.
+    InvalidSignature,
     /// Who sent it is known, or shows a certificate, and may not.
     Forbidden,
     /// Nothing is there, or nothing that this merchant may see.
@@ -122,6 +124,7 @@ impl Kind {
                 (StatusCode::BAD_REQUEST, "invalid-idempotency-key", "The Idempotency-Key is not valid")
             }
             Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid bearer token is required"),
+            Kind::InvalidSignature => (StatusCode::UNAUTHORIZED, "invalid-signature", "A valid signature is required"),
             Kind::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "These credentials do not open this"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
             Kind::MethodNotAllowed => {

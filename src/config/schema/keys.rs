@@ -118,6 +118,7 @@ pub(super) const HISTORY: &[Key] = &[
 pub(super) const MERCHANT: &[Key] = &[
     key("token_sha256", TextOrList, "SHA-256 of the bearer token (`capi-relay token`), or a list while it is changed."),
     key("client_certificates", List, "Names in its client certificates: `CN=shop`, `dns:…`, `uri:…`, `email:…`; beside a token both are needed."),
+    key("signing_secrets", TextOrList, "Keys (`whsec_…`) of which one signs each request, as Standard Webhooks has it; in addition to the token."),
     key("rate", RATE, "Conversions, those of a batch counted one by one."),
     key("burst", COUNT, "How many at once."),
     key("destinations", List, "Where they go; default: to all."),

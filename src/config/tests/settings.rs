@@ -122,6 +122,27 @@ fn client_certificates_belong_to_one_merchant_and_need_a_ca() {
 }
 
 #[test]
+fn signing_secrets_are_those_of_standard_webhooks_and_are_never_shown() {
+    let signed =
+        |value: &str| with(PARTNER).replace("[destination", &format!("signing_secrets = {value}\n[destination"));
+    let secret = format!("whsec_{}", "q6ur".repeat(8));
+    for (value, count) in [(format!("{secret:?}"), 1), (format!("[{secret:?}, {secret:?}]"), 2)] {
+        let config = right(&signed(&value));
+        assert_eq!(config.merchants[0].signing_secrets.len(), count);
+        assert!(!format!("{config:?}").contains("171, 171"), "it is shown");
+    }
+    let fault = "a signing secret is `whsec_` and 24 to 64 bytes in Base64, as Standard Webhooks has it";
+    let short = format!("[{secret:?}, \"whsec_cGxhbnRlZA==\"]");
+    let report = load(&signed(&short)).unwrap_err();
+    assert_eq!(report.located()[0].message, fault);
+    assert!(!report.to_string().contains("cGxhbnRlZA") && !report.to_string().contains("q6ur"), "{report}");
+    assert_eq!(faults(&signed("[]")), ["10:19 `signing_secrets` must hold 1 to 4"]);
+    let text = signed("\"${env:MISSING}\"");
+    let source = Source { path: "routes.toml".into(), text, environment: &environment, sets: &[] };
+    assert!(Config::load_without_secrets(source).is_ok(), "elsewhere it may be missing");
+}
+
+#[test]
 fn a_key_is_32_bytes_in_hex_or_base64_and_is_never_shown() {
     let encrypted = |value: &str| with(PARTNER).replace("[merchant", &format!("encryption = {value}\n[merchant"));
     let hex = "ab".repeat(32);
