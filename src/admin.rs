@@ -17,10 +17,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Activity, PoolState, Pools};
+use crate::ingress::addresses::Addresses;
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
 use crate::ingress::metrics::Connections;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
+use crate::ingress::proxy::Proxies;
 use crate::ingress::strict;
 use crate::ingress::view::{Shown, StatusView, instant};
 use crate::ingress::{Ingress, Phase};
@@ -69,6 +71,8 @@ impl Admin {
         let front = Front {
             tls: None,
             connections_max: CONNECTIONS_MAX,
+            addresses: Addresses::new(CONNECTIONS_MAX),
+            proxies: Proxies::default(),
             first_request_timeout: FIRST_REQUEST_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,

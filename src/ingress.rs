@@ -23,6 +23,7 @@ use crate::config::{Config, Merchant};
 use crate::conversion::ConversionId;
 use crate::queue::{Clock, Queue, Status};
 
+pub(crate) mod addresses;
 pub(crate) mod batch;
 pub(crate) mod bearer;
 mod body;
@@ -33,6 +34,7 @@ pub(crate) mod fields;
 mod lingering;
 pub(crate) mod metrics;
 pub(crate) mod problem;
+pub(crate) mod proxy;
 mod quota;
 mod signed;
 pub(crate) mod strict;
@@ -44,10 +46,12 @@ pub(crate) mod tests;
 
 pub use tls::{Renewed, TlsError, unusable};
 
+use addresses::Addresses;
 use body::DECOMPRESSED_AT_ONCE;
 use clients::Clients;
 use connection::{Api, Front, serve};
 use problem::{Kind, Problem, Reply};
+use proxy::Proxies;
 use quota::{Bucket, Left};
 use tls::{Shown, Tls};
 
@@ -147,6 +151,8 @@ impl Ingress {
         let front = Front {
             tls: self.tls.clone(),
             connections_max: server.connections_max,
+            addresses: Addresses::new(server.connections_per_address_max),
+            proxies: Proxies { trusted: server.trusted_proxies.clone(), protocol: server.proxy_protocol },
             first_request_timeout: server.request_timeout,
             idle_timeout: server.idle_timeout,
             drain_timeout: server.drain_timeout,

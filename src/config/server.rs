@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ipnet::IpNet;
 
 use super::disk::Disk;
 use super::keys::{At, Keys};
@@ -37,6 +39,12 @@ pub struct Server {
     pub body_bytes_max: usize,
     /// Most connections at once.
     pub connections_max: usize,
+    /// Most connections at once of one client address (of a trusted proxy that forwards requests: most requests).
+    pub connections_per_address_max: usize,
+    /// Whose word for the client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// From the first byte of a request to its whole body.
     pub request_timeout: Duration,
     /// How long a connection may be silent between requests.
@@ -135,6 +143,11 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
     {
         faults.at(admin.span.clone(), "`admin` and `listen` are the same address");
     }
+    let (trusted_proxies, proxy_protocol) = proxies(&mut keys, faults);
+    let connections_max = keys.size("connections_max", faults).map_or(CONNECTIONS_MAX, NonZeroUsize::get);
+    // Behind a proxy that nobody named, all connections are its own.
+    let is_anonymous = behind_proxy && trusted_proxies.is_empty();
+    let per_address_default = if is_anonymous { connections_max } else { CONNECTIONS_PER_ADDRESS_MAX };
     let body_max = keys.bytes("body_max", faults);
     let server = Server {
         listen: listen.map_or(LISTEN_UNKNOWN, |listen| listen.value),
@@ -143,9 +156,12 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
         admin: admin.map_or(ADMIN_DEFAULT, |admin| admin.value),
         admin_token_sha256: admin_tokens.unwrap_or_default().into_iter().map(|digest| digest.value).collect(),
         body_bytes_max: body_bytes_max(body_max, faults),
-        connections_max: keys
-            .count("connections_max", faults)
-            .map_or(CONNECTIONS_MAX, |count| usize::try_from(count.value.get()).unwrap_or(CONNECTIONS_MAX)),
+        connections_max,
+        connections_per_address_max: keys
+            .size("connections_per_address_max", faults)
+            .map_or(per_address_default, NonZeroUsize::get),
+        trusted_proxies,
+        proxy_protocol,
         request_timeout: keys.duration("request_timeout", faults).map_or(REQUEST_TIMEOUT, |at| at.value),
         idle_timeout: keys.duration("idle_timeout", faults).map_or(IDLE_TIMEOUT, |at| at.value),
         drain_timeout: keys.duration("drain_timeout", faults).map_or(DRAIN_TIMEOUT, |at| at.value),
@@ -155,6 +171,26 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
     };
     keys.finish("`[server]`", faults);
     Some(server)
+}
+
+fn proxies(keys: &mut Keys<'_>, faults: &mut Faults) -> (Vec<IpNet>, bool) {
+    let texts = keys.texts("trusted_proxies", faults);
+    let network = |text: &Text| {
+        let network = text.value.parse::<IpNet>().ok();
+        let network = network.or_else(|| text.value.parse::<IpAddr>().ok().map(IpNet::from));
+        if network.is_none() {
+            let help = "as in `10.0.0.0/8`, `2001:db8::/32` or `192.0.2.7`";
+            faults.with_help(text.span.clone(), format!("`{}` is no network", text.value), help);
+        }
+        network
+    };
+    let trusted: Vec<IpNet> = texts.as_deref().unwrap_or_default().iter().filter_map(network).collect();
+    let protocol = keys.flag("proxy_protocol", faults).filter(|flag| flag.value);
+    if let Some(flag) = protocol.as_ref().filter(|_| texts.is_none_or(|texts| texts.is_empty())) {
+        let message = "`proxy_protocol` without `trusted_proxies`: nobody could connect";
+        faults.with_help(flag.span.clone(), message, "`trusted_proxies = [\"10.0.0.0/8\"]`: where the proxies are");
+    }
+    (trusted, protocol.is_some())
 }
 
 fn body_bytes_max(written: Option<At<u64>>, faults: &mut Faults) -> usize {
@@ -250,6 +286,8 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 const BODY_BYTES_LIMIT: u64 = 64 << 20;
 /// Each costs a descriptor and some 20 KB.
 const CONNECTIONS_MAX: usize = 10_000;
+/// Some hundred back ends behind one address, each with its pool; a fortieth of all places.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longer than the 60 s that load balancers keep an idle connection, so that they close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);

@@ -1,11 +1,12 @@
 //! Serving connections: accept within limits, speak TLS and HTTP, bound every wait, drain.
 //!
-//! Promises: never more than `connections_max` connections; a connection that sends no whole request in time, or nothing
+//! Promises: never more than `connections_max` connections, nor more of one address than it may have; a connection that sends no whole request in time, or nothing
 //! more, is closed; after `shutdown` nothing new is taken, requests in hand are finished up to the drain timeout, and
 //! [`serve`] returns when every task has ended. A panic ends one request, is counted, and nothing else.
 //! It knows no path and no conversion: what to answer is the [`Api`]'s.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -32,9 +33,11 @@ use tokio_util::task::TaskTracker;
 
 use activity::{Activity, Rest};
 
+use super::addresses::{Addresses, Held};
 use super::lingering::Lingering;
 use super::metrics::{Connections, Ending};
 use super::problem::{Kind, Problem, Reply};
+use super::proxy::{self, Proxies};
 use super::strict;
 use super::tls::{Shown, Tls};
 
@@ -53,6 +56,9 @@ pub(crate) struct Front {
     /// `None`: plain HTTP/1.
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) connections_max: usize,
+    /// What one address holds at once.
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) proxies: Proxies,
     /// From accept to the first whole request head, handshake included.
     pub(crate) first_request_timeout: Duration,
     /// Without a request in hand.
@@ -67,7 +73,7 @@ pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Fro
     let front = Arc::new(front);
     let mut connections = JoinSet::new();
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             Some(ended) = connections.join_next() => {
@@ -81,11 +87,12 @@ pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Fro
             front: Arc::clone(&front),
             activity: Activity::new(),
             shutdown: shutdown.clone(),
+            peer,
             shown: OnceLock::new(),
         });
         front.metrics.open.inc();
         connections.spawn(async move {
-            let ending = connection.run(stream).await;
+            let ending = connection.admit(stream).await;
             drop(place);
             ending
         });
@@ -97,12 +104,15 @@ pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Fro
 }
 
 /// Waits for a place first: what finds none stays in the kernel's backlog.
-async fn next_connection(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn next_connection(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed, so there always is a place.
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) => return (stream, place),
+            Ok((stream, peer)) => return (stream, peer.ip(), place),
             Err(error) if is_of_one_connection(&error) => tracing::debug!(%error, "a connection ended before it began"),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -135,11 +145,62 @@ struct Connection<A> {
     front: Arc<Front>,
     activity: Activity,
     shutdown: CancellationToken,
+    /// Who is on the other side: a client, or a proxy.
+    peer: IpAddr,
     /// The client's certificate, if it showed one.
     shown: OnceLock<Arc<Shown>>,
 }
 
 impl<A: Api> Connection<A> {
+    /// Lets the connection run, unless its client's address holds as many as it may.
+    async fn admit(self: &Arc<Self>, mut stream: TcpStream) -> Ending {
+        let client = match self.client(&mut stream).await {
+            Ok(client) => client,
+            Err(ending) => return ending,
+        };
+        let _held = match client.map(|client| self.front.addresses.enter(client)) {
+            Some(None) => return Ending::AddressLimit,
+            Some(Some(held)) => Some(held),
+            None => None,
+        };
+        self.run(stream).await
+    }
+
+    /// The one client that the connection is from; `None`: it is a proxy's own, or carries the requests of many.
+    async fn client(&self, stream: &mut TcpStream) -> Result<Option<IpAddr>, Ending> {
+        let Proxies { protocol, .. } = self.front.proxies;
+        match (protocol, self.front.proxies.trusts(self.peer)) {
+            (false, false) => Ok(Some(self.peer)),
+            (false, true) => Ok(None),
+            (true, false) => {
+                tracing::debug!("a connection did not come from a trusted proxy");
+                Err(Ending::UntrustedProxy)
+            }
+            (true, true) => {
+                let header = timeout(PROXY_HEADER_TIMEOUT.min(self.front.first_request_timeout), proxy::header(stream));
+                match self.shutdown.run_until_cancelled(header).await {
+                    None => Err(Ending::Closed),
+                    Some(Ok(Ok(client))) => Ok(client),
+                    Some(Ok(Err(_)) | Err(_)) => {
+                        tracing::debug!("a trusted proxy's connection did not begin with a PROXY header");
+                        Err(Ending::BadProxyHeader)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts a request for each client that a trusted proxy names.
+    fn enter(&self, request: &Request<Incoming>) -> Result<Vec<Held>, Problem> {
+        let Front { proxies, addresses, .. } = &*self.front;
+        if proxies.protocol || !proxies.trusts(self.peer) {
+            return Ok(Vec::new());
+        }
+        let held = proxies.forwarded(request.headers()).into_iter().map(|client| addresses.enter(client));
+        let full = || Problem::new(Kind::AddressLimit, "this address has as many requests in hand as it may");
+        held.collect::<Option<_>>().ok_or_else(|| full().retry_after(ADDRESS_RETRY_AFTER))
+    }
+
     async fn run(self: &Arc<Self>, stream: TcpStream) -> Ending {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -249,6 +310,7 @@ impl<A: Api> Connection<A> {
         }
         let answer = async {
             strict::check(&request)?;
+            let _held = self.enter(&request)?;
             self.api.answer(request).await
         };
         let outcome = self.caught(answer).await;
@@ -329,6 +391,10 @@ impl Streams {
 
 /// Long enough for a slow line, short enough that silent peers hold few places.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A proxy sends it with the first packet.
+const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is in hand is answered within moments.
+const ADDRESS_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Out of descriptors: none comes back sooner for being asked for.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a peer may take to read the last bytes of a connection that is closed for idleness.

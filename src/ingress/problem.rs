@@ -59,6 +59,8 @@ pub(crate) enum Kind {
     IdempotencyKeyReused,
     /// The configuration has faults, so the one before stays in force.
     ConfigurationRefused,
+    /// One client address has as many requests in hand as it may.
+    AddressLimit,
     /// The merchant's rate is used up.
     RateLimited,
     /// A transfer coding other than `chunked`.
@@ -157,6 +159,9 @@ impl Kind {
                 "configuration-refused",
                 "The configuration is refused, the one before stays in force",
             ),
+            Kind::AddressLimit => {
+                (StatusCode::TOO_MANY_REQUESTS, "address-limit", "Too many requests at once from one address")
+            }
             Kind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The merchant's rate is used up"),
             Kind::UnsupportedTransferCoding => {
                 (StatusCode::NOT_IMPLEMENTED, "unsupported-transfer-coding", "The transfer coding is not implemented")

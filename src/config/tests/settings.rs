@@ -143,6 +143,24 @@ fn signing_secrets_are_those_of_standard_webhooks_and_are_never_shown() {
 }
 
 #[test]
+fn proxies_are_trusted_by_their_networks() {
+    let server = |lines: &str| with(PARTNER).replace("tls =", &format!("{lines}\ntls ="));
+    let config = right(&server("trusted_proxies = [\"10.0.0.0/8\", \"2001:db8::7\"]\nproxy_protocol = true"));
+    let networks: Vec<_> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (networks, config.server.proxy_protocol),
+        (vec!["10.0.0.0/8".to_owned(), "2001:db8::7/128".to_owned()], true)
+    );
+    assert_eq!(config.server.connections_per_address_max, 256);
+    assert_eq!(faults(&server("trusted_proxies = [\"10.0.0.0/33\"]")), ["3:21 `10.0.0.0/33` is no network"]);
+    let one_for_all = right(&server("behind_proxy = true")).server;
+    assert_eq!(one_for_all.connections_per_address_max, one_for_all.connections_max, "all are the proxy's");
+    let nobody = "`proxy_protocol` without `trusted_proxies`: nobody could connect";
+    assert_eq!(faults(&server("proxy_protocol = true")), [format!("3:18 {nobody}")]);
+    assert_eq!(faults(&server("trusted_proxies = []\nproxy_protocol = true")), [format!("4:18 {nobody}")]);
+}
+
+#[test]
 fn a_key_is_32_bytes_in_hex_or_base64_and_is_never_shown() {
     let encrypted = |value: &str| with(PARTNER).replace("[merchant", &format!("encryption = {value}\n[merchant"));
     let hex = "ab".repeat(32);

@@ -1,5 +1,7 @@
 use super::*;
 
+mod proxies;
+
 use std::net::SocketAddr;
 
 use http::{StatusCode, Version};
@@ -60,6 +62,8 @@ impl Served {
         let mut front = Front {
             tls: None,
             connections_max: 8,
+            addresses: Addresses::new(8),
+            proxies: Proxies::default(),
             first_request_timeout: NEVER,
             idle_timeout: NEVER,
             drain_timeout: NEVER,
@@ -391,13 +395,16 @@ fn connection() -> Arc<Connection<Probe>> {
     let front = Arc::new(Front {
         tls: None,
         connections_max: 8,
+        addresses: Addresses::new(8),
+        proxies: Proxies::default(),
         first_request_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(5),
         metrics: Connections::default(),
     });
     let (activity, shutdown, shown) = (Activity::new(), CancellationToken::new(), OnceLock::new());
-    Arc::new(Connection { api: Arc::default(), front, activity, shutdown, shown })
+    let peer = IpAddr::from([127, 0, 0, 1]);
+    Arc::new(Connection { api: Arc::default(), front, activity, shutdown, peer, shown })
 }
 
 #[tokio::test(start_paused = true)]
