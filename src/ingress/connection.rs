@@ -253,7 +253,10 @@ impl<A: Api> Connection<A> {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
+            .max_frame_size(FRAME_BYTES_MAX)
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(ERROR_RESETS_MAX)
             .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
@@ -405,6 +408,14 @@ const HEADERS_MAX: usize = 64;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The same for HTTP/2, where names and values are counted with 32 bytes each (RFC 9113 §6.5.2).
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// What RFC 9113 begins with. Whole heads fit into one: a head may take as many CONTINUATION frames as its list fills, but
+/// five (h2's floor), and a sixth ends the connection.
+const FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// Asked for and taken back before we looked: such streams count for none of `STREAMS_MAX`, and an attack is made of them
+/// (CVE-2023-44487). A client that gives up a burst of requests has fewer in one read.
+const PENDING_RESETS_MAX: usize = 20;
+/// Streams that we reset for a peer's faults, over the life of a connection: a client that is right has none.
+const ERROR_RESETS_MAX: usize = 64;
 /// A conversion is 1 to 2 KiB: one window holds it whole, and a connection's unread bodies stay within 1 MiB.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;

@@ -1,5 +1,6 @@
 use super::*;
 
+mod abuse;
 mod proxies;
 
 use std::net::SocketAddr;
