@@ -87,7 +87,7 @@ fn own(authority: &Authority, common: &str, other: Option<SanType>, serial: u64)
     params.distinguished_name.push(DnType::CommonName, common);
     params.subject_alt_names = other.into_iter().collect();
     params.serial_number = Some(SerialNumber::from(serial));
-    authority.sign(params)
+    authority.sign(&params)
 }
 
 fn write_crl(folder: &Path, authority: &Authority, revoked: &[u64]) {

@@ -44,16 +44,14 @@ impl CertificateName {
 
     /// `CN=…`, `dns:…`, `uri:…` or `email:…`.
     fn parse(text: &str) -> Option<CertificateName> {
-        let kinds: [(&str, fn(&str) -> CertificateName); 4] = [
-            ("CN=", CertificateName::common),
-            ("dns:", CertificateName::dns),
-            ("uri:", CertificateName::uri),
-            ("email:", CertificateName::email),
-        ];
-        let named = |(prefix, make): (&str, fn(&str) -> CertificateName)| {
-            text.strip_prefix(prefix).filter(|name| !name.is_empty() && name.trim() == *name).map(make)
-        };
-        kinds.into_iter().find_map(named)
+        let is_name = |name: &str| !name.is_empty() && name.trim() == name;
+        match (text.split_once('='), text.split_once(':')) {
+            (Some(("CN", name)), _) if is_name(name) => Some(CertificateName::common(name)),
+            (_, Some(("dns", name))) if is_name(name) => Some(CertificateName::dns(name)),
+            (_, Some(("uri", name))) if is_name(name) => Some(CertificateName::uri(name)),
+            (_, Some(("email", name))) if is_name(name) => Some(CertificateName::email(name)),
+            _ => None,
+        }
     }
 }
 

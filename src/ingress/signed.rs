@@ -111,6 +111,8 @@ mod tests {
         ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
     ];
 
+    type Fields = Vec<(&'static str, &'static str)>;
+
     fn keys(texts: &[&str]) -> Vec<WebhookKey> {
         texts.iter().map(|text| WebhookKey::parse(text).unwrap()).collect()
     }
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn each_check_that_fails_is_named() {
         let keys = keys(&[OTHER, KEY]);
-        let check = |change: &dyn Fn(&mut Vec<(&str, &str)>), expected: &str| {
+        let check = |change: &dyn Fn(&mut Fields), expected: &str| {
             let mut fields = RIGHT.to_vec();
             change(&mut fields);
             assert_eq!(outcome(&keys, &fields, BODY, NOW_MS), expected, "{fields:?}");

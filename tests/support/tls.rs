@@ -36,10 +36,10 @@ impl Authority {
 
     /// For the relay.
     pub(crate) fn server(&self) -> Pair {
-        self.sign(CertificateParams::new(["localhost".to_owned()]).unwrap())
+        self.sign(&CertificateParams::new(["localhost".to_owned()]).unwrap())
     }
 
-    pub(crate) fn sign(&self, params: CertificateParams) -> Pair {
+    pub(crate) fn sign(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         Pair { cert: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
     }

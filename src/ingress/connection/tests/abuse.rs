@@ -19,8 +19,8 @@ fn reset(stream: u32) -> Vec<u8> {
 }
 
 /// The ids of that many streams.
-fn streams(count: u32) -> impl Iterator<Item = u32> {
-    (0..count).map(|number| number * 2 + 1)
+fn streams(count: usize) -> impl Iterator<Item = u32> {
+    (1..).step_by(2).take(count)
 }
 
 fn opening() -> Vec<u8> {
@@ -74,9 +74,9 @@ async fn a_peer_that_resets_what_it_has_just_asked_for_is_told_to_calm_down() {
 async fn a_peer_that_keeps_asking_for_what_is_no_request_is_told_to_calm_down() {
     // Two methods: each is a stream that we reset.
     let wrong = [0x82, 0x82, 0x87, 0x84, 0x41, 1, b'a'];
-    let count = u32::try_from(ERROR_RESETS_MAX).unwrap() + 1;
-    let flood: Vec<u8> =
-        streams(count).flat_map(|stream| frame(HEADERS, END_STREAM | END_HEADERS, stream, &wrong)).collect();
+    let flood: Vec<u8> = streams(ERROR_RESETS_MAX.saturating_add(1))
+        .flat_map(|stream| frame(HEADERS, END_STREAM | END_HEADERS, stream, &wrong))
+        .collect();
     assert_eq!(ended_by(&flood).await, [ENHANCE_YOUR_CALM]);
 }
 
