@@ -155,7 +155,7 @@ fn public(schemas: &mut Schemas) -> [(String, Value); 3] {
             ("200", one_or_many("A repeat, with the first one's id and states; or, after `Prefer: wait`, all that was to be done is done.")),
             ("202", one_or_many("It is on stable storage.")),
             ("207", answer("A batch of which some were refused.", &batch, &["Retry-After", "RateLimit", "RateLimit-Policy", "Preference-Applied"])),
-        ], &["400", "401", "408", "413", "415", "422", "429", "503"]),
+        ], &["400", "401", "403", "408", "413", "415", "422", "429", "503"]),
     });
     let id = json!({ "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" } });
     let order = json!({
@@ -186,7 +186,7 @@ fn get(operation: &str, tag: &str, summary: &str, parameters: &[Value], schema: 
         "summary": summary,
         "security": [{ "merchant": [] }],
         "parameters": parameters,
-        "responses": responses(&[("200", answer("Found.", &schema, &[]))], &["401", "404", "503"]),
+        "responses": responses(&[("200", answer("Found.", &schema, &[]))], &["401", "403", "404", "429", "503"]),
     })
 }
 

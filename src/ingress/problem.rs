@@ -78,12 +78,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 23] = [
+    pub(crate) const ALL: [Kind; 26] = [
         Kind::BadRequest,
         Kind::InvalidQuery,
         Kind::MalformedJson,
         Kind::InvalidIdempotencyKey,
         Kind::Unauthorized,
+        Kind::InvalidSignature,
+        Kind::Forbidden,
         Kind::NotFound,
         Kind::MethodNotAllowed,
         Kind::RequestTimeout,
@@ -95,6 +97,7 @@ impl Kind {
         Kind::BatchTooLarge,
         Kind::IdempotencyKeyReused,
         Kind::ConfigurationRefused,
+        Kind::AddressLimit,
         Kind::RateLimited,
         Kind::UnsupportedTransferCoding,
         Kind::QueueFull,
