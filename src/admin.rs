@@ -17,10 +17,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Activity, PoolState, Pools};
+use crate::ingress::addresses::Addresses;
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
 use crate::ingress::metrics::Connections;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
+use crate::ingress::proxy::Proxies;
 use crate::ingress::strict;
 use crate::ingress::view::{Shown, StatusView, instant};
 use crate::ingress::{Ingress, Phase};
@@ -47,7 +49,6 @@ pub struct Admin {
     pools: Pools,
     ingress: Arc<Ingress>,
     reloads: Reloads,
-    tokens: Option<Tokens<()>>,
     registry: Registry,
 }
 
@@ -62,9 +63,7 @@ impl Admin {
         pools.register_metrics(&mut registry);
         ingress.register_metrics(&mut registry);
         reloads.register(&mut registry);
-        let digest = ingress.config().server.admin_token_sha256;
-        let tokens = digest.map(|digest| Tokens::new([(digest, ())]));
-        Admin { queue, pools, ingress, reloads, tokens, registry }
+        Admin { queue, pools, ingress, reloads, registry }
     }
 
     /// Serves until `shutdown`; returns when every connection has ended.
@@ -72,6 +71,8 @@ impl Admin {
         let front = Front {
             tls: None,
             connections_max: CONNECTIONS_MAX,
+            addresses: Addresses::new(CONNECTIONS_MAX),
+            proxies: Proxies::default(),
             first_request_timeout: FIRST_REQUEST_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
@@ -83,12 +84,17 @@ impl Admin {
     /// Without a token, the name that the request came by tells a person on this machine from a web page's script whose
     /// own name was pointed at loopback.
     fn authorize(&self, request: &Request<Incoming>) -> Result<(), Problem> {
-        match &self.tokens {
-            Some(tokens) => tokens.holder(request.headers()).copied(),
-            None if strict::names_loopback(request) => Ok(()),
-            None => {
+        // Those of the configuration in force: a reload changes them.
+        let config = self.ingress.config();
+        match config.server.admin_token_sha256.as_slice() {
+            [] if strict::names_loopback(request) => Ok(()),
+            [] => {
                 let detail = "without a token the admin listener answers to localhost or a loopback address only";
                 Err(Problem::new(Kind::BadRequest, detail))
+            }
+            digests => {
+                let tokens = Tokens::new(digests.iter().map(|digest| (*digest, ())));
+                tokens.holder(request.headers()).copied()
             }
         }
     }

@@ -16,6 +16,8 @@ mod interpolate;
 mod tree;
 mod report;
 mod keys;
+mod tokens;
+mod certificates;
 mod server;
 mod merchant;
 mod range;
@@ -39,10 +41,10 @@ pub mod laws;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 
 pub use address::{Reach, reach};
+pub use certificates::CertificateName;
 pub use decision::Decision;
 pub use destination::certificates::ClientCertificate;
 pub use destination::checked::{
@@ -52,6 +54,7 @@ pub use destination::checked::{
 pub use destination::confirm::{Question, UNCONFIRMED};
 pub use destination::proxy::Proxy;
 pub use difference::{Difference, Place, changes};
+pub use disk::Trial;
 pub use fields::preset_fields;
 pub use find::{NotFound, ReadError, find, read};
 pub use golden::{Expected, Failure, Golden, Proof};
@@ -64,7 +67,7 @@ use report::Faults;
 pub use report::{Located, Report, Severity};
 pub use schema::routes_schema;
 pub(crate) use server::key_bytes;
-pub use server::{Encryption, Key, LogFormat, QueueSettings, Server, Transport};
+pub use server::{ClientAuth, Encryption, Identity, Key, LogFormat, QueueSettings, Server, Tls, Transport};
 pub use succession::Succession;
 pub use summary::Summary;
 pub use units::{Rate, older_than, written_duration};
@@ -87,25 +90,24 @@ pub struct Config {
 impl Config {
     /// Reads and checks a configuration; every fault at once.
     pub fn load(source: Source<'_>) -> Result<Config, Report> {
-        load::load(source, presets(), Faults::default(), &|_| ())
+        load::load(source, presets(), Faults::default(), Trial::NONE)
     }
 
-    /// Likewise, telling `reading` of each file that the text names (`${file:…}`, `ca_file`, `client_certificate`) before that is read, or found to
-    /// be missing: who watches them misses no change.
-    pub fn load_telling(source: Source<'_>, reading: &dyn Fn(&Path)) -> Result<Config, Report> {
-        load::load(source, presets(), Faults::default(), reading)
+    /// Likewise, to serve here: the files that only the relay must be able to read are tried out.
+    pub fn load_to_serve(source: Source<'_>, trial: Trial<'_>) -> Result<Config, Report> {
+        load::load(source, presets(), Faults::default(), trial)
     }
 
     /// Likewise, where the relay does not serve: a `${…}` of a secret or of a token's digest that comes to nothing is stood
     /// in for, and TLS files may be missing. Good for everything that shows requests masked; never for sending.
     pub fn load_without_secrets(source: Source<'_>) -> Result<Config, Report> {
-        load::load(source, presets(), Faults::elsewhere(), &|_| ())
+        load::load(source, presets(), Faults::elsewhere(), Trial::NONE)
     }
 
     /// Likewise with these presets, by name and TOML, in the place of those that are compiled in: how a preset is tried
     /// before it is one.
     pub fn load_with_presets(source: Source<'_>, presets: &[(&str, &str)]) -> Result<Config, Report> {
-        load::load(source, presets, Faults::default(), &|_| ())
+        load::load(source, presets, Faults::default(), Trial::NONE)
     }
 
     /// The destination of that name.

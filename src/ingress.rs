@@ -17,23 +17,26 @@ use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Merchant};
 use crate::conversion::ConversionId;
 use crate::queue::{Clock, Queue, Status};
 
+pub(crate) mod addresses;
 pub(crate) mod batch;
 pub(crate) mod bearer;
 mod body;
+mod clients;
 pub(crate) mod connection;
 mod conversions;
 pub(crate) mod fields;
 mod lingering;
 pub(crate) mod metrics;
 pub(crate) mod problem;
+pub(crate) mod proxy;
 mod quota;
+mod signed;
 pub(crate) mod strict;
 mod tls;
 pub(crate) mod view;
@@ -41,20 +44,23 @@ pub(crate) mod view;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use tls::TlsError;
+pub use tls::{Renewed, TlsError, unusable};
 
-use bearer::Tokens;
+use addresses::Addresses;
 use body::DECOMPRESSED_AT_ONCE;
+use clients::Clients;
 use connection::{Api, Front, serve};
 use problem::{Kind, Problem, Reply};
+use proxy::Proxies;
 use quota::{Bucket, Left};
+use tls::{Shown, Tls};
 
 /// The public HTTP API of one relay.
 pub struct Ingress {
     current: RwLock<Arc<Current>>,
     queue: Queue,
     clock: Clock,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     /// Room for bodies that are being received, in bytes.
     bodies: Arc<Semaphore>,
     /// Turns at decompressing.
@@ -78,7 +84,7 @@ pub enum Phase {
 /// What a reload replaces; a request keeps the one that it began with.
 struct Current {
     config: Arc<Config>,
-    clients: Tokens<Arc<Client>>,
+    clients: Clients,
 }
 
 /// A merchant as the listener knows it.
@@ -98,7 +104,7 @@ impl Client {
 impl Ingress {
     /// Reads certificate and key (or makes a self-signed pair); binds nothing.
     pub fn new(config: Arc<Config>, queue: Queue, clock: Clock) -> Result<Ingress, TlsError> {
-        let tls = tls::acceptor(&config.server.transport)?;
+        let tls = Tls::of(&config.server.transport)?;
         let requests = metrics::Requests::new();
         let phase = watch::Sender::new(Phase::Starting);
         let connections = metrics::Connections::default();
@@ -109,11 +115,23 @@ impl Ingress {
     }
 
     /// Goes over to another configuration: merchants, their rates and destinations. Requests in hand end under the one that
-    /// they began with; a merchant whose rate is the same keeps its bucket. `[server]` is read at start only.
-    pub fn reload(&self, config: Arc<Config>) {
+    /// they began with; a merchant whose rate is the same keeps its bucket. Of `[server]` the TLS alone is renewed: for
+    /// connections that begin later.
+    pub fn reload(&self, config: Arc<Config>, tls: Renewed) {
+        if let Some(tls_in_force) = &self.tls {
+            tls_in_force.go_over(tls);
+        }
         let before = self.current();
         let after = Current::new(config, Some(&before), &self.requests);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+    }
+
+    /// The listener's TLS files, read anew; for [`Ingress::reload`].
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub fn renewed(&self, config: &Config) -> Result<Renewed, TlsError> {
+        Renewed::read(&config.server.transport)
     }
 
     /// The configuration that is in force.
@@ -133,6 +151,8 @@ impl Ingress {
         let front = Front {
             tls: self.tls.clone(),
             connections_max: server.connections_max,
+            addresses: Addresses::new(server.connections_per_address_max),
+            proxies: Proxies { trusted: server.trusted_proxies.clone(), protocol: server.proxy_protocol },
             first_request_timeout: server.request_timeout,
             idle_timeout: server.idle_timeout,
             drain_timeout: server.drain_timeout,
@@ -150,11 +170,28 @@ impl Ingress {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.requests.register(registry);
         self.connections.register(registry);
+        if let Some(tls) = &self.tls {
+            tls.register(registry);
+        }
     }
 
     /// What the listener is at.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+
+    /// Whose request it is.
+    fn sender<'c>(&self, current: &'c Current, request: &Request<Incoming>) -> Result<&'c Arc<Client>, Problem> {
+        let shown = request.extensions().get::<Arc<Shown>>();
+        if let (Some(shown), Some(tls)) = (shown, &self.tls) {
+            tls.check(shown)?;
+        }
+        let client = current.clients.sender(request.headers(), shown.map(|shown| shown.names()))?;
+        // The signature of a POST is over its body, and is checked when that is there.
+        if *request.method() != Method::POST {
+            signed::check(&client.merchant.signing_secrets, request.headers(), b"", self.clock.unix_ms())?;
+        }
+        Ok(client)
     }
 
     /// The clock that the queue's times are read by.
@@ -174,16 +211,15 @@ impl Ingress {
 
 impl Current {
     fn new(config: Arc<Config>, before: Option<&Current>, requests: &metrics::Requests) -> Current {
-        let clients = config.merchants.iter().flat_map(|merchant| {
+        let clients = config.merchants.iter().map(|merchant| {
             let kept = before.and_then(|before| before.bucket(merchant));
-            let client = Arc::new(Client {
+            Arc::new(Client {
                 merchant: Arc::clone(merchant),
                 bucket: kept.or_else(|| merchant.rate.map(Bucket::new).map(Arc::new)),
                 counters: requests.merchant(&merchant.name),
-            });
-            merchant.token_sha256.iter().map(move |digest| (*digest, Arc::clone(&client)))
+            })
         });
-        let clients = Tokens::new(clients);
+        let clients = Clients::new(clients.collect());
         Current { config, clients }
     }
 
@@ -191,7 +227,7 @@ impl Current {
     fn bucket(&self, merchant: &Merchant) -> Option<Arc<Bucket>> {
         let same =
             |client: &&Arc<Client>| client.merchant.name == merchant.name && client.merchant.rate == merchant.rate;
-        self.clients.holders().find(same).and_then(|client| client.bucket.clone())
+        self.clients.all().iter().find(same).and_then(|client| client.bucket.clone())
     }
 }
 
@@ -201,13 +237,13 @@ impl Api for Ingress {
         let current = self.current();
         match (resource, request.method()) {
             (Resource::Conversions, &Method::POST) => {
-                self.post(&current.config, current.clients.holder(request.headers())?, request).await
+                self.post(&current.config, self.sender(&current, &request)?, request).await
             }
             (Resource::Conversion(id), &Method::GET | &Method::HEAD) => {
-                self.get(current.clients.holder(request.headers())?, id).await
+                self.get(self.sender(&current, &request)?, id).await
             }
             (Resource::Order(id), &Method::GET | &Method::HEAD) => {
-                self.order(current.clients.holder(request.headers())?, id).await
+                self.order(self.sender(&current, &request)?, id).await
             }
             (Resource::Conversions, _) => Err(Problem::method_not_allowed("POST")),
             (Resource::Conversion(_) | Resource::Order(_), _) => Err(Problem::method_not_allowed("GET, HEAD")),

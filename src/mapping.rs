@@ -80,7 +80,7 @@ pub(crate) use interpolation::{Escape, Interpolation, concat_meant};
 pub use request::{
     Applies, AuthSource, ClientAuth, Encoding, Given, Grant, Headers, HmacAlgorithm, HmacSource, KeyEncoding, MapLine,
     MapSource, OAuth, OAuthSource, OutputKind, OutputSource, Over, Pii, Request, RequestSource, RequestTemplate,
-    RulesSource, SignatureEncoding, SignaturePlace, Unmappable,
+    RulesSource, SignatureEncoding, SignaturePlace, Unmappable, WebhookKey,
 };
 pub use scope::{Constants, Scope, Secret, Secrets, Var, VarType};
 pub(crate) use scope::{MASK, Place};

@@ -35,3 +35,4 @@ mod restart;
 mod schema;
 mod secrets;
 mod shutdown;
+mod tls;

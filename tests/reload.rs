@@ -337,3 +337,39 @@ async fn a_changed_file_and_sighup_reload_and_a_flag_turns_the_gate_off() {
     assert_eq!(relay.terminate(), Some(0));
     sandbox.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_changed_with_both_valid_meanwhile() {
+    let digest = |token: &str| format!("{:?}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(token)));
+    let mut bench = Bench::start_as(|routes| admin_tokens(&routes, &digest("admin-old"))).await;
+    let text = routes(&bench.sandbox, &bench.folder.path().join("queue"), "");
+    let with = |merchant: &str, admin: &str| {
+        config(&admin_tokens(&text, admin).replace(&digest(crate::support::TOKEN), merchant))
+    };
+    let posted = async |bench: &Bench, token: &str, order: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+        let body = conversion(order).to_string();
+        bench.http.call(Method::POST, &bench.url("/v1/conversions"), &headers, &body).await.status.as_u16()
+    };
+    let asked = async |bench: &Bench, token: &str| {
+        let url = format!("http://{}/admin/destinations", bench.relay.admin());
+        bench.http.call(Method::GET, &url, &[("authorization", &format!("Bearer {token}"))], "").await.status.as_u16()
+    };
+    let old = crate::support::TOKEN;
+    assert_eq!([posted(&bench, old, "o1").await, posted(&bench, "new", "o2").await], [202, 401]);
+    let both = |one: &str, other: &str| format!("[{}, {}]", digest(one), digest(other));
+    bench.relay.reload(with(&both(old, "new"), &both("admin-old", "admin-new"))).unwrap();
+    assert_eq!([posted(&bench, old, "o3").await, posted(&bench, "new", "o4").await], [202, 202]);
+    assert_eq!([asked(&bench, "admin-old").await, asked(&bench, "admin-new").await], [200, 200]);
+    bench.relay.reload(with(&digest("new"), &digest("admin-new"))).unwrap();
+    assert_eq!([posted(&bench, old, "o5").await, posted(&bench, "new", "o6").await], [401, 202]);
+    assert_eq!([asked(&bench, "admin-old").await, asked(&bench, "admin-new").await], [401, 200]);
+    // Without any, whoever is on this machine may ask: that is another listener than the one that was started.
+    assert!(bench.relay.reload(config(&text)).is_err());
+    bench.stop().await;
+}
+
+fn admin_tokens(routes: &str, digests: &str) -> String {
+    routes.replace("admin = ", &format!("admin_token_sha256 = {digests}\nadmin = "))
+}

@@ -171,6 +171,17 @@ async fn a_configured_token_is_asked_for_except_by_probes() {
 }
 
 #[tokio::test]
+async fn each_of_a_list_of_tokens_is_valid() {
+    let digest = |token: &str| format!("{:?}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(token)));
+    let watched = Watched::start(&format!("admin_token_sha256 = [{}, {}]", digest("old"), digest("new"))).await;
+    for (token, expected) in [("old", 200), ("new", 200), ("other", 401)] {
+        let reply = call(watched.address, Call { token: Some(token), ..Call::get("/metrics") }).await;
+        assert_eq!(reply.status, expected, "{token}");
+    }
+    watched.end().await;
+}
+
+#[tokio::test]
 async fn metrics_are_openmetrics_of_every_part() {
     let watched = Watched::start("").await;
     watched.post("e-1").await;

@@ -17,7 +17,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8 {
-    let checked = settings::load_or_report(configuration, &args.reading);
+    let checked = settings::check(configuration, &args.reading);
     let code = if checked.is_ok() { DONE } else { NO };
     match checked {
         checked if args.json => output::line(&format!("{:#}", document(&checked))),

@@ -74,6 +74,9 @@ pub enum ReloadError {
     /// A destination's client could not be built.
     #[error("cannot set up delivery")]
     Delivery(#[source] ClientError),
+    /// The certificate or its key was refused.
+    #[error("cannot set up TLS")]
+    Tls(#[source] TlsError),
 }
 
 impl Relay {
@@ -107,24 +110,27 @@ impl Relay {
         Ok(Relay { public, admin, queue, pools, ingress, reloads, version, wishes, drain, end, serving, observing })
     }
 
-    /// Goes over to another configuration, whole or not at all; says what came into force. Merchants, rates and destinations
-    /// change without a dropped request; `[server]` and `[queue]` only with a restart.
+    /// Goes over to another configuration, whole or not at all; says what came into force. Merchants, rates, destinations and
+    /// TLS files change without a dropped request; the rest of `[server]`, and `[queue]`, only with a restart.
     ///
     /// # Errors
     ///
-    /// When it would need a restart, or a destination's client cannot be built: the one before stays in force.
+    /// When it would need a restart, or a destination's client or the listener's TLS cannot be set up: the one before stays in force.
     pub fn reload(&mut self, config: Config) -> Result<Reloaded, ReloadError> {
         let before = self.ingress.config();
-        for (section, same) in [("server", before.server == config.server), ("queue", before.queue == config.queue)] {
+        for (section, same) in
+            [("server", before.server.can_become(&config.server)), ("queue", before.queue == config.queue)]
+        {
             if !same {
                 return Err(ReloadError::Restart { section });
             }
         }
+        let tls = self.ingress.renewed(&config).map_err(ReloadError::Tls)?;
         let destinations = config.after(&before);
         let config = Arc::new(config);
         // Pools first: what is accepted for a destination has a pool already.
         self.pools.reload(&config).map_err(ReloadError::Delivery)?;
-        self.ingress.reload(config);
+        self.ingress.reload(config, tls);
         self.version = self.version.saturating_add(1);
         Ok(Reloaded { version: self.version, destinations })
     }

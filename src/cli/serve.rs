@@ -58,7 +58,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
 async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch) -> u8 {
     let transport = match config.server.transport {
         Transport::Plain => "plain HTTP",
-        Transport::Files { .. } | Transport::SelfSigned => "TLS",
+        Transport::Tls(_) => "TLS",
     };
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,

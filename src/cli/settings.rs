@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{self, Config, Destination, Merchant, Report, Source};
+use crate::config::{self, Config, Destination, Merchant, Report, Source, Trial};
+use crate::ingress::unusable;
 
 use super::{ConfigurationArgs, ReadingArgs, output};
 
@@ -33,12 +34,7 @@ pub(super) fn load(args: &ConfigurationArgs) -> Result<Config, String> {
 
 /// Likewise, for a command that sends nothing.
 pub(super) fn load_to_read(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
-    load_or_report(args, reading).map_err(|failure| failure.to_string())
-}
-
-/// Likewise, with every fault in parts.
-pub(super) fn load_or_report(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, Failure> {
-    parse(&find(args).map_err(Failure::Unread)?, args, reading)
+    read(&find(args)?, args, reading)
 }
 
 /// Likewise, of this file.
@@ -49,7 +45,13 @@ pub(super) fn read(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs)
 /// Likewise, as it serves; `reading` is told of each file before it is read.
 pub(super) fn read_to_serve(path: &Path, args: &ConfigurationArgs, reading: &dyn Fn(&Path)) -> Result<Config, Failure> {
     reading(path);
-    parse_by(path, args, |source| Config::load_telling(source, reading))
+    parse_by(path, args, |source| Config::load_to_serve(source, Trial { reading, tls: &unusable }))
+}
+
+/// Likewise, to say whether it would serve.
+pub(super) fn check(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, Failure> {
+    let path = find(args).map_err(Failure::Unread)?;
+    if reading.no_secrets { parse(&path, args, reading) } else { read_to_serve(&path, args, &|_| ()) }
 }
 
 fn parse(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, Failure> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::files::Files;
 use super::load::read;
 use super::report::Faults;
-use super::{Config, Decision, Source, presets};
+use super::{Config, Decision, Source, Trial, presets};
 use crate::conversion::{Conversion, ConversionId, Meta};
 use crate::mapping::{Scope, Secrets};
 
@@ -20,7 +20,7 @@ pub fn any_text(text: &str, folder: &Path) {
         sets: &[],
     };
     let (mut files, mut faults) = (Files::default(), Faults::default());
-    let config = read(source(), presets(), &|_| (), &mut files, &mut faults);
+    let config = read(source(), presets(), Trial::NONE, &mut files, &mut faults);
     for fault in faults.iter() {
         let (within, range) = (files.text(fault.span.file), fault.span.range.clone());
         assert!(within.get(range.clone()).is_some(), "{range:?}, {}: no part of {within:?}", fault.message);

@@ -1,10 +1,10 @@
 //! The one way in: from a text, its environment and its overlays to a configuration or to every fault of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::destination::{self, build};
-use super::disk::Disk;
+use super::disk::{Disk, Trial};
 use super::files::Files;
 use super::interpolate::Interpolation;
 use super::keys::{Keys, did_you_mean, listed};
@@ -28,15 +28,14 @@ pub struct Source<'a> {
     pub sets: &'a [(String, String)],
 }
 
-/// `reading` is told of each file that the text names before that is read, or found to be missing.
 pub(super) fn load(
     source: Source<'_>,
     presets: &[(&str, &str)],
     mut faults: Faults,
-    reading: &dyn Fn(&Path),
+    trial: Trial<'_>,
 ) -> Result<Config, Report> {
     let mut files = Files::default();
-    let config = read(source, presets, reading, &mut files, &mut faults);
+    let config = read(source, presets, trial, &mut files, &mut faults);
     let report = Report::new(faults, &files);
     match config {
         Some(config) if report.faults == 0 => Ok(Config { warnings: report, ..config }),
@@ -47,12 +46,12 @@ pub(super) fn load(
 pub(super) fn read(
     source: Source<'_>,
     presets: &[(&str, &str)],
-    reading: &dyn Fn(&Path),
+    trial: Trial<'_>,
     files: &mut Files,
     faults: &mut Faults,
 ) -> Option<Config> {
     let Source { path, text, environment, sets } = source;
-    let disk = Disk { folder: path.parent().map(PathBuf::from).unwrap_or_default(), reading };
+    let disk = Disk { folder: path.parent().map(PathBuf::from).unwrap_or_default(), trial };
     let interpolation = Interpolation { environment, disk: &disk };
     let file = files.add(path.display().to_string(), text);
     let mut root = Builder { files, faults, interpolation: Some(&interpolation) }.parse(file)?;
@@ -61,13 +60,16 @@ pub(super) fn read(
     }
     let start = Span { file, range: 0..0 };
     let mut keys = Keys::new(&root, start);
-    let server = server::server(&mut keys, &disk.folder, faults);
+    let server = server::server(&mut keys, &disk, faults);
     let queue = server::queue(&mut keys, &disk.folder, faults);
     let destinations = sections(&mut keys, "destination", DESTINATION_HELP, faults);
     let senders = sections(&mut keys, "merchant", MERCHANT_HELP, faults);
     let names: Vec<&str> = destinations.iter().map(|entry| entry.key.value.as_str()).collect();
     let merchant_names: Vec<&str> = senders.iter().map(|entry| entry.key.value.as_str()).collect();
-    let merchants = merchant::merchants(senders, &names, faults);
+    // As it is written: a CA that is missing is not a fault of every merchant.
+    let tls = root.table("server").and_then(|server| server.table("tls"));
+    let asks_for_certificates = tls.is_some_and(|tls| tls.entry("client_ca").is_some());
+    let merchants = merchant::merchants(senders, &names, asks_for_certificates, faults);
     let window = queue.as_ref().map_or(std::time::Duration::MAX, |queue| queue.dedup_window);
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {

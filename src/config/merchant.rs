@@ -4,20 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Rate;
-use super::keys::{Keys, did_you_mean, listed, text};
+use super::certificates::{CertificateName, certificates};
+use super::keys::{At, Keys, did_you_mean, listed};
 use super::report::Faults;
-use super::server::digest;
-use super::tree::{Entry, Value};
+use super::tokens::{TOKEN_HELP, digests, one_or_several};
+use super::tree::Entry;
 use crate::conversion::DestinationName;
-use crate::mapping::Text;
+use crate::mapping::{Text, WebhookKey};
 
 /// `[merchant.NAME]`.
 #[derive(Debug)]
 pub struct Merchant {
     /// As in the file.
     pub name: Arc<str>,
-    /// SHA-256 of each valid token (two at once while one is being changed).
+    /// SHA-256 of each token that is valid: several while one is being changed.
     pub token_sha256: Vec<[u8; 32]>,
+    /// Names by which its client certificates are known; empty: it shows none, or any.
+    pub client_certificates: Vec<CertificateName>,
+    /// Keys of which one signs each of its requests; empty: they are not signed.
+    pub signing_secrets: Vec<WebhookKey>,
     /// Conversions, batch items counted one by one.
     pub rate: Option<Rate>,
     /// `None`: all.
@@ -32,8 +37,14 @@ impl Merchant {
 }
 
 /// Reads every merchant. `destinations` are the names written in the file, right or wrong, so that one fault is not two.
-pub(super) fn merchants(entries: &[Entry], destinations: &[&str], faults: &mut Faults) -> Vec<Arc<Merchant>> {
-    let mut holders: BTreeMap<[u8; 32], String> = BTreeMap::new();
+/// `asks_for_certificates`: whether the listener asks clients for one.
+pub(super) fn merchants(
+    entries: &[Entry],
+    destinations: &[&str],
+    asks_for_certificates: bool,
+    faults: &mut Faults,
+) -> Vec<Arc<Merchant>> {
+    let mut holders = Holders { asks_for_certificates, ..Holders::default() };
     let mut merchants = Vec::new();
     for entry in entries {
         name(&entry.key, "a merchant", faults);
@@ -44,14 +55,21 @@ pub(super) fn merchants(entries: &[Entry], destinations: &[&str], faults: &mut F
     merchants
 }
 
-fn merchant(
-    entry: &Entry,
-    destinations: &[&str],
-    holders: &mut BTreeMap<[u8; 32], String>,
-    faults: &mut Faults,
-) -> Option<Merchant> {
+/// Which merchant has what no other may have.
+#[derive(Default)]
+struct Holders {
+    tokens: BTreeMap<[u8; 32], String>,
+    certificates: BTreeMap<CertificateName, String>,
+    asks_for_certificates: bool,
+}
+
+fn merchant(entry: &Entry, destinations: &[&str], holders: &mut Holders, faults: &mut Faults) -> Option<Merchant> {
     let mut keys = Keys::of(entry, faults)?;
-    let token_sha256 = tokens(&mut keys, &entry.key.value, holders, faults);
+    let Holders { tokens: token_holders, certificates: certificate_holders, asks_for_certificates } = holders;
+    let name = &entry.key.value;
+    let client_certificates = certificates(&mut keys, name, *asks_for_certificates, certificate_holders, faults);
+    let token_sha256 = tokens(&mut keys, name, token_holders, faults);
+    let signing_secrets = signing_secrets(&mut keys, faults);
     let rate = keys.rate(faults);
     let names = keys.texts("destinations", faults);
     if let Some([]) = names.as_deref()
@@ -61,45 +79,51 @@ fn merchant(
     }
     let destinations = names.map(|names| chosen(&names, destinations, faults));
     keys.finish("a merchant", faults);
-    Some(Merchant { name: entry.key.value.as_str().into(), token_sha256, rate, destinations })
+    Some(Merchant {
+        name: name.as_str().into(),
+        token_sha256,
+        client_certificates,
+        signing_secrets,
+        rate,
+        destinations,
+    })
 }
 
-/// One digest, or two while a token is being changed; no two merchants share one.
+/// No two merchants share one.
 fn tokens(
     keys: &mut Keys<'_>,
     merchant: &str,
     holders: &mut BTreeMap<[u8; 32], String>,
     faults: &mut Faults,
 ) -> Vec<[u8; 32]> {
-    let Some(entry) = keys.entry("token_sha256") else {
-        let message = format!("merchant `{merchant}` needs `token_sha256`");
-        keys.missing("token_sha256", message, "`capi-relay token` makes a token and prints its SHA-256");
+    let Some(digests) = digests(keys, "token_sha256", faults) else {
+        if keys.entry("client_certificates").is_some() {
+            return Vec::new();
+        }
+        keys.missing("token_sha256", format!("merchant `{merchant}` needs `token_sha256`"), TOKEN_HELP);
         return Vec::new();
     };
-    let texts: Vec<Text> = match &entry.node.value {
-        Value::List(list) => list.iter().filter_map(|item| text("token_sha256", item, faults).cloned()).collect(),
-        Value::Text { .. }
-        | Value::Unresolved
-        | Value::Integer(_)
-        | Value::Float
-        | Value::Bool(_)
-        | Value::Datetime
-        | Value::Table(_) => text("token_sha256", &entry.node, faults).cloned().into_iter().collect(),
-    };
-    if matches!(&entry.node.value, Value::List(list) if list.is_empty() || list.len() > TOKENS_MAX) {
-        let message = format!("`token_sha256` must hold 1 to {TOKENS_MAX} digests");
-        faults.with_help(entry.node.span.clone(), message, "two at once are for changing a token: old and new");
-    }
-    let mut digests = Vec::new();
-    for text in texts {
-        let Some(digest) = digest("token_sha256", &text, faults) else { continue };
-        if let Some(holder) = holders.insert(digest, merchant.to_owned()) {
+    for At { value, span } in &digests {
+        if let Some(holder) = holders.insert(*value, merchant.to_owned()) {
             let message = format!("this token is already merchant `{holder}`'s");
-            faults.with_help(text.span, message, "a token tells merchants apart: make one for each");
+            faults.with_help(span.clone(), message, "a token tells merchants apart: make one for each");
         }
-        digests.push(digest);
     }
-    digests
+    digests.into_iter().map(|digest| digest.value).collect()
+}
+
+/// Old and new while one is changed.
+fn signing_secrets(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<WebhookKey> {
+    let help = "two at once are for changing one: old and new";
+    let texts = one_or_several(keys, "signing_secrets", SIGNING_SECRETS_MAX, help, faults).unwrap_or_default();
+    let key = |text: &Text| {
+        let refused = |message| {
+            let help = "`whsec_` and 24 to 64 bytes in Base64; give it as \"${env:…}\" or \"${file:…}\"";
+            faults.with_help(text.span.clone(), message, help);
+        };
+        WebhookKey::parse(&text.value).map_err(refused).ok()
+    };
+    texts.iter().filter_map(key).collect()
 }
 
 fn chosen(names: &[Text], destinations: &[&str], faults: &mut Faults) -> BTreeSet<DestinationName> {
@@ -131,5 +155,5 @@ pub(super) fn name(key: &Text, what: &str, faults: &mut Faults) -> Option<Destin
     name
 }
 
-/// Old and new.
-const TOKENS_MAX: usize = 2;
+/// Each is tried at every request.
+const SIGNING_SECRETS_MAX: usize = 4;

@@ -2,20 +2,28 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ipnet::IpNet;
 
-use super::keys::{At, Keys, wrong_with_help};
+use super::disk::Disk;
+use super::keys::{At, Keys};
 use super::report::Faults;
-use super::tree::{Entry, Value};
+use super::tokens::{TOKEN_HELP, digests};
 use super::units::written_duration;
 use crate::mapping::Text;
 
+mod tls;
+
+use tls::transport;
+pub use tls::{ClientAuth, Identity, Tls, Transport};
+
 /// `[server]`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Address of the public listener.
     pub listen: SocketAddr,
@@ -25,12 +33,18 @@ pub struct Server {
     pub behind_proxy: bool,
     /// Address of the admin listener.
     pub admin: SocketAddr,
-    /// SHA-256 of the admin bearer token; always present beyond loopback.
-    pub admin_token_sha256: Option<[u8; 32]>,
+    /// SHA-256 of each admin bearer token that is valid; never empty beyond loopback.
+    pub admin_token_sha256: Vec<[u8; 32]>,
     /// Largest request body.
     pub body_bytes_max: usize,
     /// Most connections at once.
     pub connections_max: usize,
+    /// Most connections at once of one client address (of a trusted proxy that forwards requests: most requests).
+    pub connections_per_address_max: usize,
+    /// Whose word for the client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// From the first byte of a request to its whole body.
     pub request_timeout: Duration,
     /// How long a connection may be silent between requests.
@@ -48,22 +62,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// What the public listener speaks.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// HTTP in the clear: on loopback, or behind a proxy that ends TLS.
-    Plain,
-    /// TLS with a certificate of the operator's.
-    Files {
-        /// PEM, leaf first.
-        cert: PathBuf,
-        /// PEM.
-        key: PathBuf,
-    },
-    /// TLS with a certificate made at start: for a trial.
-    SelfSigned,
 }
 
 /// `[queue]`.
@@ -106,8 +104,22 @@ impl fmt::Debug for Key {
     }
 }
 
+impl Server {
+    /// Whether a running relay can go over to `after`: all but the TLS files and the admin tokens is read at start only.
+    pub(crate) fn can_become(&self, after: &Server) -> bool {
+        let renewable = match (&self.transport, &after.transport) {
+            (Transport::Tls(before), Transport::Tls(after)) => before.can_become(after),
+            (Transport::Plain | Transport::Tls(_), _) => self.transport == after.transport,
+        };
+        // Whether there is a token at all decides who may ask without one.
+        let guarded = self.admin_token_sha256.is_empty() == after.admin_token_sha256.is_empty();
+        let (transport, admin_token_sha256) = (after.transport.clone(), after.admin_token_sha256.clone());
+        renewable && guarded && *after == Server { transport, admin_token_sha256, ..self.clone() }
+    }
+}
+
 /// Reads `[server]` of the whole configuration's keys.
-pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) -> Option<Server> {
+pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) -> Option<Server> {
     let Some(entry) = root.entry("server") else {
         root.missing("server", "there is no `[server]`", SERVER_HELP);
         return None;
@@ -118,13 +130,12 @@ pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) ->
         keys.missing("listen", "`[server]` needs `listen`", SERVER_HELP);
     }
     let behind_proxy = keys.flag("behind_proxy", faults).is_some_and(|flag| flag.value);
-    let transport = transport(&mut keys, listen.as_ref(), behind_proxy, folder, faults);
+    let transport = transport(&mut keys, listen.as_ref(), behind_proxy, disk, faults);
     let admin = keys.address("admin", faults);
-    let admin_token = keys.text("admin_token_sha256", faults);
-    let admin_token_sha256 = admin_token.as_ref().and_then(|text| digest("admin_token_sha256", text, faults));
-    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback() && admin_token.is_none()) {
+    let admin_tokens = digests(&mut keys, "admin_token_sha256", faults);
+    if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback() && admin_tokens.is_none()) {
         let message = "`admin` beyond loopback needs `admin_token_sha256`";
-        faults.with_help(admin.span.clone(), message, "`capi-relay token` makes a token and prints its SHA-256");
+        faults.with_help(admin.span.clone(), message, TOKEN_HELP);
     }
     if let (Some(listen), Some(admin)) = (&listen, &admin)
         && listen.value == admin.value
@@ -132,17 +143,25 @@ pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) ->
     {
         faults.at(admin.span.clone(), "`admin` and `listen` are the same address");
     }
+    let (trusted_proxies, proxy_protocol) = proxies(&mut keys, faults);
+    let connections_max = keys.size("connections_max", faults).map_or(CONNECTIONS_MAX, NonZeroUsize::get);
+    // Behind a proxy that nobody named, all connections are its own.
+    let is_anonymous = behind_proxy && trusted_proxies.is_empty();
+    let per_address_default = if is_anonymous { connections_max } else { CONNECTIONS_PER_ADDRESS_MAX };
     let body_max = keys.bytes("body_max", faults);
     let server = Server {
         listen: listen.map_or(LISTEN_UNKNOWN, |listen| listen.value),
         transport: transport.unwrap_or(Transport::Plain),
         behind_proxy,
         admin: admin.map_or(ADMIN_DEFAULT, |admin| admin.value),
-        admin_token_sha256,
+        admin_token_sha256: admin_tokens.unwrap_or_default().into_iter().map(|digest| digest.value).collect(),
         body_bytes_max: body_bytes_max(body_max, faults),
-        connections_max: keys
-            .count("connections_max", faults)
-            .map_or(CONNECTIONS_MAX, |count| usize::try_from(count.value.get()).unwrap_or(CONNECTIONS_MAX)),
+        connections_max,
+        connections_per_address_max: keys
+            .size("connections_per_address_max", faults)
+            .map_or(per_address_default, NonZeroUsize::get),
+        trusted_proxies,
+        proxy_protocol,
         request_timeout: keys.duration("request_timeout", faults).map_or(REQUEST_TIMEOUT, |at| at.value),
         idle_timeout: keys.duration("idle_timeout", faults).map_or(IDLE_TIMEOUT, |at| at.value),
         drain_timeout: keys.duration("drain_timeout", faults).map_or(DRAIN_TIMEOUT, |at| at.value),
@@ -154,59 +173,24 @@ pub(super) fn server(root: &mut Keys<'_>, folder: &Path, faults: &mut Faults) ->
     Some(server)
 }
 
-fn transport(
-    keys: &mut Keys<'_>,
-    listen: Option<&At<SocketAddr>>,
-    behind_proxy: bool,
-    folder: &Path,
-    faults: &mut Faults,
-) -> Option<Transport> {
-    let tls = keys.entry("tls").map(|entry| tls_files(entry, folder, faults));
-    let plaintext = keys.flag("plaintext", faults).filter(|flag| flag.value);
-    match (tls, plaintext) {
-        (Some(_), Some(plaintext)) => {
-            faults.at(plaintext.span, "`plaintext = true` beside `tls`: one of them");
-            None
+fn proxies(keys: &mut Keys<'_>, faults: &mut Faults) -> (Vec<IpNet>, bool) {
+    let texts = keys.texts("trusted_proxies", faults);
+    let network = |text: &Text| {
+        let network = text.value.parse::<IpNet>().ok();
+        let network = network.or_else(|| text.value.parse::<IpAddr>().ok().map(IpNet::from));
+        if network.is_none() {
+            let help = "as in `10.0.0.0/8`, `2001:db8::/32` or `192.0.2.7`";
+            faults.with_help(text.span.clone(), format!("`{}` is no network", text.value), help);
         }
-        (Some(tls), None) => tls,
-        (None, Some(plaintext)) => {
-            if !behind_proxy && listen.is_some_and(|listen| !listen.value.ip().is_loopback()) {
-                let message = "`plaintext` would send tokens and personal data in the clear beyond this machine";
-                faults.with_help(plaintext.span, message, PLAINTEXT_HELP);
-            }
-            Some(Transport::Plain)
-        }
-        (None, None) => {
-            keys.missing("tls", "`[server]` needs `tls`", TLS_HELP);
-            None
-        }
+        network
+    };
+    let trusted: Vec<IpNet> = texts.as_deref().unwrap_or_default().iter().filter_map(network).collect();
+    let protocol = keys.flag("proxy_protocol", faults).filter(|flag| flag.value);
+    if let Some(flag) = protocol.as_ref().filter(|_| texts.is_none_or(|texts| texts.is_empty())) {
+        let message = "`proxy_protocol` without `trusted_proxies`: nobody could connect";
+        faults.with_help(flag.span.clone(), message, "`trusted_proxies = [\"10.0.0.0/8\"]`: where the proxies are");
     }
-}
-
-fn tls_files(entry: &Entry, folder: &Path, faults: &mut Faults) -> Option<Transport> {
-    let Value::Table(table) = &entry.node.value else {
-        wrong_with_help("tls", "a table", &entry.node, TLS_HELP, faults);
-        return None;
-    };
-    let mut keys = Keys::new(table, entry.key.span.clone());
-    let self_signed = keys.flag("self_signed", faults).filter(|flag| flag.value);
-    let written = (keys.entry("cert").is_some(), keys.entry("key").is_some());
-    let (cert, key) = (keys.file("cert", folder, faults), keys.file("key", folder, faults));
-    let transport = match (self_signed, written) {
-        (Some(_), (false, false)) => Some(Transport::SelfSigned),
-        (Some(flag), _) => {
-            faults.at(flag.span, "`self_signed = true` beside `cert` or `key`: one of them");
-            None
-        }
-        (None, (has_cert, has_key)) => {
-            for (name, _) in [("cert", has_cert), ("key", has_key)].into_iter().filter(|(_, has)| !has) {
-                keys.missing(name, "`tls` needs `cert` and `key`", TLS_HELP);
-            }
-            cert.zip(key).map(|(cert, key)| Transport::Files { cert, key })
-        }
-    };
-    keys.finish("`tls`", faults);
-    transport
+    (trusted, protocol.is_some())
 }
 
 fn body_bytes_max(written: Option<At<u64>>, faults: &mut Faults) -> usize {
@@ -293,19 +277,6 @@ pub(crate) fn key_bytes(text: &str) -> Option<[u8; 32]> {
     bytes.try_into().ok()
 }
 
-/// 64 hex digits.
-pub(super) fn digest(key: &str, text: &Text, faults: &mut Faults) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    match hex::decode_to_slice(&text.value, &mut digest) {
-        Ok(()) => Some(digest),
-        Err(_) => {
-            let message = format!("`{key}` must be a SHA-256 in 64 hex digits");
-            faults.with_help(text.span.clone(), message, "`capi-relay token` makes a token and prints its SHA-256");
-            None
-        }
-    }
-}
-
 /// Stands where there is no right one, in a configuration that is refused for it.
 const LISTEN_UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -315,6 +286,8 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 const BODY_BYTES_LIMIT: u64 = 64 << 20;
 /// Each costs a descriptor and some 20 KB.
 const CONNECTIONS_MAX: usize = 10_000;
+/// Some hundred back ends behind one address, each with its pool; a fortieth of all places.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longer than the 60 s that load balancers keep an idle connection, so that they close first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -328,8 +301,4 @@ const DEDUP_WINDOW: Duration = Duration::from_secs(72 * 3600);
 const HISTORY_KEEP: Duration = Duration::from_secs(7 * 86_400);
 
 const SERVER_HELP: &str = "for a trial: `listen = \"127.0.0.1:8443\"` and `tls = { self_signed = true }`";
-const TLS_HELP: &str = "`tls = { cert = \"tls.crt\", key = \"tls.key\" }`, or `{ self_signed = true }` for a trial; \
-                        without TLS, on loopback or behind a proxy: `plaintext = true`";
-const PLAINTEXT_HELP: &str =
-    "use `tls`, listen on 127.0.0.1, or set `behind_proxy = true` where a proxy in front ends TLS";
 const QUEUE_HELP: &str = "`path = \"/var/lib/capi-relay\"`: a folder on a disk that survives a restart";

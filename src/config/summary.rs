@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::destination::connection::proxied;
-use super::{Config, Destination, OnAmbiguous, Operation, Transport, units};
+use super::{Config, Destination, Identity, OnAmbiguous, Operation, Tls, Transport, units};
 use crate::conversion::DestinationName;
 
 impl Config {
@@ -20,10 +20,11 @@ pub struct Summary<'a>(&'a Config);
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Config { server, queue, merchants, destinations, warnings: _ } = self.0;
-        let transport = match server.transport {
+        let transport = match &server.transport {
             Transport::Plain => "plain HTTP",
-            Transport::Files { .. } => "TLS",
-            Transport::SelfSigned => "TLS, self-signed",
+            Transport::Tls(Tls { identity: Identity::Files { .. }, clients: None }) => "TLS",
+            Transport::Tls(Tls { identity: Identity::Files { .. }, clients: Some(_) }) => "TLS, client certificates",
+            Transport::Tls(Tls { identity: Identity::SelfSigned, .. }) => "TLS, self-signed",
         };
         writeln!(f, "listen      {} ({transport}), admin {}", server.listen, server.admin)?;
         writeln!(f, "queue       {}", queue.path.display())?;

@@ -317,8 +317,7 @@ impl Builder<'_, '_> {
             let name: &std::borrow::Cow<'_, str> = key.get_ref();
             let key = text_at(file, source, &key.span(), name);
             let range = value.span();
-            let credentials =
-                credentials || name == "secrets" || name == "encryption" || name.ends_with("token_sha256");
+            let credentials = credentials || CREDENTIALS.contains(&&**name) || name.ends_with("token_sha256");
             Entry {
                 key,
                 node: Node { value: self.value(file, source, value, credentials), span: Span { file, range } },
@@ -374,3 +373,6 @@ const NO_CREDENTIALS: [&str; 12] = [
 
 /// Tables whose keys make sense only together: laying one over another replaces it.
 const REPLACED_WHOLE: [&str; 3] = ["auth", "tls", "wait_header"];
+
+/// Under these keys stand credentials, however they are named.
+const CREDENTIALS: [&str; 3] = ["secrets", "encryption", "signing_secrets"];

@@ -17,11 +17,6 @@ impl<H> Tokens<H> {
         Tokens { holders: holders.into_iter().collect() }
     }
 
-    /// Every token's holder.
-    pub(crate) fn holders(&self) -> impl Iterator<Item = &H> {
-        self.holders.iter().map(|(_, holder)| holder)
-    }
-
     /// Whose token the request carries.
     pub(crate) fn holder(&self, headers: &HeaderMap) -> Result<&H, Problem> {
         let token = match credentials(headers) {

@@ -1,15 +1,16 @@
 //! Serving connections: accept within limits, speak TLS and HTTP, bound every wait, drain.
 //!
-//! Promises: never more than `connections_max` connections; a connection that sends no whole request in time, or nothing
+//! Promises: never more than `connections_max` connections, nor more of one address than it may have; a connection that sends no whole request in time, or nothing
 //! more, is closed; after `shutdown` nothing new is taken, requests in hand are finished up to the drain timeout, and
 //! [`serve`] returns when every task has ended. A panic ends one request, is counted, and nothing else.
 //! It knows no path and no conversion: what to answer is the [`Api`]'s.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,16 +28,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use activity::{Activity, Rest};
 
+use super::addresses::{Addresses, Held};
 use super::lingering::Lingering;
 use super::metrics::{Connections, Ending};
 use super::problem::{Kind, Problem, Reply};
+use super::proxy::{self, Proxies};
 use super::strict;
+use super::tls::{Shown, Tls};
 
 mod activity;
 
@@ -51,8 +54,11 @@ pub(crate) trait Api: Send + Sync + 'static {
 /// The limits and the transport of a listener.
 pub(crate) struct Front {
     /// `None`: plain HTTP/1.
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) connections_max: usize,
+    /// What one address holds at once.
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) proxies: Proxies,
     /// From accept to the first whole request head, handshake included.
     pub(crate) first_request_timeout: Duration,
     /// Without a request in hand.
@@ -67,7 +73,7 @@ pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Fro
     let front = Arc::new(front);
     let mut connections = JoinSet::new();
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             Some(ended) = connections.join_next() => {
@@ -81,10 +87,12 @@ pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Fro
             front: Arc::clone(&front),
             activity: Activity::new(),
             shutdown: shutdown.clone(),
+            peer,
+            shown: OnceLock::new(),
         });
         front.metrics.open.inc();
         connections.spawn(async move {
-            let ending = connection.run(stream).await;
+            let ending = connection.admit(stream).await;
             drop(place);
             ending
         });
@@ -96,12 +104,15 @@ pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Fro
 }
 
 /// Waits for a place first: what finds none stays in the kernel's backlog.
-async fn next_connection(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn next_connection(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed, so there always is a place.
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) => return (stream, place),
+            Ok((stream, peer)) => return (stream, peer.ip(), place),
             Err(error) if is_of_one_connection(&error) => tracing::debug!(%error, "a connection ended before it began"),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -134,15 +145,69 @@ struct Connection<A> {
     front: Arc<Front>,
     activity: Activity,
     shutdown: CancellationToken,
+    /// Who is on the other side: a client, or a proxy.
+    peer: IpAddr,
+    /// The client's certificate, if it showed one.
+    shown: OnceLock<Arc<Shown>>,
 }
 
 impl<A: Api> Connection<A> {
+    /// Lets the connection run, unless its client's address holds as many as it may.
+    async fn admit(self: &Arc<Self>, mut stream: TcpStream) -> Ending {
+        let client = match self.client(&mut stream).await {
+            Ok(client) => client,
+            Err(ending) => return ending,
+        };
+        let _held = match client.map(|client| self.front.addresses.enter(client)) {
+            Some(None) => return Ending::AddressLimit,
+            Some(Some(held)) => Some(held),
+            None => None,
+        };
+        self.run(stream).await
+    }
+
+    /// The one client that the connection is from; `None`: it is a proxy's own, or carries the requests of many.
+    async fn client(&self, stream: &mut TcpStream) -> Result<Option<IpAddr>, Ending> {
+        let Proxies { protocol, .. } = self.front.proxies;
+        match (protocol, self.front.proxies.trusts(self.peer)) {
+            (false, false) => Ok(Some(self.peer)),
+            (false, true) => Ok(None),
+            (true, false) => {
+                tracing::debug!("a connection did not come from a trusted proxy");
+                Err(Ending::UntrustedProxy)
+            }
+            (true, true) => {
+                let header = timeout(PROXY_HEADER_TIMEOUT.min(self.front.first_request_timeout), proxy::header(stream));
+                match self.shutdown.run_until_cancelled(header).await {
+                    None => Err(Ending::Closed),
+                    Some(Ok(Ok(client))) => Ok(client),
+                    Some(Ok(Err(_)) | Err(_)) => {
+                        tracing::debug!("a trusted proxy's connection did not begin with a PROXY header");
+                        Err(Ending::BadProxyHeader)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts a request for each client that a trusted proxy names.
+    fn enter(&self, request: &Request<Incoming>) -> Result<Vec<Held>, Problem> {
+        let Front { proxies, addresses, .. } = &*self.front;
+        if proxies.protocol || !proxies.trusts(self.peer) {
+            return Ok(Vec::new());
+        }
+        let held = proxies.forwarded(request.headers()).into_iter().map(|client| addresses.enter(client));
+        let full = || Problem::new(Kind::AddressLimit, "this address has as many requests in hand as it may");
+        held.collect::<Option<_>>().ok_or_else(|| full().retry_after(ADDRESS_RETRY_AFTER))
+    }
+
     async fn run(self: &Arc<Self>, stream: TcpStream) -> Ending {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let Some(acceptor) = &self.front.tls else { return self.http1(stream).await };
-        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), acceptor.accept(stream));
+        let Some(tls) = &self.front.tls else { return self.http1(stream).await };
+        let accepted = tls.accept(stream);
+        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), accepted);
         let stream = match self.shutdown.run_until_cancelled(handshake).await {
             None => return Ending::Closed,
             Some(Err(_elapsed)) => return Ending::HandshakeTimeout,
@@ -150,7 +215,12 @@ impl<A: Api> Connection<A> {
                 tracing::debug!(%error, "TLS handshake failed");
                 return Ending::HandshakeFailed;
             }
-            Some(Ok(Ok(stream))) => stream,
+            Some(Ok(Ok((stream, shown)))) => {
+                if let Some(shown) = shown {
+                    self.shown.get_or_init(|| Arc::new(shown));
+                }
+                stream
+            }
         };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if is_http2 { self.http2(stream).await } else { self.http1(stream).await }
@@ -183,7 +253,10 @@ impl<A: Api> Connection<A> {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
+            .max_frame_size(FRAME_BYTES_MAX)
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(ERROR_RESETS_MAX)
             .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
@@ -232,11 +305,15 @@ impl<A: Api> Connection<A> {
     }
 
     /// One request and its answer.
-    async fn exchange(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    async fn exchange(&self, mut request: Request<Incoming>) -> Result<Reply, Infallible> {
         let _in_hand = self.activity.begin();
         let (is_head, has_body) = (request.method() == Method::HEAD, !request.body().is_end_stream());
+        if let Some(shown) = self.shown.get() {
+            request.extensions_mut().insert(Arc::clone(shown));
+        }
         let answer = async {
             strict::check(&request)?;
+            let _held = self.enter(&request)?;
             self.api.answer(request).await
         };
         let outcome = self.caught(answer).await;
@@ -317,6 +394,10 @@ impl Streams {
 
 /// Long enough for a slow line, short enough that silent peers hold few places.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A proxy sends it with the first packet.
+const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is in hand is answered within moments.
+const ADDRESS_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Out of descriptors: none comes back sooner for being asked for.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a peer may take to read the last bytes of a connection that is closed for idleness.
@@ -327,6 +408,14 @@ const HEADERS_MAX: usize = 64;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The same for HTTP/2, where names and values are counted with 32 bytes each (RFC 9113 §6.5.2).
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// What RFC 9113 begins with. Whole heads fit into one: a head may take as many CONTINUATION frames as its list fills, but
+/// five (h2's floor), and a sixth ends the connection.
+const FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// Asked for and taken back before we looked: such streams count for none of `STREAMS_MAX`, and an attack is made of them
+/// (CVE-2023-44487). A client that gives up a burst of requests has fewer in one read.
+const PENDING_RESETS_MAX: usize = 20;
+/// Streams that we reset for a peer's faults, over the life of a connection: a client that is right has none.
+const ERROR_RESETS_MAX: usize = 64;
 /// A conversion is 1 to 2 KiB: one window holds it whole, and a connection's unread bodies stay within 1 MiB.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;

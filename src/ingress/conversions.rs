@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::fields::{self, Coding};
 use super::problem::{self, Kind, Problem, Reply, json};
 use super::view::{OrderView, ReceiptView, StatusView};
-use super::{Client, Ingress, Phase, batch};
+use super::{Client, Ingress, Phase, batch, signed};
 use crate::config::{Budget, Config, Decision, Merchant, Overflow};
 use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, TraceParent};
 use crate::mapping::Scope;
@@ -39,6 +39,7 @@ impl Ingress {
         let wait = fields::wait(&head.headers);
         let mut left = client.take(ONE)?;
         let (mut body, mut room) = self.read(config, body).await?;
+        signed::check(&client.merchant.signing_secrets, &head.headers, &body, self.clock.unix_ms())?;
         if coding != Coding::Identity {
             body = self.decompress(config, coding, body, &mut room).await?;
         }

@@ -45,6 +45,12 @@ pub(crate) enum Ending {
     BrokenOff,
     /// What came was no HTTP.
     BadProtocol,
+    /// Its client's address had as many as it may.
+    AddressLimit,
+    /// It came past the proxies that are trusted to begin it.
+    UntrustedProxy,
+    /// It did not begin as a trusted proxy's must.
+    BadProxyHeader,
     /// TLS could not be agreed on.
     HandshakeFailed,
     /// TLS was not agreed on in time.
@@ -63,6 +69,9 @@ impl Ending {
             Ending::Closed => "closed",
             Ending::BrokenOff => "broken_off",
             Ending::BadProtocol => "bad_protocol",
+            Ending::AddressLimit => "address_limit",
+            Ending::UntrustedProxy => "untrusted_proxy",
+            Ending::BadProxyHeader => "bad_proxy_header",
             Ending::HandshakeFailed => "handshake_failed",
             Ending::HandshakeTimeout => "handshake_timeout",
             Ending::FirstRequestTimeout => "first_request_timeout",

@@ -33,6 +33,10 @@ pub(crate) enum Kind {
     InvalidIdempotencyKey,
     /// No credentials, or none that are known.
     Unauthorized,
+    /// It is not signed as the merchant's requests must be.
+    InvalidSignature,
+    /// Who sent it is known, or shows a certificate, and may not.
+    Forbidden,
     /// Nothing is there, or nothing that this merchant may see.
     NotFound,
     /// The path has no such method.
@@ -55,6 +59,8 @@ pub(crate) enum Kind {
     IdempotencyKeyReused,
     /// The configuration has faults, so the one before stays in force.
     ConfigurationRefused,
+    /// One client address has as many requests in hand as it may.
+    AddressLimit,
     /// The merchant's rate is used up.
     RateLimited,
     /// A transfer coding other than `chunked`.
@@ -72,12 +78,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 23] = [
+    pub(crate) const ALL: [Kind; 26] = [
         Kind::BadRequest,
         Kind::InvalidQuery,
         Kind::MalformedJson,
         Kind::InvalidIdempotencyKey,
         Kind::Unauthorized,
+        Kind::InvalidSignature,
+        Kind::Forbidden,
         Kind::NotFound,
         Kind::MethodNotAllowed,
         Kind::RequestTimeout,
@@ -89,6 +97,7 @@ impl Kind {
         Kind::BatchTooLarge,
         Kind::IdempotencyKeyReused,
         Kind::ConfigurationRefused,
+        Kind::AddressLimit,
         Kind::RateLimited,
         Kind::UnsupportedTransferCoding,
         Kind::QueueFull,
@@ -120,6 +129,8 @@ impl Kind {
                 (StatusCode::BAD_REQUEST, "invalid-idempotency-key", "The Idempotency-Key is not valid")
             }
             Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid bearer token is required"),
+            Kind::InvalidSignature => (StatusCode::UNAUTHORIZED, "invalid-signature", "A valid signature is required"),
+            Kind::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "These credentials do not open this"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
             Kind::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here")
@@ -151,6 +162,9 @@ impl Kind {
                 "configuration-refused",
                 "The configuration is refused, the one before stays in force",
             ),
+            Kind::AddressLimit => {
+                (StatusCode::TOO_MANY_REQUESTS, "address-limit", "Too many requests at once from one address")
+            }
             Kind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The merchant's rate is used up"),
             Kind::UnsupportedTransferCoding => {
                 (StatusCode::NOT_IMPLEMENTED, "unsupported-transfer-coding", "The transfer coding is not implemented")

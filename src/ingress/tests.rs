@@ -3,6 +3,7 @@
 mod batches;
 pub(crate) mod client;
 mod outcomes;
+mod signing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

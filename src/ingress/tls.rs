@@ -1,15 +1,27 @@
 //! The server's TLS: certificate and key from PEM files or made for a trial, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+//! What is in force is swapped whole by a reload; a connection keeps what it began with.
 
+use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::ServerConfig;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use x509_parser::extensions::GeneralName;
 
-use crate::config::Transport;
+use super::problem::{Kind, Problem};
+use crate::config::{self, CertificateName, ClientAuth, Identity, Transport};
 
 /// Why the public listener has no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +64,28 @@ pub enum TlsError {
         /// What the TLS library said.
         source: rustls::Error,
     },
+    /// A CA that cannot be one.
+    #[error("a certificate of {path} is none of a CA", path = path.display())]
+    Ca {
+        /// The file as the configuration names it.
+        path: PathBuf,
+        /// What the TLS library said.
+        source: rustls::Error,
+    },
+    /// A file of revoked certificates without one.
+    #[error("{path} holds no revocation list (a section BEGIN X509 CRL)", path = path.display())]
+    NoCrl {
+        /// The file as the configuration names it.
+        path: PathBuf,
+    },
+    /// Client certificates that cannot be judged.
+    #[error("client certificates cannot be judged by {path}", path = path.display())]
+    Clients {
+        /// The CA's file.
+        path: PathBuf,
+        /// What the TLS library said.
+        source: VerifierBuilderError,
+    },
     /// `self_signed = true` failed.
     #[error("cannot make a self-signed certificate")]
     SelfSigned(#[from] rcgen::Error),
@@ -60,31 +94,259 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// `None` for plain HTTP.
-pub(crate) fn acceptor(transport: &Transport) -> Result<Option<TlsAcceptor>, TlsError> {
-    let config = match transport {
-        Transport::Plain => return Ok(None),
-        Transport::Files { cert, key } => {
-            let pair = |source| TlsError::Pair { cert: cert.clone(), key: key.clone(), source };
-            server_config(chain(cert)?, private_key(key)?).map_err(pair)?
+/// The TLS of the public listener as it is in force. A reload swaps all of it: a connection is made under one, whole.
+pub(crate) struct Tls {
+    in_force: RwLock<Arc<InForce>>,
+    expires: Gauge,
+}
+
+struct InForce {
+    acceptor: TlsAcceptor,
+    /// The listener's own.
+    leaf: CertificateDer<'static>,
+    /// Of all the files: what is the same is not swapped, so that sessions can be resumed.
+    fingerprint: [u8; 32],
+    /// `None`: clients are not asked who they are.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+/// A client's certificate, found good when the connection was made.
+pub(crate) struct Shown {
+    names: Vec<CertificateName>,
+    chain: Vec<CertificateDer<'static>>,
+    under: Arc<InForce>,
+}
+
+/// What a reload brings; nothing for plain HTTP and for a trial, whose certificate is made at start.
+pub struct Renewed(Option<InForce>);
+
+impl Tls {
+    /// `None` for plain HTTP.
+    pub(crate) fn of(transport: &Transport) -> Result<Option<Arc<Tls>>, TlsError> {
+        let tls = match transport {
+            Transport::Plain => return Ok(None),
+            Transport::Tls(tls) => tls,
+        };
+        let in_force = match &tls.identity {
+            Identity::Files { cert, key } => InForce::read(cert, key, tls.clients.as_ref())?,
+            Identity::SelfSigned => InForce::for_a_trial()?,
+        };
+        let tls = Tls { in_force: RwLock::new(Arc::new(in_force)), expires: Gauge::default() };
+        tls.tell();
+        Ok(Some(Arc::new(tls)))
+    }
+
+    /// The handshake, and what the client showed of itself.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Option<Shown>)> {
+        let under = self.in_force();
+        let stream = under.acceptor.accept(stream).await?;
+        let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
+        let shown = chain.map(|chain| Shown { names: chain.first().map(names).unwrap_or_default(), chain, under });
+        Ok((stream, shown))
+    }
+
+    /// A connection outlives what it was made under: whether its client would be let in now.
+    pub(crate) fn check(&self, shown: &Shown) -> Result<(), Problem> {
+        let in_force = self.in_force();
+        if Arc::ptr_eq(&in_force, &shown.under) {
+            return Ok(());
         }
-        Transport::SelfSigned => {
-            let pair = rcgen::generate_simple_self_signed(trial_names())?;
-            let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der());
-            server_config(vec![pair.cert.der().clone()], key.into()).map_err(TlsError::Setup)?
+        let (Some(verifier), Some((leaf, rest))) = (&in_force.verifier, shown.chain.split_first()) else {
+            return Err(Problem::new(Kind::Forbidden, "client certificates are no longer taken"));
+        };
+        match verifier.verify_client_cert(leaf, rest, UnixTime::now()) {
+            Ok(_verified) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "a client certificate is no longer trusted");
+                Err(Problem::new(Kind::Forbidden, "the client certificate is no longer trusted"))
+            }
         }
-    };
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// For all connections that begin from now on; those that there are go on as they began.
+    pub(crate) fn go_over(&self, renewed: Renewed) {
+        let Some(after) = renewed.0 else { return };
+        let before = self.in_force();
+        if before.fingerprint == after.fingerprint {
+            return;
+        }
+        let is_another = before.leaf != after.leaf;
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        if is_another {
+            self.tell();
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "capi_relay_tls_certificate_expires_seconds",
+            "When the public listener's certificate ends to be valid, in Unix time",
+            self.expires.clone(),
+        );
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tell(&self) {
+        let expires = not_after(&self.in_force().leaf);
+        self.expires.set(expires.unwrap_or_default());
+        let expires = expires.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        tracing::info!(expires = expires.map(tracing::field::display), "certificate in force");
+    }
+}
+
+impl Shown {
+    /// What the certificate names.
+    pub(crate) fn names(&self) -> &[CertificateName] {
+        &self.names
+    }
+}
+
+impl Renewed {
+    pub(crate) fn read(transport: &Transport) -> Result<Renewed, TlsError> {
+        let in_force = match transport {
+            Transport::Tls(config::Tls { identity: Identity::Files { cert, key }, clients }) => {
+                Some(InForce::read(cert, key, clients.as_ref())?)
+            }
+            Transport::Tls(config::Tls { identity: Identity::SelfSigned, .. }) | Transport::Plain => None,
+        };
+        Ok(Renewed(in_force))
+    }
+}
+
+impl InForce {
+    fn read(cert: &Path, key: &Path, clients: Option<&ClientAuth>) -> Result<InForce, TlsError> {
+        let pair = |source| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), source };
+        let (mut hash, chain, key) = (Sha256::new(), chain(cert)?, private_key(key)?);
+        // Whether each must show one is part of it: in what follows, only files.
+        hash.update(format!("{clients:?}"));
+        chain.iter().for_each(|certificate| hash.update(Sha256::digest(certificate)));
+        hash.update(Sha256::digest(key.secret_der()));
+        for path in clients.into_iter().flat_map(|clients| [Some(&clients.ca), clients.crl.as_ref()]).flatten() {
+            hash.update(Sha256::digest(read(path)?));
+        }
+        let verifier = clients.map(verifier).transpose()?;
+        InForce::new(chain, key, hash.finalize().into(), verifier).map_err(pair)
+    }
+
+    fn for_a_trial() -> Result<InForce, TlsError> {
+        let pair = rcgen::generate_simple_self_signed(trial_names())?;
+        let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der());
+        InForce::new(vec![pair.cert.der().clone()], key.into(), [0; 32], None).map_err(TlsError::Setup)
+    }
+
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        fingerprint: [u8; 32],
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<InForce, rustls::Error> {
+        let leaf = chain.first().cloned().ok_or(rustls::Error::NoCertificatesPresented)?;
+        let config = server_config(chain, key, verifier.clone())?;
+        Ok(InForce { acceptor: TlsAcceptor::from(Arc::new(config)), leaf, fingerprint, verifier })
+    }
+}
+
+/// The keys of `server.tls` whose files cannot be used, and why: all of them.
+pub fn unusable(tls: &config::Tls) -> Vec<(&'static str, String)> {
+    let Identity::Files { cert, key } = &tls.identity else { return Vec::new() };
+    let (ca, crl) = (
+        tls.clients.as_ref().map(|clients| &clients.ca),
+        tls.clients.as_ref().and_then(|clients| clients.crl.as_ref()),
+    );
+    let refused = |key: &'static str, error: &TlsError| Some((key, chained(error)));
+    let parts = [
+        ("cert", chain(cert).err()),
+        ("key", private_key(key).err()),
+        ("client_ca", ca.and_then(|ca| roots(ca).err())),
+        ("client_crl", crl.and_then(|crl| revoked(crl).err())),
+    ];
+    let mut found: Vec<_> = parts.iter().filter_map(|(key, error)| refused(key, error.as_ref()?)).collect();
+    if found.is_empty() {
+        found.extend(InForce::read(cert, key, None).err().and_then(|error| refused("key", &error)));
+        let clients = tls.clients.as_ref().and_then(|clients| verifier(clients).err());
+        found.extend(clients.and_then(|error| refused("client_ca", &error)));
+    }
+    found
+}
+
+/// Who decides whether a client certificate is good: signed by the CA, within its time, and, where there is a CRL, found in
+/// it to be in order. Of a CRL that has become old the entries still hold.
+fn verifier(clients: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&clients.ca)?), provider);
+    if let Some(crl) = &clients.crl {
+        builder = builder.with_crls(revoked(crl)?);
+    }
+    if !clients.required {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map_err(|source| TlsError::Clients { path: clients.ca.clone(), source })
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(path)? {
+        roots.add(certificate).map_err(|source| TlsError::Ca { path: path.to_owned(), source })?;
+    }
+    Ok(roots)
+}
+
+fn revoked(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&read(path)?).collect();
+    let lists = lists.map_err(|source| TlsError::Pem { path: path.to_owned(), source })?;
+    if lists.is_empty() {
+        return Err(TlsError::NoCrl { path: path.to_owned() });
+    }
+    Ok(lists)
+}
+
+/// The names of a certificate that merchants are known by; none of one that cannot be read.
+fn names(certificate: &CertificateDer<'_>) -> Vec<CertificateName> {
+    let Ok((_rest, certificate)) = x509_parser::parse_x509_certificate(certificate) else { return Vec::new() };
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    let mut names: Vec<_> = common.map(CertificateName::common).collect();
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    for name in alternative.iter().flat_map(|names| &names.value.general_names) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "of ten kinds of names, those that a merchant is known by")]
+        names.extend(match name {
+            GeneralName::DNSName(name) => Some(CertificateName::dns(name)),
+            GeneralName::URI(name) => Some(CertificateName::uri(name)),
+            GeneralName::RFC822Name(name) => Some(CertificateName::email(name)),
+            _ => None,
+        });
+    }
+    names
+}
+
+/// An error and what led to it, in one line.
+fn chained(error: &dyn Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chained(source)),
+        None => error.to_string(),
+    }
+}
+
+/// In Unix time.
+fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_rest, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ignore_client_order = true;
     // A conversion in early data could be replayed by anyone who saw it.
@@ -129,7 +391,6 @@ fn trial_names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::error::Error;
 
     struct Files {
         folder: tempfile::TempDir,
@@ -141,6 +402,26 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         }
+    }
+
+    fn files_of(cert: &Path, key: &Path) -> config::Tls {
+        config::Tls { identity: Identity::Files { cert: cert.to_owned(), key: key.to_owned() }, clients: None }
+    }
+
+    #[test]
+    fn the_time_until_which_a_certificate_is_valid_is_shown() {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2031, 5, 17);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let files = Files { folder: tempfile::tempdir().unwrap() };
+        let cert = files.write("tls.crt", &params.self_signed(&key).unwrap().pem());
+        let key = files.write("tls.key", &key.serialize_pem());
+        let tls = Tls::of(&Transport::Tls(files_of(&cert, &key))).unwrap().unwrap();
+        let mut registry = Registry::default();
+        tls.register(&mut registry);
+        let mut metrics = String::new();
+        prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
+        assert!(metrics.contains("capi_relay_tls_certificate_expires_seconds 1936742400\n"), "{metrics}");
     }
 
     #[test]
@@ -156,11 +437,11 @@ mod tests {
         let absent = files.folder.path().join("absent.pem");
 
         let check = |cert: &Path, key: &Path, expected: &str| {
-            let transport = Transport::Files { cert: cert.to_owned(), key: key.to_owned() };
-            match acceptor(&transport) {
-                Ok(acceptor) => assert!(acceptor.is_some() && expected.is_empty(), "{expected}"),
+            let tls = files_of(cert, key);
+            assert_eq!(unusable(&tls).is_empty(), expected.is_empty(), "{expected}");
+            match Tls::of(&Transport::Tls(tls)) {
+                Ok(tls) => assert!(tls.is_some() && expected.is_empty(), "{expected}"),
                 Err(error) => {
-                    let error: &dyn Error = &error;
                     let folder = files.folder.path().display().to_string();
                     assert_eq!(error.to_string().replace(&folder, ""), expected);
                 }
@@ -179,7 +460,9 @@ mod tests {
 
     #[test]
     fn plain_has_no_acceptor_and_a_trial_has_one() {
-        assert!(acceptor(&Transport::Plain).unwrap().is_none());
-        assert!(acceptor(&Transport::SelfSigned).unwrap().is_some());
+        assert!(Tls::of(&Transport::Plain).unwrap().is_none());
+        assert!(
+            Tls::of(&Transport::Tls(config::Tls { identity: Identity::SelfSigned, clients: None })).unwrap().is_some()
+        );
     }
 }

@@ -45,7 +45,7 @@ pub use self::outputs::{OutputKind, OutputSource, Pii};
 use self::rules::{Nameable, Rules};
 use self::signature::Signature;
 use self::url::{Compiled, URL_BYTES_MAX, UrlPlan};
-use self::webhook::Webhook;
+pub use self::webhook::WebhookKey;
 use super::{Condition, Constants, Fault, MASK, Scope, Secrets, Text};
 use crate::conversion::EventKind;
 
@@ -173,7 +173,7 @@ pub struct RequestTemplate {
     auth_query: Option<(String, Credential)>,
     signature: Option<Signature>,
     oauth: Option<Arc<OAuth>>,
-    webhook: Option<Webhook>,
+    webhook: Option<WebhookKey>,
     /// What of `auth` proves who sends it, as written.
     credential: Box<[Box<str>]>,
     body: Body,

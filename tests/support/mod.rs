@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 pub(crate) mod accounts;
 pub(crate) mod process;
 pub(crate) mod recorder;
+pub(crate) mod tls;
 
 /// The merchant's token in every test.
 pub(crate) const TOKEN: &str = "test-token";

@@ -44,7 +44,7 @@ fn post(schemas: &mut Schemas) -> Value {
             ("202", kept("It is on stable storage.")),
             ("207", answer("A batch of which some were refused.", &batch, &[&["Retry-After"], RATED].concat())),
         ],
-        refusals: &["400", "401", "408", "413", "415", "422", "429", "503"],
+        refusals: &["400", "401", "403", "408", "413", "415", "422", "429", "503"],
     };
     call.value()
 }
@@ -71,7 +71,7 @@ fn get(summary: &str, parameter: Value, schema: &Value) -> Value {
         parameters: vec![parameter],
         body: None,
         good: vec![("200", answer("Found.", schema, &[]))],
-        refusals: &["401", "404", "503"],
+        refusals: &["401", "403", "404", "429", "503"],
     };
     call.value()
 }

@@ -71,9 +71,12 @@ pub(super) const SERVER: &[Key] = &[
     key("plaintext", Flag, "HTTP in the clear: on loopback, or with `behind_proxy`."),
     key("behind_proxy", Flag, "A proxy in front ends TLS and names the client."),
     key("admin", Text, "Address of the admin listener; default `127.0.0.1:9090`."),
-    key("admin_token_sha256", Text, "SHA-256 of the admin bearer token; needed beyond loopback."),
+    key("admin_token_sha256", TextOrList, "SHA-256 of the admin bearer token, or a list while it is changed; needed beyond loopback."),
     key("body_max", SIZE, "Largest request body; default `4MiB`."),
     key("connections_max", COUNT, "Most connections at once; default 10000."),
+    key("connections_per_address_max", COUNT, "Most connections at once of one client address, loopback excepted; default 256."),
+    key("trusted_proxies", List, "Networks of the proxies whose word for the client's address is taken: `10.0.0.0/8`."),
+    key("proxy_protocol", Flag, "Each connection begins with a PROXY header (version 1 or 2), and comes from a trusted proxy."),
     key("request_timeout", DURATION, "From the first byte of a request to its whole body; default `30s`."),
     key("idle_timeout", DURATION, "How long a connection may be silent; default `75s`."),
     key("drain_timeout", DURATION, "How long a stopping relay waits for what is in hand; default `25s`."),
@@ -85,6 +88,9 @@ pub(super) const TLS: &[Key] = &[
     key("self_signed", Flag, "A certificate made at start, for a trial."),
     key("cert", Text, "PEM file, leaf first."),
     key("key", Text, "PEM file."),
+    key("client_ca", Text, "PEM file of those who sign client certificates; without it nobody is asked for one."),
+    key("client_crl", Text, "PEM file of revoked client certificates."),
+    key("client_auth", Words(&["required", "optional"]), "Whether each client must show a certificate; default `required`."),
 ];
 
 #[rustfmt::skip]
@@ -113,7 +119,9 @@ pub(super) const HISTORY: &[Key] = &[
 
 #[rustfmt::skip]
 pub(super) const MERCHANT: &[Key] = &[
-    key("token_sha256", TextOrList, "SHA-256 of the bearer token (`capi-relay token`); two while it is being changed."),
+    key("token_sha256", TextOrList, "SHA-256 of the bearer token (`capi-relay token`), or a list while it is changed."),
+    key("client_certificates", List, "Names in its client certificates: `CN=shop`, `dns:…`, `uri:…`, `email:…`; beside a token both are needed."),
+    key("signing_secrets", TextOrList, "Keys (`whsec_…`) of which one signs each request, as Standard Webhooks has it; in addition to the token."),
     key("rate", RATE, "Conversions, those of a batch counted one by one."),
     key("burst", COUNT, "How many at once."),
     key("destinations", List, "Where they go; default: to all."),

@@ -113,7 +113,8 @@ fn what_stands_in_a_ca_file_is_part_of_what_a_destination_is() {
         told.borrow_mut().clear();
         let path = folder.path().join("routes.toml");
         let source = Source { path, text: text.clone(), environment: &environment, sets: &[] };
-        Config::load_telling(source, &|path| told.borrow_mut().push(path.to_owned()))
+        let reading = |path: &std::path::Path| told.borrow_mut().push(path.to_owned());
+        Config::load_to_serve(source, Trial { reading: &reading, ..Trial::NONE })
     };
     let fault = load().map(|_| ()).unwrap_err();
     assert_eq!(fault.located()[0].message, "`ca_file` cannot be read: it does not exist");

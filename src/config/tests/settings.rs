@@ -67,6 +67,100 @@ fn a_token_belongs_to_one_merchant() {
 }
 
 #[test]
+fn one_to_four_tokens_are_valid_at_once() {
+    let digest = |number: usize| format!("\"{number:064x}\"");
+    let list = |count: usize| (0..count).map(digest).collect::<Vec<_>>().join(", ");
+    let first = "\"8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4\"";
+    let merchant = |value: &str| with(PARTNER).replace(first, value);
+    let admin = |value: &str| with(PARTNER).replace("tls =", &format!("admin_token_sha256 = {value}\ntls ="));
+    for count in 1..=4 {
+        let value = format!("[{}]", list(count));
+        assert_eq!(right(&merchant(&value)).merchants[0].token_sha256.len(), count);
+        assert_eq!(right(&admin(&value)).server.admin_token_sha256.len(), count);
+    }
+    assert_eq!(right(&admin(&digest(7))).server.admin_token_sha256.len(), 1);
+    for count in [0, 5] {
+        let value = format!("[{}]", list(count));
+        assert_eq!(faults(&merchant(&value)), ["7:16 `token_sha256` must hold 1 to 4"], "{count}");
+        assert_eq!(faults(&admin(&value)), ["3:22 `admin_token_sha256` must hold 1 to 4"], "{count}");
+    }
+    let twice = format!("[{0}, {0}]", digest(7));
+    assert_eq!(faults(&merchant(&twice)).len(), 1);
+}
+
+#[test]
+fn client_certificates_belong_to_one_merchant_and_need_a_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tls.crt", "tls.key", "ca.pem"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let check = |tls: &str, merchants: &str, expected: &[&str]| {
+        let text = with(PARTNER).replace("{ self_signed = true }", tls);
+        let text = text.replace("[destination", &format!("{merchants}\n[destination"));
+        let path = folder.path().join("routes.toml");
+        let found = Config::load(Source { path, text, environment: &environment, sets: &[] });
+        let found: Vec<_> = found.map_or_else(|report| report.located().to_vec(), |_| Vec::new());
+        let found: Vec<_> = found.iter().map(|fault| fault.message.as_str()).collect();
+        assert_eq!(found, expected, "{tls} {merchants}");
+    };
+    let files = "{ cert = \"tls.crt\", key = \"tls.key\" }";
+    let asking = "{ cert = \"tls.crt\", key = \"tls.key\", client_ca = \"ca.pem\", client_auth = \"optional\" }";
+    let shop = "[merchant.shop]\nclient_certificates = [\"CN=shop\", \"dns:shop.internal\"]";
+    check(files, "", &[]);
+    check(asking, shop, &[]);
+    check(files, shop, &["`client_certificates` without `server.tls.client_ca`: nobody is asked for one"]);
+    check("{ self_signed = true, client_ca = \"ca.pem\" }", "", &["`client_ca` beside `self_signed = true`"]);
+    check(&files.replace(" }", ", client_auth = \"optional\" }"), "", &["`client_auth` without `client_ca`"]);
+    check(&asking.replace("ca.pem", "none.pem"), shop, &["`client_ca`: there is no such file"]);
+    let twin = format!("{shop}\n[merchant.twin]\nclient_certificates = [\"dns:SHOP.internal.\"]");
+    check(asking, &twin, &["this name is already merchant `shop`'s"]);
+    for wrong in ["shop", "cn=shop", "dns:", "uri: spiffe://x", "ip:10.0.0.1"] {
+        let shop = format!("[merchant.shop]\nclient_certificates = [\"{wrong}\"]");
+        check(asking, &shop, &[&format!("`{wrong}` is no name in a certificate")]);
+    }
+    check(asking, "[merchant.shop]\nclient_certificates = []", &["`client_certificates` is empty"]);
+}
+
+#[test]
+fn signing_secrets_are_those_of_standard_webhooks_and_are_never_shown() {
+    let signed =
+        |value: &str| with(PARTNER).replace("[destination", &format!("signing_secrets = {value}\n[destination"));
+    let secret = format!("whsec_{}", "q6ur".repeat(8));
+    for (value, count) in [(format!("{secret:?}"), 1), (format!("[{secret:?}, {secret:?}]"), 2)] {
+        let config = right(&signed(&value));
+        assert_eq!(config.merchants[0].signing_secrets.len(), count);
+        assert!(!format!("{config:?}").contains("171, 171"), "it is shown");
+    }
+    let fault = "a signing secret is `whsec_` and 24 to 64 bytes in Base64, as Standard Webhooks has it";
+    let short = format!("[{secret:?}, \"whsec_cGxhbnRlZA==\"]");
+    let report = load(&signed(&short)).unwrap_err();
+    assert_eq!(report.located()[0].message, fault);
+    assert!(!report.to_string().contains("cGxhbnRlZA") && !report.to_string().contains("q6ur"), "{report}");
+    assert_eq!(faults(&signed("[]")), ["10:19 `signing_secrets` must hold 1 to 4"]);
+    let text = signed("\"${env:MISSING}\"");
+    let source = Source { path: "routes.toml".into(), text, environment: &environment, sets: &[] };
+    assert!(Config::load_without_secrets(source).is_ok(), "elsewhere it may be missing");
+}
+
+#[test]
+fn proxies_are_trusted_by_their_networks() {
+    let server = |lines: &str| with(PARTNER).replace("tls =", &format!("{lines}\ntls ="));
+    let config = right(&server("trusted_proxies = [\"10.0.0.0/8\", \"2001:db8::7\"]\nproxy_protocol = true"));
+    let networks: Vec<_> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (networks, config.server.proxy_protocol),
+        (vec!["10.0.0.0/8".to_owned(), "2001:db8::7/128".to_owned()], true)
+    );
+    assert_eq!(config.server.connections_per_address_max, 256);
+    assert_eq!(faults(&server("trusted_proxies = [\"10.0.0.0/33\"]")), ["3:21 `10.0.0.0/33` is no network"]);
+    let one_for_all = right(&server("behind_proxy = true")).server;
+    assert_eq!(one_for_all.connections_per_address_max, one_for_all.connections_max, "all are the proxy's");
+    let nobody = "`proxy_protocol` without `trusted_proxies`: nobody could connect";
+    assert_eq!(faults(&server("proxy_protocol = true")), [format!("3:18 {nobody}")]);
+    assert_eq!(faults(&server("trusted_proxies = []\nproxy_protocol = true")), [format!("4:18 {nobody}")]);
+}
+
+#[test]
 fn a_key_is_32_bytes_in_hex_or_base64_and_is_never_shown() {
     let encrypted = |value: &str| with(PARTNER).replace("[merchant", &format!("encryption = {value}\n[merchant"));
     let hex = "ab".repeat(32);

@@ -1,5 +1,8 @@
 use super::*;
 
+mod abuse;
+mod proxies;
+
 use std::net::SocketAddr;
 
 use http::{StatusCode, Version};
@@ -10,10 +13,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::config::Transport;
+use crate::config::{self, Identity, Transport};
 use crate::ingress::problem::body;
 use crate::ingress::tests::client::{answer, connect_tls, http2, rest, soon};
-use crate::ingress::tls;
 
 /// Answers what the tests need: `/` at once, `/much` with much, `/waits` when it is let go, `/panics`, `/refuses` before reading
 /// the body.
@@ -61,6 +63,8 @@ impl Served {
         let mut front = Front {
             tls: None,
             connections_max: 8,
+            addresses: Addresses::new(8),
+            proxies: Proxies::default(),
             first_request_timeout: NEVER,
             idle_timeout: NEVER,
             drain_timeout: NEVER,
@@ -283,7 +287,8 @@ async fn head_is_answered_like_get_without_its_body() {
 impl Served {
     async fn start_tls(adjust: impl FnOnce(&mut Front)) -> Served {
         Served::start(|front| {
-            front.tls = tls::acceptor(&Transport::SelfSigned).unwrap();
+            front.tls =
+                Tls::of(&Transport::Tls(config::Tls { identity: Identity::SelfSigned, clients: None })).unwrap();
             adjust(front);
         })
         .await
@@ -391,12 +396,16 @@ fn connection() -> Arc<Connection<Probe>> {
     let front = Arc::new(Front {
         tls: None,
         connections_max: 8,
+        addresses: Addresses::new(8),
+        proxies: Proxies::default(),
         first_request_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(5),
         metrics: Connections::default(),
     });
-    Arc::new(Connection { api: Arc::default(), front, activity: Activity::new(), shutdown: CancellationToken::new() })
+    let (activity, shutdown, shown) = (Activity::new(), CancellationToken::new(), OnceLock::new());
+    let peer = IpAddr::from([127, 0, 0, 1]);
+    Arc::new(Connection { api: Arc::default(), front, activity, shutdown, peer, shown })
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::super::{Constants, Escape, EvalError, Fault, Interpolation, MASK, Scope, Secrets, Text};
 use super::oauth::{self, OAuth};
 use super::signature::{self, Signature};
-use super::webhook::{self, Webhook};
+use super::webhook::{self, WebhookKey};
 use super::{AuthSource, Encoding, Headers, HmacSource, OAuthSource, SignaturePlace, Unmappable};
 
 /// A compiled header.
@@ -105,7 +105,7 @@ pub(super) struct Compiled {
     pub(super) auth_query: Option<(String, Credential)>,
     pub(super) signature: Option<Signature>,
     pub(super) oauth: Option<Arc<OAuth>>,
-    pub(super) webhook: Option<Webhook>,
+    pub(super) webhook: Option<WebhookKey>,
     pub(super) lacks: Option<String>,
 }
 
@@ -279,8 +279,8 @@ impl Compiler<'_> {
     }
 
     fn webhook(&mut self, key: &Text) {
-        match Webhook::compile(key, self.encoding, self.constants) {
-            Ok(webhook::Compiled::Webhook(webhook)) => self.compiled.webhook = Some(webhook),
+        match WebhookKey::compile(key, self.encoding, self.constants) {
+            Ok(webhook::Compiled::Key(key)) => self.compiled.webhook = Some(key),
             Ok(webhook::Compiled::Lacks(name)) => self.compiled.lacks = Some(name),
             Err(found) => self.faults.extend(found),
         }

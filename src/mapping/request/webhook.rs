@@ -15,17 +15,42 @@ use sha2::Sha256;
 use super::super::{Constants, Escape, Fault, Interpolation, MASK, Secrets, Text};
 use super::{Encoding, Request};
 
-/// A compiled key.
+/// A key of Standard Webhooks; printed as `***`.
 #[derive(Clone)]
-pub(super) struct Webhook(Box<[u8]>);
+pub struct WebhookKey(Box<[u8]>);
 
 /// A key, or the name of the unset secret for want of which there is none.
 pub(super) enum Compiled {
-    Webhook(Webhook),
+    Key(WebhookKey),
     Lacks(String),
 }
 
-impl Webhook {
+impl WebhookKey {
+    /// `whsec_`, which may be left out, and 24 to 64 bytes in Base64.
+    ///
+    /// # Errors
+    /// Which rule it breaks; nothing of the key itself.
+    pub fn parse(text: &str) -> Result<WebhookKey, String> {
+        let behind = text.strip_prefix(PREFIX);
+        let decoded = STANDARD_NO_PAD.decode(behind.unwrap_or(text).trim_end_matches('='));
+        match (decoded, behind) {
+            (Ok(bytes), _) if (24..=64).contains(&bytes.len()) => Ok(WebhookKey(bytes.into())),
+            (Ok(bytes), _) => Err(format!("the key is {} bytes long, and Standard Webhooks has 24 to 64", bytes.len())),
+            (Err(_), Some(_)) => Err(format!("what stands behind `{PREFIX}` in the key is no Base64")),
+            (Err(_), None) => Err(format!("the key does not begin with `{PREFIX}`, and is no Base64")),
+        }
+    }
+
+    /// HMAC-SHA256 over id, timestamp and body.
+    pub fn digest(&self, id: &[u8], timestamp: &[u8], body: &[u8]) -> Option<[u8; 32]> {
+        // A key of any length is one.
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        for part in [id, b".", timestamp, b".", body] {
+            mac.update(part);
+        }
+        Some(mac.finalize().into_bytes().into())
+    }
+
     /// Compiles the key: `whsec_` and 24 to 64 bytes in Base64, from the configuration alone.
     ///
     /// # Errors
@@ -42,7 +67,7 @@ impl Webhook {
         let Some(Ok(Some(text))) = text.constant(Secrets::Revealed) else {
             return Err(fault("a conversion cannot choose the key", "`{secrets.signing_key}`"));
         };
-        key_bytes(&text).map(|bytes| Compiled::Webhook(Webhook(bytes))).map_err(|message| fault(&message, KEY_HELP))
+        WebhookKey::parse(&text).map(Compiled::Key).map_err(|message| fault(&message, KEY_HELP))
     }
 
     /// Sets time and signature of a request that is sent now.
@@ -50,33 +75,20 @@ impl Webhook {
         let headers = &mut request.headers;
         let Some(id) = headers.iter().find(|(name, _)| *name == ID).map(|(_, value)| value.clone()) else { return };
         let time = HeaderValue::from(unix_s);
-        let Some(signature) = self.signature(&[id.as_bytes(), time.as_bytes(), &request.body]) else { return };
+        let Some(signature) = self.signature(id.as_bytes(), time.as_bytes(), &request.body) else { return };
         headers.put(TIMESTAMP, time);
         headers.put(SIGNATURE, signature);
     }
 
-    fn signature(&self, parts: &[&[u8]]) -> Option<HeaderValue> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
-        mac.update(&parts.join(&b'.'));
-        let mut value = HeaderValue::from_str(&format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))).ok()?;
+    fn signature(&self, id: &[u8], timestamp: &[u8], body: &[u8]) -> Option<HeaderValue> {
+        let digest = self.digest(id, timestamp, body)?;
+        let mut value = HeaderValue::from_str(&format!("v1,{}", STANDARD.encode(digest))).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
 }
 
-/// What a key holds, or which rule it breaks; nothing of the key itself.
-fn key_bytes(text: &str) -> Result<Box<[u8]>, String> {
-    let behind = text.strip_prefix(PREFIX);
-    let decoded = STANDARD_NO_PAD.decode(behind.unwrap_or(text).trim_end_matches('='));
-    match (decoded, behind) {
-        (Ok(bytes), _) if (24..=64).contains(&bytes.len()) => Ok(bytes.into()),
-        (Ok(bytes), _) => Err(format!("the key is {} bytes long, and Standard Webhooks has 24 to 64", bytes.len())),
-        (Err(_), Some(_)) => Err(format!("what stands behind `{PREFIX}` in the key is no Base64")),
-        (Err(_), None) => Err(format!("the key does not begin with `{PREFIX}`, and is no Base64")),
-    }
-}
-
-impl fmt::Debug for Webhook {
+impl fmt::Debug for WebhookKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
     }
@@ -96,7 +108,7 @@ mod tests {
     #[test]
     fn a_key_that_is_none_says_which_rule_it_breaks() {
         let check = |key: &str, expected: Result<usize, &str>| {
-            let got = key_bytes(key).map(|bytes| bytes.len());
+            let got = WebhookKey::parse(key).map(|key| key.0.len());
             assert_eq!(got, expected.map_err(str::to_owned), "{key}");
         };
         for key in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
@@ -114,8 +126,8 @@ mod tests {
     #[test]
     fn the_signature_is_that_of_the_specifications_example() {
         let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let parts: [&[u8]; 3] = [b"msg_p5jXN8AQM9LWM0D4loKWxJek", b"1614265330", br#"{"test": 2432232314}"#];
-        let signature = Webhook(key.into()).signature(&parts).unwrap();
+        let (id, time, body) = (b"msg_p5jXN8AQM9LWM0D4loKWxJek", b"1614265330", br#"{"test": 2432232314}"#);
+        let signature = WebhookKey(key.into()).signature(id, time, body).unwrap();
         assert_eq!(signature.to_str().unwrap(), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 }
