@@ -64,7 +64,7 @@ pub struct Ingress {
     /// Room for bodies that are being received, in bytes.
     bodies: Arc<Semaphore>,
     /// Turns at decompressing.
-    decompressing: Semaphore,
+    decompressing: Arc<Semaphore>,
     requests: metrics::Requests,
     connections: metrics::Connections,
     phase: watch::Sender<Phase>,
@@ -110,7 +110,7 @@ impl Ingress {
         let connections = metrics::Connections::default();
         let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(config.server.body_bytes_max)));
         let current = RwLock::new(Arc::new(Current::new(config, None, &requests)));
-        let decompressing = Semaphore::new(DECOMPRESSED_AT_ONCE);
+        let decompressing = Arc::new(Semaphore::new(DECOMPRESSED_AT_ONCE));
         Ok(Ingress { current, queue, clock, tls, bodies, decompressing, requests, connections, phase })
     }
 
@@ -183,8 +183,8 @@ impl Ingress {
     /// Whose request it is.
     fn sender<'c>(&self, current: &'c Current, request: &Request<Incoming>) -> Result<&'c Arc<Client>, Problem> {
         let shown = request.extensions().get::<Arc<Shown>>();
-        if let (Some(shown), Some(tls)) = (shown, &self.tls) {
-            tls.check(shown)?;
+        if let Some(tls) = &self.tls {
+            tls.check(shown.map(Arc::as_ref))?;
         }
         let client = current.clients.sender(request.headers(), shown.map(|shown| shown.names()))?;
         // The signature of a POST is over its body, and is checked when that is there.

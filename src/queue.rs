@@ -84,8 +84,8 @@ pub use self::forget::{Forget, Forgotten};
 pub use self::panics::is_expected as is_panic_expected;
 pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
-    Acceptance, Asked, Attempt, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths, Hold,
-    HoldKind, Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
+    Acceptance, Asked, Attempt, Backlog, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths,
+    Hold, HoldKind, Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
 };
 pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};
 pub use self::vault::{Encryption, MasterKey};
@@ -282,9 +282,9 @@ impl Queue {
         self.0.forget(what).await
     }
 
-    /// How many deliveries wait for a destination: a counter kept in memory.
-    pub fn pending(&self, destination: &DestinationName) -> u64 {
-        self.0.pending(destination)
+    /// How much waits for a destination, and whether that is more than is handed out: from memory.
+    pub fn backlog(&self, destination: &DestinationName) -> Backlog {
+        self.0.backlog(destination)
     }
 
     /// How much waits: counters kept in memory, never a scan.
@@ -460,7 +460,7 @@ pub(crate) trait Engine: Send + Sync {
     fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>>;
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>>;
     fn forget(&self, what: Forget) -> Promise<'_, Result<Forgotten, ReadError>>;
-    fn pending(&self, destination: &DestinationName) -> u64;
+    fn backlog(&self, destination: &DestinationName) -> Backlog;
     fn depths(&self) -> Depths;
     fn failed(&self) -> Promise<'_, String>;
     fn close(&self) -> Promise<'_, Result<(), ReadError>>;

@@ -13,6 +13,7 @@ mod support;
 
 mod architecture;
 mod bad_requests;
+mod canaries;
 mod commands;
 mod config;
 mod confirm;

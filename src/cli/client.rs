@@ -32,6 +32,8 @@ pub(super) struct Call<'a> {
     pub(super) body: Bytes,
     /// Whether it is something that takes its time.
     pub(super) patient: bool,
+    /// For how long it asks to be kept waiting.
+    pub(super) wait: Duration,
 }
 
 /// What was answered.
@@ -161,7 +163,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Re
 /// One request and its answer. Plain HTTP only to loopback; there any certificate will do, elsewhere one that the public
 /// roots vouch for.
 pub(super) async fn exchange(url: &Url, call: Call<'_>) -> Result<Answer, String> {
-    let deadline = if call.patient { PATIENT_DEADLINE } else { DEADLINE };
+    let deadline = if call.patient { PATIENT_DEADLINE } else { DEADLINE }.saturating_add(call.wait);
     let attempt = async {
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or_default();

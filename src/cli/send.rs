@@ -4,10 +4,11 @@ mod lines;
 
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::client::{self, Call};
 use super::{ConfigurationArgs, DONE, NO, output, settings};
@@ -71,7 +72,8 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &SendArgs) -> u8 
     match send(configuration, args) {
         Ok(answer) if answer.is_success() => {
             output::line(String::from_utf8_lossy(&answer.body).trim_end());
-            DONE
+            // Of a batch some were refused.
+            if answer.status == StatusCode::MULTI_STATUS { NO } else { DONE }
         }
         Ok(answer) => {
             output::error(&answer.detail());
@@ -93,11 +95,16 @@ fn send(configuration: &ConfigurationArgs, args: &SendArgs) -> Result<client::An
         headers.push((IDEMPOTENCY_KEY, value.map_err(|error| format!("the key cannot be a header: {error}"))?));
     }
     headers.extend(args.prefer());
-    let call = Call { method: Method::POST, token: args.relay.token.as_deref(), headers, body, patient: false };
+    let token = args.relay.token.as_deref();
+    let call = Call { method: Method::POST, token, headers, body, wait: args.waits(), ..Call::default() };
     client::block_on(client::exchange(&url, call))
 }
 
 impl SendArgs {
+    fn waits(&self) -> Duration {
+        Duration::from_secs(self.wait.unwrap_or_default())
+    }
+
     fn prefer(&self) -> Option<(HeaderName, HeaderValue)> {
         let value = HeaderValue::try_from(format!("wait={}", self.wait?)).ok()?;
         Some((PREFER, value))

@@ -50,9 +50,13 @@ impl Ingress {
         room: &mut Room,
     ) -> Result<Bytes, Problem> {
         let bytes_max = config.server.body_bytes_max;
-        // The semaphore is never closed.
-        let _turn = self.decompressing.acquire().await.ok();
-        let decompressed = tokio::task::spawn_blocking(move || decompressed(coding, &body, bytes_max)).await;
+        // The semaphore is never closed. The turn ends with the work, which goes on when whoever asked for it is gone.
+        let turn = Arc::clone(&self.decompressing).acquire_owned().await.ok();
+        let work = move || {
+            let _turn = turn;
+            decompressed(coding, &body, bytes_max)
+        };
+        let decompressed = tokio::task::spawn_blocking(work).await;
         let broken = || Problem::new(Kind::BadRequest, "the body is not what its Content-Encoding says, or breaks off");
         let body = match decompressed {
             Ok(Ok(Some(body))) => Bytes::from(body),

@@ -1,7 +1,7 @@
 //! `POST /v1/conversions`, `GET /v1/conversions/{id}` and `GET /v1/orders/{order_id}`.
 //!
 //! A conversion is answered 202 only after [`Queue::accept`](crate::queue::Queue::accept) has returned. Nothing that a
-//! merchant sent is logged, and no merchant learns whether another's conversion exists.
+//! merchant sent is logged but the id of its trace, and no merchant learns whether another's conversion exists.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,10 +13,12 @@ use http::header::{self, HeaderValue};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
 
 use super::fields::{self, Coding};
 use super::problem::{self, Kind, Problem, Reply, json};
+use super::quota::Left;
 use super::view::{OrderView, ReceiptView, StatusView};
 use super::{Client, Ingress, Phase, batch, signed};
 use crate::config::{Budget, Config, Decision, Merchant, Overflow};
@@ -33,35 +35,16 @@ impl Ingress {
         request: Request<Incoming>,
     ) -> Result<Reply, Problem> {
         let begun = Instant::now();
-        let (head, body) = request.into_parts();
-        let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);
-        let named = Named { key: fields::idempotency_key(&head.headers)?, trace: fields::trace(&head.headers) };
-        let wait = fields::wait(&head.headers);
-        let mut left = client.take(ONE)?;
-        let (mut body, mut room) = self.read(config, body).await?;
-        signed::check(&client.merchant.signing_secrets, &head.headers, &body, self.clock.unix_ms())?;
-        if coding != Coding::Identity {
-            body = self.decompress(config, coding, body, &mut room).await?;
+        let wait = fields::wait(request.headers());
+        let (mut verdicts, left) = self.take_in(config, client, request).await?;
+        if verdicts.kept().any(|kept| kept.is_new) {
+            self.requests.acknowledged(begun.elapsed());
         }
-        let mut reply = match batch::items(media, &body)? {
-            None => {
-                let submission = self.submission(config, client, named, body)?;
-                self.accept_one(client, submission, begun, wait).await?
-            }
-            Some(items) => {
-                if let Some(more) = u32::try_from(items.len().saturating_sub(1)).ok().and_then(NonZeroU32::new) {
-                    if named.key.is_some() {
-                        let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
-                        return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
-                    }
-                    left = client.take(more)?;
-                }
-                // Each conversion is kept for itself, and must not keep all the others in memory with it.
-                let submissions = items
-                    .into_iter()
-                    .map(|item| self.submission(config, client, named.clone(), Bytes::copy_from_slice(item)));
-                self.accept_all(client, submissions.collect(), begun, wait).await
-            }
+        // Nothing of the body is held any more: who waits costs the others nothing.
+        self.wait_for(verdicts.kept(), wait).await;
+        let mut reply = match &verdicts {
+            Verdicts::One(kept) => kept.answer(),
+            Verdicts::Batch(verdicts) => batch::answer(verdicts),
         };
         if let Some(left) = left {
             left.write(reply.headers_mut());
@@ -73,26 +56,38 @@ impl Ingress {
         Ok(reply)
     }
 
-    async fn accept_one(
+    /// Reads, charges and stores what a request carries.
+    async fn take_in(
         &self,
+        config: &Config,
         client: &Client,
-        submission: Submission,
-        begun: Instant,
-        wait: Option<Duration>,
-    ) -> Result<Reply, Problem> {
-        let mut kept = self.accept(client, submission).await?;
-        if kept.is_new {
-            self.requests.acknowledged(begun.elapsed());
+        request: Request<Incoming>,
+    ) -> Result<(Verdicts, Option<Left>), Problem> {
+        let (head, body) = request.into_parts();
+        let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);
+        let named = Named { key: fields::idempotency_key(&head.headers)?, trace: fields::trace(&head.headers) };
+        let (mut body, mut room) = self.read(config, body).await?;
+        let keys = &client.merchant.signing_secrets;
+        signed::check(keys, &head.headers, &body, self.clock.unix_ms())?;
+        signed::check_key(keys, named.key.as_deref())?;
+        if coding != Coding::Identity {
+            body = self.decompress(config, coding, body, &mut room).await?;
         }
-        self.wait_for([&mut kept], wait).await;
-        let is_settled = kept.was_waited_for && kept.status.is_settled();
-        let status = if kept.is_new && !is_settled { StatusCode::ACCEPTED } else { StatusCode::OK };
-        let receipt = kept.receipt();
-        let mut reply = json(status, &receipt);
-        if let Ok(location) = HeaderValue::try_from(receipt.location()) {
-            reply.headers_mut().insert(header::LOCATION, location);
+        let Some(items) = batch::items(media, &body)? else {
+            let left = client.take(NonZeroU32::MIN)?;
+            let submission = self.submission(config, client, named, body)?;
+            return Ok((Verdicts::One(self.accept(client, submission).await?), left));
+        };
+        if items.len() > 1 && named.key.is_some() {
+            let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
+            return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
         }
-        Ok(reply)
+        let count = u32::try_from(items.len()).ok().and_then(NonZeroU32::new);
+        let left = client.take(count.unwrap_or(NonZeroU32::MIN))?;
+        // Each conversion is kept for itself, and must not keep all the others in memory with it.
+        let submission = |item| self.submission(config, client, named.clone(), Bytes::copy_from_slice(item));
+        let submissions = items.into_iter().map(submission).collect();
+        Ok((Verdicts::Batch(self.accept_all(client, submissions).await), left))
     }
 
     /// The valid ones share a group commit; those that cannot be kept are refused in their places.
@@ -100,19 +95,13 @@ impl Ingress {
         &self,
         client: &Client,
         submissions: Vec<Result<Submission, Problem>>,
-        begun: Instant,
-        wait: Option<Duration>,
-    ) -> Reply {
+    ) -> Vec<Result<Kept, Problem>> {
         let accepting = submissions.into_iter().map(|submission| async { self.accept(client, submission?).await });
-        let mut verdicts = join_all(accepting).await;
-        if verdicts.iter().flatten().any(|kept| kept.is_new) {
-            self.requests.acknowledged(begun.elapsed());
-        }
-        verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).for_each(|problem| {
-            self.requests.refused(problem.kind());
-        });
-        self.wait_for(verdicts.iter_mut().flatten(), wait).await;
-        batch::answer(&verdicts)
+        // Within the runtime's budget those beyond it would be polled again in another order than theirs.
+        let verdicts = unconstrained(join_all(accepting)).await;
+        let refused = verdicts.iter().filter_map(|verdict| verdict.as_ref().err());
+        refused.for_each(|problem| self.requests.refused(problem.kind()));
+        verdicts
     }
 
     async fn accept(&self, client: &Client, submission: Submission) -> Result<Kept, Problem> {
@@ -179,10 +168,13 @@ impl Ingress {
     fn owed(&self, config: &Config, name: &DestinationName) -> Result<Initial, Problem> {
         let budget = config.destination(name.as_str()).and_then(|destination| destination.budget);
         let Some(Budget { pending_max, overflow }) = budget else { return Ok(Initial::Owed) };
-        let pending = self.queue.pending(name);
+        let backlog = self.queue.backlog(name);
+        let pending = backlog.pending;
         if pending < u64::from(pending_max.get()) {
             return Ok(Initial::Owed);
         }
+        // Dead letters have a bound of their own.
+        let overflow = if backlog.is_stopped { Overflow::Refuse } else { overflow };
         self.requests.overflowed(name, overflow);
         let reason = format!("{pending} deliveries wait for {name}, and its `max_pending` is {pending_max}");
         match overflow {
@@ -242,7 +234,34 @@ pub(super) struct Kept {
     pub(super) was_waited_for: bool,
 }
 
+/// What became of what a request carried.
+enum Verdicts {
+    One(Kept),
+    Batch(Vec<Result<Kept, Problem>>),
+}
+
+impl Verdicts {
+    fn kept(&mut self) -> impl Iterator<Item = &mut Kept> {
+        let (one, batch) = match self {
+            Verdicts::One(kept) => (Some(kept), None),
+            Verdicts::Batch(verdicts) => (None, Some(verdicts.iter_mut().flatten())),
+        };
+        one.into_iter().chain(batch.into_iter().flatten())
+    }
+}
+
 impl Kept {
+    fn answer(&self) -> Reply {
+        let is_settled = self.was_waited_for && self.status.is_settled();
+        let status = if self.is_new && !is_settled { StatusCode::ACCEPTED } else { StatusCode::OK };
+        let receipt = self.receipt();
+        let mut reply = json(status, &receipt);
+        if let Ok(location) = HeaderValue::try_from(receipt.location()) {
+            reply.headers_mut().insert(header::LOCATION, location);
+        }
+        reply
+    }
+
     pub(super) fn receipt(&self) -> ReceiptView<'_> {
         ReceiptView::new(if self.is_new { "accepted" } else { "duplicate" }, &self.status)
     }
@@ -272,7 +291,6 @@ fn unavailable(error: AcceptError) -> Problem {
     }
 }
 
-const ONE: NonZeroU32 = NonZeroU32::MIN;
 /// A full queue drains in seconds at the least; merchants that wait this long do not make it worse.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// About what a restart takes; another relay behind the load balancer takes it at once.

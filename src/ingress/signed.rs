@@ -50,6 +50,15 @@ pub(super) fn check(
     Err(refused("no v1 signature is that of this id, timestamp and body by a signing secret of this merchant"))
 }
 
+/// An `Idempotency-Key` is not signed: with one of its own a request that was caught could be sent again as another.
+pub(super) fn check_key(keys: &[WebhookKey], key: Option<&str>) -> Result<(), Problem> {
+    if keys.is_empty() || key.is_none() {
+        return Ok(());
+    }
+    let detail = "a signed request has no Idempotency-Key, for that is not signed: give the conversion an `event_id`";
+    Err(Problem::new(Kind::InvalidIdempotencyKey, detail))
+}
+
 fn check_time(timestamp: &[u8], now_unix_ms: u64) -> Result<(), Problem> {
     let digits = timestamp.iter().all(u8::is_ascii_digit);
     let seconds = std::str::from_utf8(timestamp).ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok());

@@ -146,8 +146,13 @@ impl Tls {
     }
 
     /// A connection outlives what it was made under: whether its client would be let in now.
-    pub(crate) fn check(&self, shown: &Shown) -> Result<(), Problem> {
+    pub(crate) fn check(&self, shown: Option<&Shown>) -> Result<(), Problem> {
         let in_force = self.in_force();
+        let Some(shown) = shown else {
+            let is_asked_for = in_force.verifier.as_ref().is_some_and(|verifier| verifier.client_auth_mandatory());
+            let problem = || Problem::new(Kind::Forbidden, "a client certificate is required now: connect anew");
+            return if is_asked_for { Err(problem()) } else { Ok(()) };
+        };
         if Arc::ptr_eq(&in_force, &shown.under) {
             return Ok(());
         }

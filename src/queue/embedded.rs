@@ -16,8 +16,8 @@ use super::record::{self, Change, Event, Leg, Record, Settlement};
 use super::shared::{Options, Shared};
 use super::window::Step;
 use super::{
-    AcceptError, Accepted, Attempt, DeadFilter, DeadPage, Depths, Engine, Hold, Lease, Outcome, PageRequest, Promise,
-    ReadError, Settings, Status, Submission, Treated, Treatment, recovery,
+    AcceptError, Accepted, Attempt, Backlog, DeadFilter, DeadPage, Depths, Engine, Hold, Lease, Outcome, PageRequest,
+    Promise, ReadError, Settings, Status, Submission, Treated, Treatment, recovery,
 };
 use crate::conversion::{ConversionId, DestinationName};
 
@@ -254,8 +254,8 @@ impl Engine for Embedded {
         Box::pin(self.forget_all(what))
     }
 
-    fn pending(&self, destination: &DestinationName) -> u64 {
-        self.shared.window().pending(destination)
+    fn backlog(&self, destination: &DestinationName) -> Backlog {
+        self.shared.window().backlog(destination)
     }
 
     fn depths(&self) -> Depths {

@@ -490,6 +490,15 @@ pub struct Depths {
     pub pending_bytes: u64,
 }
 
+/// How much waits for a destination, as far as the next conversion is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Deliveries not settled.
+    pub pending: u64,
+    /// So many dead letters are kept that nothing more is handed out.
+    pub is_stopped: bool,
+}
+
 /// How much waits for one destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Depth {

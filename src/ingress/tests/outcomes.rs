@@ -73,6 +73,9 @@ async fn a_relay_that_drains_lets_nobody_wait() {
     let drain = async {
         // On disk and handed out: from here on the answer only waits.
         let _held = soon(relay.queue.next(&first)).await;
+        let bodies = &relay.ingress.bodies;
+        let room = soon(bodies.acquire_many(u32::try_from(super::super::BODIES_BYTES_MAX).unwrap())).await;
+        assert!(room.is_ok(), "who waits holds none of the room for bodies");
         relay.drain();
     };
     let (reply, ()) = tokio::join!(call(relay.address, waiting(&body, &[("prefer", "wait=30")])), drain);
@@ -133,7 +136,7 @@ async fn more_than_may_wait_for_a_destination_is_refused_given_up_or_left_out() 
             assert_eq!(over.json["destinations"]["first"], "queued", "{action}: the others get it");
         }
         let small = DestinationName::parse("small").unwrap();
-        assert_eq!(relay.queue.pending(&small), pending, "{action}");
+        assert_eq!(relay.queue.backlog(&small).pending, pending, "{action}");
         let listed = relay.queue.dead_letters(Default::default(), Default::default()).await.unwrap().dead;
         let listed: Vec<_> = listed.into_iter().map(|letter| (letter.kind, letter.reason)).collect();
         let reason = "never attempted: 2 deliveries wait for small, and its `max_pending` is 2".to_owned();
@@ -152,4 +155,18 @@ async fn more_than_may_wait_for_a_destination_is_refused_given_up_or_left_out() 
         assert_eq!(relay.post(&conversion("e-3", "1")).await.json["destinations"]["small"], "queued", "{action}");
         relay.end().await;
     }
+}
+
+#[tokio::test]
+async fn dead_letters_of_an_overflow_are_bounded_too() {
+    let extra = "[destination.small]\nurl = \"https://small.example/\"\nmax_pending = 1\non_overflow = \"dead_letter\"\nmap.event = \"event_id\"\n";
+    let relay = Running::start_with("", "max_dead_letters = 2", extra).await;
+    let mut came = Vec::new();
+    for number in 0..4 {
+        let reply = relay.post(&conversion(&format!("e-{number}"), "1")).await;
+        came.push((reply.status, reply.json["destinations"]["small"].clone()));
+    }
+    let dead = || (202, json!("dead"));
+    assert_eq!(came, [(202, json!("queued")), dead(), dead(), (503, Value::Null)]);
+    relay.end().await;
 }

@@ -16,8 +16,9 @@ async fn send(relay: &Running, call_of: Call<'_>, signed: &str) -> Reply {
     let key = WebhookKey::parse(SECRET).unwrap();
     let digest = key.digest(b"msg_1", time.as_bytes(), signed.as_bytes()).unwrap();
     let signature = format!("v1,{}", BASE64_STANDARD.encode(digest));
-    let headers =
+    let signed =
         [("webhook-id", "msg_1"), ("webhook-timestamp", time.as_str()), ("webhook-signature", signature.as_str())];
+    let headers = [call_of.headers, &signed].concat();
     call(relay.address, Call { headers: &headers, token: Some("signed-token"), ..call_of }).await
 }
 
@@ -36,6 +37,14 @@ async fn every_request_of_a_merchant_with_signing_secrets_is_signed() {
     let accepted = send(&relay, Call { body: &body, ..Call::post() }, &body).await;
     assert_eq!(accepted.status, 202, "{accepted:?}");
 
+    // Caught and sent again it is a repeat, and nothing that is not signed makes it another.
+    let again = send(&relay, Call { body: &body, ..Call::post() }, &body).await;
+    assert_eq!((again.status, &again.json["id"]), (200, &accepted.json["id"]));
+    for key in ["other", "msg_1"] {
+        let keyed = Call { body: &body, headers: &[("idempotency-key", key)], ..Call::post() };
+        let refused = send(&relay, keyed, &body).await;
+        assert_eq!(refused.refusal(), (400, "urn:capi-relay:problem:invalid-idempotency-key"));
+    }
     let path = accepted.headers["location"].to_str().unwrap();
     assert_eq!(send(&relay, Call::get(path), "").await.status, 200);
     let unsigned = call(relay.address, Call { token: Some("signed-token"), ..Call::get(path) }).await;

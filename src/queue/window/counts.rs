@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::status::{Depth, Depths};
+use super::super::status::{Backlog, Depth, Depths};
 use super::super::store::Ledger;
 use super::Window;
 use super::lane::Lane;
@@ -40,8 +40,9 @@ impl Window {
         oldest
     }
 
-    pub(in super::super) fn pending(&mut self, destination: &DestinationName) -> u64 {
-        self.lanes.of(destination).pending
+    pub(in super::super) fn backlog(&mut self, destination: &DestinationName) -> Backlog {
+        let (pending, dead) = (self.lanes.of(destination).pending, self.lanes.of(destination).dead);
+        Backlog { pending, is_stopped: dead >= self.dead_letters_max }
     }
 
     pub(in super::super) fn pending_bytes(&self) -> u64 {
