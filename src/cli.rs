@@ -44,6 +44,8 @@ pub use relay::{Relay, ReloadError, StartError};
 const DONE: u8 = 0;
 /// The answer is no: `check`, `test`, `diff`, `health`, `send` refused, `demo` with a violation.
 const NO: u8 = 1;
+/// Arguments that do not go together, where only their values tell.
+const WRONG_USE: u8 = 2;
 /// The configuration is wrong, so nothing was started (`EX_USAGE` of sysexits).
 const BAD_CONFIGURATION: u8 = 64;
 
@@ -114,7 +116,7 @@ enum Command {
         #[arg(long, requires = "name")]
         fields: bool,
     },
-    /// Prints the JSON Schema of the canonical conversion, or of routes.toml
+    /// Prints the JSON Schema of the canonical conversion or of routes.toml, or the API as OpenAPI
     Schema {
         /// As a Markdown table instead
         #[arg(long)]

@@ -178,6 +178,9 @@ async fn a_file_of_conversions_is_sent_whole_and_an_order_tells_of_all() {
     assert_eq!((code, sent.trim()), (Some(1), "accepted 1500, known before 1, refused 1"), "{error}");
     assert!(error.contains("line 1501: 422") && error.contains("/time: is required"), "{error}");
 
+    let (code, _, error) = run(&["send", file, "--idempotency-key", "k", "--url", &relay.origin, &token]);
+    assert_eq!((code, error.contains("give each an `event_id`")), (Some(2), true), "{error}");
+
     let mut second = conversion("order-7");
     second["event_id"] = "second-7".into();
     fs::write(folder.path().join("second.json"), format!("[{second}]")).unwrap();
@@ -197,6 +200,10 @@ async fn a_file_of_conversions_is_sent_whole_and_an_order_tells_of_all() {
         let behind = page.find("second-7");
         assert!(at.is_some() && at < behind, "oldest first: {page}");
     }
+    let array = folder.path().join("array.json");
+    fs::write(&array, format!("[{},{{}}]", conversion("order-8"))).unwrap();
+    let (code, sent, _) = run(&["send", array.to_str().unwrap(), "--url", &relay.origin, &token]);
+    assert_eq!((code, sent.contains("\"refused\":1")), (Some(1), true), "{sent}");
     let (code, _, error) = run(&["status", "--order", "order-7/8", "--admin", &relay.admin]);
     assert_eq!((code, error.contains("404")), (Some(1), true), "{error}");
     assert_eq!(relay.terminate(), Some(0));

@@ -11,7 +11,7 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::client::{self, Call};
-use super::{ConfigurationArgs, DONE, NO, output, settings};
+use super::{ConfigurationArgs, DONE, NO, WRONG_USE, output, settings};
 use crate::config::Transport;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -33,7 +33,7 @@ pub(super) struct SendArgs {
     wait: Option<u64>,
     #[command(flatten)]
     relay: RelayArgs,
-    /// Sent as the header Idempotency-Key
+    /// Sent as the header Idempotency-Key; for one conversion
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }
@@ -66,7 +66,11 @@ impl RelayArgs {
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &SendArgs) -> u8 {
     let is_named_lines = [".ndjson", ".jsonl"].iter().any(|ending| args.file.ends_with(ending));
-    if args.lines || (is_named_lines && args.idempotency_key.is_none()) {
+    if args.lines || is_named_lines {
+        if args.idempotency_key.is_some() {
+            output::error("a key stands for one conversion: a file of lines takes none; give each an `event_id`");
+            return WRONG_USE;
+        }
         return lines::command(configuration, args);
     }
     match send(configuration, args) {
