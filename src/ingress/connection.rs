@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
@@ -311,8 +311,11 @@ impl<A: Api> Connection<A> {
         if let Some(shown) = self.shown.get() {
             request.extensions_mut().insert(Arc::clone(shown));
         }
+        let sound = strict::check(&request);
+        // Where a head is not as it should be, somebody in front may see the next request begin elsewhere than we do.
+        let ends = sound.is_err() && request.version() < Version::HTTP_2;
         let answer = async {
-            strict::check(&request)?;
+            sound?;
             let _held = self.enter(&request)?;
             self.api.answer(request).await
         };
@@ -323,6 +326,9 @@ impl<A: Api> Connection<A> {
             self.api.refused(problem.kind());
             problem.into_reply()
         });
+        if ends {
+            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if is_head {
             strip(&mut reply);
         }

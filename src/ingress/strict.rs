@@ -2,7 +2,8 @@
 //!
 //! Pure functions over a request's head. Framing itself (lengths, chunks, header syntax) is hyper's: it answers 400 and
 //! closes. A request with both `Content-Length` and `Transfer-Encoding` reaches us without the former: hyper reads it by
-//! its chunks and closes the connection behind it, as RFC 9112 §6.1 asks, so nothing can be smuggled after it.
+//! its chunks and closes the connection behind it, as RFC 9112 §6.1 asks, so nothing can be smuggled after it. What is
+//! refused here ends an HTTP/1 connection likewise.
 
 use std::net::IpAddr;
 
@@ -39,7 +40,8 @@ fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// RFC 9112 §3.2 and RFC 9113 §8.3.1: one host, well formed, the same everywhere it is named.
+/// RFC 9112 §3.2 and RFC 9113 §8.3.1: one host, well formed, the same everywhere it is named; but HTTP/1 has a whole target
+/// win over its Host.
 fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     let target = request.uri().authority();
     let named = match one(request.headers(), &header::HOST) {
@@ -48,6 +50,9 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
         Field::Absent => None,
     };
     match (request.version(), named, target) {
+        (Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11, _, Some(authority)) if !well_formed(authority) => {
+            Err(Problem::new(Kind::BadRequest, "the target's authority is malformed"))
+        }
         // HTTP/1.0 knew no Host: plain health checks still speak it.
         (Version::HTTP_09 | Version::HTTP_10, ..) | (Version::HTTP_11, Some(_), _) => Ok(()),
         (_, Some(host), Some(authority)) if host != *authority => {
@@ -169,6 +174,10 @@ mod tests {
         check_host(Version::HTTP_11, "/", &["user@relay.example"], bad);
         check_host(Version::HTTP_11, "/", &["relay.example:99999"], bad);
         check_host(Version::HTTP_11, "/", &["relay.example:x"], bad);
+        check_host(Version::HTTP_11, "http://relay.example/", &["relay.example"], None);
+        check_host(Version::HTTP_11, "http://other.example/", &["relay.example"], None);
+        check_host(Version::HTTP_11, "http://user@relay.example/", &["relay.example"], bad);
+        check_host(Version::HTTP_10, "http://user@relay.example/", &[], bad);
         check_host(Version::HTTP_10, "/", &[], None);
         check_host(Version::HTTP_10, "/", &["a b"], bad);
         check_host(Version::HTTP_2, "https://relay.example/", &[], None);

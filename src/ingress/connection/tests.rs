@@ -138,6 +138,11 @@ async fn nothing_is_smuggled_behind_two_lengths() {
         GET /second HTTP/1.1\r\nhost: a\r\n\r\n";
     let answers = served.send(twice).await;
     assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    let coded = b"POST /first HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n\
+        GET /second HTTP/1.1\r\nhost: a\r\n\r\n";
+    let answers = served.send(coded).await;
+    assert!(answers.starts_with("HTTP/1.1 501") && answers.contains("connection: close\r\n"), "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
     served.end().await;
 }
 
