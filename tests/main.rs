@@ -27,6 +27,7 @@ mod encryption;
 mod fan_out;
 mod faults;
 mod goldens;
+mod hostile;
 mod mapping;
 mod mutation;
 mod presets;

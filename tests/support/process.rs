@@ -120,6 +120,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no drain, no destructor.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
