@@ -29,7 +29,10 @@ fn planted(path: &str, kind: Kind) -> Option<String> {
         Kind::Ip => "198.51.100.77".to_owned(),
         Kind::Digest { chars } => "c0ffee77".repeat(chars.div_ceil(8)).chars().take(chars).collect(),
         Kind::Uuid => "c0ffee77-0000-4000-8000-00000000cafe".to_owned(),
-        _ => return None,
+        Kind::Text { .. } | Kind::Lines { .. } | Kind::Enum(_) | Kind::Currency | Kind::Country => return None,
+        Kind::Money | Kind::Int | Kind::Bool | Kind::Timestamp | Kind::Date | Kind::TextMap | Kind::Json => {
+            return None;
+        }
     })
 }
 

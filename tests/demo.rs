@@ -139,6 +139,18 @@ fn the_readme_field_list_is_that_of_the_schema() {
 }
 
 #[test]
+fn the_readmes_whole_file_is_one_that_check_takes() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, behind) = readme.split_once("A whole `routes.toml`:\n\n```toml\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes.toml");
+    std::fs::write(&file, behind.split_once("```").unwrap().0).unwrap();
+    let checked = run(&["check", "--no-secrets", "--config", file.to_str().unwrap()]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(checked.stderr.is_empty(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
 fn the_readme_tables_of_the_platforms_fields_are_those_of_the_presets() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     for name in ["thrad", "impact", "scaleo", "trackdesk", "dsp"] {

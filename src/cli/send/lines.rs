@@ -138,7 +138,7 @@ fn call<'a>(args: &'a SendArgs, left: &[Line], batch: usize) -> Call<'a> {
 
 /// Nobody knows what became of these: sent again, those with an `event_id` are known.
 fn unanswered(error: &str, left: &[Line], batch: usize) -> String {
-    let (from, to) = (number(left), left.iter().take(batch).last().map_or(0, |(number, _)| *number));
+    let (from, to) = (number(left), left.iter().take(batch).next_back().map_or(0, |(number, _)| *number));
     format!("{error}\nlines {from} to {to} may have been accepted; those behind were not sent")
 }
 
