@@ -96,6 +96,11 @@ impl Fault {
     fn is_sync(&self) -> bool {
         matches!(self.call, "fdatasync" | "fsync")
     }
+
+    /// The ballast is made by what looks each second: a short life ends before.
+    fn is_of_the_ballast(&self) -> bool {
+        self.call == "fallocate" && self.part == Part::Folder
+    }
 }
 
 /// A data folder with its routes.
@@ -316,8 +321,8 @@ async fn meet(faults: Vec<Fault>, sandbox: &Arc<Sandbox>, used: Option<(PathBuf,
         let (runs, hits) = counts.entry((fault.call, fault.part)).or_default();
         *runs += 1;
         *hits += usize::from(hit);
-        // How many calls a life makes differs a little; that it makes one does not.
-        assert!(hit || fault.nth > 1, "{fault:?} was never met");
+        // How many calls a life makes differs a little; that it makes one does not, but for what is done once a second.
+        assert!(hit || fault.nth > 1 || fault.is_of_the_ballast(), "{fault:?} was never met");
     }
     let line = |((call, part), (runs, hits))| format!("{call} on {part:?}: {hits} faults met in {runs} runs\n");
     counts.into_iter().map(line).collect()
