@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Config, Consent, Destination, Merchant, Operation, TestConversions};
-use crate::conversion::{DestinationName, EventKind};
+use crate::conversion::EventKind;
 use crate::mapping::{Condition, Scope};
 
 /// What becomes of a conversion at one destination.
@@ -23,9 +23,9 @@ pub enum Decision<'a> {
 
 impl Config {
     /// What each of the merchant's destinations is owed of this conversion, in configuration order.
-    pub fn plan<'a>(&'a self, merchant: &Merchant, scope: Scope<'_>) -> Vec<(DestinationName, Decision<'a>)> {
+    pub fn plan<'a>(&'a self, merchant: &Merchant, scope: Scope<'_>) -> Vec<(&'a Destination, Decision<'a>)> {
         let chosen = |destination: &&Arc<Destination>| merchant.sends_to(&destination.name);
-        let decided = |destination: &'a Arc<Destination>| (destination.name.clone(), destination.decide(scope));
+        let decided = |destination: &'a Arc<Destination>| (&**destination, destination.decide(scope));
         self.destinations.iter().filter(chosen).map(decided).collect()
     }
 }

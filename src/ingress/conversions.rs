@@ -21,8 +21,8 @@ use super::problem::{self, Kind, Problem, Reply, json};
 use super::quota::Left;
 use super::view::{OrderView, ReceiptView, StatusView};
 use super::{Client, Ingress, Phase, batch, signed};
-use crate::config::{Budget, Config, Decision, Merchant, Overflow};
-use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, TraceParent};
+use crate::config::{Budget, Config, Decision, Destination, Merchant, Overflow};
+use crate::conversion::{Conversion, ConversionId, Meta, Refusal, TraceParent};
 use crate::mapping::Scope;
 use crate::queue::{AcceptError, Accepted, Initial, Status, Submission};
 
@@ -152,29 +152,30 @@ impl Ingress {
         let meta = Meta { trace, ..Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion) };
         let scope = Scope { conversion: &conversion, meta: &meta };
         let mut plan = Vec::new();
-        for (name, decision) in config.plan(&client.merchant, scope) {
+        for (destination, decision) in config.plan(&client.merchant, scope) {
             let initial = match decision {
-                Decision::Send(_) => self.owed(config, &name)?,
+                Decision::Send(_) => self.owed(destination)?,
                 Decision::Skipped(reason) => Initial::Skipped(reason),
                 Decision::Withheld(reason) => Initial::Withheld(reason),
                 Decision::Unsupported(reason) => Initial::Unsupported(reason),
             };
-            plan.push((name, initial));
+            plan.push((destination.name.clone(), initial));
         }
         Ok(Submission { meta, conversion: Arc::new(conversion), body, plan })
     }
 
     /// A delivery, unless too much waits for the destination already.
-    fn owed(&self, config: &Config, name: &DestinationName) -> Result<Initial, Problem> {
-        let budget = config.destination(name.as_str()).and_then(|destination| destination.budget);
-        let Some(Budget { pending_max, overflow }) = budget else { return Ok(Initial::Owed) };
+    fn owed(&self, destination: &Destination) -> Result<Initial, Problem> {
+        let Some(Budget { pending_max, overflow }) = destination.budget else { return Ok(Initial::Owed) };
+        let name = &destination.name;
         let backlog = self.queue.backlog(name);
         let pending = backlog.pending;
         if pending < u64::from(pending_max.get()) {
             return Ok(Initial::Owed);
         }
         // Dead letters have a bound of their own.
-        let overflow = if backlog.is_stopped { Overflow::Refuse } else { overflow };
+        let is_refused = overflow == Overflow::DeadLetter && backlog.is_stopped;
+        let overflow = if is_refused { Overflow::Refuse } else { overflow };
         self.requests.overflowed(name, overflow);
         let reason = format!("{pending} deliveries wait for {name}, and its `max_pending` is {pending_max}");
         match overflow {

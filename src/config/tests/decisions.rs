@@ -163,7 +163,7 @@ fn a_merchant_is_owed_its_own_destinations_in_the_order_of_the_file() {
     let plan = |text: &str| {
         let config = right(text);
         let plan = config.plan(&config.merchants[0], scope);
-        plan.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        plan.into_iter().map(|(destination, _)| destination.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(plan(&with(&three)), ["zulu", "alpha", "mike"]);
     assert_eq!(plan(&chosen), ["zulu", "mike"]);

@@ -1,5 +1,6 @@
 //! The client's side of the listeners' tests.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,16 @@ impl Call<'_> {
     pub(crate) fn get(path: &str) -> Call<'_> {
         Call { method: "GET", path, token: None, headers: &[], body: "", chunked: false }
     }
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::stream::encode_all(bytes, 3).unwrap()
 }
 
 /// What came back.

@@ -158,7 +158,7 @@ async fn more_than_may_wait_for_a_destination_is_refused_given_up_or_left_out() 
 }
 
 #[tokio::test]
-async fn dead_letters_of_an_overflow_are_bounded_too() {
+async fn dead_letters_of_an_overflow_are_bounded_and_what_is_left_out_is_not() {
     let extra = "[destination.small]\nurl = \"https://small.example/\"\nmax_pending = 1\non_overflow = \"dead_letter\"\nmap.event = \"event_id\"\n";
     let relay = Running::start_with("", "max_dead_letters = 2", extra).await;
     let mut came = Vec::new();
@@ -168,5 +168,16 @@ async fn dead_letters_of_an_overflow_are_bounded_too() {
     }
     let dead = || (202, json!("dead"));
     assert_eq!(came, [(202, json!("queued")), dead(), dead(), (503, Value::Null)]);
+    relay.end().await;
+
+    // A destination that is stopped for its dead letters is left out all the same where that is what was asked for.
+    let relay = Running::start_with("", "max_dead_letters = 1", &extra.replace("dead_letter", "skip")).await;
+    relay.post(&conversion("e-0", "1")).await;
+    let delivery = soon(relay.queue.next(&DestinationName::parse("small").unwrap())).await;
+    relay.queue.settle(&delivery, Outcome::Dead { kind: DeadKind::Rejected, reason: "no".to_owned() }, None);
+    for (event, state) in [("e-1", "held"), ("e-2", "skipped")] {
+        let reply = relay.post(&conversion(event, "1")).await;
+        assert_eq!((reply.status, &reply.json["destinations"]["small"]), (202, &json!(state)), "{reply:?}");
+    }
     relay.end().await;
 }
