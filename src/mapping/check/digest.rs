@@ -4,7 +4,7 @@
 use super::content;
 use crate::conversion::Kind;
 use crate::mapping::ops::{Coding, Edit, List, Op};
-use crate::mapping::program::Node;
+use crate::mapping::program::{Call, Node};
 use crate::mapping::value::Val;
 
 /// One of the things that a value can be.
@@ -59,7 +59,7 @@ pub(in crate::mapping) fn forms(node: &Node) -> Vec<Form> {
             let hashed = |form: Form| matches!(form, Form::Digest { .. } | Form::Respelled { .. } | Form::Altered);
             vec![if parts.iter().flat_map(forms).any(hashed) { Form::Altered } else { Form::Unseen }]
         }
-        Node::Pipe(input, calls) => calls.iter().fold(forms(input), |forms, call| after(forms, &call.op)),
+        Node::Pipe(input, calls) => calls.iter().fold(forms(input), after),
         Node::Secret(_)
         | Node::ClickId(_)
         | Node::Custom(_)
@@ -92,7 +92,8 @@ fn word(value: &Val<'static>) -> Form {
     if let Val::Text(text) = value { Form::Word(text.clone().into_owned()) } else { Form::Unseen }
 }
 
-fn after(mut forms: Vec<Form>, op: &Op) -> Vec<Form> {
+fn after(mut forms: Vec<Form>, call: &Call) -> Vec<Form> {
+    let op = &call.op;
     if let Op::Hash(algorithm, coding) | Op::Hmac(algorithm, _, coding) = op {
         return vec![Form::Digest { chars: algorithm.chars(*coding), coding: *coding }];
     }
@@ -106,10 +107,11 @@ fn after(mut forms: Vec<Form>, op: &Op) -> Vec<Form> {
         forms.push(word(value));
         return forms;
     }
-    forms.into_iter().map(|form| changed(form, op)).collect()
+    forms.into_iter().map(|form| changed(form, call)).collect()
 }
 
-fn changed(form: Form, op: &Op) -> Form {
+fn changed(form: Form, call: &Call) -> Form {
+    let op = &call.op;
     match form {
         Form::Digest { chars, coding } | Form::Respelled { chars, coding } if alters(op, chars, coding) => {
             Form::Altered
@@ -117,6 +119,8 @@ fn changed(form: Form, op: &Op) -> Form {
         Form::Digest { chars, coding } if matches!(op, Op::Replace(..) | Op::Edit(Edit::ReplaceAll(..))) => {
             Form::Respelled { chars, coding }
         }
+        // A word with a secret in it is not known here.
+        Form::Word(_) if call.secret => Form::Unseen,
         Form::Word(text) => {
             let made = content::applied(op, Val::Text(text.into()));
             if let Some(Val::Text(text)) = made { Form::Word(text.into_owned()) } else { Form::Unseen }

@@ -118,6 +118,14 @@ fn words_that_a_value_can_be() {
     check("", "'a' | prefix(secrets.token)", None);
 }
 
+#[test]
+fn a_word_with_a_secret_in_it_is_not_known() {
+    let forms = |source: &str| digest::forms(compiled(source).node());
+    assert_eq!(forms("'a' | prefix('b')"), [Form::Word("ba".to_owned())]);
+    assert_eq!(forms("'a' | prefix(secrets.token)"), [Form::Unseen]);
+    assert_eq!(forms("test | bool('1', '') | prefix(secrets.token)"), [Form::Unseen]);
+}
+
 /// Conditions over what the generated conversions may have.
 const CONDITIONS: &[&str] = &[
     "order_id",
