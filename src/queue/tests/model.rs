@@ -87,7 +87,11 @@ impl Model {
             for (destination, known) in legs {
                 let wanted = name(DESTINATIONS[*destination]);
                 let found = &status.destinations.iter().find(|(name, _)| *name == wanted).unwrap().1;
-                let fits = |leg: &&Leg| leg.state == found.state && leg.attempts == found.attempts;
+                let is_later = found.next_attempt_ms == Some(u64::MAX);
+                let fits = |leg: &&Leg| {
+                    let is_pending = matches!(leg.state, State::Queued | State::Retrying | State::Accepted);
+                    (leg.state, leg.attempts) == (found.state, found.attempts) && (is_pending && !leg.due) == is_later
+                };
                 let fit = if crashed { known.iter().rev().find(fits) } else { known.last().filter(fits) };
                 let fit = fit.unwrap_or_else(|| panic!("{found:?} is none of {known:?}")).clone();
                 dead += usize::from(matches!(fit.state, State::Dead(_)));
