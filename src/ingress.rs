@@ -7,7 +7,7 @@
 //! and never speaks to a destination. Plain HTTP is HTTP/1 only; over TLS, ALPN chooses between HTTP/2 and HTTP/1.1.
 //!
 //! A request passes `connection` (limits, drain), `strict` (hosts, framing), the routing below, `bearer`, `quota`, and
-//! then `fields`, `body`, `batch` and `conversions`.
+//! then `fields`, `body`, `admission`, `batch` and `conversions`.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,6 +24,7 @@ use crate::conversion::ConversionId;
 use crate::queue::{Clock, Queue, Status};
 
 pub(crate) mod addresses;
+mod admission;
 pub(crate) mod batch;
 pub(crate) mod bearer;
 mod body;
@@ -47,6 +48,7 @@ pub(crate) mod tests;
 pub use tls::{Renewed, TlsError, unusable};
 
 use addresses::Addresses;
+use admission::Admission;
 use body::DECOMPRESSED_AT_ONCE;
 use clients::Clients;
 use connection::{Api, Front, serve};
@@ -61,6 +63,7 @@ pub struct Ingress {
     queue: Queue,
     clock: Clock,
     tls: Option<Arc<Tls>>,
+    admission: Admission,
     /// Room for bodies that are being received, in bytes.
     bodies: Arc<Semaphore>,
     /// Turns at decompressing.
@@ -109,9 +112,10 @@ impl Ingress {
         let phase = watch::Sender::new(Phase::Starting);
         let connections = metrics::Connections::default();
         let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(config.server.body_bytes_max)));
+        let admission = Admission::new(config.server.requests_at_once_max, clock.clone());
         let current = RwLock::new(Arc::new(Current::new(config, None, &requests)));
         let decompressing = Arc::new(Semaphore::new(DECOMPRESSED_AT_ONCE));
-        Ok(Ingress { current, queue, clock, tls, bodies, decompressing, requests, connections, phase })
+        Ok(Ingress { current, queue, clock, tls, admission, bodies, decompressing, requests, connections, phase })
     }
 
     /// Goes over to another configuration: merchants, their rates and destinations. Requests in hand end under the one that
@@ -233,7 +237,8 @@ impl Current {
 
 impl Api for Ingress {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
-        let Some(resource) = Resource::of(request.uri().path()) else { return Err(Problem::not_found()) };
+        let unknown = || Problem::new(Kind::NotFound, format!("no such path: there are {PATHS}"));
+        let resource = Resource::of(request.uri().path()).ok_or_else(unknown)?;
         let current = self.current();
         match (resource, request.method()) {
             (Resource::Conversions, &Method::POST) => {
@@ -273,5 +278,7 @@ impl<'a> Resource<'a> {
     }
 }
 
+/// All that there is.
+const PATHS: &str = "/v1/conversions, /v1/conversions/{id} and /v1/orders/{order_id}";
 /// Bodies in memory at once, all connections together: forty thousand usual ones.
 const BODIES_BYTES_MAX: usize = 32 << 20;

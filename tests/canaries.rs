@@ -4,6 +4,7 @@
 //! `CAPI_RELAY_TEST_CANARIES=50000` sends so many conversions instead of a thousand.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use capi_relay::conversion::{Kind, Privacy, SCHEMA};
 use capi_relay::sandbox::{Behaviour, Platform};
@@ -71,6 +72,23 @@ fn full(number: usize) -> (Value, Vec<(&'static str, String)>) {
     (body, canaries)
 }
 
+/// The log of a relay whose disk fails while it takes conversions: its last words are scanned like all the others.
+async fn crashed(file: &Path, http: &Http, headers: &[(&str, &str)], from: usize) -> String {
+    let inject = "inject=fdatasync:error=EIO:when=40+";
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", inject];
+    let mut relay = Process::attempt(&strace, file, &[], "trace").unwrap_or_else(|ended| panic!("{ended:?}"));
+    let url = format!("{}/v1/conversions", relay.origin);
+    let mut number = from;
+    while !relay.has_ended() {
+        // Refused or broken off it may be: the relay is about to end.
+        drop(http.attempt(Method::POST, &url, headers, &full(number).0.to_string()).await);
+        number += 1;
+    }
+    let ended = relay.stop();
+    assert!(ended.code == Some(1) && ended.log.contains("storage has failed"), "{:?}\n{}", ended.code, ended.log);
+    ended.log
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_person_comes_out_however_much_is_logged() {
     let count = std::env::var("CAPI_RELAY_TEST_CANARIES").map_or(1000, |count| count.parse().unwrap());
@@ -119,10 +137,10 @@ async fn nothing_of_a_person_comes_out_however_much_is_logged() {
         page = format!("{}/admin/dead?limit=1000&after={next}", relay.admin);
     }
     assert!(dead >= count, "{dead} dead letters of {count}");
-    outputs
-        .push(http.call(Method::GET, &format!("{}/admin/destinations", relay.admin), &[], "").await.body.to_string());
+    outputs.push(http.call(Method::GET, &destinations, &[], "").await.body.to_string());
     let log = relay.terminate_with_log();
     assert!(log.matches("attempt ended").count() > count * 4, "the log is not that of trace level");
+    let log = log + &crashed(&file, &http, &headers, count).await;
     let mut out = BTreeSet::new();
     for (path, canary) in &canaries {
         if log.contains(canary) {

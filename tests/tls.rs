@@ -196,6 +196,7 @@ async fn a_certificate_that_is_revoked_opens_nothing_more_on_open_connections_to
     std::fs::write(folder.path().join("ca.pem"), successors.0.pem()).unwrap();
     shows(&relay, "capi_relay_config_version 3").await;
     assert_eq!(good_door.post_with(&[], &body("o8")).await.unwrap().0, 403);
+    assert!(good_door.post_with(&[], &body("o8")).await.is_err(), "the connection has ended");
     let successor = own(&successors, "shop", None, 1);
     assert_eq!(open(&successor).await.unwrap().post_with(&[], &body("o9")).await.unwrap().0, 202);
 
@@ -204,5 +205,24 @@ async fn a_certificate_that_is_revoked_opens_nothing_more_on_open_connections_to
     assert_eq!(open(&successor).await.unwrap().post_with(&[], &body("o10")).await.unwrap().0, 202);
     let log = relay.terminate_with_log();
     assert!(log.contains("holds no revocation list") && log.contains("line=6"), "{log}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_required_from_now_on_is_required_on_open_connections_too() {
+    let (sandbox, folder, file) = started().await;
+    let (server, clients) = (Authority::new("server"), Authority::new("clients"));
+    let relay = asking(folder.path(), &file, &server, &clients, ", client_auth = \"optional\"");
+    let body = |order: &str| conversion(order).to_string();
+    let mut without = Door::open(&relay.origin, &server, None).await.unwrap();
+    assert_eq!(without.post(&body("o1")).await, 202);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"optional\"", "\"required\"")).unwrap();
+    shows(&relay, "capi_relay_config_version 2").await;
+    let bearer = format!("Bearer {}", crate::support::TOKEN);
+    let (status, problem) = without.post_with(&[("authorization", &bearer)], &body("o2")).await.unwrap();
+    assert!(status == 403 && problem.contains("a client certificate is required now"), "{problem}");
+    assert!(without.post_with(&[("authorization", &bearer)], &body("o2")).await.is_err(), "the connection has ended");
+    assert_eq!(relay.terminate(), Some(0));
     sandbox.stop().await;
 }

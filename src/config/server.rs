@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Server {
     pub admin_token_sha256: Vec<[u8; 32]>,
     /// Largest request body.
     pub body_bytes_max: usize,
+    /// Most requests worked on at once, once their bodies are there; `None`: as many as the processors can.
+    pub requests_at_once_max: Option<NonZeroU32>,
     /// Most connections at once.
     pub connections_max: usize,
     /// Most connections at once of one client address (of a trusted proxy that forwards requests: most requests).
@@ -156,6 +158,7 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
         admin: admin.map_or(ADMIN_DEFAULT, |admin| admin.value),
         admin_token_sha256: admin_tokens.unwrap_or_default().into_iter().map(|digest| digest.value).collect(),
         body_bytes_max: body_bytes_max(body_max, faults),
+        requests_at_once_max: keys.count("requests_at_once_max", faults).map(|at| at.value),
         connections_max,
         connections_per_address_max: keys
             .size("connections_per_address_max", faults)

@@ -23,11 +23,12 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -86,7 +87,7 @@ pub(crate) async fn serve<A: Api>(api: Arc<A>, listener: TcpListener, front: Fro
             api: Arc::clone(&api),
             front: Arc::clone(&front),
             activity: Activity::new(),
-            shutdown: shutdown.clone(),
+            shutdown: shutdown.child_token(),
             peer,
             shown: OnceLock::new(),
         });
@@ -144,6 +145,7 @@ struct Connection<A> {
     api: Arc<A>,
     front: Arc<Front>,
     activity: Activity,
+    /// The listener's, or of this connection alone.
     shutdown: CancellationToken,
     /// Who is on the other side: a client, or a proxy.
     peer: IpAddr,
@@ -206,24 +208,32 @@ impl<A: Api> Connection<A> {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let Some(tls) = &self.front.tls else { return self.http1(stream).await };
-        let accepted = tls.accept(stream);
-        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), accepted);
+        let handshake = timeout(HANDSHAKE_TIMEOUT.min(self.front.first_request_timeout), self.handshake(tls, stream));
         let stream = match self.shutdown.run_until_cancelled(handshake).await {
             None => return Ending::Closed,
             Some(Err(_elapsed)) => return Ending::HandshakeTimeout,
-            Some(Ok(Err(error))) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                return Ending::HandshakeFailed;
-            }
-            Some(Ok(Ok((stream, shown)))) => {
-                if let Some(shown) = shown {
-                    self.shown.get_or_init(|| Arc::new(shown));
-                }
-                stream
-            }
+            Some(Ok(Err(ending))) => return ending,
+            Some(Ok(Ok(stream))) => stream,
         };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         if is_http2 { self.http2(stream).await } else { self.http1(stream).await }
+    }
+
+    /// Agrees on TLS; who speaks plain HTTP is told so.
+    async fn handshake(&self, tls: &Tls, stream: TcpStream) -> Result<TlsStream<TcpStream>, Ending> {
+        let mut first = [0];
+        if stream.peek(&mut first).await.is_ok() && first.iter().all(u8::is_ascii_uppercase) {
+            say_tls_is_spoken(stream).await;
+            return Err(Ending::PlainHttp);
+        }
+        let (stream, shown) = tls.accept(stream).await.map_err(|error| {
+            tracing::debug!(%error, "TLS handshake failed");
+            Ending::HandshakeFailed
+        })?;
+        if let Some(shown) = shown {
+            self.shown.get_or_init(|| Arc::new(shown));
+        }
+        Ok(stream)
     }
 
     async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Ending {
@@ -324,6 +334,9 @@ impl<A: Api> Connection<A> {
         let mut reply = outcome.unwrap_or_else(|problem| {
             tracing::debug!(reason = problem.kind().name(), "request refused");
             self.api.refused(problem.kind());
+            if problem.ends_connection() {
+                self.shutdown.cancel();
+            }
             problem.into_reply()
         });
         if ends {
@@ -347,6 +360,14 @@ impl<A: Api> Connection<A> {
             })
         };
         std::future::poll_fn(poll).await
+    }
+}
+
+/// Whether it arrives is the client's affair; what it sends meanwhile is read, or its end would be a reset.
+async fn say_tls_is_spoken(mut stream: TcpStream) {
+    if stream.write_all(SPEAKS_TLS).await.is_ok() && stream.shutdown().await.is_ok() {
+        let mut sent = stream.take(PLAIN_BYTES_MAX);
+        timeout(CLOSE_TIMEOUT, tokio::io::copy(&mut sent, &mut tokio::io::sink())).await.ok();
     }
 }
 
@@ -398,6 +419,12 @@ impl Streams {
     }
 }
 
+/// A handshake begins with the byte 0x16, and a request with its method. Nothing of the request is read.
+const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: 134\r\n\
+connection: close\r\n\r\n\
+{\"type\":\"urn:capi-relay:problem:bad-request\",\"title\":\"The request is malformed\",\"status\":400,\"detail\":\"TLS is spoken here: use https\"}";
+/// Of what came in plain where TLS is spoken: a request that was meant for somebody else is read no further.
+const PLAIN_BYTES_MAX: u64 = 64 * 1024;
 /// Long enough for a slow line, short enough that silent peers hold few places.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A proxy sends it with the first packet.

@@ -22,7 +22,7 @@ use super::quota::Left;
 use super::view::{OrderView, ReceiptView, StatusView};
 use super::{Client, Ingress, Phase, batch, signed};
 use crate::config::{Budget, Config, Decision, Destination, Merchant, Overflow};
-use crate::conversion::{Conversion, ConversionId, Meta, Refusal, TraceParent};
+use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, TraceParent};
 use crate::mapping::Scope;
 use crate::queue::{AcceptError, Accepted, Initial, Status, Submission};
 
@@ -67,6 +67,7 @@ impl Ingress {
         let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);
         let named = Named { key: fields::idempotency_key(&head.headers)?, trace: fields::trace(&head.headers) };
         let (mut body, mut room) = self.read(config, body).await?;
+        let _admitted = self.admission.enter(body.len()).await?;
         let keys = &client.merchant.signing_secrets;
         signed::check(keys, &head.headers, &body, self.clock.unix_ms())?;
         signed::check_key(keys, named.key.as_deref())?;
@@ -94,7 +95,7 @@ impl Ingress {
     async fn accept_all(
         &self,
         client: &Client,
-        submissions: Vec<Result<Submission, Problem>>,
+        submissions: Vec<Result<Planned, Problem>>,
     ) -> Vec<Result<Kept, Problem>> {
         let accepting = submissions.into_iter().map(|submission| async { self.accept(client, submission?).await });
         // Within the runtime's budget those beyond it would be polled again in another order than theirs.
@@ -104,12 +105,13 @@ impl Ingress {
         verdicts
     }
 
-    async fn accept(&self, client: &Client, submission: Submission) -> Result<Kept, Problem> {
+    async fn accept(&self, client: &Client, Planned { submission, overflowed }: Planned) -> Result<Kept, Problem> {
         let trace_id = submission.meta.trace.map(|trace| trace.trace_id());
         // No deadline here: a 503 for what may yet become durable would be a lie.
         match self.queue.accept(submission).await.map_err(unavailable)? {
             Accepted::New(status) => {
                 client.counters.accepted.inc();
+                overflowed.iter().for_each(|(destination, overflow)| self.requests.overflowed(destination, *overflow));
                 tracing::debug!(id = %status.id, trace_id, merchant = %status.merchant, "conversion accepted");
                 Ok(Kept { status, is_new: true, was_waited_for: false })
             }
@@ -146,26 +148,30 @@ impl Ingress {
         client: &Client,
         Named { key, trace }: Named,
         body: Bytes,
-    ) -> Result<Submission, Problem> {
+    ) -> Result<Planned, Problem> {
         let id = ConversionId::new(self.clock.unix_ms(), rand::random());
         let conversion = Conversion::parse(&body, &id.to_string()).map_err(refused)?;
         let meta = Meta { trace, ..Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion) };
         let scope = Scope { conversion: &conversion, meta: &meta };
-        let mut plan = Vec::new();
+        let (mut plan, mut overflowed) = (Vec::new(), Vec::new());
         for (destination, decision) in config.plan(&client.merchant, scope) {
             let initial = match decision {
-                Decision::Send(_) => self.owed(destination)?,
+                Decision::Send(_) => self.owed(destination, &mut overflowed)?,
                 Decision::Skipped(reason) => Initial::Skipped(reason),
                 Decision::Withheld(reason) => Initial::Withheld(reason),
                 Decision::Unsupported(reason) => Initial::Unsupported(reason),
             };
             plan.push((destination.name.clone(), initial));
         }
-        Ok(Submission { meta, conversion: Arc::new(conversion), body, plan })
+        Ok(Planned { submission: Submission { meta, conversion: Arc::new(conversion), body, plan }, overflowed })
     }
 
-    /// A delivery, unless too much waits for the destination already.
-    fn owed(&self, destination: &Destination) -> Result<Initial, Problem> {
+    /// A delivery, unless too much waits for the destination already: then it is noted there what becomes of it.
+    fn owed(
+        &self,
+        destination: &Destination,
+        overflowed: &mut Vec<(DestinationName, Overflow)>,
+    ) -> Result<Initial, Problem> {
         let Some(Budget { pending_max, overflow }) = destination.budget else { return Ok(Initial::Owed) };
         let name = &destination.name;
         let backlog = self.queue.backlog(name);
@@ -176,17 +182,22 @@ impl Ingress {
         // Dead letters have a bound of their own.
         let is_refused = overflow == Overflow::DeadLetter && backlog.is_stopped;
         let overflow = if is_refused { Overflow::Refuse } else { overflow };
-        self.requests.overflowed(name, overflow);
         let reason = format!("{pending} deliveries wait for {name}, and its `max_pending` is {pending_max}");
-        match overflow {
-            Overflow::Refuse => Err(Problem::new(Kind::QueueFull, reason).retry_after(FULL_RETRY_AFTER)),
-            Overflow::DeadLetter => Ok(Initial::Overflow(format!("never attempted: {reason}"))),
-            Overflow::Skip => Ok(Initial::Skipped(reason)),
-        }
+        let initial = match overflow {
+            Overflow::Refuse => {
+                self.requests.overflowed(name, overflow);
+                return Err(Problem::new(Kind::QueueFull, reason).retry_after(FULL_RETRY_AFTER));
+            }
+            Overflow::DeadLetter => Initial::Overflow(format!("never attempted: {reason}")),
+            Overflow::Skip => Initial::Skipped(reason),
+        };
+        overflowed.push((name.clone(), overflow));
+        Ok(initial)
     }
 
     /// One of the merchant's own conversions.
     pub(super) async fn get(&self, client: &Client, id: &str) -> Result<Reply, Problem> {
+        let _admitted = self.admission.enter(0).await?;
         let status = self.status(id).await?;
         if status.merchant != client.merchant.name {
             return Err(Problem::not_found());
@@ -196,6 +207,7 @@ impl Ingress {
 
     /// The merchant's conversions for an order: `encoded` is its id as it stands in the path.
     pub(super) async fn order(&self, client: &Client, encoded: &str) -> Result<Reply, Problem> {
+        let _admitted = self.admission.enter(0).await?;
         self.order_of(std::slice::from_ref(&client.merchant), encoded).await
     }
 
@@ -205,7 +217,8 @@ impl Ingress {
     }
 
     async fn order_of(&self, merchants: &[Arc<Merchant>], encoded: &str) -> Result<Reply, Problem> {
-        let order_id = percent_decode_str(encoded).decode_utf8().map_err(|_no_text| Problem::not_found())?;
+        let no_text = |_| Problem::new(Kind::BadRequest, "an order's id stands in the path as percent-encoded UTF-8");
+        let order_id = percent_decode_str(encoded).decode_utf8().map_err(no_text)?;
         let mut statuses = Vec::new();
         for merchant in merchants {
             let found = self.queue.order(&merchant.name, &order_id).await;
@@ -224,6 +237,13 @@ impl Ingress {
 struct Named {
     key: Option<String>,
     trace: Option<TraceParent>,
+}
+
+/// What is to be handed to the queue.
+struct Planned {
+    submission: Submission,
+    /// Where too much waits already, and what becomes of it there; counted once it is accepted.
+    overflowed: Vec<(DestinationName, Overflow)>,
 }
 
 /// A conversion that is on disk.

@@ -51,6 +51,8 @@ pub(crate) enum Ending {
     UntrustedProxy,
     /// It did not begin as a trusted proxy's must.
     BadProxyHeader,
+    /// It began with plain HTTP where TLS is spoken.
+    PlainHttp,
     /// TLS could not be agreed on.
     HandshakeFailed,
     /// TLS was not agreed on in time.
@@ -72,6 +74,7 @@ impl Ending {
             Ending::AddressLimit => "address_limit",
             Ending::UntrustedProxy => "untrusted_proxy",
             Ending::BadProxyHeader => "bad_proxy_header",
+            Ending::PlainHttp => "plain_http",
             Ending::HandshakeFailed => "handshake_failed",
             Ending::HandshakeTimeout => "handshake_timeout",
             Ending::FirstRequestTimeout => "first_request_timeout",

@@ -69,6 +69,8 @@ pub(crate) enum Kind {
     QueueFull,
     /// The disk holds as much as it may.
     DiskFull,
+    /// More requests are being worked on than can be.
+    Overloaded,
     /// The relay is draining, or storage can promise nothing any more.
     Unavailable,
     /// What is stored cannot be read just now.
@@ -78,7 +80,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 26] = [
+    pub(crate) const ALL: [Kind; 27] = [
         Kind::BadRequest,
         Kind::InvalidQuery,
         Kind::MalformedJson,
@@ -102,6 +104,7 @@ impl Kind {
         Kind::UnsupportedTransferCoding,
         Kind::QueueFull,
         Kind::DiskFull,
+        Kind::Overloaded,
         Kind::Unavailable,
         Kind::StorageUnreadable,
         Kind::Internal,
@@ -171,6 +174,7 @@ impl Kind {
             }
             Kind::QueueFull => (StatusCode::SERVICE_UNAVAILABLE, "queue-full", "The queue is full"),
             Kind::DiskFull => (StatusCode::SERVICE_UNAVAILABLE, "disk-full", "The disk is nearly full"),
+            Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests at once"),
             Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The relay takes nothing just now"),
             Kind::StorageUnreadable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "storage-unreadable", "Storage cannot be read just now")
@@ -188,15 +192,33 @@ pub(crate) struct Problem {
     errors: Vec<conversion::Problem>,
     headers: Vec<(HeaderName, HeaderValue)>,
     wait: Option<Duration>,
+    ends_connection: bool,
 }
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), wait: None }
+        Problem {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            headers: Vec::new(),
+            wait: None,
+            ends_connection: false,
+        }
     }
 
+    /// Of what was asked for by its name.
     pub(crate) fn not_found() -> Problem {
         Problem::new(Kind::NotFound, "no resource of this name is known to these credentials")
+    }
+
+    /// What came by this connection cannot be right any more, whatever is asked.
+    pub(crate) fn ending_connection(self) -> Problem {
+        Problem { ends_connection: true, ..self }
+    }
+
+    pub(crate) fn ends_connection(&self) -> bool {
+        self.ends_connection
     }
 
     /// `allow`: the methods that the path has.

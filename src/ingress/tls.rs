@@ -150,20 +150,23 @@ impl Tls {
         let in_force = self.in_force();
         let Some(shown) = shown else {
             let is_asked_for = in_force.verifier.as_ref().is_some_and(|verifier| verifier.client_auth_mandatory());
-            let problem = || Problem::new(Kind::Forbidden, "a client certificate is required now: connect anew");
-            return if is_asked_for { Err(problem()) } else { Ok(()) };
+            return if is_asked_for {
+                Err(outlived("a client certificate is required now: connect anew"))
+            } else {
+                Ok(())
+            };
         };
         if Arc::ptr_eq(&in_force, &shown.under) {
             return Ok(());
         }
         let (Some(verifier), Some((leaf, rest))) = (&in_force.verifier, shown.chain.split_first()) else {
-            return Err(Problem::new(Kind::Forbidden, "client certificates are no longer taken"));
+            return Err(outlived("client certificates are no longer taken: connect anew, without one"));
         };
         match verifier.verify_client_cert(leaf, rest, UnixTime::now()) {
             Ok(_verified) => Ok(()),
             Err(error) => {
                 tracing::debug!(%error, "a client certificate is no longer trusted");
-                Err(Problem::new(Kind::Forbidden, "the client certificate is no longer trusted"))
+                Err(outlived("the client certificate is no longer trusted"))
             }
         }
     }
@@ -219,6 +222,11 @@ impl Renewed {
         };
         Ok(Renewed(in_force))
     }
+}
+
+/// The connection was made under other rules than those in force, and its client is to make another.
+fn outlived(detail: &'static str) -> Problem {
+    Problem::new(Kind::Forbidden, detail).ending_connection()
 }
 
 impl InForce {

@@ -71,7 +71,7 @@ fn get(summary: &str, parameter: Value, schema: &Value) -> Value {
         parameters: vec![parameter],
         body: None,
         good: vec![("200", answer("Found.", schema, &[]))],
-        refusals: &["401", "403", "404", "429", "503"],
+        refusals: &["400", "401", "403", "404", "429", "503"],
     };
     call.value()
 }

@@ -1,5 +1,6 @@
 //! What a right file means: defaults, and rules between keys of `[server]`, `[queue]`, merchants and destinations.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
@@ -152,6 +153,8 @@ fn proxies_are_trusted_by_their_networks() {
         (vec!["10.0.0.0/8".to_owned(), "2001:db8::7/128".to_owned()], true)
     );
     assert_eq!(config.server.connections_per_address_max, 256);
+    assert_eq!(config.server.requests_at_once_max, None);
+    assert_eq!(right(&server("requests_at_once_max = 7")).server.requests_at_once_max, NonZeroU32::new(7));
     assert_eq!(faults(&server("trusted_proxies = [\"10.0.0.0/33\"]")), ["3:21 `10.0.0.0/33` is no network"]);
     let one_for_all = right(&server("behind_proxy = true")).server;
     assert_eq!(one_for_all.connections_per_address_max, one_for_all.connections_max, "all are the proxy's");

@@ -335,11 +335,23 @@ async fn a_handshake_that_does_not_come_or_is_none_ends_the_connection() {
     let served = Served::start_tls(|_| {}).await;
     let mut plain = served.connect().await;
     plain.write_all(PLAIN).await.unwrap();
-    let mut alert = Vec::new();
-    soon(plain.read_to_end(&mut alert)).await.unwrap();
-    assert_ne!(alert.first(), Some(&b'H'), "plain HTTP is not answered");
+    let (head, body) = answer_of(plain).await;
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+    let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(problem["detail"], "TLS is spoken here: use https");
+    let mut neither = served.connect().await;
+    neither.write_all(&[0x80, 0x2e, 1, 3, 1]).await.unwrap();
+    rest(neither).await;
     let metrics = served.end().await;
+    assert!(metrics.contains(r#"ended_total{reason="plain_http"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"ended_total{reason="handshake_failed"} 1"#), "{metrics}");
+}
+
+async fn answer_of(stream: TcpStream) -> (String, String) {
+    let text = rest(stream).await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}"));
+    (format!("{head}\r\n"), body.to_owned())
 }
 
 #[tokio::test]
