@@ -32,6 +32,7 @@ mod body;
 mod dead;
 mod forget;
 mod openapi;
+mod process;
 mod reload;
 mod treatment;
 
@@ -63,6 +64,7 @@ impl Admin {
         pools.register_metrics(&mut registry);
         ingress.register_metrics(&mut registry);
         reloads.register(&mut registry);
+        registry.register_collector(Box::new(process::Process));
         Admin { queue, pools, ingress, reloads, registry }
     }
 

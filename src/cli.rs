@@ -11,7 +11,9 @@ mod diff;
 mod export;
 mod forget;
 mod import;
+mod init;
 mod output;
+mod pages;
 mod panics;
 mod recover;
 mod refusal;
@@ -49,9 +51,21 @@ const WRONG_USE: u8 = 2;
 /// The configuration is wrong, so nothing was started (`EX_USAGE` of sysexits).
 const BAD_CONFIGURATION: u8 = 64;
 
+const AFTER_HELP: &str = "Examples:
+  capi-relay demo                                  no file, no account: what it does, in seconds
+  capi-relay init thrad impact && capi-relay check a routes file to begin with, and what it lacks
+  capi-relay serve                                 until SIGTERM or SIGINT
+  capi-relay dead list                             what was given up, and why
+
+EXIT STATUS:
+  0   done
+  1   the answer is no, or could not be had: check, test, diff, health, send refused, demo with a violation
+  2   arguments that are wrong, or do not go together
+  64  serve: the configuration is wrong, so nothing was started";
+
 /// Relays conversions: one in, every conversion API out.
 #[derive(Debug, Parser)]
-#[command(name = "capi-relay", version, about, max_term_width = 110)]
+#[command(name = "capi-relay", version, about, max_term_width = 110, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     configuration: ConfigurationArgs,
@@ -98,6 +112,8 @@ struct AdminArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Writes a commented routes file for the chosen presets
+    Init(init::InitArgs),
     /// Runs the relay until SIGTERM or SIGINT
     Serve(serve::ServeArgs),
     /// Checks the configuration and prints every fault with its place
@@ -157,6 +173,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Exits 0 if the relay is ready, 1 if not
     Health(AdminArgs),
+    /// Prints what a shell needs to complete commands and options
+    Completions(pages::CompletionsArgs),
+    /// Prints the manual page
+    Man(pages::ManArgs),
 }
 
 /// Runs the command line and says how the process ends.
@@ -165,6 +185,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     panics::log();
     ExitCode::from(match cli.command {
+        Command::Init(args) => init::command(&args),
         Command::Serve(args) => serve::command(&cli.configuration, &args),
         Command::Check(args) => check::command(&cli.configuration, &args),
         Command::Render(args) => render::command(&cli.configuration, &args),
@@ -189,6 +210,8 @@ pub fn main() -> ExitCode {
         Command::Sandbox(args) => sandbox::command(&args),
         Command::Demo(args) => demo::command(&args),
         Command::Health(args) => health(&cli.configuration, &args),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
     })
 }
 

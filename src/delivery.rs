@@ -29,6 +29,7 @@ mod gate;
 mod judge;
 mod limiter;
 mod metrics;
+mod online;
 mod pool;
 mod run;
 mod token;
@@ -51,6 +52,7 @@ use crate::mapping::Answer;
 use crate::queue::{Clock, Depths, Hold, Queue, Verdict};
 use judge::{Body, Transmission};
 use metrics::Metrics;
+pub use online::{Line, Reached, online};
 use pool::Pool;
 
 /// Handle to the pools: runs them, shows them, pauses and resumes them. Cheap to clone.

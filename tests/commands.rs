@@ -6,9 +6,60 @@ use std::path::Path;
 use std::process::Command;
 
 use capi_relay::sandbox::{Behaviour, Platform, Sandbox};
+use http::Method;
 
 use crate::support::process::{Process, run, started};
-use crate::support::{TOKEN, conversion, eventually, handle};
+use crate::support::{Http, TOKEN, conversion, eventually, eventually_of, handle};
+
+#[test]
+fn hosts_are_connected_to_when_asked_and_what_was_seen_is_said() {
+    let (folder, there) = (tempfile::tempdir().unwrap(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let there_address = there.local_addr().unwrap();
+    let file = folder.path().join("routes.toml");
+    let destination =
+        |name, address| format!("[destination.{name}]\nurl = \"http://{address}/events\"\nmap.id = \"event_id\"\n");
+    let head =
+        "[server]\nlisten = \"127.0.0.1:0\"\nplaintext = true\n[queue]\npath = \"data\"\nallow_volatile = true\n";
+    let merchant = format!("[merchant.acme]\ntoken_sha256 = \"{}\"\nrate = \"9/s\"\n", "ab".repeat(32));
+    let all = [head.to_owned(), merchant, destination("there", there_address), destination("gone", gone)].concat();
+    std::fs::write(&file, &all).unwrap();
+    let path = file.to_str().unwrap();
+    let (code, said, error) = run(&["check", "--online", "--config", path]);
+    assert_eq!(code, Some(1), "{said}{error}");
+    assert!(said.contains("merchant    acme: token, 9/s; all destinations\n"), "{said}");
+    let line = format!("online      there: http://{there_address}: {there_address}, no TLS, HTTP/1.1 (");
+    assert!(said.contains(&line), "{said}");
+    let line = format!("online      gone: http://{gone}: no connection: tcp connect error: Connection refused");
+    assert!(said.contains(&line), "{said}");
+    let (code, said, _) = run(&["check", "--config", path]);
+    assert!(code == Some(0) && !said.contains("online"), "{said}");
+    let alone = all.replace(&destination("gone", gone), "");
+    std::fs::write(&file, alone).unwrap();
+    assert_eq!(run(&["check", "--online", "--config", path]).0, Some(0));
+}
+
+#[test]
+fn a_file_to_begin_with_is_right_once_its_variables_are_set_and_replaces_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes.toml");
+    let path = file.to_str().unwrap();
+    let (code, said, error) = run(&["init", "thrad", "scaleo", "--merchant", "acme", "-o", path]);
+    assert_eq!(code, Some(0), "{error}");
+    for variable in ["ACME_TOKEN_SHA256", "THRAD_API_KEY", "SCALEO_DOMAIN", "SCALEO_API_KEY", "SCALEO_CURRENCY"] {
+        assert!(said.contains(&format!("  {variable}\n")), "{variable}: {said}");
+    }
+    let before = std::fs::read(&file).unwrap();
+    let (code, _, error) = run(&["init", "impact", "-o", path]);
+    assert!(code == Some(1) && error.contains("is there already: --force replaces it"), "{error}");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    let (code, _, report) = run(&["check", "-c", path]);
+    assert!(code == Some(1) && report.contains("THRAD_API_KEY"), "{report}");
+    let (code, printed, _) = run(&["init", "impact", "-o", "-"]);
+    assert!(code == Some(0) && printed.contains("[destination.impact]"), "{printed}");
+    let (code, _, error) = run(&["init", "thard", "-o", "-"]);
+    assert!(code == Some(2) && error.contains("did you mean `thrad`?"), "{error}");
+}
 
 #[test]
 fn certificates_that_cannot_be_used_are_faults_among_others_and_serve_touches_nothing() {
@@ -180,6 +231,14 @@ async fn a_file_of_conversions_is_sent_whole_and_an_order_tells_of_all() {
 
     let (code, _, error) = run(&["send", file, "--idempotency-key", "k", "--url", &relay.origin, &token]);
     assert_eq!((code, error.contains("give each an `event_id`")), (Some(2), true), "{error}");
+
+    // However long the many take, what is waited for below comes behind them.
+    let (http, destinations) = (Http::new(), format!("{}/admin/destinations", relay.admin));
+    eventually_of(15_000, "nothing is pending", async || {
+        let left = http.call(Method::GET, &destinations, &[], "").await.body;
+        left["destinations"].as_array().unwrap().iter().all(|left| left["pending"] == 0).then_some(())
+    })
+    .await;
 
     let mut second = conversion("order-7");
     second["event_id"] = "second-7".into();

@@ -1,5 +1,7 @@
 //! `check`: whether the configuration is right; with `--json` as one document, for editors and CI.
 
+mod online;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -12,20 +14,26 @@ pub(super) struct CheckArgs {
     /// Prints one JSON document: `ok`, and every fault and warning with file, line, column, end, message, help and severity
     #[arg(long)]
     json: bool,
+    /// Connects to each destination's hosts, too, and says what it saw; sends nothing
+    #[arg(long, conflicts_with = "json")]
+    online: bool,
     #[command(flatten)]
     reading: ReadingArgs,
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8 {
     let checked = settings::check(configuration, &args.reading);
-    let code = if checked.is_ok() { DONE } else { NO };
+    let mut code = if checked.is_ok() { DONE } else { NO };
     match checked {
         checked if args.json => output::line(&format!("{:#}", document(&checked))),
         Ok(config) => {
             if !config.warnings.is_empty() {
                 output::error(&config.warnings);
             }
-            output::line(&config.summary());
+            output::line(config.summary().to_string().trim_end());
+            if args.online && !online::reach(&config) {
+                code = NO;
+            }
         }
         Err(Failure::Unread(message)) => output::error(&message),
         Err(Failure::Wrong(report)) => output::error(&report),

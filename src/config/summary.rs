@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::destination::connection::proxied;
-use super::{Config, Destination, Identity, OnAmbiguous, Operation, Tls, Transport, units};
+use super::{ClientAuth, Config, Destination, Identity, Merchant, OnAmbiguous, Operation, Tls, Transport, units};
 use crate::conversion::DestinationName;
 
 impl Config {
@@ -23,7 +23,13 @@ impl fmt::Display for Summary<'_> {
         let transport = match &server.transport {
             Transport::Plain => "plain HTTP",
             Transport::Tls(Tls { identity: Identity::Files { .. }, clients: None }) => "TLS",
-            Transport::Tls(Tls { identity: Identity::Files { .. }, clients: Some(_) }) => "TLS, client certificates",
+            Transport::Tls(Tls {
+                identity: Identity::Files { .. },
+                clients: Some(ClientAuth { required: true, .. }),
+            }) => "TLS, client certificates required",
+            Transport::Tls(Tls { identity: Identity::Files { .. }, clients: Some(_) }) => {
+                "TLS, client certificates optional"
+            }
             Transport::Tls(Tls { identity: Identity::SelfSigned, .. }) => "TLS, self-signed",
         };
         writeln!(f, "listen      {} ({transport}), admin {}", server.listen, server.admin)?;
@@ -33,13 +39,29 @@ impl fmt::Display for Summary<'_> {
                 None => "all destinations".to_owned(),
                 Some(chosen) => chosen.iter().map(DestinationName::as_str).collect::<Vec<_>>().join(", "),
             };
-            writeln!(f, "merchant    {}: {destinations}", merchant.name)?;
+            writeln!(f, "merchant    {}: {}; {destinations}", merchant.name, known_by(merchant))?;
         }
         for destination in destinations {
             writeln!(f, "destination {destination}")?;
         }
         Ok(())
     }
+}
+
+/// How a merchant is told from others, and how much it may send.
+fn known_by(merchant: &Merchant) -> String {
+    let several = |count: usize, one: &str| match count {
+        0 => None,
+        1 => Some(one.to_owned()),
+        count => Some(format!("{count} {one}s")),
+    };
+    let tokens = several(merchant.token_sha256.len(), "token");
+    let certificates = several(merchant.client_certificates.len(), "client certificate");
+    let known: Vec<String> = tokens.into_iter().chain(certificates).collect();
+    let signed = (!merchant.signing_secrets.is_empty()).then(|| "signed requests".to_owned());
+    let rate = merchant.rate.map(|rate| units::written_rate(rate.count, rate.per));
+    let parts = std::iter::once(known.join(" or ")).chain(signed).chain(rate);
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for Destination {

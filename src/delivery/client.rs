@@ -26,8 +26,10 @@ use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_service::Service;
 
 use super::judge::{Body, Failure, Transmission};
+use super::online::Line;
 use crate::config::{Connection, Limits};
 use crate::mapping::{Answer, Request, Unmappable};
 use crate::queue::Negotiated;
@@ -148,6 +150,16 @@ impl Client {
             Err(interruption) => Transmission::NotSent(interruption.failure(self.header_timeout)),
         };
         Ok(Sent { transmission, negotiated: wire.map(|wire| wire.negotiated) })
+    }
+
+    /// Connects to a host, sends nothing, and closes.
+    pub(super) async fn reach(&self, uri: Uri) -> Result<Line, Failure> {
+        let mut connector = self.connector.clone();
+        let failed = |error: Box<dyn Error + Send + Sync>| connector::failure(&*error, self.shows_certificate);
+        std::future::poll_fn(|context| connector.poll_ready(context)).await.map_err(failed)?;
+        let link = connector.call(uri).await.map_err(failed)?;
+        let peer = link.tcp().peer_addr().map_err(|error| Failure::of(format!("the connection is gone: {error}")))?;
+        Ok(Line { peer, negotiated: link.negotiated(), valid_until: link.valid_until() })
     }
 
     /// Whether the peer refused what we showed of ourselves, for certain.

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Weak;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -83,6 +84,16 @@ impl Collector for Gauges {
             "Age of the oldest conversion that is pending",
             &per_destination(&|depth| depth.oldest_pending_ms.map_or(0, oldest_seconds)),
         )?;
+        // Beyond the window a repeat of what waits is not recognised any more.
+        let share = |oldest_ms: u64| {
+            let age = Duration::from_millis(now_ms.saturating_sub(oldest_ms));
+            age.div_duration_f64(Duration::from_millis(shared.dedup_window_ms.max(1)))
+        };
+        let shares = depths.destinations.iter();
+        let shares: Vec<(String, f64)> =
+            shares.map(|(name, depth)| (name.to_string(), depth.oldest_pending_ms.map_or(0.0, share))).collect();
+        let help = "Age of the oldest conversion that is pending, as a share of the deduplication window";
+        family(&mut encoder, "oldest_pending_window_ratio", help, &shares)?;
         gauge(&mut encoder, "queue_bytes", "Stored bytes of conversions still owed to someone", depths.pending_bytes)?;
         let store = shared.store();
         gauge(&mut encoder, "store_file_bytes", "Size of the store's file", store.file_bytes())?;
@@ -97,7 +108,10 @@ impl Collector for Gauges {
     }
 }
 
-fn family(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: &[(String, u64)]) -> fmt::Result {
+fn family<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: &[(String, N)]) -> fmt::Result
+where
+    N: EncodeGaugeValue + Copy,
+{
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (destination, value) in values {
         let labels = [("destination", destination.as_str())];
@@ -113,16 +127,19 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{accept, open, submission_of};
+    use super::super::tests::{accept, settings, small, submission_of};
+    use super::super::{Clock, Queue};
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn metrics_say_what_waits() {
         let dir = tempfile::tempdir().unwrap();
-        let queue = open(dir.path(), &["a"]);
+        let clock = Clock::system();
+        let queue = Queue::open_with(&settings(dir.path(), &["a"]), clock.clone(), small()).unwrap();
         let mut registry = Registry::with_prefix("capi_relay");
         queue.register_metrics(&mut registry);
         accept(&queue, submission_of("waits", 200, &["a"])).await;
+        clock.set_forward(Duration::from_secs(1800));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -133,5 +150,9 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         assert!(!text.contains("capi_relay_queue_bytes 0\n"));
+        // Half an hour of an hour's window, and what the test takes.
+        let name = "capi_relay_oldest_pending_window_ratio{destination=\"a\"} ";
+        let share = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        assert!((0.5..0.6).contains(&share.parse::<f64>().unwrap()), "{share}");
     }
 }

@@ -50,7 +50,7 @@ enum ConnectError {
 }
 
 /// A connection's failure as a value. `shown`: whether there is a client certificate.
-pub(super) fn failure(error: &hyper_util::client::legacy::Error, shown: bool) -> Failure {
+pub(super) fn failure(error: &(dyn Error + 'static), shown: bool) -> Failure {
     let known = causes(error).find_map(|cause| cause.downcast_ref::<ConnectError>());
     match known {
         Some(error @ ConnectError::TimedOut(_)) => Failure::timed_out(error.to_string()),

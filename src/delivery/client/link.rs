@@ -81,6 +81,19 @@ impl Link {
         }
     }
 
+    /// What it speaks.
+    pub(super) fn negotiated(&self) -> Negotiated {
+        self.wire.negotiated
+    }
+
+    /// When the peer's certificate ends to be valid (Unix seconds), over TLS.
+    pub(super) fn valid_until(&self) -> Option<i64> {
+        let MaybeHttpsStream::Https(tls) = &self.stream else { return None };
+        let (_, session) = tls.inner().get_ref();
+        let (_rest, certificate) = x509_parser::parse_x509_certificate(session.peer_certificates()?.first()?).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    }
+
     pub(super) fn is_plain(&self) -> bool {
         self.wire.negotiated.tls.is_none()
     }

@@ -54,6 +54,26 @@ fn certificate(name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'stat
     (vec![leaf.der().clone()], key, issuer.pem())
 }
 
+#[tokio::test]
+async fn a_host_is_reached_and_nothing_is_sent_to_it() {
+    for (version, tls_version) in [(&rustls::version::TLS12, Tls::V1_2), (&rustls::version::TLS13, Tls::V1_3)] {
+        let (server, root) = tls(&["h2", "http/1.1"], &[version], |mut stream| async move {
+            let mut sent = Vec::new();
+            // An end without a close_notify is an error, and an end.
+            tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut sent).await.ok();
+            assert!(sent.is_empty(), "{sent:?}");
+        })
+        .await;
+        let uri: Uri = format!("https://{}", server.address).parse().unwrap();
+        let line = trusting(root.path()).reach(uri.clone()).await.unwrap();
+        assert_eq!(line.peer, server.address);
+        assert_eq!(line.negotiated, Negotiated { protocol: Protocol::Http2, tls: Some(tls_version) });
+        assert!(line.valid_until.is_some_and(|until| until > 1_900_000_000), "{line:?}");
+        let stranger = client().reach(uri).await.unwrap_err();
+        assert!(stranger.text.starts_with("no connection: invalid peer certificate"), "{stranger:?}");
+    }
+}
+
 /// A TLS server, its address and a file with the root that it can be trusted by.
 async fn tls<F>(
     alpn: &[&str],
