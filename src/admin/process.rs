@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -53,8 +54,11 @@ fn fields(stat: &str) -> impl Iterator<Item = &str> {
 }
 
 fn processor_seconds(stat: &str) -> Option<f64> {
-    let ticks: Option<u32> = fields(stat).skip(11).take(2).map(|ticks| ticks.parse::<u32>().ok()).sum();
-    Some(f64::from(ticks?) / f64::from(TICKS_PER_SECOND))
+    let mut ticks = fields(stat).skip(11).map(|ticks| ticks.parse::<u64>().ok());
+    let ticks = ticks.next()??.saturating_add(ticks.next()??);
+    let ticks_per_second = u64::from(TICKS_PER_SECOND);
+    let (seconds, rest) = (ticks.checked_div(ticks_per_second)?, ticks.checked_rem(ticks_per_second)?);
+    Some(Duration::from_millis(seconds.saturating_mul(1000).saturating_add(rest.saturating_mul(10))).as_secs_f64())
 }
 
 fn start_seconds(stat: &str, boot_seconds: i64) -> Option<i64> {

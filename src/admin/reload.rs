@@ -42,7 +42,12 @@ impl Reloads {
     /// Version 1 is in force; the other end receives what is wished.
     pub fn new() -> (Reloads, mpsc::Receiver<Wish>) {
         let (wishes, received) = mpsc::channel(WISHES_MAX);
-        let reloads = Reloads { wishes, version: Gauge::default(), total: Family::default() };
+        let total = Family::<[(&'static str, &'static str); 1], Counter>::default();
+        // From zero on: what first appears as one has not grown, for who watches it.
+        for result in ["reloaded", "refused"] {
+            drop(total.get_or_create(&[("result", result)]));
+        }
+        let reloads = Reloads { wishes, version: Gauge::default(), total };
         reloads.version.set(1);
         (reloads, received)
     }

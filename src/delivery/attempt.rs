@@ -16,6 +16,7 @@ use super::client;
 use super::exchange::Exchange;
 use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
+use super::metrics::{DELIVERED_UNCONFIRMED, EXHAUSTED};
 use super::pool::Pool;
 use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, Operation, UNCONFIRMED, older_than, written_duration};
 use crate::conversion::{Refusal, TraceParent};
@@ -319,12 +320,6 @@ fn pass_on(trace: TraceParent, delivery: &Delivery, headers: &mut HeaderMap) {
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// Label of a delivery given up for good, beside its last attempt's own verdict.
-const EXHAUSTED: &str = "exhausted";
-
-/// Label of a delivery that was accepted and is asked about no more, beside `delivered`.
-const DELIVERED_UNCONFIRMED: &str = "delivered_unconfirmed";
 
 /// How a delivery that needed no request is counted.
 fn unsent_label(outcome: &Outcome) -> &'static str {

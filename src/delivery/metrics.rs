@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Activity, Inner, PoolState};
 use crate::conversion::DestinationName;
+use crate::queue::Verdict;
 
 /// Five milliseconds to forty seconds: a good API's answer up to past the default timeout.
 const ATTEMPT_BUCKETS: (f64, f64, u16) = (0.005, 2.0, 14);
@@ -108,6 +109,10 @@ impl Metrics {
     /// The instruments of one destination.
     pub(super) fn of(&self, destination: &DestinationName) -> Instruments {
         let destination: Arc<str> = destination.as_str().into();
+        // From zero on: what first appears as one has not grown, for who watches it.
+        for verdict in Verdict::ALL.iter().map(|verdict| verdict.as_str()).chain([EXHAUSTED, DELIVERED_UNCONFIRMED]) {
+            drop(self.deliveries.get_or_create(&ByVerdict { destination: Arc::clone(&destination), verdict }));
+        }
         let label = ByDestination { destination: Arc::clone(&destination) };
         Instruments {
             deliveries: self.deliveries.clone(),
@@ -173,6 +178,12 @@ impl Instruments {
         self.deliveries.get_or_create(&ByVerdict { destination: Arc::clone(&self.destination), verdict }).inc();
     }
 }
+
+/// Label of a delivery given up for good, beside its last attempt's own verdict.
+pub(super) const EXHAUSTED: &str = "exhausted";
+
+/// Label of a delivery that was accepted and is asked about no more, beside `delivered`.
+pub(super) const DELIVERED_UNCONFIRMED: &str = "delivered_unconfirmed";
 
 /// A count as a gauge takes it.
 pub(super) fn gauge(number: usize) -> i64 {

@@ -34,8 +34,8 @@ pub struct Line {
     pub valid_until: Option<i64>,
 }
 
-/// Connects once to each host that the destination calls, within its own connect timeout. No request is sent: whether a
-/// credential is right only a delivery tells.
+/// Connects once to each host that the destination's requests go to, within its own connect timeout. No request is sent:
+/// whether a credential is right only a delivery tells, and hosts of access tokens and of confirmations are not tried.
 pub async fn online(destination: &Destination) -> Vec<Reached> {
     let usable = destination.operations.iter().filter(|operation| operation.request.lacks().is_none());
     let origins: BTreeSet<&str> = usable.filter_map(|operation| operation.request.origin()).collect();

@@ -6,8 +6,8 @@
 //! late, and who cannot have a place at once is told to come again. (The rule is that of *controlled delay*: Nichols and
 //! Jacobson, ACM Queue 10(5); for servers Maurer, "Fail at Scale", ACM Queue 13(8).)
 //!
-//! **Never.** A request waits for its body, for a disk or for a destination's answer without having been admitted, so a
-//! slow client holds no place.
+//! A place is held from when the whole body is there, decompressed, until storage has spoken: never while a body comes or a
+//! destination is waited for, so a slow client holds none.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -42,10 +42,11 @@ impl Admission {
         Admission { places, places_max, free_ms: AtomicU64::new(clock.elapsed_ms()), clock }
     }
 
-    /// Waits for a place, or is refused (503). A body of many conversions takes as many places as its size comes to.
+    /// Waits for a place, or is refused (503). A body of many conversions takes as many places as its size comes to, but no
+    /// more than leave room for others: who waits for many keeps those behind it waiting.
     pub(super) async fn enter(&self, body_bytes: usize) -> Result<Admitted, Problem> {
         let weight = u32::try_from(body_bytes.div_ceil(BYTES_OF_A_PLACE)).unwrap_or(u32::MAX);
-        let weight = weight.clamp(1, self.places_max);
+        let weight = weight.clamp(1, self.places_max.div_ceil(SHARE_OF_ONE));
         if let Ok(place) = Arc::clone(&self.places).try_acquire_many_owned(weight) {
             self.free_ms.store(self.clock.elapsed_ms(), Ordering::Relaxed);
             return Ok(Admitted { _place: place });
@@ -76,6 +77,8 @@ fn default_places() -> u32 {
 const PLACES_OF_A_PROCESSOR: u32 = 64;
 /// A usual conversion is 1 to 2 KiB; a body of that size is one request's work.
 const BYTES_OF_A_PLACE: usize = 4 * 1024;
+/// Of all places one request takes a quarter at most.
+const SHARE_OF_ONE: u32 = 4;
 /// While nobody has found the gate free for so long, there is no burst but too much: several rounds of all places.
 const BURST: Duration = Duration::from_millis(100);
 /// In a burst: a disk that hesitates must not refuse what it will have kept a moment later.
@@ -126,14 +129,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_large_body_takes_the_places_that_its_work_is_and_the_largest_takes_all() {
-        let gate = gate(4);
-        let large = gate.enter(3 * BYTES_OF_A_PLACE).await.unwrap();
-        let small = gate.enter(1).await.unwrap();
+    async fn a_large_body_takes_the_places_that_its_work_is_and_the_largest_a_quarter() {
+        let gate = gate(16);
+        let three = gate.enter(3 * BYTES_OF_A_PLACE).await.unwrap();
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(gate.enter(usize::MAX).await.unwrap());
+        }
+        let one = gate.enter(1).await.unwrap();
         refused(&gate, 1).await;
-        drop(large);
+        drop(one);
         refused(&gate, usize::MAX).await;
-        drop(small);
+        drop(three);
         assert!(gate.enter(usize::MAX).await.is_ok());
     }
 }

@@ -67,13 +67,13 @@ impl Ingress {
         let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);
         let named = Named { key: fields::idempotency_key(&head.headers)?, trace: fields::trace(&head.headers) };
         let (mut body, mut room) = self.read(config, body).await?;
-        let _admitted = self.admission.enter(body.len()).await?;
         let keys = &client.merchant.signing_secrets;
         signed::check(keys, &head.headers, &body, self.clock.unix_ms())?;
         signed::check_key(keys, named.key.as_deref())?;
         if coding != Coding::Identity {
             body = self.decompress(config, coding, body, &mut room).await?;
         }
+        let _admitted = self.admission.enter(body.len()).await?;
         let Some(items) = batch::items(media, &body)? else {
             let left = client.take(NonZeroU32::MIN)?;
             let submission = self.submission(config, client, named, body)?;

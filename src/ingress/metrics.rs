@@ -88,10 +88,15 @@ impl Requests {
     pub(crate) fn new() -> Requests {
         // A quiet disk syncs in 0.2 ms; a loaded one in tens of ms; seconds are an outage.
         let bounds = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+        let refused = Family::<RefusedLabel, Counter>::default();
+        // From zero on: what first appears as one has not grown, for who watches it.
+        for kind in Kind::ALL {
+            drop(refused.get_or_create(&RefusedLabel { reason: kind.name() }));
+        }
         Requests {
             accepted: Family::default(),
             duplicates: Family::default(),
-            refused: Family::default(),
+            refused,
             overflowed: Family::default(),
             ack_seconds: Histogram::new(bounds),
         }
