@@ -11,12 +11,12 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Activity, PoolState, Pools};
+use crate::delivery::Pools;
 use crate::ingress::addresses::Addresses;
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
@@ -24,12 +24,13 @@ use crate::ingress::metrics::Connections;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 use crate::ingress::proxy::Proxies;
 use crate::ingress::strict;
-use crate::ingress::view::{Shown, StatusView, instant};
+use crate::ingress::view::StatusView;
 use crate::ingress::{Ingress, Phase};
-use crate::queue::{Depth, Queue};
+use crate::queue::Queue;
 
 mod body;
 mod dead;
+mod destinations;
 mod forget;
 mod openapi;
 mod process;
@@ -127,19 +128,6 @@ impl Admin {
             }
         }
     }
-
-    fn destinations(&self) -> Reply {
-        let depths = self.queue.depths();
-        let now_ms = self.ingress.clock().unix_ms();
-        let states = self.pools.states();
-        let none = Depth::default();
-        let views = states.iter().map(|state| {
-            let depth = depths.destinations.get(&state.destination).unwrap_or(&none);
-            DestinationView::new(state, depth, now_ms)
-        });
-        let destinations = views.collect();
-        problem::json(StatusCode::OK, &DestinationsView { destinations })
-    }
 }
 
 impl Api for Admin {
@@ -147,10 +135,10 @@ impl Api for Admin {
         let path = request.uri().path();
         let is_forget = path == FORGET;
         let one = |prefix| path.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty() && !rest.contains('/'));
-        let (id, order) = (one("/admin/conversions/"), one("/admin/orders/"));
+        let (id, order, named) = (one("/admin/conversions/"), one("/admin/orders/"), one("/admin/destinations/"));
         let known = ["/healthz", "/readyz", "/metrics", OPENAPI, "/admin/destinations", "/admin/dead", RELOAD, FORGET];
         let remedy = Remedy::ALL.into_iter().find(|(known, _)| *known == path).map(|(_, remedy)| remedy);
-        if id.or(order).is_none() && remedy.is_none() && !known.contains(&path) {
+        if id.or(order).or(named).is_none() && remedy.is_none() && !known.contains(&path) {
             return Err(Problem::not_found());
         }
         if path == RELOAD || is_forget || remedy.is_some() {
@@ -176,6 +164,9 @@ impl Api for Admin {
         if let Some(order) = order {
             return self.ingress.orders(order).await;
         }
+        if let Some(name) = named {
+            return self.destination(name);
+        }
         match (path, id) {
             (_, Some(id)) => Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?))),
             ("/metrics", _) => self.metrics(),
@@ -194,56 +185,6 @@ impl Api for Admin {
 #[derive(Serialize, JsonSchema)]
 struct Report {
     status: &'static str,
-}
-
-/// All destinations.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Destinations")]
-struct DestinationsView<'a> {
-    destinations: Vec<DestinationView<'a>>,
-}
-
-/// One destination as it is now.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Destination")]
-struct DestinationView<'a> {
-    name: &'a str,
-    #[schemars(schema_with = "states")]
-    state: &'static str,
-    #[schemars(with = "Option<jiff::Timestamp>")]
-    since: Option<Shown<jiff::Timestamp>>,
-    reason: Option<&'a str>,
-    pending: u64,
-    oldest_pending_s: Option<u64>,
-    dead: u64,
-    concurrency: usize,
-    in_flight: usize,
-    last_error: Option<&'a str>,
-}
-
-impl<'a> DestinationView<'a> {
-    fn new(pool: &'a PoolState, depth: &'a Depth, now_ms: u64) -> DestinationView<'a> {
-        DestinationView {
-            name: pool.destination.as_str(),
-            state: pool.state.as_str(),
-            since: instant(pool.since_ms),
-            reason: pool.reason.as_deref(),
-            pending: depth.pending,
-            oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
-            dead: depth.dead,
-            concurrency: pool.concurrency,
-            in_flight: pool.in_flight,
-            last_error: pool.last_error.as_deref(),
-        }
-    }
-}
-
-fn states(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": Activity::ALL.map(Activity::as_str) })
-}
-
-fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
-    Duration::from_millis(later_ms.saturating_sub(earlier_ms)).as_secs()
 }
 
 const RELOAD: &str = "/admin/reload";

@@ -23,6 +23,7 @@ mod client;
 mod concurrency;
 mod confirm;
 mod credentials;
+mod detail;
 mod exchange;
 mod excerpt;
 mod gate;
@@ -31,6 +32,7 @@ mod limiter;
 mod metrics;
 mod online;
 mod pool;
+mod recent;
 mod run;
 mod token;
 mod wait;
@@ -50,10 +52,12 @@ use crate::config::{Config, Destination, Judge};
 use crate::conversion::DestinationName;
 use crate::mapping::Answer;
 use crate::queue::{Clock, Depths, Hold, Queue, Verdict};
+pub use detail::{Breaker, BreakerCause, BreakerState, PoolDetail, RefusedCredential};
 use judge::{Body, Transmission};
 use metrics::Metrics;
 pub use online::{Line, Reached, online};
 use pool::Pool;
+pub use recent::{Latency, Rates, Trouble};
 
 /// Handle to the pools: runs them, shows them, pauses and resumes them. Cheap to clone.
 #[derive(Clone)]
@@ -220,6 +224,17 @@ impl Pools {
     /// What is shown of every destination, in configuration order.
     pub fn states(&self) -> Vec<PoolState> {
         self.0.states()
+    }
+
+    /// Every destination from near, in configuration order.
+    pub fn details(&self) -> Vec<PoolDetail> {
+        let depths = self.0.queue.depths();
+        self.all().iter().map(|pool| pool.detail(&depths)).collect()
+    }
+
+    /// One of them. `None`: there is no such destination.
+    pub fn detail(&self, destination: &str) -> Option<PoolDetail> {
+        Some(self.pool(destination)?.detail(&self.0.queue.depths()))
     }
 
     /// Stops sending to a destination: its work stays queued, attempts in flight end. `None`: there is no such

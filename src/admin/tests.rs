@@ -251,6 +251,13 @@ async fn destinations_are_shown_with_what_they_owe() {
         "dead",
         "concurrency",
         "in_flight",
+        "concurrency_limit",
+        "quota",
+        "rates",
+        "attempts",
+        "breaker",
+        "refused_credentials",
+        "last_errors",
         "last_error",
     ]
     .map(|key| (key.to_owned(), ()))
@@ -259,6 +266,11 @@ async fn destinations_are_shown_with_what_they_owe() {
     assert_eq!(keys(first), expected.keys().cloned().collect::<Vec<_>>());
     assert_eq!((&first["name"], &first["state"], &first["pending"]), (&json!("first"), &json!("active"), &json!(1)));
     assert!(first["oldest_pending_s"].as_u64().unwrap() < 60, "{first}");
+    let mut one = watched.get("/admin/destinations/first").await.json;
+    one["oldest_pending_s"] = first["oldest_pending_s"].clone();
+    assert_eq!(one, *first, "one of them is shown as in the list");
+    let missing = (404, "urn:capi-relay:problem:not-found");
+    assert_eq!(watched.get("/admin/destinations/nobody").await.refusal(), missing);
     let second = &shown["destinations"][1];
     assert_eq!(
         (&second["name"], &second["pending"], &second["oldest_pending_s"]),

@@ -5,9 +5,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::Activity;
-use super::gate::Cause;
+use super::gate::{Cause, GateView};
+use super::recent::{Latency, Rates, Recent, Trouble};
+use crate::conversion::ConversionId;
+use crate::queue::Attempt;
 
 /// What is shown of one destination.
 #[derive(Debug)]
@@ -22,6 +26,30 @@ struct Shown {
     gate: Mark,
     last_error: Option<String>,
     probe: bool,
+    breaker: GateView,
+    refused: Vec<RefusedOwn>,
+    recent: Recent,
+}
+
+/// A credential of single operations that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RefusedOwn {
+    /// The operations that use it, as `refund, adjustment`.
+    pub(super) operations: String,
+    /// What was answered.
+    pub(super) reason: String,
+    /// When it is tried next; `None`: it is being tried.
+    pub(super) probe_at: Option<Instant>,
+}
+
+/// What is shown beside the state.
+pub(super) struct Closeup {
+    pub(super) breaker: GateView,
+    pub(super) refused: Vec<RefusedOwn>,
+    pub(super) rates: Rates,
+    pub(super) latency: Option<Latency>,
+    /// Newest first.
+    pub(super) errors: Vec<Trouble>,
 }
 
 /// A state, since when, and why.
@@ -48,18 +76,26 @@ pub(super) struct Orders {
 
 impl Board {
     /// An active destination.
-    pub(super) fn new(now_ms: u64) -> Board {
+    pub(super) fn new(now_ms: u64, now: Instant) -> Board {
         let gate = Mark { activity: Activity::Active, since_ms: now_ms, reason: None, is_whole: true };
-        Board {
-            shown: Mutex::new(Shown { paused: None, gate, last_error: None, probe: false }),
-            changed: Notify::new(),
-        }
+        let shown = Shown {
+            paused: None,
+            gate,
+            last_error: None,
+            probe: false,
+            breaker: GateView::default(),
+            refused: Vec::new(),
+            recent: Recent::new(now),
+        };
+        Board { shown: Mutex::new(shown), changed: Notify::new() }
     }
 
-    /// What a person ordered of the one before goes on; what its answers said does not: they were to another request.
+    /// What a person ordered of the one before goes on, and what was counted; what its answers said does not: they were to
+    /// another request.
     pub(super) fn succeed(&self, before: &Board) {
-        let paused = before.lock().paused.clone();
-        self.lock().paused = paused;
+        let (before, mut shown) = (before.lock(), self.lock());
+        shown.paused.clone_from(&before.paused);
+        shown.recent.succeed(&before.recent);
     }
 
     /// A person pauses it.
@@ -110,6 +146,33 @@ impl Board {
         new
     }
 
+    /// What the gate and the credentials of operations say now.
+    pub(super) fn show(&self, breaker: GateView, refused: Vec<RefusedOwn>) {
+        let mut shown = self.lock();
+        (shown.breaker, shown.refused) = (breaker, refused);
+    }
+
+    /// An attempt for this conversion has ended.
+    pub(super) fn attempted(&self, id: ConversionId, attempt: &Attempt, now: Instant) {
+        self.lock().recent.attempted(id, attempt, now);
+    }
+
+    /// No request could be made for a delivery.
+    pub(super) fn failed(&self, trouble: Trouble) {
+        self.lock().recent.failed(trouble);
+    }
+
+    pub(super) fn closeup(&self, now: Instant) -> Closeup {
+        let shown = self.lock();
+        Closeup {
+            breaker: shown.breaker,
+            refused: shown.refused.clone(),
+            rates: shown.recent.rates(now),
+            latency: shown.recent.latency(now),
+            errors: shown.recent.errors(),
+        }
+    }
+
     /// The last thing that went wrong.
     pub(super) fn error(&self, error: String) {
         self.lock().last_error = Some(error);
@@ -119,6 +182,13 @@ impl Board {
     pub(super) fn mark(&self) -> Mark {
         let shown = self.lock();
         shown.paused.as_ref().unwrap_or(&shown.gate).clone()
+    }
+
+    /// Why all of the destination's work is suspended, if it is, also under a pause.
+    pub(super) fn suspension(&self) -> Option<String> {
+        let gate = &self.lock().gate;
+        let is_whole = gate.activity == Activity::Suspended && gate.is_whole;
+        gate.reason.clone().filter(|_| is_whole)
     }
 
     /// The last thing that went wrong.
@@ -137,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_pause_covers_a_suspension_and_a_resume_uncovers_it() {
-        let board = Board::new(1);
+        let board = Board::new(1, Instant::now());
         assert!(board.gate(Some(Cause::Suspended), None, "status 401", 2));
         assert!(
             !board.gate(Some(Cause::Suspended), Some("refund: status 401"), "status 403", 3),
@@ -162,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_refused_credential_of_operations_is_told_beside_what_goes_on_and_behind_what_stops_all() {
-        let board = Board::new(1);
+        let board = Board::new(1, Instant::now());
         let refused = |reason: &str, since_ms| Mark {
             activity: Activity::Suspended,
             since_ms,

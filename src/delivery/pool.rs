@@ -46,7 +46,8 @@ impl Pool {
         instruments: Instruments,
     ) -> Result<Pool, rustls::Error> {
         let client = Client::new(&destination.limits, &destination.connection)?;
-        let (board, rate, now) = (Board::new(clock.unix_ms()), destination.limits.rate, Instant::now());
+        let (rate, now) = (destination.limits.rate, Instant::now());
+        let board = Board::new(clock.unix_ms(), now);
         let limiter = match before {
             Some(before) => {
                 board.succeed(&before.board);

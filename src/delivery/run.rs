@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Activity;
 use super::attempt::{Prepared, Report};
-use super::board::Mark;
+use super::board::{Mark, RefusedOwn};
 use super::concurrency::Concurrency;
 use super::credentials::{Credentials, OwnCredential};
 use super::gate::{Admission, Gate, Health, Pass};
@@ -44,6 +44,7 @@ impl Pool {
             if orders.probe {
                 desk.gate.probe_now(Instant::now());
                 desk.credentials.probe_now(Instant::now());
+                self.show_numbers(&desk);
             }
             if orders.paused {
                 desk.concurrency.begin_anew();
@@ -182,6 +183,7 @@ impl Pool {
         }
         self.instruments.in_flight.set(gauge(desk.attempts.len()));
         self.instruments.concurrency.set(gauge(desk.concurrency.limit()));
+        self.board.show(desk.gate.view(), desk.refused());
     }
 
     fn log_state(&self) {
@@ -298,6 +300,15 @@ impl Desk {
             Some(Some(own)) => own.take(now),
             Some(None) | None => self.limiter.take(now),
         }
+    }
+
+    fn refused(&self) -> Vec<RefusedOwn> {
+        let refused = self.credentials.refusals().map(|(operations, reason, probe_at)| RefusedOwn {
+            operations: operations.to_owned(),
+            reason: reason.to_owned(),
+            probe_at,
+        });
+        refused.collect()
     }
 
     pub(super) fn step(&self) -> Step {

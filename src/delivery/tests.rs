@@ -3,6 +3,7 @@
 mod campaign;
 mod confirm;
 mod cuts;
+mod details;
 mod operations;
 pub(super) mod platform;
 mod reloads;

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::super::dead::{PageView, kinds};
+use super::super::destinations::{DestinationView, DestinationsView};
 use super::super::reload::ReloadedView;
 use super::super::treatment::{DiscardedView, Meant, ReplayedView};
-use super::super::{DestinationsView, OPENMETRICS, Report, forget};
-use super::{Call, Schemas, answer, answer_of, conversion_id, one_type, order_id};
+use super::super::{OPENMETRICS, Report, forget};
+use super::{Call, Schemas, answer, answer_of, conversion_id, in_path, one_type, order_id};
 use crate::ingress::view::{OrderView, StatusView};
 
 pub(super) fn paths(schemas: &mut Schemas) -> Vec<(String, Value)> {
@@ -39,14 +40,20 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
     let metrics = answer_of(OPENMETRICS, "OpenMetrics.", &json!({ "type": "string" }), &[]);
     let (plain, one): (&[&str], &[&str]) = (&["400", "401"], &["400", "401", "404", "503"]);
     let destinations = found(schemas.answered::<DestinationsView<'_>>());
+    let destination = found(schemas.answered::<DestinationView<'_>>());
     let (status, order) = (schemas.answered::<StatusView<'_>>(), schemas.answered::<OrderView<'_>>());
     let (filter, page) = (filter(schemas), found(schemas.answered::<PageView<'_>>()));
-    let all = "State, backlog and last error of each destination";
+    let all = "State, backlog, rates, breaker and last errors of each destination";
     let of_order = "What became of every merchant's conversions of an order";
     vec![
         ("/metrics", "get", look("Metrics", Vec::new(), metrics, plain)),
         ("/openapi.json", "get", look("This document", Vec::new(), found(json!({ "type": "object" })), plain)),
         ("/admin/destinations", "get", look(all, Vec::new(), destinations, plain)),
+        (
+            "/admin/destinations/{name}",
+            "get",
+            look("The same of one destination", vec![destination_name()], destination, &["400", "401", "404"]),
+        ),
         (
             "/admin/conversions/{id}",
             "get",
@@ -55,6 +62,10 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
         ("/admin/orders/{order_id}", "get", look(of_order, vec![order_id()], found(order), one)),
         ("/admin/dead", "get", look("Dead letters, page by page", filter, page, &["400", "401", "503"])),
     ]
+}
+
+fn destination_name() -> Value {
+    in_path("name", &json!({ "type": "string", "pattern": "^[a-z][a-z0-9_-]*$", "maxLength": 64 }))
 }
 
 /// Which dead letters; an empty value is none.
