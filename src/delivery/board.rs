@@ -4,11 +4,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::Activity;
 use super::gate::{Cause, GateView};
+use super::probe::{NoProbe, Probed};
 use super::recent::{Latency, Rates, Recent, Trouble};
 use crate::conversion::ConversionId;
 use crate::queue::Attempt;
@@ -29,6 +30,19 @@ struct Shown {
     breaker: GateView,
     refused: Vec<RefusedOwn>,
     recent: Recent,
+    wish: Option<Wish>,
+}
+
+/// A person waits for what comes of one attempt.
+#[derive(Debug)]
+struct Wish {
+    answer: oneshot::Sender<Result<Probed, NoProbe>>,
+    /// The pool has seen it.
+    is_seen: bool,
+    /// The conversion whose attempt it is, once that is under way.
+    of: Option<ConversionId>,
+    /// How that ended.
+    attempt: Option<Attempt>,
 }
 
 /// A credential of single operations that was refused.
@@ -72,6 +86,8 @@ pub(super) struct Orders {
     pub(super) paused: bool,
     /// A probe is wanted at once.
     pub(super) probe: bool,
+    /// One attempt is wanted at once, and waited for.
+    pub(super) wish: bool,
 }
 
 impl Board {
@@ -86,6 +102,7 @@ impl Board {
             breaker: GateView::default(),
             refused: Vec::new(),
             recent: Recent::new(now),
+            wish: None,
         };
         Board { shown: Mutex::new(shown), changed: Notify::new() }
     }
@@ -98,10 +115,10 @@ impl Board {
         shown.recent.succeed(&before.recent);
     }
 
-    /// A person pauses it.
-    pub(super) fn pause(&self, reason: String, now_ms: u64) {
+    /// A person pauses it, or did so before.
+    pub(super) fn pause(&self, reason: String, since_ms: u64) {
         let mut shown = self.lock();
-        let paused = Mark { activity: Activity::Paused, since_ms: now_ms, reason: Some(reason), is_whole: true };
+        let paused = Mark { activity: Activity::Paused, since_ms, reason: Some(reason), is_whole: true };
         shown.paused.get_or_insert(paused);
         drop(shown);
         self.changed.notify_one();
@@ -121,10 +138,63 @@ impl Board {
         self.changed.notified().await;
     }
 
-    /// What was ordered; a wanted probe is reported once.
+    /// What was ordered; a wanted probe is reported once, and so is a wished attempt.
     pub(super) fn orders(&self) -> Orders {
         let mut shown = self.lock();
-        Orders { paused: shown.paused.is_some(), probe: std::mem::take(&mut shown.probe) }
+        let wish = shown.wish.as_mut().is_some_and(|wish| !std::mem::replace(&mut wish.is_seen, true));
+        Orders { paused: shown.paused.is_some(), probe: std::mem::take(&mut shown.probe), wish }
+    }
+
+    /// A person wishes one attempt now, and waits for its end.
+    pub(super) fn wish(&self) -> Result<oneshot::Receiver<Result<Probed, NoProbe>>, NoProbe> {
+        let mut shown = self.lock();
+        if let Some(paused) = &shown.paused {
+            return Err(NoProbe::Paused(paused.reason.clone().unwrap_or_default()));
+        }
+        if shown.wish.is_some() || shown.breaker.probing {
+            return Err(NoProbe::UnderWay);
+        }
+        let (answer, outcome) = oneshot::channel();
+        shown.wish = Some(Wish { answer, is_seen: false, of: None, attempt: None });
+        drop(shown);
+        self.changed.notify_one();
+        Ok(outcome)
+    }
+
+    /// The wished attempt is under way, for this conversion.
+    pub(super) fn wish_begun(&self, id: ConversionId) {
+        if let Some(wish) = &mut self.lock().wish {
+            wish.of = Some(id);
+        }
+    }
+
+    /// There is no wished attempt, for this reason.
+    pub(super) fn refuse_wish(&self, why: NoProbe) {
+        if let Some(wish) = self.lock().wish.take() {
+            // Who asked may have gone away.
+            drop(wish.answer.send(Err(why)));
+        }
+    }
+
+    /// Nobody is left who would see to it.
+    pub(super) fn refuse_seen_wish(&self) {
+        let seen = self.lock().wish.take_if(|wish| wish.is_seen);
+        if let Some(wish) = seen {
+            drop(wish.answer.send(Err(NoProbe::Ended)));
+        }
+    }
+
+    /// Whether a person stopped it.
+    pub(super) fn is_paused(&self) -> bool {
+        self.lock().paused.is_some()
+    }
+
+    /// An attempt for this conversion is over, and all has been learnt from it.
+    pub(super) fn over(&self, id: ConversionId) {
+        let wish = self.lock().wish.take_if(|wish| wish.of == Some(id));
+        if let Some(Wish { answer, attempt, .. }) = wish {
+            drop(answer.send(attempt.map(|attempt| Probed { id, attempt }).ok_or(NoProbe::Ended)));
+        }
     }
 
     /// The pool's gate is barred for this cause and reason, or passing; then credentials of single operations may be refused,
@@ -154,7 +224,11 @@ impl Board {
 
     /// An attempt for this conversion has ended.
     pub(super) fn attempted(&self, id: ConversionId, attempt: &Attempt, now: Instant) {
-        self.lock().recent.attempted(id, attempt, now);
+        let mut shown = self.lock();
+        shown.recent.attempted(id, attempt, now);
+        if let Some(wish) = shown.wish.as_mut().filter(|wish| wish.of == Some(id)) {
+            wish.attempt = Some(attempt.clone());
+        }
     }
 
     /// No request could be made for a delivery.
@@ -218,13 +292,13 @@ mod tests {
         let paused =
             Mark { activity: Activity::Paused, since_ms: 4, reason: Some("paused".to_owned()), is_whole: true };
         assert_eq!(board.mark(), paused);
-        assert_eq!(board.orders(), Orders { paused: true, probe: false });
+        assert_eq!(board.orders(), Orders { paused: true, probe: false, wish: false });
         board.resume();
         let reason = Some("status 401".to_owned());
         let suspended = Mark { activity: Activity::Suspended, since_ms: 2, reason, is_whole: true };
         assert_eq!(board.mark(), suspended);
-        assert_eq!(board.orders(), Orders { paused: false, probe: true });
-        assert_eq!(board.orders(), Orders { paused: false, probe: false }, "one probe");
+        assert_eq!(board.orders(), Orders { paused: false, probe: true, wish: false });
+        assert_eq!(board.orders(), Orders { paused: false, probe: false, wish: false }, "one probe");
         assert!(board.gate(None, None, "", 6));
         let active = Mark { activity: Activity::Active, since_ms: 6, reason: None, is_whole: true };
         assert_eq!(board.mark(), active);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Activity;
 use super::board::Board;
 use super::client::Client;
 use super::excerpt::Mask;
@@ -13,6 +12,7 @@ use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::Instruments;
 use super::token::Tokens;
 use super::wait::Wait;
+use super::{Activity, Pause};
 use crate::config::Destination;
 use crate::queue::{Clock, Hold, HoldKind, Queue};
 
@@ -33,6 +33,8 @@ pub(super) struct Pool {
     pub(super) wait: Wait,
     /// Ends the pool: a reload changed its destination or took it away.
     pub(super) retired: CancellationToken,
+    /// When its configuration came into force (Unix ms).
+    pub(super) since_ms: u64,
 }
 
 impl Pool {
@@ -47,7 +49,8 @@ impl Pool {
     ) -> Result<Pool, rustls::Error> {
         let client = Client::new(&destination.limits, &destination.connection)?;
         let (rate, now) = (destination.limits.rate, Instant::now());
-        let board = Board::new(clock.unix_ms(), now);
+        let since_ms = clock.unix_ms();
+        let board = Board::new(since_ms, now);
         let limiter = match before {
             Some(before) => {
                 board.succeed(&before.board);
@@ -78,6 +81,7 @@ impl Pool {
             own_limiters,
             wait,
             retired,
+            since_ms,
         })
     }
 
@@ -85,6 +89,12 @@ impl Pool {
     fn own_limiter(&self, operation: &str) -> Option<&OwnLimiter> {
         let mut limiters = self.destination.operations.iter().zip(&self.own_limiters);
         limiters.find(|(own, _)| own.name == operation)?.1.as_ref()
+    }
+
+    /// A person stops it, or had stopped it.
+    pub(super) fn pause(&self, Pause { reason, since_ms }: &Pause) {
+        self.board.pause(reason.clone(), *since_ms);
+        self.show();
     }
 
     /// Tells the queue what state the destination is in; a retired pool has no say in it any more.

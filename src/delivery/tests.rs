@@ -6,6 +6,7 @@ mod cuts;
 mod details;
 mod operations;
 pub(super) mod platform;
+mod probes;
 mod reloads;
 mod tokens;
 
