@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -28,21 +28,30 @@ use crate::ingress::view::StatusView;
 use crate::ingress::{Ingress, Phase};
 use crate::queue::Queue;
 
+mod audit;
 mod body;
 mod dead;
 mod destinations;
 mod forget;
 mod openapi;
+mod orders;
+mod pauses;
+mod plan;
 mod process;
 mod reload;
+mod route;
 mod treatment;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use openapi::document;
+pub(crate) use orders::USER;
+pub use pauses::{Pauses, PausesError};
 pub use reload::{Reloaded, Reloads, Wish};
 
+use self::audit::Audit;
+use self::route::{Bid, Look, Route};
 use self::treatment::Remedy;
 
 /// The admin API of one relay.
@@ -51,12 +60,15 @@ pub struct Admin {
     pools: Pools,
     ingress: Arc<Ingress>,
     reloads: Reloads,
+    pauses: Pauses,
+    audit: Audit,
     registry: Registry,
 }
 
 impl Admin {
     /// Gathers the metrics of all parts; binds nothing.
-    pub fn new(queue: Queue, pools: Pools, ingress: Arc<Ingress>, reloads: Reloads) -> Admin {
+    pub fn new(queue: Queue, pools: Pools, ingress: Arc<Ingress>, reloads: Reloads, pauses: Pauses) -> Admin {
+        let audit = Audit::of(&ingress.config().queue.path);
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("capi_relay_build", "The version that runs", build);
@@ -66,7 +78,7 @@ impl Admin {
         ingress.register_metrics(&mut registry);
         reloads.register(&mut registry);
         registry.register_collector(Box::new(process::Process));
-        Admin { queue, pools, ingress, reloads, registry }
+        Admin { queue, pools, ingress, reloads, pauses, audit, registry }
     }
 
     /// Serves until `shutdown`; returns when every connection has ended.
@@ -130,50 +142,55 @@ impl Admin {
     }
 }
 
+impl Admin {
+    async fn look(&self, look: Look<'_>, query: &str) -> Result<Reply, Problem> {
+        match look {
+            Look::Health | Look::Ready => self.readyz().await,
+            Look::Metrics => self.metrics(),
+            Look::Document => Ok(problem::json(StatusCode::OK, &document())),
+            Look::Destinations => Ok(self.destinations()),
+            Look::Destination(name) => self.destination(name),
+            Look::DeadLetters => self.dead_letters(query).await,
+            Look::DeadLetter { destination, id } => self.dead_letter(destination, id).await,
+            Look::Conversion(id) => {
+                Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?)))
+            }
+            Look::Order(order) => self.ingress.orders(order).await,
+            Look::Audit => self.audit_page(query).await,
+        }
+    }
+
+    async fn bid(&self, bid: Bid<'_>, request: Request<Incoming>) -> Result<Reply, Problem> {
+        match bid {
+            Bid::Pause(name) => self.pause(name, request).await,
+            Bid::Resume(name) => self.resume(name, request).await,
+            Bid::Probe(name) => self.probe(name, request).await,
+            Bid::Replay => self.treat(Remedy::Replay, request).await,
+            Bid::Discard => self.treat(Remedy::Discard, request).await,
+            Bid::Forget => self.forget(request).await,
+            Bid::Reload => self.reload(&request).await,
+        }
+    }
+}
+
 impl Api for Admin {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
-        let path = request.uri().path();
-        let is_forget = path == FORGET;
-        let one = |prefix| path.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty() && !rest.contains('/'));
-        let (id, order, named) = (one("/admin/conversions/"), one("/admin/orders/"), one("/admin/destinations/"));
-        let known = ["/healthz", "/readyz", "/metrics", OPENAPI, "/admin/destinations", "/admin/dead", RELOAD, FORGET];
-        let remedy = Remedy::ALL.into_iter().find(|(known, _)| *known == path).map(|(_, remedy)| remedy);
-        if id.or(order).or(named).is_none() && remedy.is_none() && !known.contains(&path) {
-            return Err(Problem::not_found());
-        }
-        if path == RELOAD || is_forget || remedy.is_some() {
-            if request.method() != Method::POST {
-                return Err(Problem::method_not_allowed("POST"));
+        // Its own: the request goes on to who reads its body.
+        let path = request.uri().path().to_owned();
+        let route = Route::of(&path).ok_or_else(Problem::not_found)?;
+        route.check(request.method()).map_err(Problem::method_not_allowed)?;
+        match route {
+            Route::Look(Look::Health) => Ok(problem::json(StatusCode::OK, &Report { status: "alive" })),
+            Route::Look(Look::Ready) => self.readyz().await,
+            Route::Look(look) => {
+                self.authorize(&request)?;
+                self.look(look, request.uri().query().unwrap_or_default()).await
             }
-            self.authorize(&request)?;
-            strict::check_origin(&request)?;
-            return match remedy {
-                Some(remedy) => self.treat(remedy, request).await,
-                None if is_forget => self.forget(request).await,
-                None => self.reloads.wish().await,
-            };
-        }
-        if !matches!(request.method(), &Method::GET | &Method::HEAD) {
-            return Err(Problem::method_not_allowed("GET, HEAD"));
-        }
-        match path {
-            "/healthz" => return Ok(problem::json(StatusCode::OK, &Report { status: "alive" })),
-            "/readyz" => return self.readyz().await,
-            _ => self.authorize(&request)?,
-        }
-        if let Some(order) = order {
-            return self.ingress.orders(order).await;
-        }
-        if let Some(name) = named {
-            return self.destination(name);
-        }
-        match (path, id) {
-            (_, Some(id)) => Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?))),
-            ("/metrics", _) => self.metrics(),
-            (OPENAPI, _) => Ok(problem::json(StatusCode::OK, &document())),
-            ("/admin/destinations", _) => Ok(self.destinations()),
-            ("/admin/dead", _) => self.dead_letters(request.uri().query().unwrap_or_default()).await,
-            _ => Err(Problem::not_found()),
+            Route::Bid(bid) => {
+                self.authorize(&request)?;
+                strict::check_origin(&request)?;
+                self.bid(bid, request).await
+            }
         }
     }
 
@@ -187,9 +204,6 @@ struct Report {
     status: &'static str,
 }
 
-const RELOAD: &str = "/admin/reload";
-const OPENAPI: &str = "/openapi.json";
-const FORGET: &str = "/admin/forget";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Probes, a scraper or two, a person: more is a mistake somewhere.
 const CONNECTIONS_MAX: usize = 64;

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,6 +15,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::Admin;
+use super::audit::{Action, Change};
+use super::orders::Made;
 use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
@@ -68,7 +72,7 @@ impl Reloads {
     }
 
     /// Wishes for a reload and waits for what comes of it.
-    pub(super) async fn wish(&self) -> Result<Reply, Problem> {
+    async fn wish(&self) -> Result<Reply, Problem> {
         let nobody = || Problem::new(Kind::Unavailable, "nobody reloads here just now").retry_after(RETRY_AFTER);
         let (wish, outcome) = oneshot::channel();
         self.wishes.try_send(wish).map_err(|_full_or_closed| nobody())?;
@@ -77,6 +81,13 @@ impl Reloads {
             Ok(Ok(Err(report))) => Err(Problem::new(Kind::ConfigurationRefused, report)),
             Ok(Err(_)) | Err(_) => Err(nobody()),
         }
+    }
+}
+
+impl Admin {
+    pub(super) async fn reload(&self, request: &Request<Incoming>) -> Result<Reply, Problem> {
+        let change = Change { by: self.by(request), action: Action::Reload, which: None, reason: None };
+        self.audited(change, async { self.reloads.wish().await.map(Made::from) }).await
     }
 }
 

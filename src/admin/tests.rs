@@ -1,5 +1,8 @@
 //! The admin API over real sockets.
 
+mod letters;
+mod orders;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Reloaded, Reloads, Wish};
+use super::{Admin, Pauses, Reloaded, Reloads, Wish};
 use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::delivery::Pools;
@@ -37,7 +40,8 @@ impl Watched {
         let relay = Running::start(server, queue).await;
         let pools = Pools::new(&relay.config, relay.queue.clone(), Clock::system()).unwrap();
         let (reloads, wishes) = Reloads::new();
-        let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads);
+        let pauses = Pauses::restore(&relay.config.queue.path, &pools).unwrap();
+        let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads, pauses);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -295,7 +299,7 @@ async fn dead_letters_are_listed_filtered_and_paged() {
     assert_eq!(
         *letter,
         json!({"id": first, "destination": "first", "kind": "rejected", "at": letter["at"], "attempts": 1,
-            "order_id": null, "reason": "status 400", "last": last})
+            "order_id": null, "merchant": "acme", "reason": "status 400", "last": last})
     );
     assert_eq!(all["next"], Value::Null);
 

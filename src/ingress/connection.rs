@@ -52,6 +52,10 @@ pub(crate) trait Api: Send + Sync + 'static {
     fn refused(&self, kind: Kind);
 }
 
+/// Who is on the other side of a request's connection: a client, or a proxy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// The limits and the transport of a listener.
 pub(crate) struct Front {
     /// `None`: plain HTTP/1.
@@ -321,6 +325,7 @@ impl<A: Api> Connection<A> {
         if let Some(shown) = self.shown.get() {
             request.extensions_mut().insert(Arc::clone(shown));
         }
+        request.extensions_mut().insert(Peer(self.peer));
         let sound = strict::check(&request);
         // Where a head is not as it should be, somebody in front may see the next request begin elsewhere than we do.
         let ends = sound.is_err() && request.version() < Version::HTTP_2;

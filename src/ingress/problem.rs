@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     MethodNotAllowed,
     /// The body did not arrive in time.
     RequestTimeout,
+    /// Right in itself, and not as things are now.
+    Conflict,
     /// The body is longer than `server.body_max`.
     BodyTooLarge,
     /// The request target is longer than any of ours.
@@ -91,6 +93,7 @@ impl Kind {
         Kind::NotFound,
         Kind::MethodNotAllowed,
         Kind::RequestTimeout,
+        Kind::Conflict,
         Kind::BodyTooLarge,
         Kind::UriTooLong,
         Kind::UnsupportedMediaType,
@@ -141,6 +144,7 @@ impl Kind {
             Kind::RequestTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request did not arrive in time")
             }
+            Kind::Conflict => (StatusCode::CONFLICT, "conflict", "That cannot be done as things are now"),
             Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Kind::UriTooLong => (StatusCode::URI_TOO_LONG, "uri-too-long", "The request target is too long"),
             Kind::UnsupportedMediaType => {
