@@ -189,7 +189,7 @@ impl Admin {
     }
 }
 
-/// `limit=&after=`, each at most once; an empty value is none.
+/// `limit=&after=`, each at most once.
 fn wanted(query: &str) -> Result<(usize, Option<u64>), Problem> {
     let wrong = |message: &'static str| Problem::new(Kind::InvalidQuery, message);
     let (mut limit, mut after, mut seen) = (PAGE_DEFAULT, None, Vec::new());
@@ -198,7 +198,6 @@ fn wanted(query: &str) -> Result<(usize, Option<u64>), Problem> {
             return Err(wrong("a parameter stands twice"));
         }
         match (&*name, &*value) {
-            ("limit" | "after", "") => {}
             ("limit", text) => {
                 let known = text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
                 limit = known.ok_or_else(|| wrong("limit: a number from 1 to 1000"))?;

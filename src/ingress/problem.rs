@@ -82,7 +82,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 27] = [
+    pub(crate) const ALL: [Kind; 28] = [
         Kind::BadRequest,
         Kind::InvalidQuery,
         Kind::MalformedJson,

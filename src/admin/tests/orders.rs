@@ -143,7 +143,7 @@ async fn the_audit_log_says_who_did_what_to_how_many_and_names_nobody_else() {
     assert_eq!((&first["audit"][0]["id"], &first["next"]), (&json!(4), &json!(4)));
     let rest = watched.get("/admin/audit?limit=1000&after=4").await.json;
     assert_eq!((rest["audit"].as_array().unwrap().len(), &rest["next"]), (3, &Value::Null));
-    for wrong in ["limit=0", "limit=1001", "after=x", "limit=1&limit=2", "id=1"] {
+    for wrong in ["limit=0", "limit=1001", "limit=", "after=x", "after=", "limit=1&limit=2", "id=1"] {
         assert_eq!(watched.get(&format!("/admin/audit?{wrong}")).await.status, 400, "{wrong}");
     }
     watched.end().await;
