@@ -230,3 +230,21 @@ async fn a_discard_needs_a_reason_and_the_audit_log_keeps_it() {
     assert!(!log.contains("order-1") && log.lines().count() == 2, "{log}");
     assert_eq!(relay.terminate(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_written_down_on_stable_storage_before_it_is_made() {
+    let ground = Ground::new(RIGHT).await;
+    let trace = ground.folder.path().join("trace");
+    let strace = ["strace", "-D", "-f", "-qq", "-y", "-o", trace.to_str().unwrap(), "-e", "trace=fdatasync,/^rename"];
+    let relay = Process::wrapped(&strace, &ground.file);
+    let answer = ground.bid(&relay, "/admin/destinations/partner/pause", &json!({})).await;
+    assert_eq!((answer.status, &answer.body["state"]), (StatusCode::OK, &json!("paused")), "{}", answer.body);
+    assert_eq!(relay.terminate(), Some(0));
+    let trace = fs::read_to_string(trace).unwrap();
+    let place = |call: &str, file: &str| {
+        let found = trace.lines().position(|line| line.contains(call) && line.contains(file));
+        found.unwrap_or_else(|| panic!("no {call} of {file}:\n{trace}"))
+    };
+    let (written_down, whole) = (place("fdatasync(", "audit.ndjson"), place("fdatasync(", "paused.json"));
+    assert!(written_down < whole && whole < place("rename", "paused.json"), "{trace}");
+}
