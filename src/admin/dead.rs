@@ -38,7 +38,10 @@ impl Admin {
         let deliveries = status.iter().flat_map(|status| &status.destinations);
         let history = deliveries.filter(|(name, _)| *name == destination).flat_map(|(_, delivery)| &delivery.history);
         let planned = self.planned(letter).await?;
-        let view = LetterView { planned: planned.view(letter, true), history: history.map(AttemptView::new).collect() };
+        let view = LetterView {
+            planned: PlannedView::new(letter, &planned, true),
+            history: history.map(AttemptView::new).collect(),
+        };
         Ok(problem::json(StatusCode::OK, &view))
     }
 

@@ -3,21 +3,19 @@
 //! A request is a pure function of the stored conversion and the configuration, so what is shown here is what goes out, as
 //! long as neither changes. Nothing here changes anything.
 
+mod view;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
-use serde_json::value::RawValue;
 
+pub(super) use self::view::{PlanView, PlannedView};
 use super::Admin;
-use super::dead::{DeadLetterView, kinds};
-use crate::config::{self, Destination, Rendering, older_than, written_duration};
-use crate::conversion::{Conversion, EventKind, Money};
+use crate::config::{self, Destination, Rendering, older_than};
+use crate::conversion::{Conversion, Money};
 use crate::ingress::problem::{self, Kind, Problem, Reply};
-use crate::ingress::view::{Shown, instant};
 use crate::mapping::{Scope, Secrets};
 use crate::queue::{DeadFilter, DeadLetter, DeadPage, PageRequest, Stored};
 
@@ -158,26 +156,6 @@ impl Planned {
         planned.second_sale = planned.outcome == Outcome::Sent && letter.may_have_arrived && !trusted;
         Planned { max_age, dedup_window: destination.dedup_window, conversion: Some(conversion), ..planned }
     }
-
-    /// As it is shown; `with_request`: there is room for it.
-    pub(super) fn view<'a>(&'a self, letter: &'a DeadLetter, with_request: bool) -> PlannedView<'a> {
-        let request = self.request.as_ref().filter(|_| with_request);
-        PlannedView {
-            letter: DeadLetterView::new(letter),
-            conversion: self.conversion.as_deref().map(ConversionView::new),
-            request: request.and_then(|request| RawValue::from_string(request.clone()).ok()),
-            replay: ReplayView {
-                outcome: self.outcome.as_str(),
-                operation: self.operation.as_deref(),
-                reason: self.reason.as_deref(),
-                differs: self.differs,
-                deduplication: self.deduplication.map(Deduplication::as_str),
-                dedup_window: self.dedup_window.map(written_duration),
-                max_age: self.max_age.map(written_duration),
-                second_sale: self.second_sale,
-            },
-        }
-    }
 }
 
 /// An age from the receipt on: the platform cannot have got it earlier.
@@ -216,12 +194,10 @@ impl Admin {
         let views = dead.iter().zip(&planned).map(|(letter, planned)| {
             let bytes = planned.request.as_ref().map_or(0, String::len);
             left = left.saturating_sub(bytes);
-            planned.view(letter, left > 0)
+            PlannedView::new(letter, planned, left > 0)
         });
         let dead = views.collect();
-        let until = instant(until_ms);
-        let totals = totals.as_ref().map(Totals::view);
-        Ok(problem::json(StatusCode::OK, &PlanView { until, totals, dead, next: next.as_deref() }))
+        Ok(problem::json(StatusCode::OK, &PlanView::new(until_ms, totals.as_ref(), dead, next.as_deref())))
     }
 
     /// By ids they come all at once: here, too, page by page.
@@ -318,160 +294,6 @@ impl Totals {
             }
         }
     }
-
-    fn view(&self) -> TotalsView<'_> {
-        let groups = self.groups.iter().map(|(group, total)| TotalView::new(group, total)).collect();
-        TotalsView { matched: self.matched, whole: self.is_whole, groups }
-    }
-}
-
-impl<'a> TotalView<'a> {
-    fn new((destination, kind, conversion_kind, outcome): &'a Group, total: &'a Total) -> TotalView<'a> {
-        TotalView {
-            destination,
-            kind,
-            conversion_kind: *conversion_kind,
-            outcome: outcome.as_str(),
-            count: total.count,
-            second_sales: total.second_sales,
-            amounts: total.amounts.iter().map(|(currency, sum)| (currency.as_str(), sum.map(Shown))).collect(),
-        }
-    }
-}
-
-/// What a replay would send. Nothing is changed.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Plan")]
-pub(super) struct PlanView<'a> {
-    /// Dead letters that were given up before are in it: a replay with this `until` is of the same ones.
-    #[schemars(with = "Option<jiff::Timestamp>")]
-    until: Option<Shown<jiff::Timestamp>>,
-    /// Of all that are meant; on the first page only.
-    totals: Option<TotalsView<'a>>,
-    dead: Vec<PlannedView<'a>>,
-    /// `after` of the next page, if there is one.
-    next: Option<&'a str>,
-}
-
-/// How many are meant, and what they are worth.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "PlanTotals")]
-struct TotalsView<'a> {
-    matched: u64,
-    /// Whether all were counted: beyond 20,000 no more are.
-    whole: bool,
-    groups: Vec<TotalView<'a>>,
-}
-
-/// Those of one destination and kind of which the same becomes.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "PlanTotal")]
-struct TotalView<'a> {
-    destination: &'a str,
-    #[schemars(schema_with = "kinds")]
-    kind: &'static str,
-    /// Nothing where the conversion cannot be read.
-    #[schemars(schema_with = "conversion_kinds")]
-    conversion_kind: Option<&'static str>,
-    #[schemars(schema_with = "outcomes")]
-    outcome: &'static str,
-    count: u64,
-    /// How many of them the destination may have already, and would not know again.
-    second_sales: u64,
-    /// Exact sums of `value` by currency; nothing where a sum has more than 28 digits.
-    #[schemars(with = "BTreeMap<String, Option<String>>")]
-    amounts: BTreeMap<&'a str, Option<Shown<Money>>>,
-}
-
-/// A dead letter, and what a replay would send of it.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "PlannedDeadLetter")]
-pub(super) struct PlannedView<'a> {
-    #[serde(flatten)]
-    letter: DeadLetterView<'a>,
-    /// Nothing where it cannot be read.
-    conversion: Option<ConversionView<'a>>,
-    /// By the mapping in force, secrets masked; nothing where none goes out, or the answer has no room for it.
-    #[schemars(schema_with = "request_schema")]
-    request: Option<Box<RawValue>>,
-    replay: ReplayView<'a>,
-}
-
-/// The conversion itself.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "PlannedConversion")]
-struct ConversionView<'a> {
-    kind: &'static str,
-    event_type: &'a str,
-    #[schemars(with = "jiff::Timestamp")]
-    time: &'a str,
-    #[schemars(with = "Option<String>")]
-    value: Option<Shown<Money>>,
-    currency: Option<&'a str>,
-}
-
-/// What would become of it.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "PlannedReplay")]
-struct ReplayView<'a> {
-    /// `sent`: the request goes out; `skipped`, `withheld`, `unsupported`: none does; `unmappable`, `expired`, `unreadable`: it
-    /// is a dead letter again; `unconfigured`: it waits; `gone`: it is no dead letter any more.
-    #[schemars(schema_with = "outcomes")]
-    outcome: &'static str,
-    operation: Option<&'a str>,
-    /// Why nothing is sent: the field, or the condition.
-    reason: Option<&'a str>,
-    /// Whether the request is another one than was sent last; nothing where that is not known: none was sent, or that was
-    /// before the relay started.
-    differs: Option<bool>,
-    /// Whether the platform would know a repeat: `none` where it deduplicates on nothing, `unknown` where its window is not
-    /// configured.
-    #[schemars(schema_with = "deduplications")]
-    deduplication: Option<&'static str>,
-    dedup_window: Option<String>,
-    max_age: Option<String>,
-    /// The destination may have it already, and would not know it again.
-    second_sale: bool,
-}
-
-impl<'a> ConversionView<'a> {
-    fn new(conversion: &'a Conversion) -> ConversionView<'a> {
-        ConversionView {
-            kind: conversion.kind().as_str(),
-            event_type: conversion.event_type(),
-            time: conversion.time().as_str(),
-            value: conversion.amount().map(Shown),
-            currency: conversion.currency(),
-        }
-    }
-}
-
-fn outcomes(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": Outcome::ALL.map(Outcome::as_str) })
-}
-
-fn deduplications(_: &mut SchemaGenerator) -> Schema {
-    let words: Vec<_> = Deduplication::ALL.map(Deduplication::as_str).map(Some).into_iter().chain([None]).collect();
-    json_schema!({ "enum": words })
-}
-
-fn conversion_kinds(_: &mut SchemaGenerator) -> Schema {
-    let kinds = [EventKind::Conversion, EventKind::Refund, EventKind::Adjustment].map(EventKind::as_str);
-    let words: Vec<_> = kinds.map(Some).into_iter().chain([None]).collect();
-    json_schema!({ "enum": words })
-}
-
-fn request_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": ["object", "null"],
-        "required": ["method", "url", "headers"],
-        "properties": {
-            "method": { "type": "string" },
-            "url": { "type": "string" },
-            "headers": { "type": "object", "additionalProperties": { "type": "string" } },
-            "body": { "description": "JSON as it is sent; a form as one text; nothing where there is none." },
-        },
-    })
 }
 
 const UNREADABLE: &str = "this version does not accept the stored conversion";

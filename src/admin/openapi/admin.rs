@@ -79,7 +79,7 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
 fn audit_page() -> Vec<Value> {
     let query = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "query", "description": description, "schema": schema });
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 });
-    let after = json!({ "type": "integer", "minimum": 0 });
+    let after = json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
     vec![query("limit", "At most so many.", limit), query("after", "`next` of the page before.", after)]
 }
 
