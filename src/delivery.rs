@@ -33,6 +33,7 @@ mod metrics;
 mod online;
 mod pool;
 mod probe;
+mod pulse;
 mod recent;
 mod run;
 mod token;
@@ -59,6 +60,7 @@ use metrics::Metrics;
 pub use online::{Line, Reached, online};
 use pool::Pool;
 pub use probe::{NoProbe, PROBE_TIMEOUT, Probed};
+pub use pulse::{BEAT, Beat, Pulsed};
 pub use recent::{Latency, Rates, Trouble};
 
 /// Handle to the pools: runs them, shows them, pauses and resumes them. Cheap to clone.

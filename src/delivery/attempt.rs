@@ -132,6 +132,7 @@ impl Pool {
             let (at_ms, excerpt) = (self.clock.unix_ms(), Some(reason.to_owned()));
             self.board.failed(Trouble { at_ms, verdict, status: None, excerpt, id: delivery.meta().id });
         }
+        self.pulse.feel(self.clock.unix_ms(), &outcome, None, delivery.acceptance().is_some());
         self.queue.settle(delivery, outcome, None);
     }
 
@@ -205,6 +206,7 @@ impl Pool {
         );
         self.log_dead(delivery, &outcome, record.status, operation);
         self.board.attempted(delivery.meta().id, &record, Instant::now());
+        self.pulse.feel(self.clock.unix_ms(), &outcome, Some(&record), delivery.acceptance().is_some());
         self.queue.settle(delivery, outcome, Some(record));
     }
 
@@ -239,6 +241,7 @@ impl Pool {
             }
         };
         self.log_dead(delivery, &outcome, None, None);
+        self.pulse.feel(self.clock.unix_ms(), &outcome, None, delivery.acceptance().is_some());
         self.queue.settle(delivery, outcome, None);
     }
 

@@ -10,6 +10,7 @@ use super::client::Client;
 use super::excerpt::Mask;
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::Instruments;
+use super::pulse::Pulse;
 use super::token::Tokens;
 use super::wait::Wait;
 use super::{Activity, Pause};
@@ -26,6 +27,7 @@ pub(super) struct Pool {
     pub(super) mask: Mask,
     pub(super) instruments: Instruments,
     pub(super) board: Board,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) limiter: Limiter,
     /// Of each operation that has a rate of its own, in the order of the operations.
     pub(super) own_limiters: Vec<Option<OwnLimiter>>,
@@ -65,6 +67,7 @@ impl Pool {
         let own_limiters = own_limiters.collect();
         let same = before.filter(|before| before.destination.shares_origin_with(destination));
         let wait = same.map(|before| before.wait.clone()).unwrap_or_default();
+        let pulse = before.map_or_else(Arc::default, |before| Arc::clone(&before.pulse));
         let mask = Mask::new(&destination.secrets);
         let (tokens, retired) =
             (Tokens::new(&destination.operations, before.map(|before| &before.tokens)), CancellationToken::new());
@@ -77,6 +80,7 @@ impl Pool {
             mask,
             instruments,
             board,
+            pulse,
             limiter,
             own_limiters,
             wait,
