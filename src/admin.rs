@@ -1,8 +1,10 @@
-//! The admin listener: health, readiness, metrics, destinations, dead letters, any conversion's status.
+//! The admin listener: health, readiness, metrics, destinations, dead letters, any conversion's status; and the status page,
+//! with what it listens to.
 //!
 //! Plain HTTP/1, on loopback by default; beyond it the configuration demands a bearer token. `/healthz` and `/readyz` need
-//! none, since probes have none and they tell nothing but yes or no and why. What changes something is a POST, which a web
-//! page's script cannot make.
+//! none, since probes have none and they tell nothing but yes or no and why; nor do the files of the page, which hold no data.
+//! What changes something is a POST, which no web page's script but our own can make: not one of another site, and not one
+//! whose own name was pointed at loopback.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +32,17 @@ use crate::queue::Queue;
 
 mod audit;
 mod body;
+mod concerns;
 mod dead;
 mod destinations;
+mod events;
 mod forget;
 mod openapi;
 mod orders;
+mod overview;
+mod page;
 mod pauses;
+mod picture;
 mod plan;
 mod process;
 mod reload;
@@ -51,6 +58,7 @@ pub use pauses::{Pauses, PausesError};
 pub use reload::{Reloaded, Reloads, Wish};
 
 use self::audit::Audit;
+use self::events::Events;
 use self::route::{Bid, Look, Route};
 use self::treatment::Remedy;
 
@@ -63,6 +71,8 @@ pub struct Admin {
     pauses: Pauses,
     audit: Audit,
     registry: Registry,
+    events: Events,
+    started_ms: u64,
 }
 
 impl Admin {
@@ -78,7 +88,8 @@ impl Admin {
         ingress.register_metrics(&mut registry);
         reloads.register(&mut registry);
         registry.register_collector(Box::new(process::Process));
-        Admin { queue, pools, ingress, reloads, pauses, audit, registry }
+        let (events, started_ms) = (Events::default(), ingress.clock().unix_ms());
+        Admin { queue, pools, ingress, reloads, pauses, audit, registry, events, started_ms }
     }
 
     /// Serves until `shutdown`; returns when every connection has ended.
@@ -93,7 +104,7 @@ impl Admin {
             drain_timeout: DRAIN_TIMEOUT,
             metrics: Connections::default(),
         };
-        serve(self, listener, front, shutdown).await;
+        tokio::join!(serve(Arc::clone(&self), listener, front, shutdown.clone()), self.tell(shutdown));
     }
 
     /// Without a token, the name that the request came by tells a person on this machine from a web page's script whose
@@ -175,6 +186,9 @@ impl Admin {
 
 impl Api for Admin {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+        if let Some(answer) = self.shown(&request).await {
+            return answer;
+        }
         // Its own: the request goes on to who reads its body.
         let path = request.uri().path().to_owned();
         let route = Route::of(&path).ok_or_else(Problem::not_found)?;

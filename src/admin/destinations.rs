@@ -76,7 +76,7 @@ pub(super) struct DestinationView<'a> {
 /// `limits.rate` and `limits.burst`.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Quota")]
-struct QuotaView {
+pub(super) struct QuotaView {
     /// As in `50/s`.
     rate: String,
     burst: u32,
@@ -97,7 +97,7 @@ struct RatesView {
 /// How long the attempts of the last five minutes took, at most a sixteenth too much; nothing where there was none.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Latency")]
-struct LatencyView {
+pub(super) struct LatencyView {
     count: u64,
     p50_ms: u64,
     p99_ms: u64,
@@ -106,7 +106,7 @@ struct LatencyView {
 /// `closed`: everything goes; `open`: nothing before the next probe; `half_open`: a probe is under way.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Breaker")]
-struct BreakerView {
+pub(super) struct BreakerView {
     #[schemars(schema_with = "breaker_states")]
     state: &'static str,
     /// Why it is not closed.
@@ -223,7 +223,7 @@ impl<'a> ErrorView<'a> {
     }
 }
 
-fn states(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn states(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": Activity::ALL.map(Activity::as_str) })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The admin API does not read files: it passes the wish on to who does, and answers with what came of it.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -21,6 +22,7 @@ use super::orders::Made;
 use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
+use crate::queue::Clock;
 
 /// Where the answer to a wish for a reload goes: what came into force, or the report of why nothing did.
 pub type Wish = oneshot::Sender<Result<Reloaded, String>>;
@@ -40,13 +42,25 @@ pub struct Reloads {
     wishes: mpsc::Sender<Wish>,
     version: Gauge,
     total: Family<[(&'static str, &'static str); 1], Counter>,
+    last: Arc<Mutex<Option<LastReload>>>,
+    clock: Clock,
+}
+
+/// What came of the last reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LastReload {
+    /// When it ended (Unix ms).
+    pub(super) at_ms: u64,
+    /// The report of why it was refused, if it was.
+    pub(super) refusal: Option<String>,
 }
 
 impl Reloads {
     /// Version 1 is in force; the other end receives what is wished.
-    pub fn new() -> (Reloads, mpsc::Receiver<Wish>) {
+    pub fn new(clock: Clock) -> (Reloads, mpsc::Receiver<Wish>) {
         let (wishes, received) = mpsc::channel(WISHES_MAX);
-        let reloads = Reloads { wishes, version: Gauge::default(), total: Family::default() };
+        let (version, total, last) = (Gauge::default(), Family::default(), Arc::default());
+        let reloads = Reloads { wishes, version, total, last, clock };
         reloads.version.set(1);
         (reloads, received)
     }
@@ -61,6 +75,18 @@ impl Reloads {
             Err(_) => "refused",
         };
         self.total.get_or_create(&[("result", result)]).inc();
+        let last = LastReload { at_ms: self.clock.unix_ms(), refusal: outcome.as_ref().err().cloned() };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// What came of the last one since the start.
+    pub(super) fn last(&self) -> Option<LastReload> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Of the configuration in force.
+    pub(super) fn version(&self) -> u64 {
+        u64::try_from(self.version.get()).unwrap_or_default()
     }
 
     /// `capi_relay_config_version` and `capi_relay_config_reloads_total`.

@@ -98,7 +98,7 @@ impl Relay {
         let pools = Pools::new(&config, queue.clone(), clock.clone()).map_err(StartError::Delivery)?;
         let ingress =
             Arc::new(Ingress::new(Arc::clone(&config), queue.clone(), clock.clone()).map_err(StartError::Tls)?);
-        let (reloads, wishes) = Reloads::new();
+        let (reloads, wishes) = Reloads::new(clock.clone());
         let restored = (config.queue.path.clone(), pools.clone());
         let pauses = tokio::task::spawn_blocking(move || Pauses::restore(&restored.0, &restored.1));
         let pauses = pauses.await.map_err(StartError::Interrupted)?.map_err(StartError::Pauses)?;
