@@ -1,22 +1,24 @@
-//! The admin listener: health, readiness, metrics, destinations, dead letters, any conversion's status.
+//! The admin listener: health, readiness, metrics, destinations, dead letters, any conversion's status; and the status page,
+//! with what it listens to.
 //!
 //! Plain HTTP/1, on loopback by default; beyond it the configuration demands a bearer token. `/healthz` and `/readyz` need
-//! none, since probes have none and they tell nothing but yes or no and why. What changes something is a POST, which a web
-//! page's script cannot make.
+//! none, since probes have none and they tell nothing but yes or no and why; nor do the files of the page, which hold no data.
+//! What changes something is a POST, which no web page's script but our own can make: not one of another site, and not one
+//! whose own name was pointed at loopback.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Activity, PoolState, Pools};
+use crate::delivery::Pools;
 use crate::ingress::addresses::Addresses;
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
@@ -24,24 +26,40 @@ use crate::ingress::metrics::Connections;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 use crate::ingress::proxy::Proxies;
 use crate::ingress::strict;
-use crate::ingress::view::{Shown, StatusView, instant};
+use crate::ingress::view::StatusView;
 use crate::ingress::{Ingress, Phase};
-use crate::queue::{Depth, Queue};
+use crate::queue::Queue;
 
+mod audit;
 mod body;
+mod concerns;
 mod dead;
+mod destinations;
+mod events;
 mod forget;
 mod openapi;
+mod orders;
+mod overview;
+mod page;
+mod pauses;
+mod picture;
+mod plan;
 mod process;
 mod reload;
+mod route;
 mod treatment;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use openapi::document;
+pub(crate) use orders::USER;
+pub use pauses::{Pauses, PausesError};
 pub use reload::{Reloaded, Reloads, Wish};
 
+use self::audit::Audit;
+use self::events::Events;
+use self::route::{Bid, Look, Route};
 use self::treatment::Remedy;
 
 /// The admin API of one relay.
@@ -50,12 +68,17 @@ pub struct Admin {
     pools: Pools,
     ingress: Arc<Ingress>,
     reloads: Reloads,
+    pauses: Pauses,
+    audit: Audit,
     registry: Registry,
+    events: Events,
+    started_ms: u64,
 }
 
 impl Admin {
     /// Gathers the metrics of all parts; binds nothing.
-    pub fn new(queue: Queue, pools: Pools, ingress: Arc<Ingress>, reloads: Reloads) -> Admin {
+    pub fn new(queue: Queue, pools: Pools, ingress: Arc<Ingress>, reloads: Reloads, pauses: Pauses) -> Admin {
+        let audit = Audit::of(&ingress.config().queue.path);
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("capi_relay_build", "The version that runs", build);
@@ -65,7 +88,8 @@ impl Admin {
         ingress.register_metrics(&mut registry);
         reloads.register(&mut registry);
         registry.register_collector(Box::new(process::Process));
-        Admin { queue, pools, ingress, reloads, registry }
+        let (events, started_ms) = (Events::default(), ingress.clock().unix_ms());
+        Admin { queue, pools, ingress, reloads, pauses, audit, registry, events, started_ms }
     }
 
     /// Serves until `shutdown`; returns when every connection has ended.
@@ -80,7 +104,7 @@ impl Admin {
             drain_timeout: DRAIN_TIMEOUT,
             metrics: Connections::default(),
         };
-        serve(self, listener, front, shutdown).await;
+        tokio::join!(serve(Arc::clone(&self), listener, front, shutdown.clone()), self.tell(shutdown));
     }
 
     /// Without a token, the name that the request came by tells a person on this machine from a web page's script whose
@@ -127,62 +151,60 @@ impl Admin {
             }
         }
     }
+}
 
-    fn destinations(&self) -> Reply {
-        let depths = self.queue.depths();
-        let now_ms = self.ingress.clock().unix_ms();
-        let states = self.pools.states();
-        let none = Depth::default();
-        let views = states.iter().map(|state| {
-            let depth = depths.destinations.get(&state.destination).unwrap_or(&none);
-            DestinationView::new(state, depth, now_ms)
-        });
-        let destinations = views.collect();
-        problem::json(StatusCode::OK, &DestinationsView { destinations })
+impl Admin {
+    async fn look(&self, look: Look<'_>, query: &str) -> Result<Reply, Problem> {
+        match look {
+            Look::Health | Look::Ready => self.readyz().await,
+            Look::Metrics => self.metrics(),
+            Look::Document => Ok(problem::json(StatusCode::OK, &document())),
+            Look::Destinations => Ok(self.destinations()),
+            Look::Destination(name) => self.destination(name),
+            Look::DeadLetters => self.dead_letters(query).await,
+            Look::DeadLetter { destination, id } => self.dead_letter(destination, id).await,
+            Look::Conversion(id) => {
+                Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?)))
+            }
+            Look::Order(order) => self.ingress.orders(order).await,
+            Look::Audit => self.audit_page(query).await,
+        }
+    }
+
+    async fn bid(&self, bid: Bid<'_>, request: Request<Incoming>) -> Result<Reply, Problem> {
+        match bid {
+            Bid::Pause(name) => self.pause(name, request).await,
+            Bid::Resume(name) => self.resume(name, request).await,
+            Bid::Probe(name) => self.probe(name, request).await,
+            Bid::Replay => self.treat(Remedy::Replay, request).await,
+            Bid::Discard => self.treat(Remedy::Discard, request).await,
+            Bid::Forget => self.forget(request).await,
+            Bid::Reload => self.reload(&request).await,
+        }
     }
 }
 
 impl Api for Admin {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
-        let path = request.uri().path();
-        let is_forget = path == FORGET;
-        let one = |prefix| path.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty() && !rest.contains('/'));
-        let (id, order) = (one("/admin/conversions/"), one("/admin/orders/"));
-        let known = ["/healthz", "/readyz", "/metrics", OPENAPI, "/admin/destinations", "/admin/dead", RELOAD, FORGET];
-        let remedy = Remedy::ALL.into_iter().find(|(known, _)| *known == path).map(|(_, remedy)| remedy);
-        if id.or(order).is_none() && remedy.is_none() && !known.contains(&path) {
-            return Err(Problem::not_found());
+        if let Some(answer) = self.shown(&request).await {
+            return answer;
         }
-        if path == RELOAD || is_forget || remedy.is_some() {
-            if request.method() != Method::POST {
-                return Err(Problem::method_not_allowed("POST"));
+        // Its own: the request goes on to who reads its body.
+        let path = request.uri().path().to_owned();
+        let route = Route::of(&path).ok_or_else(Problem::not_found)?;
+        route.check(request.method()).map_err(Problem::method_not_allowed)?;
+        match route {
+            Route::Look(Look::Health) => Ok(problem::json(StatusCode::OK, &Report { status: "alive" })),
+            Route::Look(Look::Ready) => self.readyz().await,
+            Route::Look(look) => {
+                self.authorize(&request)?;
+                self.look(look, request.uri().query().unwrap_or_default()).await
             }
-            self.authorize(&request)?;
-            strict::check_origin(&request)?;
-            return match remedy {
-                Some(remedy) => self.treat(remedy, request).await,
-                None if is_forget => self.forget(request).await,
-                None => self.reloads.wish().await,
-            };
-        }
-        if !matches!(request.method(), &Method::GET | &Method::HEAD) {
-            return Err(Problem::method_not_allowed("GET, HEAD"));
-        }
-        match path {
-            "/healthz" => return Ok(problem::json(StatusCode::OK, &Report { status: "alive" })),
-            "/readyz" => return self.readyz().await,
-            _ => self.authorize(&request)?,
-        }
-        if let Some(order) = order {
-            return self.ingress.orders(order).await;
-        }
-        match (path, id) {
-            (_, Some(id)) => Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?))),
-            ("/metrics", _) => self.metrics(),
-            (OPENAPI, _) => Ok(problem::json(StatusCode::OK, &document())),
-            ("/admin/destinations", _) => Ok(self.destinations()),
-            ("/admin/dead", _) => self.dead_letters(request.uri().query().unwrap_or_default()).await,
-            _ => Err(Problem::not_found()),
+            Route::Bid(bid) => {
+                self.authorize(&request)?;
+                strict::check_origin(&request)?;
+                self.bid(bid, request).await
+            }
         }
     }
 
@@ -196,59 +218,6 @@ struct Report {
     status: &'static str,
 }
 
-/// All destinations.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Destinations")]
-struct DestinationsView<'a> {
-    destinations: Vec<DestinationView<'a>>,
-}
-
-/// One destination as it is now.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Destination")]
-struct DestinationView<'a> {
-    name: &'a str,
-    #[schemars(schema_with = "states")]
-    state: &'static str,
-    #[schemars(with = "Option<jiff::Timestamp>")]
-    since: Option<Shown<jiff::Timestamp>>,
-    reason: Option<&'a str>,
-    pending: u64,
-    oldest_pending_s: Option<u64>,
-    dead: u64,
-    concurrency: usize,
-    in_flight: usize,
-    last_error: Option<&'a str>,
-}
-
-impl<'a> DestinationView<'a> {
-    fn new(pool: &'a PoolState, depth: &'a Depth, now_ms: u64) -> DestinationView<'a> {
-        DestinationView {
-            name: pool.destination.as_str(),
-            state: pool.state.as_str(),
-            since: instant(pool.since_ms),
-            reason: pool.reason.as_deref(),
-            pending: depth.pending,
-            oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
-            dead: depth.dead,
-            concurrency: pool.concurrency,
-            in_flight: pool.in_flight,
-            last_error: pool.last_error.as_deref(),
-        }
-    }
-}
-
-fn states(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": Activity::ALL.map(Activity::as_str) })
-}
-
-fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
-    Duration::from_millis(later_ms.saturating_sub(earlier_ms)).as_secs()
-}
-
-const RELOAD: &str = "/admin/reload";
-const OPENAPI: &str = "/openapi.json";
-const FORGET: &str = "/admin/forget";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Probes, a scraper or two, a person: more is a mistake somewhere.
 const CONNECTIONS_MAX: usize = 64;

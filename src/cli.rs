@@ -2,11 +2,13 @@
 //! exit codes that a script can read (0 done, 1 the answer is no, 2 usage, 64 bad configuration at start). It holds no
 //! logic of its own that another module could own.
 
+mod audit;
 mod check;
 mod client;
 mod compact;
 mod dead;
 mod demo;
+mod destinations;
 mod diff;
 mod export;
 mod forget;
@@ -152,11 +154,21 @@ enum Command {
     Send(send::SendArgs),
     /// Shows what became of a conversion, or of an order's
     Status(status::StatusArgs),
+    /// Shows the destinations: state, backlog, rates; or one of them from near
+    Destinations(destinations::DestinationsArgs),
+    /// Stops sending to a destination, also over a restart; its work waits
+    Pause(destinations::PauseArgs),
+    /// Sends to a destination again
+    Resume(destinations::OrderArgs),
+    /// Makes one attempt at a destination now, whatever its breaker or a suspension say
+    Probe(destinations::OrderArgs),
     /// Dead letters: deliveries given up, kept for a person
     Dead {
         #[command(subcommand)]
         command: dead::DeadCommand,
     },
+    /// Shows what was changed through the admin API, and by whom
+    Audit(audit::AuditArgs),
     /// Erases what was received for an order or of a customer; what is owed of it is sent to nobody
     Forget(forget::ForgetArgs),
     /// Gives back what the queue's store holds of what is gone, while no relay uses the folder
@@ -201,6 +213,11 @@ pub fn main() -> ExitCode {
         Command::Key(args) => key::command(&args),
         Command::Send(args) => send::command(&cli.configuration, &args),
         Command::Status(args) => status::command(&cli.configuration, &args),
+        Command::Destinations(args) => destinations::command(&cli.configuration, &args),
+        Command::Pause(args) => destinations::pause(&cli.configuration, &args),
+        Command::Resume(args) => destinations::resume(&cli.configuration, &args),
+        Command::Probe(args) => destinations::probe(&cli.configuration, &args),
+        Command::Audit(args) => audit::command(&cli.configuration, &args),
         Command::Dead { command } => dead::command(&cli.configuration, &command),
         Command::Forget(args) => forget::command(&cli.configuration, &args),
         Command::Compact => compact::command(&cli.configuration),

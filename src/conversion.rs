@@ -214,6 +214,14 @@ impl Conversion {
         text(self.values.at(rules::CURRENCY))
     }
 
+    /// What it is worth, in its currency.
+    pub fn amount(&self) -> Option<Money> {
+        match self.values.at(rules::VALUE) {
+            Some(Value::Money(amount)) => Some(*amount),
+            _ => None,
+        }
+    }
+
     /// A test conversion.
     pub fn is_test(&self) -> bool {
         self.values.at(rules::TEST) == Some(&Value::Bool(true))

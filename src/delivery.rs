@@ -23,6 +23,7 @@ mod client;
 mod concurrency;
 mod confirm;
 mod credentials;
+mod detail;
 mod exchange;
 mod excerpt;
 mod gate;
@@ -31,14 +32,17 @@ mod limiter;
 mod metrics;
 mod online;
 mod pool;
+mod probe;
+mod pulse;
+mod recent;
 mod run;
 mod token;
 mod wait;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -50,10 +54,14 @@ use crate::config::{Config, Destination, Judge};
 use crate::conversion::DestinationName;
 use crate::mapping::Answer;
 use crate::queue::{Clock, Depths, Hold, Queue, Verdict};
+pub use detail::{Breaker, BreakerCause, BreakerState, PoolDetail, RefusedCredential};
 use judge::{Body, Transmission};
 use metrics::Metrics;
 pub use online::{Line, Reached, online};
 use pool::Pool;
+pub use probe::{NoProbe, PROBE_TIMEOUT, Probed};
+pub use pulse::{BEAT, Beat, Pulsed};
+pub use recent::{Latency, Rates, Trouble};
 
 /// Handle to the pools: runs them, shows them, pauses and resumes them. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +76,26 @@ struct Inner {
     clock: Clock,
     metrics: Metrics,
     drain: Duration,
+    /// What a person paused, also while it is not configured.
+    paused: Mutex<BTreeMap<DestinationName, Pause>>,
+    /// Configurations that were in force, newest first.
+    former: Mutex<VecDeque<Former>>,
+}
+
+/// A destination that a person stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Why, in words.
+    pub reason: String,
+    /// Since when (Unix ms).
+    pub since_ms: u64,
+}
+
+/// A destination as it was configured.
+struct Former {
+    destination: Arc<Destination>,
+    /// When it came into force (Unix ms).
+    since_ms: u64,
 }
 
 /// What is shown of a destination.
@@ -146,6 +174,8 @@ impl Pools {
             clock,
             metrics: Metrics::default(),
             drain: config.server.drain_timeout,
+            paused: Mutex::default(),
+            former: Mutex::default(),
         };
         let pools =
             config.destinations.iter().map(|destination| inner.build(destination, None)).collect::<Result<_, _>>()?;
@@ -179,6 +209,7 @@ impl Pools {
                 continue;
             }
             old.retired.cancel();
+            self.0.remember(old);
             let name = &old.destination.name;
             if !after.iter().any(|pool| pool.destination.name == *name) {
                 self.0.queue.hold(name, Some(Hold::removed(self.0.clock.unix_ms())));
@@ -222,18 +253,63 @@ impl Pools {
         self.0.states()
     }
 
-    /// Stops sending to a destination: its work stays queued, attempts in flight end. `None`: there is no such
-    /// destination.
+    /// Every destination from near, in configuration order.
+    pub fn details(&self) -> Vec<PoolDetail> {
+        let depths = self.0.queue.depths();
+        self.all().iter().map(|pool| pool.detail(&depths)).collect()
+    }
+
+    /// One of them. `None`: there is no such destination.
+    pub fn detail(&self, destination: &str) -> Option<PoolDetail> {
+        Some(self.pool(destination)?.detail(&self.0.queue.depths()))
+    }
+
+    /// Stops sending to a destination: its work stays queued, attempts in flight end. That stands until it is resumed, also
+    /// while the destination is not configured; of one that is paused already the first reason stays. `None`: there is no
+    /// such destination.
     pub fn pause(&self, destination: &str, reason: String) -> Option<PoolState> {
+        self.pause_as(destination, Pause { reason, since_ms: self.0.clock.unix_ms() })
+    }
+
+    /// The same, since a point that the caller knows.
+    pub fn pause_as(&self, destination: &str, pause: Pause) -> Option<PoolState> {
         let pool = self.pool(destination)?;
-        pool.board.pause(reason, pool.clock.unix_ms());
-        pool.show();
+        let pause = self.0.paused().entry(pool.destination.name.clone()).or_insert(pause).clone();
+        pool.pause(&pause);
         Some(state(&pool, &self.0.queue.depths()))
+    }
+
+    /// What a person paused, configured or not.
+    pub fn paused(&self) -> BTreeMap<DestinationName, Pause> {
+        self.0.paused().clone()
+    }
+
+    /// What was paused before the process began is paused again.
+    pub fn restore(&self, paused: BTreeMap<DestinationName, Pause>) {
+        for pool in self.all() {
+            if let Some(pause) = paused.get(&pool.destination.name) {
+                pool.pause(pause);
+            }
+        }
+        self.0.paused().extend(paused);
+    }
+
+    /// How a destination was configured at this point (Unix ms), as far as this process knows.
+    pub fn configured_at(&self, destination: &DestinationName, at_ms: u64) -> Option<Arc<Destination>> {
+        let is_it = |known: &Destination, since_ms: u64| known.name == *destination && since_ms <= at_ms;
+        let pool = self.all().into_iter().find(|pool| is_it(&pool.destination, pool.since_ms));
+        let former = self.0.former.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = former.iter().find(|former| is_it(&former.destination, former.since_ms));
+        match pool {
+            Some(pool) => Some(Arc::clone(&pool.destination)),
+            None => former.map(|former| Arc::clone(&former.destination)),
+        }
     }
 
     /// Sends again; a suspended or open destination is probed at once. `None`: there is no such destination.
     pub fn resume(&self, destination: &str) -> Option<PoolState> {
         let pool = self.pool(destination)?;
+        self.0.paused().remove(&pool.destination.name);
         pool.board.resume();
         pool.show();
         Some(state(&pool, &self.0.queue.depths()))
@@ -267,9 +343,24 @@ impl Inner {
 
     fn build(&self, destination: &Arc<Destination>, before: Option<&Arc<Pool>>) -> Result<Arc<Pool>, ClientError> {
         let name = &destination.name;
-        Pool::new(destination, before.map(Arc::as_ref), self.queue.clone(), self.clock.clone(), self.metrics.of(name))
-            .map(Arc::new)
-            .map_err(|source| ClientError { destination: name.clone(), source })
+        let (queue, clock) = (self.queue.clone(), self.clock.clone());
+        let pool = Pool::new(destination, before.map(Arc::as_ref), queue, clock, self.metrics.of(name));
+        let pool = pool.map_err(|source| ClientError { destination: name.clone(), source })?;
+        if let Some(Pause { reason, since_ms }) = self.paused().get(name) {
+            pool.board.pause(reason.clone(), *since_ms);
+        }
+        Ok(Arc::new(pool))
+    }
+
+    /// How it was configured, for whoever asks what was sent then.
+    fn remember(&self, pool: &Pool) {
+        let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        former.push_front(Former { destination: Arc::clone(&pool.destination), since_ms: pool.since_ms });
+        former.truncate(FORMER_MAX);
+    }
+
+    fn paused(&self) -> MutexGuard<'_, BTreeMap<DestinationName, Pause>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace(&self, pools: Vec<Arc<Pool>>) {
@@ -297,3 +388,6 @@ fn state(pool: &Pool, depths: &Depths) -> PoolState {
         last_error: pool.board.last_error(),
     }
 }
+
+/// Former configurations of destinations: a day's work on a mapping. One is some 100 KiB.
+const FORMER_MAX: usize = 32;

@@ -37,6 +37,7 @@ pub(crate) mod metrics;
 pub(crate) mod problem;
 pub(crate) mod proxy;
 mod quota;
+pub(crate) mod reply;
 mod signed;
 pub(crate) mod strict;
 mod tls;

@@ -21,7 +21,7 @@
 //! | [`queue`] | durable accept, deduplication, retry schedule, dead letters, status: a journal and sled |
 //! | [`delivery`] | one worker pool per destination: limiter, breaker, HTTP client, verdicts, backoff |
 //! | [`ingress`] | listener, TLS, authentication, inbound limits, the public HTTP API |
-//! | [`admin`] | health, metrics, and what an operator asks |
+//! | [`admin`] | health, metrics, what an operator asks, and the status page |
 //! | [`sandbox`] | stand-ins of the five platforms that hold requests to their documents |
 //! | [`cli`] | the commands, and the wiring of all of the above |
 //!

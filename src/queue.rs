@@ -261,6 +261,14 @@ impl Queue {
         self.0.dead_letters(filter, page).await
     }
 
+    /// The conversion itself, while it is owed to someone or a dead letter somewhere; `None` otherwise.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub async fn stored(&self, id: ConversionId) -> Result<Option<Stored>, ReadError> {
+        self.0.stored(id).await
+    }
+
     /// Deals with all dead letters that are meant (unless the filter says until when: those given up by now); durable when
     /// it returns. What is no dead
     /// letter any more is left alone, so doing it twice does it once.
@@ -309,6 +317,15 @@ impl Queue {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.register_metrics(registry);
     }
+}
+
+/// A conversion as it is kept.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// What the relay knows beside it.
+    pub meta: Meta,
+    /// The conversion; or why this version no longer accepts what an earlier one stored.
+    pub conversion: Result<Arc<Conversion>, Refusal>,
 }
 
 /// What is handed in to be accepted.
@@ -458,6 +475,7 @@ pub(crate) trait Engine: Send + Sync {
     fn settled(&self, id: ConversionId) -> Promise<'_, Result<Option<Status>, ReadError>>;
     fn order<'a>(&'a self, merchant: &'a str, order_id: &'a str) -> Promise<'a, Result<Vec<Status>, ReadError>>;
     fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>>;
+    fn stored(&self, id: ConversionId) -> Promise<'_, Result<Option<Stored>, ReadError>>;
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>>;
     fn forget(&self, what: Forget) -> Promise<'_, Result<Forgotten, ReadError>>;
     fn backlog(&self, destination: &DestinationName) -> Backlog;

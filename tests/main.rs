@@ -11,6 +11,7 @@
 
 mod support;
 
+mod admin;
 mod architecture;
 mod bad_requests;
 mod canaries;

@@ -5,11 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use crate::ingress::fields;
 use crate::ingress::problem::{Kind, Problem};
+
+/// The same, where nothing need be said.
+pub(super) async fn json_or_nothing(request: Request<Incoming>) -> Result<Bytes, Problem> {
+    if request.body().is_end_stream() { Ok(Bytes::new()) } else { json(request).await }
+}
 
 pub(super) async fn json(request: Request<Incoming>) -> Result<Bytes, Problem> {
     fields::check_plain_json(request.headers())?;

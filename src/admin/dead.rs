@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Admin;
+use super::plan::PlannedView;
 use crate::conversion::{ConversionId, DestinationName};
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 pub(super) use crate::ingress::view::kinds;
@@ -23,6 +24,27 @@ impl Admin {
         }
     }
 
+    /// One of them, with what a replay would send now and all attempts that are kept.
+    pub(super) async fn dead_letter(&self, destination: &str, id: &str) -> Result<Reply, Problem> {
+        let (Some(destination), Some(id)) = (DestinationName::parse(destination), ConversionId::parse(id)) else {
+            return Err(Problem::not_found());
+        };
+        let unreadable = |error| problem::unreadable(&error);
+        let filter =
+            DeadFilter { destination: Some(destination.clone()), ids: Some(vec![id]), ..DeadFilter::default() };
+        let page = self.queue.dead_letters(filter, PageRequest::default()).await.map_err(unreadable)?;
+        let letter = page.dead.first().ok_or_else(Problem::not_found)?;
+        let status = self.queue.status(id).await.map_err(unreadable)?;
+        let deliveries = status.iter().flat_map(|status| &status.destinations);
+        let history = deliveries.filter(|(name, _)| *name == destination).flat_map(|(_, delivery)| &delivery.history);
+        let planned = self.planned(letter).await?;
+        let view = LetterView {
+            planned: PlannedView::new(letter, &planned, true),
+            history: history.map(AttemptView::new).collect(),
+        };
+        Ok(problem::json(StatusCode::OK, &view))
+    }
+
     /// Whether there is, or was, a destination of this name.
     pub(super) fn known(&self, destination: &DestinationName) -> Result<(), Problem> {
         if self.queue.depths().destinations.contains_key(destination) {
@@ -32,7 +54,7 @@ impl Admin {
     }
 }
 
-/// `destination=&kind=&since=&until=&order_id=&limit=&after=`, each at most once; an empty value is none.
+/// `destination=&kind=&since=&until=&order_id=&merchant=&contains=&limit=&after=`, each at most once; an empty value is none.
 fn wanted(query: &str) -> Result<(DeadFilter, PageRequest), Problem> {
     let wrong = |message: &'static str| Problem::new(Kind::InvalidQuery, message);
     let (mut filter, mut page) = (DeadFilter::default(), PageRequest { limit: PAGE_DEFAULT, after: None });
@@ -42,18 +64,23 @@ fn wanted(query: &str) -> Result<(DeadFilter, PageRequest), Problem> {
             return Err(wrong("a parameter stands twice"));
         }
         match (&*name, &*value) {
-            ("destination" | "kind" | "since" | "until" | "order_id" | "limit" | "after", "") => {}
+            (
+                "destination" | "kind" | "since" | "until" | "order_id" | "merchant" | "contains" | "limit" | "after",
+                "",
+            ) => {}
             ("destination", text) => filter.destination = Some(self::name(text)?),
             ("kind", text) => filter.kind = Some(kind(text)?),
             ("since", text) => filter.since_ms = Some(unix_ms("since", text)?),
             ("until", text) => filter.until_ms = Some(unix_ms("until", text)?),
             ("order_id", text) => filter.order_id = Some(text.to_owned()),
+            ("merchant", text) => filter.merchant = Some(text.to_owned()),
+            ("contains", text) => filter.contains = Some(text.to_owned()),
             ("limit", text) => {
                 let limit = text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
                 page.limit = limit.ok_or_else(|| wrong("limit: a number from 1 to 1000"))?;
             }
             ("after", text) => page.after = Some(text.to_owned()),
-            _ => return Err(wrong("the parameters are destination, kind, since, until, order_id, limit and after")),
+            _ => return Err(wrong(PARAMETERS)),
         }
         seen.push(name);
     }
@@ -92,10 +119,20 @@ impl<'a> PageView<'a> {
     }
 }
 
+/// A delivery that was given up, from near.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterDetail")]
+pub(super) struct LetterView<'a> {
+    #[serde(flatten)]
+    planned: PlannedView<'a>,
+    /// All attempts that are kept, oldest first.
+    history: Vec<AttemptView<'a>>,
+}
+
 /// A delivery that was given up.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeadLetter")]
-struct DeadLetterView<'a> {
+pub(super) struct DeadLetterView<'a> {
     #[schemars(with = "uuid::Uuid")]
     id: Shown<&'a ConversionId>,
     destination: &'a str,
@@ -104,19 +141,21 @@ struct DeadLetterView<'a> {
     #[schemars(with = "Option<jiff::Timestamp>")]
     at: Option<Shown<jiff::Timestamp>>,
     order_id: Option<&'a str>,
+    merchant: &'a str,
     attempts: u32,
     reason: &'a str,
     last: Option<AttemptView<'a>>,
 }
 
 impl<'a> DeadLetterView<'a> {
-    fn new(letter: &'a DeadLetter) -> DeadLetterView<'a> {
+    pub(super) fn new(letter: &'a DeadLetter) -> DeadLetterView<'a> {
         DeadLetterView {
             id: Shown(&letter.id),
             destination: letter.destination.as_str(),
             kind: letter.kind.as_str(),
             at: instant(letter.at_ms),
             order_id: letter.order_id.as_deref(),
+            merchant: &letter.merchant,
             attempts: letter.attempts,
             reason: &letter.reason,
             last: letter.last.as_ref().map(AttemptView::new),
@@ -124,6 +163,8 @@ impl<'a> DeadLetterView<'a> {
     }
 }
 
+const PARAMETERS: &str =
+    "the parameters are destination, kind, since, until, order_id, merchant, contains, limit and after";
 /// A screenful or two.
 const PAGE_DEFAULT: usize = 100;
 /// With excerpts of 2 KiB each, 2 MiB of answer.
@@ -138,23 +179,33 @@ mod tests {
         #[track_caller]
         fn check(query: &str, expected: Result<&str, &str>) {
             let shown = match wanted(query) {
-                Ok((DeadFilter { destination, kind, since_ms, until_ms, order_id, .. }, page)) => {
+                Ok((
+                    DeadFilter { destination, kind, since_ms, until_ms, order_id, merchant, contains, ids: _ },
+                    page,
+                )) => {
                     let (destination, kind) =
                         (destination.as_ref().map(DestinationName::as_str), kind.map(DeadKind::as_str));
                     let PageRequest { limit, after } = page;
-                    Ok(format!("{destination:?} {kind:?} {since_ms:?} {until_ms:?} {order_id:?} {limit} {after:?}"))
+                    Ok(format!(
+                        "{destination:?} {kind:?} {since_ms:?} {until_ms:?} {order_id:?} {merchant:?} {contains:?} {limit} {after:?}"
+                    ))
                 }
                 Err(problem) => Err(problem.detail().to_owned()),
             };
             assert_eq!(shown.as_deref(), expected.map_err(str::to_owned).as_deref(), "{query}");
         }
-        check("", Ok("None None None None None 100 None"));
-        check("destination=&kind=&since=&until=&order_id=&limit=&after=", Ok("None None None None None 100 None"));
+        check("", Ok("None None None None None None None 100 None"));
         check(
-            "destination=thrad&kind=unmappable&since=1970-01-01T01:00:00%2B00:00&until=1970-01-01T02:00:00Z&order_id=o-1&limit=7&after=a%20b",
-            Ok(r#"Some("thrad") Some("unmappable") Some(3600000) Some(7200000) Some("o-1") 7 Some("a b")"#),
+            "destination=&kind=&since=&until=&order_id=&merchant=&contains=&limit=&after=",
+            Ok("None None None None None None None 100 None"),
         );
-        check("limit=1000", Ok("None None None None None 1000 None"));
+        check(
+            "destination=thrad&kind=unmappable&since=1970-01-01T01:00:00%2B00:00&until=1970-01-01T02:00:00Z&order_id=o-1&merchant=acme&contains=No+such&limit=7&after=a%20b",
+            Ok(
+                r#"Some("thrad") Some("unmappable") Some(3600000) Some(7200000) Some("o-1") Some("acme") Some("No such") 7 Some("a b")"#,
+            ),
+        );
+        check("limit=1000", Ok("None None None None None None None 1000 None"));
         check("limit=1001", Err("limit: a number from 1 to 1000"));
         check("limit=0", Err("limit: a number from 1 to 1000"));
         check("limit=-1", Err("limit: a number from 1 to 1000"));
@@ -164,6 +215,6 @@ mod tests {
         check("since=1969-12-31T23:59:59Z", Err("since: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"));
         check("until=soon", Err("until: an RFC 3339 time after 1970, as 2026-01-31T12:00:00Z"));
         check("kind=unknown&kind=expired", Err("a parameter stands twice"));
-        check("merchant=acme", Err("the parameters are destination, kind, since, until, order_id, limit and after"));
+        check("shop=acme", Err(PARAMETERS));
     }
 }

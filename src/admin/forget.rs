@@ -5,6 +5,8 @@ use hyper::body::Incoming;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::audit::{Action, Change, MASKED, Which, shown_merchant};
+use super::orders::Made;
 use super::{Admin, body};
 use crate::conversion::ConversionId;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
@@ -12,19 +14,23 @@ use crate::queue::{Forget, Forgotten};
 
 impl Admin {
     pub(super) async fn forget(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+        let by = self.by(&request);
         let body = body::json(request).await?;
-        let merchants = || -> Vec<String> {
-            self.ingress.config().merchants.iter().map(|merchant| merchant.name.to_string()).collect()
-        };
-        let what = meant(&body, merchants)?;
-        let stranger = what.merchant().filter(|merchant| !merchants().iter().any(|known| known == merchant));
+        let what = meant(&body, || self.merchants())?;
+        let change = Change { by, action: Action::Forget, which: Some(which(&what, &self.merchants())), reason: None };
+        self.audited(change, self.forgotten(what)).await
+    }
+
+    async fn forgotten(&self, what: Forget) -> Result<Made, Problem> {
+        let known = self.merchants();
+        let stranger = what.merchant().filter(|merchant| !known.iter().any(|known| known == merchant));
         let stranger = stranger.map(str::to_owned);
         let forgotten = self.queue.forget(what).await;
         let forgotten = forgotten.map_err(|error| problem::unreadable(&error))?;
         let Forgotten { conversions, withdrawn, dead, being_sent } = forgotten;
         // One that is configured no more may still have something here.
         if let (Some(merchant), 0, 0) = (stranger, conversions, being_sent) {
-            let known = merchants().join(", ");
+            let known = known.join(", ");
             let detail = format!(
                 "merchant: none of the name {merchant} is configured, and nothing is kept of its; configured are {known}"
             );
@@ -32,7 +38,22 @@ impl Admin {
         }
         // Not who: the log is kept longer than they are.
         tracing::info!(conversions, withdrawn, dead, being_sent, "forgotten on request");
-        Ok(problem::json(StatusCode::OK, &ForgottenView { conversions, withdrawn, dead, being_sent }))
+        let reply = problem::json(StatusCode::OK, &ForgottenView { conversions, withdrawn, dead, being_sent });
+        Ok(Made { reply, counts: Some((conversions.saturating_add(being_sent), conversions)) })
+    }
+
+    pub(super) fn merchants(&self) -> Vec<String> {
+        self.ingress.config().merchants.iter().map(|merchant| merchant.name.to_string()).collect()
+    }
+}
+
+/// Not whose: the audit log is kept longer than they are.
+fn which(what: &Forget, known: &[String]) -> Which {
+    let merchant = what.merchant().map(|merchant| shown_merchant(merchant, known));
+    match what {
+        Forget::Order { .. } => Which { merchant, order_id: Some(MASKED.to_owned()), ..Which::default() },
+        Forget::Customer { .. } => Which { merchant, customer: Some(MASKED.to_owned()), ..Which::default() },
+        Forget::Conversion(_) => Which { ids: Some(1), ..Which::default() },
     }
 }
 

@@ -2,6 +2,7 @@
 //! the conversion's table of fields.
 
 mod admin;
+mod page;
 mod public;
 
 use schemars::generate::SchemaSettings;
@@ -14,7 +15,11 @@ use crate::ingress::problem::{Kind, Urn};
 /// The document.
 pub(crate) fn document() -> Value {
     let mut schemas = Schemas::new();
-    let paths: Map<String, Value> = public::paths(&mut schemas).into_iter().chain(admin::paths(&mut schemas)).collect();
+    let paths: Map<String, Value> =
+        [public::paths(&mut schemas).into(), admin::paths(&mut schemas), page::paths(&mut schemas)]
+            .concat()
+            .into_iter()
+            .collect();
     json!({
         "openapi": "3.1.0",
         "info": {

@@ -2,9 +2,11 @@
 //!
 //! The admin API does not read files: it passes the wish on to who does, and answers with what came of it.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,9 +16,13 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::Admin;
+use super::audit::{Action, Change};
+use super::orders::Made;
 use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
+use crate::queue::Clock;
 
 /// Where the answer to a wish for a reload goes: what came into force, or the report of why nothing did.
 pub type Wish = oneshot::Sender<Result<Reloaded, String>>;
@@ -36,18 +42,29 @@ pub struct Reloads {
     wishes: mpsc::Sender<Wish>,
     version: Gauge,
     total: Family<[(&'static str, &'static str); 1], Counter>,
+    last: Arc<Mutex<Option<LastReload>>>,
+    clock: Clock,
+}
+
+/// What came of the last reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LastReload {
+    /// When it ended (Unix ms).
+    pub(super) at_ms: u64,
+    /// The report of why it was refused, if it was.
+    pub(super) refusal: Option<String>,
 }
 
 impl Reloads {
     /// Version 1 is in force; the other end receives what is wished.
-    pub fn new() -> (Reloads, mpsc::Receiver<Wish>) {
+    pub fn new(clock: Clock) -> (Reloads, mpsc::Receiver<Wish>) {
         let (wishes, received) = mpsc::channel(WISHES_MAX);
         let total = Family::<[(&'static str, &'static str); 1], Counter>::default();
         // From zero on: what first appears as one has not grown, for who watches it.
         for result in ["reloaded", "refused"] {
             drop(total.get_or_create(&[("result", result)]));
         }
-        let reloads = Reloads { wishes, version: Gauge::default(), total };
+        let reloads = Reloads { wishes, version: Gauge::default(), total, last: Arc::default(), clock };
         reloads.version.set(1);
         (reloads, received)
     }
@@ -62,6 +79,18 @@ impl Reloads {
             Err(_) => "refused",
         };
         self.total.get_or_create(&[("result", result)]).inc();
+        let last = LastReload { at_ms: self.clock.unix_ms(), refusal: outcome.as_ref().err().cloned() };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// What came of the last one since the start.
+    pub(super) fn last(&self) -> Option<LastReload> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Of the configuration in force.
+    pub(super) fn version(&self) -> u64 {
+        u64::try_from(self.version.get()).unwrap_or_default()
     }
 
     /// `capi_relay_config_version` and `capi_relay_config_reloads_total`.
@@ -73,7 +102,7 @@ impl Reloads {
     }
 
     /// Wishes for a reload and waits for what comes of it.
-    pub(super) async fn wish(&self) -> Result<Reply, Problem> {
+    async fn wish(&self) -> Result<Reply, Problem> {
         let nobody = || Problem::new(Kind::Unavailable, "nobody reloads here just now").retry_after(RETRY_AFTER);
         let (wish, outcome) = oneshot::channel();
         self.wishes.try_send(wish).map_err(|_full_or_closed| nobody())?;
@@ -82,6 +111,13 @@ impl Reloads {
             Ok(Ok(Err(report))) => Err(Problem::new(Kind::ConfigurationRefused, report)),
             Ok(Err(_)) | Err(_) => Err(nobody()),
         }
+    }
+}
+
+impl Admin {
+    pub(super) async fn reload(&self, request: &Request<Incoming>) -> Result<Reply, Problem> {
+        let change = Change { by: self.by(request), action: Action::Reload, which: None, reason: None };
+        self.audited(change, async { self.reloads.wish().await.map(Made::from) }).await
     }
 }
 

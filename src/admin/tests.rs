@@ -1,5 +1,8 @@
 //! The admin API over real sockets.
 
+mod letters;
+mod orders;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Reloaded, Reloads, Wish};
+use super::{Admin, Pauses, Reloaded, Reloads, Wish};
 use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::delivery::Pools;
@@ -19,25 +22,26 @@ use crate::ingress::tests::client::{Call, Reply, call, soon};
 use crate::queue::{Attempt, Clock, DeadKind, Negotiated, Outcome, Protocol, Tls, Verdict};
 
 /// A relay without delivery and its admin listener.
-struct Watched {
-    relay: Running,
-    pools: Pools,
-    address: SocketAddr,
+pub(super) struct Watched {
+    pub(super) relay: Running,
+    pub(super) pools: Pools,
+    pub(super) address: SocketAddr,
     wishes: mpsc::Receiver<Wish>,
-    shutdown: CancellationToken,
+    pub(super) shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Watched {
-    async fn start(server: &str) -> Watched {
+    pub(super) async fn start(server: &str) -> Watched {
         Watched::with(server, "").await
     }
 
     async fn with(server: &str, queue: &str) -> Watched {
         let relay = Running::start(server, queue).await;
         let pools = Pools::new(&relay.config, relay.queue.clone(), Clock::system()).unwrap();
-        let (reloads, wishes) = Reloads::new();
-        let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads);
+        let (reloads, wishes) = Reloads::new(Clock::system());
+        let pauses = Pauses::restore(&relay.config.queue.path, &pools).unwrap();
+        let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads, pauses);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -45,12 +49,12 @@ impl Watched {
         Watched { relay, pools, address, wishes, shutdown, task }
     }
 
-    async fn get(&self, path: &str) -> Reply {
+    pub(super) async fn get(&self, path: &str) -> Reply {
         call(self.address, Call::get(path)).await
     }
 
     /// Posts a conversion; the id it got.
-    async fn post(&self, event_id: &str) -> String {
+    pub(super) async fn post(&self, event_id: &str) -> String {
         let body = json!({"event_id": event_id, "time": "2026-01-31T12:00:00Z"}).to_string();
         let reply = call(self.relay.address, Call { body: &body, ..Call::post() }).await;
         assert_eq!(reply.status, 202, "{reply:?}");
@@ -58,7 +62,7 @@ impl Watched {
     }
 
     /// Ends the next delivery as a dead letter.
-    async fn kill(&self, kind: DeadKind, reason: &str) {
+    pub(super) async fn kill(&self, kind: DeadKind, reason: &str) {
         let delivery = soon(self.relay.queue.next(&DestinationName::parse("first").unwrap())).await;
         let attempt = Attempt {
             at_ms: 1_769_860_800_123,
@@ -86,7 +90,7 @@ impl Watched {
         .await
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.shutdown.cancel();
         soon(self.task).await.unwrap();
         self.relay.end().await;
@@ -109,9 +113,15 @@ async fn health_is_the_process_and_readiness_is_the_service() {
 async fn only_what_is_there_is_answered_and_only_to_get() {
     let watched = Watched::start("").await;
     let missing = (404, "urn:capi-relay:problem:not-found");
-    for path in
-        ["/", "/admin", "/admin/", "/admin/dead/", "/admin/conversions/", "/admin/conversions/1", "/v1/conversions"]
-    {
+    for path in [
+        "/index.html",
+        "/admin",
+        "/admin/",
+        "/admin/dead/",
+        "/admin/conversions/",
+        "/admin/conversions/1",
+        "/v1/conversions",
+    ] {
         assert_eq!(watched.get(path).await.refusal(), missing, "{path}");
     }
     for path in ["/healthz", "/readyz", "/metrics", "/admin/destinations", "/admin/dead", "/admin/conversions/1"] {
@@ -251,6 +261,13 @@ async fn destinations_are_shown_with_what_they_owe() {
         "dead",
         "concurrency",
         "in_flight",
+        "concurrency_limit",
+        "quota",
+        "rates",
+        "attempts",
+        "breaker",
+        "refused_credentials",
+        "last_errors",
         "last_error",
     ]
     .map(|key| (key.to_owned(), ()))
@@ -259,6 +276,11 @@ async fn destinations_are_shown_with_what_they_owe() {
     assert_eq!(keys(first), expected.keys().cloned().collect::<Vec<_>>());
     assert_eq!((&first["name"], &first["state"], &first["pending"]), (&json!("first"), &json!("active"), &json!(1)));
     assert!(first["oldest_pending_s"].as_u64().unwrap() < 60, "{first}");
+    let mut one = watched.get("/admin/destinations/first").await.json;
+    one["oldest_pending_s"] = first["oldest_pending_s"].clone();
+    assert_eq!(one, *first, "one of them is shown as in the list");
+    let missing = (404, "urn:capi-relay:problem:not-found");
+    assert_eq!(watched.get("/admin/destinations/nobody").await.refusal(), missing);
     let second = &shown["destinations"][1];
     assert_eq!(
         (&second["name"], &second["pending"], &second["oldest_pending_s"]),
@@ -283,7 +305,7 @@ async fn dead_letters_are_listed_filtered_and_paged() {
     assert_eq!(
         *letter,
         json!({"id": first, "destination": "first", "kind": "rejected", "at": letter["at"], "attempts": 1,
-            "order_id": null, "reason": "status 400", "last": last})
+            "order_id": null, "merchant": "acme", "reason": "status 400", "last": last})
     );
     assert_eq!(all["next"], Value::Null);
 

@@ -9,16 +9,20 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
 use super::{AdminArgs, ConfigurationArgs, DONE, NO, output, settings};
+use crate::admin::USER;
 
 /// Connect, handshake, request and answer together: a relay on the same machine answers in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// What goes through many dead letters, or waits for attempts in hand and rewrites files: minutes at worst.
 const PATIENT_DEADLINE: Duration = Duration::from_secs(300);
+/// What stands in a path as it is: the characters of names and ids.
+const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// The longest answer: a page of dead letters stays far below it.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -83,15 +87,32 @@ pub(super) fn admin(configuration: &ConfigurationArgs, args: &AdminArgs, path: &
     admin_call(configuration, args, path, Call::default())
 }
 
-/// Bids the admin listener do what the JSON says, which may take its time.
+/// Bids the admin listener do what the path and the JSON say, which may take its time.
 pub(super) fn bid(
     configuration: &ConfigurationArgs,
     args: &AdminArgs,
     path: &str,
-    body: &serde_json::Value,
+    body: Option<&serde_json::Value>,
 ) -> Result<Answer, String> {
-    let body = Bytes::from(body.to_string());
-    admin_call(configuration, args, path, Call { method: Method::POST, body, patient: true, ..Call::default() })
+    let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+    let headers = user().map(|user| (header::HeaderName::from_static(USER), user)).into_iter().collect();
+    admin_call(
+        configuration,
+        args,
+        path,
+        Call { method: Method::POST, headers, body, patient: true, ..Call::default() },
+    )
+}
+
+/// Who uses the command line, for the audit log.
+fn user() -> Option<HeaderValue> {
+    let name = ["USER", "LOGNAME"].into_iter().find_map(settings::environment).filter(|name| !name.is_empty())?;
+    HeaderValue::from_str(&name).ok()
+}
+
+/// As one part of a path.
+pub(super) fn encoded(part: &str) -> String {
+    utf8_percent_encode(part, PART).to_string()
 }
 
 fn admin_call(

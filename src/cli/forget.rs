@@ -37,7 +37,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ForgetArgs) -> u
     let WhatArgs { order, customer, id } = &args.what;
     let said = [("order_id", order), ("merchant", &args.merchant), ("customer", customer), ("id", id)];
     let body = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
-    let answer = client::bid(configuration, &args.admin, "/admin/forget", &Value::Object(body.collect()));
+    let answer = client::bid(configuration, &args.admin, "/admin/forget", Some(&Value::Object(body.collect())));
     client::show(answer, args.json, |answer| told(answer, customer.is_some()))
 }
 

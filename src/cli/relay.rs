@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::admin::{Admin, Reloaded, Reloads, Wish};
+use crate::admin::{Admin, Pauses, PausesError, Reloaded, Reloads, Wish};
 use crate::config::Config;
 use crate::delivery::{ClientError, Pools};
 use crate::ingress::{Ingress, TlsError};
@@ -44,11 +44,14 @@ pub enum StartError {
     #[error("cannot open the queue")]
     Queue(#[source] OpenError),
     /// The thread that opened the data folder ended early.
-    #[error("opening the queue was interrupted")]
+    #[error("opening the data folder was interrupted")]
     Interrupted(#[source] tokio::task::JoinError),
     /// A destination's client could not be built.
     #[error("cannot set up delivery")]
     Delivery(#[source] ClientError),
+    /// Which destinations are paused could not be read.
+    #[error("cannot tell which destinations are paused")]
+    Pauses(#[source] PausesError),
     /// The certificate or its key was refused.
     #[error("cannot set up TLS")]
     Tls(#[source] TlsError),
@@ -95,8 +98,11 @@ impl Relay {
         let pools = Pools::new(&config, queue.clone(), clock.clone()).map_err(StartError::Delivery)?;
         let ingress =
             Arc::new(Ingress::new(Arc::clone(&config), queue.clone(), clock.clone()).map_err(StartError::Tls)?);
-        let (reloads, wishes) = Reloads::new();
-        let observer = Admin::new(queue.clone(), pools.clone(), Arc::clone(&ingress), reloads.clone());
+        let (reloads, wishes) = Reloads::new(clock.clone());
+        let restored = (config.queue.path.clone(), pools.clone());
+        let pauses = tokio::task::spawn_blocking(move || Pauses::restore(&restored.0, &restored.1));
+        let pauses = pauses.await.map_err(StartError::Interrupted)?.map_err(StartError::Pauses)?;
+        let observer = Admin::new(queue.clone(), pools.clone(), Arc::clone(&ingress), reloads.clone(), pauses);
         let (public_listener, public) = listen(config.server.listen).await?;
         let (admin_listener, admin) = listen(config.server.admin).await?;
 

@@ -14,6 +14,13 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
+impl Rate {
+    /// How many in how long, as it would be written: `50/s`.
+    pub fn written(self) -> String {
+        written_rate(self.count, self.per)
+    }
+}
+
 /// `500ms`, `30s`, `15m`, `72h`, `7d`, `1h30m`; never zero, at most ten years.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     milliseconds(text).filter(|total| (1..=DURATION_MS_MAX).contains(total)).map(Duration::from_millis)

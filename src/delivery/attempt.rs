@@ -18,6 +18,7 @@ use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, health, judge};
 use super::metrics::{DELIVERED_UNCONFIRMED, EXHAUSTED};
 use super::pool::Pool;
+use super::recent::Trouble;
 use crate::config::{Decision, Judge, OnAmbiguous, OnUnmappable, Operation, UNCONFIRMED, older_than, written_duration};
 use crate::conversion::{Refusal, TraceParent};
 use crate::mapping::{CAPTURE_CHARS_MAX, Scope, Secrets, Unmappable};
@@ -128,6 +129,11 @@ impl Pool {
         self.instruments.count(unsent_label(&outcome));
         self.tell_unconfirmed(delivery, &outcome);
         self.log_dead(delivery, &outcome, None, operation);
+        if let Some((verdict, reason)) = no_request(&outcome) {
+            let (at_ms, excerpt) = (self.clock.unix_ms(), Some(reason.to_owned()));
+            self.board.failed(Trouble { at_ms, verdict, status: None, excerpt, id: delivery.meta().id });
+        }
+        self.pulse.feel(self.clock.unix_ms(), &outcome, None, delivery.acceptance().is_some());
         self.queue.settle(delivery, outcome, None);
     }
 
@@ -200,6 +206,8 @@ impl Pool {
             verdict = record.verdict.as_str(), status = record.status, duration_ms = record.duration_ms, "attempt ended"
         );
         self.log_dead(delivery, &outcome, record.status, operation);
+        self.board.attempted(delivery.meta().id, &record, Instant::now());
+        self.pulse.feel(self.clock.unix_ms(), &outcome, Some(&record), delivery.acceptance().is_some());
         self.queue.settle(delivery, outcome, Some(record));
     }
 
@@ -234,6 +242,7 @@ impl Pool {
             }
         };
         self.log_dead(delivery, &outcome, None, None);
+        self.pulse.feel(self.clock.unix_ms(), &outcome, None, delivery.acceptance().is_some());
         self.queue.settle(delivery, outcome, None);
     }
 
@@ -340,6 +349,16 @@ fn unsent_label(outcome: &Outcome) -> &'static str {
         },
     };
     verdict.as_str()
+}
+
+/// What is shown of a dead letter that no request could be made of; its reason names fields, never values.
+fn no_request(outcome: &Outcome) -> Option<(Verdict, &str)> {
+    let Outcome::Dead { kind, reason } = outcome else { return None };
+    match kind {
+        DeadKind::Unmappable => Some((Verdict::Unmappable, reason)),
+        DeadKind::Expired => Some((Verdict::Expired, reason)),
+        DeadKind::Rejected | DeadKind::Unknown | DeadKind::Exhausted => None,
+    }
 }
 
 pub(super) fn dead(kind: DeadKind, reason: String) -> Outcome {

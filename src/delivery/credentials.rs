@@ -117,6 +117,20 @@ impl Credentials {
         self.own.iter_mut().filter_map(|(_, refused)| refused.as_mut()).for_each(|refused| refused.probe_at = now);
     }
 
+    /// Which of the operations have the destination's.
+    pub(super) fn of_the_destination(&self, operations: &[Operation]) -> Vec<String> {
+        let theirs = operations.iter().zip(&self.by_operation).filter(|(_, own)| own.is_none());
+        theirs.map(|(operation, _)| operation.name.clone()).collect()
+    }
+
+    /// Those that are refused: the operations that use it, why, and when it is tried next unless it is being tried.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&str, &str, Option<Instant>)> {
+        self.own.iter().filter_map(|(names, refused)| {
+            let refused = refused.as_ref()?;
+            Some((names.as_str(), refused.reason.as_str(), (!refused.probing).then_some(refused.probe_at)))
+        })
+    }
+
     /// Which are refused and why, for a person; `None`: none is.
     pub(super) fn reason(&self) -> Option<String> {
         let words = |(names, refused): &(String, Option<Refused>)| {

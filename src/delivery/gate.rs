@@ -53,6 +53,19 @@ pub(super) enum Cause {
     Suspended,
 }
 
+/// What is shown of a gate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct GateView {
+    /// Failures in a row, while it passes.
+    pub(super) failures: u32,
+    /// Why nothing but probes goes out.
+    pub(super) cause: Option<Cause>,
+    /// A probe is under way.
+    pub(super) probing: bool,
+    /// When the next probe goes.
+    pub(super) probe_at: Option<Instant>,
+}
+
 /// Leave to send one request; handed back through [`Gate::settle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
@@ -172,6 +185,16 @@ impl Gate {
         self.wait.forget();
         if let State::Barred { probe_at, .. } = &mut self.state {
             *probe_at = now;
+        }
+    }
+
+    /// What is shown of it.
+    pub(super) fn view(&self) -> GateView {
+        match self.state {
+            State::Passing { failures } => GateView { failures, cause: None, probing: false, probe_at: None },
+            State::Barred { cause, probe_at, probing, .. } => {
+                GateView { failures: 0, cause: Some(cause), probing, probe_at: (!probing).then_some(probe_at) }
+            }
         }
     }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Activity;
 use super::board::Board;
 use super::client::Client;
 use super::excerpt::Mask;
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::Instruments;
+use super::pulse::Pulse;
 use super::token::Tokens;
 use super::wait::Wait;
+use super::{Activity, Pause};
 use crate::config::Destination;
 use crate::queue::{Clock, Hold, HoldKind, Queue};
 
@@ -26,6 +27,7 @@ pub(super) struct Pool {
     pub(super) mask: Mask,
     pub(super) instruments: Instruments,
     pub(super) board: Board,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) limiter: Limiter,
     /// Of each operation that has a rate of its own, in the order of the operations.
     pub(super) own_limiters: Vec<Option<OwnLimiter>>,
@@ -33,6 +35,8 @@ pub(super) struct Pool {
     pub(super) wait: Wait,
     /// Ends the pool: a reload changed its destination or took it away.
     pub(super) retired: CancellationToken,
+    /// When its configuration came into force (Unix ms).
+    pub(super) since_ms: u64,
 }
 
 impl Pool {
@@ -46,7 +50,9 @@ impl Pool {
         instruments: Instruments,
     ) -> Result<Pool, rustls::Error> {
         let client = Client::new(&destination.limits, &destination.connection)?;
-        let (board, rate, now) = (Board::new(clock.unix_ms()), destination.limits.rate, Instant::now());
+        let (rate, now) = (destination.limits.rate, Instant::now());
+        let since_ms = clock.unix_ms();
+        let board = Board::new(since_ms, now);
         let limiter = match before {
             Some(before) => {
                 board.succeed(&before.board);
@@ -61,6 +67,7 @@ impl Pool {
         let own_limiters = own_limiters.collect();
         let same = before.filter(|before| before.destination.shares_origin_with(destination));
         let wait = same.map(|before| before.wait.clone()).unwrap_or_default();
+        let pulse = before.map_or_else(Arc::default, |before| Arc::clone(&before.pulse));
         let mask = Mask::new(&destination.secrets);
         let (tokens, retired) =
             (Tokens::new(&destination.operations, before.map(|before| &before.tokens)), CancellationToken::new());
@@ -73,10 +80,12 @@ impl Pool {
             mask,
             instruments,
             board,
+            pulse,
             limiter,
             own_limiters,
             wait,
             retired,
+            since_ms,
         })
     }
 
@@ -84,6 +93,12 @@ impl Pool {
     fn own_limiter(&self, operation: &str) -> Option<&OwnLimiter> {
         let mut limiters = self.destination.operations.iter().zip(&self.own_limiters);
         limiters.find(|(own, _)| own.name == operation)?.1.as_ref()
+    }
+
+    /// A person stops it, or had stopped it.
+    pub(super) fn pause(&self, Pause { reason, since_ms }: &Pause) {
+        self.board.pause(reason.clone(), *since_ms);
+        self.show();
     }
 
     /// Tells the queue what state the destination is in; a retired pool has no say in it any more.

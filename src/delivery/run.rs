@@ -11,18 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{self, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Activity;
 use super::attempt::{Prepared, Report};
-use super::board::Mark;
+use super::board::{Mark, RefusedOwn};
 use super::concurrency::Concurrency;
 use super::credentials::{Credentials, OwnCredential};
 use super::gate::{Admission, Gate, Health, Pass};
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::gauge;
 use super::pool::Pool;
+use super::probe::NoProbe;
 use super::wait::Listener;
 use crate::config::OnAmbiguous;
 use crate::queue::{Delivery, Outcome};
@@ -40,15 +41,8 @@ impl Pool {
         });
         loop {
             task::consume_budget().await;
-            let orders = self.board.orders();
-            if orders.probe {
-                desk.gate.probe_now(Instant::now());
-                desk.credentials.probe_now(Instant::now());
-            }
-            if orders.paused {
-                desk.concurrency.begin_anew();
-            }
-            let (asked, step) = (Instant::now(), if orders.paused { Step::Wait } else { desk.step() });
+            let step = self.obey(&mut desk, self.board.orders());
+            let asked = Instant::now();
             tokio::select! {
                 biased;
                 () = &mut stopping => break,
@@ -70,6 +64,10 @@ impl Pool {
     async fn take(&self, step: Step) -> Option<(Pass, Delivery)> {
         match step {
             Step::Take(pass) => Some((pass, self.queue.next(&self.destination.name).await)),
+            Step::Wished(pass, until) => {
+                let next = self.queue.next(&self.destination.name);
+                timeout_at(until, next).await.ok().map(|delivery| (pass, delivery))
+            }
             Step::Limited(at) | Step::NotBefore(at) => {
                 sleep_until(at).await;
                 None
@@ -101,6 +99,9 @@ impl Pool {
         let credential = desk.credentials.of(prepared.operation);
         let in_hand = InHand { pass, credential, delivery: Arc::clone(&delivery), on_ambiguous: prepared.on_ambiguous };
         desk.gate.begin(pass);
+        if desk.wish_until.take().is_some() {
+            self.board.wish_begun(delivery.meta().id);
+        }
         if let Some(own) = credential {
             desk.credentials.begin(own);
         }
@@ -113,24 +114,28 @@ impl Pool {
     /// An attempt has ended: what it says about the destination.
     fn ended(&self, desk: &mut Desk, ended: Result<(task::Id, Report), JoinError>) {
         let now = Instant::now();
-        match ended {
-            Ok((id, report)) => {
-                let in_hand = desk.in_hand.remove(&id);
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let in_hand = desk.in_hand.remove(&id);
+        let conversion = in_hand.as_ref().map(|in_hand| in_hand.delivery.meta().id);
+        match (ended, in_hand) {
+            (Ok((_, report)), in_hand) => {
                 let (pass, own) = in_hand.map_or((Pass::Ordinary, None), |in_hand| (in_hand.pass, in_hand.credential));
                 self.learn(desk, (pass, own), report, now);
             }
-            Err(error) => {
-                if let Some(InHand { pass, credential, delivery, on_ambiguous }) = desk.in_hand.remove(&error.id()) {
-                    desk.gate.abandon(pass, now);
-                    if let Some(own) = credential {
-                        desk.credentials.abandon(own, now);
-                    }
-                    // It may have been sent.
-                    self.settle_panicked(&delivery, on_ambiguous);
+            (Err(_panic), Some(InHand { pass, credential, delivery, on_ambiguous })) => {
+                desk.gate.abandon(pass, now);
+                if let Some(own) = credential {
+                    desk.credentials.abandon(own, now);
                 }
+                // It may have been sent.
+                self.settle_panicked(&delivery, on_ambiguous);
             }
+            (Err(_panic), None) => {}
         }
         self.show_numbers(desk);
+        if let Some(id) = conversion {
+            self.board.over(id);
+        }
     }
 
     pub(super) fn learn(
@@ -176,12 +181,13 @@ impl Pool {
         }
     }
 
-    fn show_numbers(&self, desk: &Desk) {
+    pub(super) fn show_numbers(&self, desk: &Desk) {
         if self.retired.is_cancelled() {
             return;
         }
         self.instruments.in_flight.set(gauge(desk.attempts.len()));
         self.instruments.concurrency.set(gauge(desk.concurrency.limit()));
+        self.board.show(desk.gate.view(), desk.refused());
     }
 
     fn log_state(&self) {
@@ -202,6 +208,9 @@ impl Pool {
 
     /// The time runs from the shutdown on: a pool that is only retired lets its attempts end in theirs.
     async fn drain(&self, mut desk: Desk, shutdown: &CancellationToken, drain: Duration) {
+        if desk.wish_until.take().is_some() {
+            self.board.refuse_wish(NoProbe::Ended);
+        }
         let finish = async {
             while let Some(ended) = desk.attempts.join_next_with_id().await {
                 self.ended(&mut desk, ended);
@@ -231,15 +240,17 @@ impl Pool {
 /// What one run of the loop owns.
 pub(super) struct Desk {
     pub(super) gate: Gate,
-    credentials: Credentials,
-    limiter: Limiter,
+    pub(super) credentials: Credentials,
+    pub(super) limiter: Limiter,
     /// Of each operation that has a rate of its own, in the order of the operations.
     own_limiters: Vec<Option<OwnLimiter>>,
     /// The pool before this one may be told to wait by an attempt that it still has in hand.
     pub(super) told: Listener,
-    concurrency: Concurrency,
+    pub(super) concurrency: Concurrency,
     attempts: JoinSet<Report>,
     in_hand: HashMap<task::Id, InHand>,
+    /// Until when a delivery is looked for that a person wishes to see sent.
+    pub(super) wish_until: Option<Instant>,
     /// Cuts off attempts that outlast the drain.
     stop: CancellationToken,
 }
@@ -257,6 +268,8 @@ struct InHand {
 pub(super) enum Step {
     /// Take a delivery.
     Take(Pass),
+    /// Take one that a person wishes to see sent, if there is one by then.
+    Wished(Pass, Instant),
     /// Only the rate is in the way.
     Limited(Instant),
     /// The gate opens then.
@@ -276,9 +289,12 @@ impl Desk {
             concurrency: Concurrency::new(pool.destination.limits.concurrency),
             attempts: JoinSet::new(),
             in_hand: HashMap::new(),
+            wish_until: None,
             stop: CancellationToken::new(),
         };
         pool.show_numbers(&desk);
+        // One that a loop before this one had seen: its attempt ended with that.
+        pool.board.refuse_seen_wish();
         desk
     }
 
@@ -298,6 +314,15 @@ impl Desk {
             Some(Some(own)) => own.take(now),
             Some(None) | None => self.limiter.take(now),
         }
+    }
+
+    fn refused(&self) -> Vec<RefusedOwn> {
+        let refused = self.credentials.refusals().map(|(operations, reason, probe_at)| RefusedOwn {
+            operations: operations.to_owned(),
+            reason: reason.to_owned(),
+            probe_at,
+        });
+        refused.collect()
     }
 
     pub(super) fn step(&self) -> Step {

@@ -3,8 +3,10 @@
 mod campaign;
 mod confirm;
 mod cuts;
+mod details;
 mod operations;
 pub(super) mod platform;
+mod probes;
 mod reloads;
 mod tokens;
 

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Version};
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -32,6 +31,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(super) use activity::InHand;
 use activity::{Activity, Rest};
 
 use super::addresses::{Addresses, Held};
@@ -39,6 +39,7 @@ use super::lingering::Lingering;
 use super::metrics::{Connections, Ending};
 use super::problem::{Kind, Problem, Reply};
 use super::proxy::{self, Proxies};
+use super::reply::Content;
 use super::strict;
 use super::tls::{Shown, Tls};
 
@@ -51,6 +52,10 @@ pub(crate) trait Api: Send + Sync + 'static {
     /// Told of every refusal, the ones that never reached `answer` among them.
     fn refused(&self, kind: Kind);
 }
+
+/// Who is on the other side of a request's connection: a client, or a proxy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The limits and the transport of a listener.
 pub(crate) struct Front {
@@ -316,11 +321,12 @@ impl<A: Api> Connection<A> {
 
     /// One request and its answer.
     async fn exchange(&self, mut request: Request<Incoming>) -> Result<Reply, Infallible> {
-        let _in_hand = self.activity.begin();
+        let in_hand = self.activity.begin();
         let (is_head, has_body) = (request.method() == Method::HEAD, !request.body().is_end_stream());
         if let Some(shown) = self.shown.get() {
             request.extensions_mut().insert(Arc::clone(shown));
         }
+        request.extensions_mut().insert(Peer(self.peer));
         let sound = strict::check(&request);
         // Where a head is not as it should be, somebody in front may see the next request begin elsewhere than we do.
         let ends = sound.is_err() && request.version() < Version::HTTP_2;
@@ -345,6 +351,7 @@ impl<A: Api> Connection<A> {
         if is_head {
             strip(&mut reply);
         }
+        reply.body_mut().keep(in_hand);
         Ok(reply)
     }
 
@@ -376,7 +383,7 @@ fn strip(reply: &mut Reply) {
     if let Some(bytes) = reply.body().size_hint().exact() {
         reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     }
-    *reply.body_mut() = Full::default();
+    *reply.body_mut() = Content::default();
 }
 
 fn ending(result: Result<(), hyper::Error>) -> Ending {

@@ -17,8 +17,8 @@ use serde::{Serialize, Serializer};
 use crate::conversion;
 use crate::queue::ReadError;
 
-/// An answer of ours: always whole in memory, because none is long.
-pub(crate) type Reply = Response<Full<Bytes>>;
+use super::reply::Content;
+pub(crate) use super::reply::Reply;
 
 /// What is refused; each has one `type`, one status, one title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     MethodNotAllowed,
     /// The body did not arrive in time.
     RequestTimeout,
+    /// Right in itself, and not as things are now.
+    Conflict,
     /// The body is longer than `server.body_max`.
     BodyTooLarge,
     /// The request target is longer than any of ours.
@@ -80,7 +82,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 27] = [
+    pub(crate) const ALL: [Kind; 28] = [
         Kind::BadRequest,
         Kind::InvalidQuery,
         Kind::MalformedJson,
@@ -91,6 +93,7 @@ impl Kind {
         Kind::NotFound,
         Kind::MethodNotAllowed,
         Kind::RequestTimeout,
+        Kind::Conflict,
         Kind::BodyTooLarge,
         Kind::UriTooLong,
         Kind::UnsupportedMediaType,
@@ -141,6 +144,7 @@ impl Kind {
             Kind::RequestTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request did not arrive in time")
             }
+            Kind::Conflict => (StatusCode::CONFLICT, "conflict", "That cannot be done as things are now"),
             Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Kind::UriTooLong => (StatusCode::URI_TOO_LONG, "uri-too-long", "The request target is too long"),
             Kind::UnsupportedMediaType => {
@@ -308,10 +312,12 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 
 /// An answer that no cache keeps: every one of ours speaks of a moment, most to one merchant.
 pub(crate) fn body(status: StatusCode, content_type: &'static str, bytes: Vec<u8>) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(bytes)));
+    let mut reply = Response::new(Content::Whole(Full::new(Bytes::from(bytes))));
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A platform's words stand in some: no browser is to take them for a page.
+    reply.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
 

@@ -13,6 +13,9 @@ use http::{Method, Request, Version};
 
 use super::problem::{Kind, Problem};
 
+/// Fetch Metadata: how the page that makes a browser send this stands to us. `none`: no page does.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// The longest of our own targets is a dead-letter query with a cursor, a few hundred bytes.
 const TARGET_BYTES_MAX: usize = 2048;
 
@@ -75,8 +78,15 @@ pub(crate) fn names_loopback<B>(request: &Request<B>) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Refuses what another site's page makes a browser send: it names the page's origin, which is not our host.
+/// Refuses what another site's page makes a browser send: it says so itself (`Sec-Fetch-Site`), or names the page's origin,
+/// which is not our host. What is no browser says neither.
 pub(crate) fn check_origin<B>(request: &Request<B>) -> Result<(), Problem> {
+    let refused = || Problem::new(Kind::BadRequest, "the Origin is another site");
+    match one(request.headers(), &SEC_FETCH_SITE) {
+        Field::Absent => {}
+        Field::One(site) if ["same-origin", "none"].iter().any(|ours| site == ours) => {}
+        Field::One(_) | Field::Several => return Err(refused()),
+    }
     let origin = match one(request.headers(), &header::ORIGIN) {
         Field::Absent => return Ok(()),
         Field::One(value) => value.to_str().ok(),
@@ -86,7 +96,7 @@ pub(crate) fn check_origin<B>(request: &Request<B>) -> Result<(), Problem> {
     let ours = request.headers().get(header::HOST).and_then(host);
     match (site, ours) {
         (Some(site), Some(ours)) if site.eq_ignore_ascii_case(ours.as_str()) => Ok(()),
-        _ => Err(Problem::new(Kind::BadRequest, "the Origin is another site")),
+        _ => Err(refused()),
     }
 }
 
@@ -150,6 +160,26 @@ mod tests {
             assert!(!loopback(host), "{host}");
         }
         assert!(!names_loopback(&Request::new(())));
+    }
+
+    #[test]
+    fn what_another_sites_page_makes_a_browser_send_is_refused() {
+        let sent = |fields: &[(&str, &str)]| {
+            let fields = [&[("host", "localhost:9090")], fields].concat();
+            check_origin(&request(Version::HTTP_11, "/admin/reload", &fields)).is_ok()
+        };
+        assert!(sent(&[]), "no browser");
+        assert!(sent(&[("origin", "http://localhost:9090"), ("sec-fetch-site", "same-origin")]));
+        assert!(sent(&[("sec-fetch-site", "none")]), "typed by a person");
+        for site in ["cross-site", "same-site", "", "Same-Origin"] {
+            assert!(!sent(&[("sec-fetch-site", site)]), "{site}");
+            assert!(!sent(&[("origin", "http://localhost:9090"), ("sec-fetch-site", site)]), "{site}");
+        }
+        assert!(!sent(&[("sec-fetch-site", "none"), ("sec-fetch-site", "none")]));
+        for origin in ["http://localhost:3000", "https://evil.example", "null", "http://localhost:9090.evil.example"] {
+            assert!(!sent(&[("origin", origin)]), "{origin}");
+            assert!(!sent(&[("origin", origin), ("sec-fetch-site", "same-origin")]), "{origin}");
+        }
     }
 
     #[test]

@@ -224,7 +224,8 @@ fn receipts(_: &mut SchemaGenerator) -> Schema {
     words(&["accepted", "duplicate"])
 }
 
-fn verdicts(_: &mut SchemaGenerator) -> Schema {
+/// Of attempts.
+pub(crate) fn verdicts(_: &mut SchemaGenerator) -> Schema {
     words(&Verdict::ALL.map(Verdict::as_str))
 }
 

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
 
-use super::ReadError;
 use super::record::{Change, Event, Leg, Settlement};
 use super::shared::Shared;
 use super::status::{DeadFilter, DeadLetter, DeadPage, PageRequest, Treated, Treatment};
 use super::store::{DeadEntry, DeadFound, Place, dead_letter};
+use super::{ReadError, Stored};
 use crate::conversion::{ConversionId, DestinationName};
 
 impl Shared {
@@ -45,6 +45,18 @@ impl Shared {
         let over = found.keys().nth(limit).cloned();
         let next = over.or(next).map(|place| place.mark());
         Ok(DeadPage { dead: found.into_values().take(limit).collect(), next })
+    }
+
+    /// A conversion that is still owed to someone, or given up somewhere. Blocks.
+    pub(super) fn stored(&self, id: ConversionId) -> Result<Option<Stored>, ReadError> {
+        let in_window = self.window().entry(id);
+        if let Some((record, _legs)) = in_window {
+            return Ok(Some(Stored { meta: record.meta.clone(), conversion: record.conversion() }));
+        }
+        let Some(kept) = self.store().kept(id)? else { return Ok(None) };
+        let Some(body) = self.store().body(&kept)? else { return Ok(None) };
+        let record = kept.record.with_body(body);
+        Ok(Some(Stored { conversion: record.conversion(), meta: record.meta }))
     }
 
     /// Each is counted once, however often it is come to.

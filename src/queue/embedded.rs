@@ -17,7 +17,7 @@ use super::shared::{Options, Shared};
 use super::window::Step;
 use super::{
     AcceptError, Accepted, Attempt, Backlog, DeadFilter, DeadPage, Depths, Engine, Hold, Lease, Outcome, PageRequest,
-    Promise, ReadError, Settings, Status, Submission, Treated, Treatment, recovery,
+    Promise, ReadError, Settings, Status, Stored, Submission, Treated, Treatment, recovery,
 };
 use crate::conversion::{ConversionId, DestinationName};
 
@@ -244,6 +244,10 @@ impl Engine for Embedded {
 
     fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>> {
         Box::pin(self.read(move |shared| shared.dead_letters(&filter, &page)))
+    }
+
+    fn stored(&self, id: ConversionId) -> Promise<'_, Result<Option<Stored>, ReadError>> {
+        Box::pin(self.read(move |shared| shared.stored(id)))
     }
 
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>> {

@@ -40,11 +40,52 @@ fn a_dead_letter_says_what_it_was_and_why_it_was_given_up() {
                     attempts: 2,
                     reason: "refused".to_owned(),
                     last: Some(last.clone()),
+                    merchant: "acme".into(),
+                    may_have_arrived: false,
                 };
                 assert_eq!(letter, expected, "{meanwhile:?}");
             }
             assert_eq!((depth(&queue, "a").pending, depth(&queue, "a").dead), (0, 1), "{meanwhile:?}");
             assert!(nothing(&queue, "a").await, "{meanwhile:?}");
+        }
+    });
+}
+
+#[test]
+fn a_dead_letter_says_that_it_may_have_arrived_where_any_attempt_may_have() {
+    every_engine(async |ground| {
+        let mut queue = ground.open();
+        for (verdict, kind, expected) in [
+            (Verdict::Unknown, DeadKind::Exhausted, true),
+            (Verdict::Retry, DeadKind::Exhausted, false),
+            (Verdict::Retry, DeadKind::Unknown, true),
+        ] {
+            let id = ground.accepted(&queue, &["a"]).await;
+            queue.settle(&next(&queue, "a").await, retry(1), Some(attempt(503, verdict)));
+            let outcome = Outcome::Dead { kind, reason: "given up".to_owned() };
+            queue.settle(&next(&queue, "a").await, outcome, Some(attempt(503, Verdict::Retry)));
+            for meanwhile in Meanwhile::ALL {
+                queue = ground.after(meanwhile, queue).await;
+                let letter = dead_letters(&queue, of(&[id])).await.pop().unwrap();
+                assert_eq!(letter.may_have_arrived, expected, "{verdict:?}, {kind:?}, {meanwhile:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_conversion_of_a_dead_letter_is_there_to_be_read() {
+    every_engine(async |ground| {
+        let mut queue = ground.open();
+        let id = ground.accepted(&queue, &["a"]).await;
+        let order_id = status(&queue, id).await.order_id;
+        queue.settle(&next(&queue, "a").await, dead("no"), None);
+        for meanwhile in Meanwhile::ALL {
+            queue = ground.after(meanwhile, queue).await;
+            let stored = queue.stored(id).await.unwrap().unwrap();
+            assert_eq!((stored.meta.id, &*stored.meta.merchant), (id, "acme"), "{meanwhile:?}");
+            assert_eq!(stored.conversion.unwrap().order_id(), order_id.as_deref(), "{meanwhile:?}");
+            assert!(queue.stored(ground.id()).await.unwrap().is_none());
         }
     });
 }
@@ -120,6 +161,10 @@ fn a_filter_means_those_of_which_all_of_it_is_so() {
             check(DeadFilter { until_ms: Some(1), ..all() }, 0).await;
             check(DeadFilter { order_id: order_id.clone(), ..all() }, 2).await;
             check(DeadFilter { order_id: Some("other".to_owned()), ..all() }, 0).await;
+            check(DeadFilter { merchant: Some("acme".to_owned()), ..all() }, 6).await;
+            check(DeadFilter { merchant: Some("other".to_owned()), ..all() }, 0).await;
+            check(DeadFilter { contains: Some("No".to_owned()), ..all() }, 6).await;
+            check(DeadFilter { contains: Some("nothing of it".to_owned()), ..all() }, 0).await;
             check(of(&ids[1..]), 4).await;
             check(of(&[ground.id()]), 0).await;
             check(DeadFilter { destination: Some(name("b")), ..of(&ids[1..]) }, 2).await;

@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::super::dead::{PageView, kinds};
+use super::super::audit;
+use super::super::dead::{LetterView, PageView, kinds};
+use super::super::destinations::{DestinationView, DestinationsView};
+use super::super::orders::{PauseMeant, ProbedView};
+use super::super::plan::PlanView;
 use super::super::reload::ReloadedView;
 use super::super::treatment::{DiscardedView, Meant, ReplayedView};
-use super::super::{DestinationsView, OPENMETRICS, Report, forget};
-use super::{Call, Schemas, answer, answer_of, conversion_id, one_type, order_id};
+use super::super::{OPENMETRICS, Report, forget};
+use super::{Call, Schemas, answer, answer_of, conversion_id, in_path, one_type, order_id};
 use crate::ingress::view::{OrderView, StatusView};
 
 pub(super) fn paths(schemas: &mut Schemas) -> Vec<(String, Value)> {
@@ -39,14 +43,23 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
     let metrics = answer_of(OPENMETRICS, "OpenMetrics.", &json!({ "type": "string" }), &[]);
     let (plain, one): (&[&str], &[&str]) = (&["400", "401"], &["400", "401", "404", "503"]);
     let destinations = found(schemas.answered::<DestinationsView<'_>>());
+    let destination = found(schemas.answered::<DestinationView<'_>>());
     let (status, order) = (schemas.answered::<StatusView<'_>>(), schemas.answered::<OrderView<'_>>());
     let (filter, page) = (filter(schemas), found(schemas.answered::<PageView<'_>>()));
-    let all = "State, backlog and last error of each destination";
+    let all = "State, backlog, rates, breaker and last errors of each destination";
+    let letter = found(schemas.answered::<LetterView<'_>>());
+    let audit = found(schemas.answered::<audit::Page>());
+    let of_letter = "One of them, with what a replay would send and all attempts that are kept";
     let of_order = "What became of every merchant's conversions of an order";
     vec![
         ("/metrics", "get", look("Metrics", Vec::new(), metrics, plain)),
         ("/openapi.json", "get", look("This document", Vec::new(), found(json!({ "type": "object" })), plain)),
         ("/admin/destinations", "get", look(all, Vec::new(), destinations, plain)),
+        (
+            "/admin/destinations/{name}",
+            "get",
+            look("The same of one destination", vec![destination_name()], destination, &["400", "401", "404"]),
+        ),
         (
             "/admin/conversions/{id}",
             "get",
@@ -54,7 +67,28 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
         ),
         ("/admin/orders/{order_id}", "get", look(of_order, vec![order_id()], found(order), one)),
         ("/admin/dead", "get", look("Dead letters, page by page", filter, page, &["400", "401", "503"])),
+        (
+            "/admin/dead/{destination}/{id}",
+            "get",
+            look(of_letter, vec![in_path("destination", &name()), conversion_id()], letter, one),
+        ),
+        ("/admin/audit", "get", look("What was changed, newest first", audit_page(), audit, &["400", "401", "503"])),
     ]
+}
+
+fn audit_page() -> Vec<Value> {
+    let query = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "query", "description": description, "schema": schema });
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 });
+    let after = json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
+    vec![query("limit", "At most so many.", limit), query("after", "`next` of the page before.", after)]
+}
+
+fn destination_name() -> Value {
+    in_path("name", &name())
+}
+
+fn name() -> Value {
+    json!({ "type": "string", "pattern": "^[a-z][a-z0-9_-]*$", "maxLength": 64 })
 }
 
 /// Which dead letters; an empty value is none.
@@ -70,6 +104,8 @@ fn filter(schemas: &mut Schemas) -> Vec<Value> {
         query("since", "Given up at this time (RFC 3339) or later.", instant()),
         query("until", "Given up before.", instant()),
         query("order_id", "Of this order.", text()),
+        query("merchant", "Of this merchant.", text()),
+        query("contains", "With these words, in either case, in the reason or in the last answer.", text()),
         query("limit", "At most so many.", limit),
         query("after", "`next` of the page before.", text()),
     ]
@@ -82,12 +118,16 @@ fn bids(schemas: &mut Schemas) -> Vec<Served> {
     };
     let done = |schema: Value| answer("Done.", &schema, &[]);
     let (letters, to_forget) = (schemas.read::<Meant>(), schemas.read::<forget::Meant>());
-    let (replayed, discarded) = (done(schemas.answered::<ReplayedView>()), done(schemas.answered::<DiscardedView>()));
+    let plan = schemas.answered::<PlanView<'_>>();
+    let or_plan =
+        |schema: Value| answer("Done; or, with `plan`, what would be done.", &json!({ "anyOf": [schema, plan] }), &[]);
+    let replayed = or_plan(schemas.answered::<ReplayedView>());
+    let discarded = or_plan(schemas.answered::<DiscardedView>());
     let forgotten = done(schemas.answered::<forget::ForgottenView>());
     let reloaded = done(schemas.answered::<ReloadedView<'_>>());
     let refusals: &[&str] = &["400", "401", "415", "503"];
     let forget = "Erases what was received for an order, of a customer, or one conversion";
-    vec![
+    let mut bids = vec![
         ("/admin/dead/replay", "post", bid("Dead letters are owed again", Some(&letters), replayed, refusals)),
         (
             "/admin/dead/discard",
@@ -96,6 +136,34 @@ fn bids(schemas: &mut Schemas) -> Vec<Served> {
         ),
         ("/admin/forget", "post", bid(forget, Some(&to_forget), forgotten, refusals)),
         ("/admin/reload", "post", bid("Reads the configuration anew", None, reloaded, &["400", "401", "422", "503"])),
+    ];
+    bids.extend(orders(schemas));
+    bids
+}
+
+/// What one destination is told.
+fn orders(schemas: &mut Schemas) -> Vec<Served> {
+    let order = |summary, body: Option<&Value>, description: &str, done: &Value, refusals| {
+        let body = body.map(|schema| one_type("application/json", schema));
+        let (parameters, good) = (vec![destination_name()], vec![("200", answer(description, done, &[]))]);
+        Call { summary, tag: TAG, security: GUARDED, parameters, body, good, refusals }.value()
+    };
+    let destination = schemas.answered::<DestinationView<'_>>();
+    let (probed, why) = (schemas.answered::<ProbedView<'_>>(), schemas.read::<PauseMeant>());
+    let pause = "Stops sending to a destination, until it is resumed, also over a restart; its work waits";
+    let mut pause = order(pause, Some(&why), "It is paused.", &destination, &["400", "401", "404", "415", "503"]);
+    // A reason need not be given.
+    if let Some(body) = pause.get_mut("requestBody") {
+        body["required"] = false.into();
+    }
+    let resume = "Sends to a destination again; one that is suspended, or whose breaker is open, is probed at once";
+    let resume = order(resume, None, "It is resumed.", &destination, &["400", "401", "404", "503"]);
+    let probe = "Makes one attempt now, whatever breaker, suspension and requested waits say";
+    let probe = order(probe, None, "It was made.", &probed, &["400", "401", "404", "409", "503"]);
+    vec![
+        ("/admin/destinations/{name}/pause", "post", pause),
+        ("/admin/destinations/{name}/resume", "post", resume),
+        ("/admin/destinations/{name}/probe", "post", probe),
     ]
 }
 

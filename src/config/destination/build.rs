@@ -32,8 +32,7 @@ pub(in crate::config) fn build(
 ) -> Option<Destination> {
     let name = merchant::name(written.key, "a destination", faults);
     let (constants, complete) = constants(&written, faults);
-    let expect_currency = expect_currency(&written, faults);
-    let mut compiling = Faults::default();
+    let (expect_currency, mut compiling) = (expect_currency(&written, faults), Faults::default());
     let shared = Shared {
         key: written.key,
         origin: written.origin.as_ref(),
@@ -85,6 +84,7 @@ pub(in crate::config) fn build(
         budget: written.budget,
         expect_currency,
         max_age: written.max_age.map(|age| age.value),
+        dedup_window: written.dedup_window.map(|window| window.value),
         secrets: constants.secrets.into_values().flatten().collect(),
         connection: written.connection,
         goldens: written.goldens,

@@ -42,6 +42,8 @@ pub struct Destination {
     pub expect_currency: Option<String>,
     /// Older conversions become dead letters.
     pub max_age: Option<Duration>,
+    /// For how long the platform recognises a repeat, where it is known.
+    pub dedup_window: Option<Duration>,
     /// Every secret value, for masking answers' excerpts.
     pub secrets: Vec<Secret>,
     /// How it is connected to.

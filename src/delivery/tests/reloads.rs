@@ -114,3 +114,43 @@ async fn another_root_behind_the_same_path_is_another_client() {
     assert!(!Arc::ptr_eq(&before, &pool(&bench)));
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_pause_stands_while_the_destination_is_not_configured() {
+    let (one, other) = (destination("one", "http://127.0.0.1:9/", ""), destination("other", "http://127.0.0.1:9/", ""));
+    let bench = Bench::open(&[one.clone(), other.clone()]);
+    bench.pools.pause("one", "maintenance".to_owned()).unwrap();
+    bench.reload(std::slice::from_ref(&other));
+    bench.reload(&[one.clone(), other.clone()]);
+    let paused = bench.state("one");
+    assert_eq!((paused.state, paused.reason.as_deref()), (Activity::Paused, Some("maintenance")));
+    assert_eq!(bench.state("other").state, Activity::Active);
+    assert_eq!(bench.pools.resume("one").unwrap().state, Activity::Active);
+    bench.reload(std::slice::from_ref(&other));
+    bench.reload(&[one, other]);
+    assert_eq!(bench.state("one").state, Activity::Active);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn how_a_destination_was_configured_is_known_as_long_as_the_process_lives() {
+    let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "")]);
+    let name = DestinationName::parse("one").unwrap();
+    let (first, now_ms) = (pool(&bench), bench.clock.unix_ms());
+    let at = |ms| bench.pools.configured_at(&name, ms).map(|known| known.fingerprint);
+    assert_eq!(at(first.since_ms.saturating_sub(1)), None, "before the process");
+    assert_eq!(at(now_ms), Some(first.destination.fingerprint));
+    timeout(PATIENCE, async {
+        while bench.clock.unix_ms() <= now_ms {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    bench.reload(&[destination("one", "http://127.0.0.1:9/", CHANGED)]);
+    let second = pool(&bench).destination.fingerprint;
+    assert_ne!(second, first.destination.fingerprint);
+    assert_eq!(at(bench.clock.unix_ms()), Some(second));
+    assert_eq!(at(now_ms), Some(first.destination.fingerprint), "as it was then");
+    bench.stop().await;
+}

@@ -10,7 +10,7 @@ use crate::ingress::metrics::Ending;
 
 /// Counted by the requests, read by the connection's watch.
 pub(super) struct Activity {
-    state: Mutex<Hand>,
+    state: Arc<Mutex<Hand>>,
     /// Whether the last answer was given before the request's body was read.
     pub(super) unread: Arc<AtomicBool>,
 }
@@ -30,15 +30,15 @@ pub(super) enum Rest {
 impl Activity {
     pub(super) fn new() -> Activity {
         let hand = Hand { requests: 0, any_yet: false, empty_since: Instant::now() };
-        Activity { state: Mutex::new(hand), unread: Arc::default() }
+        Activity { state: Arc::new(Mutex::new(hand)), unread: Arc::default() }
     }
 
-    pub(super) fn begin(&self) -> InHand<'_> {
+    pub(super) fn begin(&self) -> InHand {
         self.change(|hand| {
             hand.requests = hand.requests.saturating_add(1);
             hand.any_yet = true;
         });
-        InHand(self)
+        InHand(Arc::clone(&self.state))
     }
 
     /// What is left of the limit that holds now.
@@ -68,14 +68,13 @@ impl Activity {
 }
 
 /// A request in hand, until it is answered or its client is gone.
-pub(super) struct InHand<'a>(&'a Activity);
+pub(crate) struct InHand(Arc<Mutex<Hand>>);
 
-impl Drop for InHand<'_> {
+impl Drop for InHand {
     fn drop(&mut self) {
-        self.0.change(|hand| {
-            hand.requests = hand.requests.saturating_sub(1);
-            hand.empty_since = Instant::now();
-        });
+        let mut hand = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hand.requests = hand.requests.saturating_sub(1);
+        hand.empty_since = Instant::now();
     }
 }
 

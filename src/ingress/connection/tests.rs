@@ -4,12 +4,13 @@ mod abuse;
 mod proxies;
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 
 use http::{StatusCode, Version};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -17,12 +18,13 @@ use crate::config::{self, Identity, Transport};
 use crate::ingress::problem::body;
 use crate::ingress::tests::client::{answer, connect_tls, http2, rest, soon};
 
-/// Answers what the tests need: `/` at once, `/much` with much, `/waits` when it is let go, `/panics`, `/refuses` before reading
-/// the body.
+/// Answers what the tests need: `/` at once, `/much` with much, `/waits` when it is let go, `/tells` what it is told to,
+/// `/panics`, `/refuses` before reading the body.
 #[derive(Default)]
 struct Probe {
     arrived: Notify,
     let_go: Notify,
+    told: Mutex<Option<mpsc::Sender<bytes::Bytes>>>,
 }
 
 impl Api for Probe {
@@ -31,6 +33,12 @@ impl Api for Probe {
             "/waits" => {
                 self.arrived.notify_one();
                 self.let_go.notified().await;
+            }
+            "/tells" => {
+                let (told, parts) = mpsc::channel(1);
+                *self.told.lock().unwrap() = Some(told);
+                self.arrived.notify_one();
+                return Ok(http::Response::new(Content::Told { parts, in_hand: None }));
             }
             "/much" => return Ok(body(StatusCode::OK, "text/plain", vec![b'x'; 1 << 16])),
             "/panics" => panic!("on purpose"),
@@ -485,4 +493,21 @@ async fn a_client_that_leaves_is_let_go_at_once() {
     assert!(text.starts_with("HTTP/1.1 400"), "{text:?}");
     task.await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_still_told_is_no_idle_connection() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let connection = connection();
+    let probe = Arc::clone(&connection.api);
+    let task = tokio::spawn(async move { connection.http1(server).await });
+    client.write_all(b"GET /tells HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    soon(probe.arrived.notified()).await;
+    let told = probe.told.lock().unwrap().take().unwrap();
+    sleep(Duration::from_secs(600)).await;
+    told.send("late".into()).await.unwrap();
+    answer(&mut client, "4\r\nlate\r\n").await;
+    drop(told);
+    assert_eq!(rest(client).await, "0\r\n\r\n", "then it is one");
+    assert_eq!(task.await.unwrap(), Ending::Idle);
 }

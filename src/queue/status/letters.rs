@@ -1,5 +1,7 @@
 //! Dead letters: which are meant, what is shown of them, how they are dealt with.
 
+use std::sync::Arc;
+
 use super::{Attempt, DeadKind};
 use crate::conversion::{ConversionId, DestinationName};
 
@@ -16,6 +18,10 @@ pub struct DeadFilter {
     pub until_ms: Option<u64>,
     /// Of conversions with this order id, whosever they are.
     pub order_id: Option<String>,
+    /// Of conversions of this merchant.
+    pub merchant: Option<String>,
+    /// With these words, in either case, in the reason or in what the destination answered last.
+    pub contains: Option<String>,
     /// Of one of these conversions.
     pub ids: Option<Vec<ConversionId>>,
 }
@@ -27,7 +33,10 @@ impl DeadFilter {
             && self.since_ms.is_none_or(|since_ms| letter.at_ms >= since_ms)
             && self.until_ms.is_none_or(|until_ms| letter.at_ms < until_ms)
             && self.order_id.as_ref().is_none_or(|order_id| letter.order_id.as_ref() == Some(order_id))
+            && self.merchant.as_ref().is_none_or(|merchant| **merchant == *letter.merchant)
             && self.ids.as_ref().is_none_or(|ids| ids.contains(&letter.id))
+            // Last: the others cost nothing beside it.
+            && self.contains.as_ref().is_none_or(|words| letter.says(&words.to_lowercase()))
     }
 }
 
@@ -83,10 +92,22 @@ pub struct DeadLetter {
     pub at_ms: u64,
     /// The order of the conversion, if it has one.
     pub order_id: Option<String>,
+    /// Whose the conversion is.
+    pub merchant: Arc<str>,
     /// Attempts used up.
     pub attempts: u32,
     /// Why, in words.
     pub reason: String,
     /// The last attempt, if one was made.
     pub last: Option<Attempt>,
+    /// The destination may have it all the same: an attempt that is still kept ended without an answer, or was accepted.
+    pub may_have_arrived: bool,
+}
+
+impl DeadLetter {
+    /// `words` in lower case.
+    fn says(&self, words: &str) -> bool {
+        let excerpt = self.last.as_ref().and_then(|last| last.excerpt.as_deref());
+        [Some(self.reason.as_str()), excerpt].into_iter().flatten().any(|text| text.to_lowercase().contains(words))
+    }
 }

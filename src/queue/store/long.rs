@@ -34,7 +34,7 @@ impl Store {
         Err(Malformed("checksum of a status").into())
     }
 
-    pub(super) fn body(&self, kept: &Kept) -> Result<Option<Bytes>, StoreError> {
+    pub(in super::super) fn body(&self, kept: &Kept) -> Result<Option<Bytes>, StoreError> {
         let sealed_len = vault::sealed_len(kept.key, kept.body_len);
         let len = usize::try_from(sealed_len).unwrap_or(usize::MAX);
         let mut sealed = Vec::with_capacity(len);

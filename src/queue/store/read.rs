@@ -8,7 +8,7 @@ use foldhash::HashSet;
 
 use super::super::codec::{Malformed, Reader};
 use super::super::record::{Kept, Leg, Record};
-use super::super::status::{DeadFilter, DeadLetter};
+use super::super::status::{Attempt, DeadFilter, DeadKind, DeadLetter, Verdict};
 use super::super::vault::KeyHash;
 use super::super::{Lease, ORDER_STATUSES_MAX};
 use super::{Place, Store, StoreError, keys};
@@ -214,10 +214,26 @@ pub(in super::super) fn dead_letter(record: &Record, leg: &Leg) -> Option<DeadLe
         kind,
         at_ms,
         order_id: record.order_id.clone(),
+        merchant: Arc::clone(&record.meta.merchant),
         attempts: leg.attempts,
         reason: leg.reason.clone().unwrap_or_default(),
         last: leg.history.last().cloned(),
+        may_have_arrived: kind == DeadKind::Unknown || leg.history.iter().any(may_have_arrived),
     })
+}
+
+fn may_have_arrived(attempt: &Attempt) -> bool {
+    match attempt.verdict {
+        Verdict::Unknown | Verdict::Accepted | Verdict::Unconfirmed | Verdict::Delivered | Verdict::Duplicate => true,
+        Verdict::Retry
+        | Verdict::Suspended
+        | Verdict::Rejected
+        | Verdict::Unmappable
+        | Verdict::Withheld
+        | Verdict::Skipped
+        | Verdict::Unsupported
+        | Verdict::Expired => false,
+    }
 }
 
 /// Dead letters looked at for one page, matching or not.

@@ -1,0 +1,330 @@
+//! What is stuck and why, in words, worst first: the first thing that the status page says.
+//!
+//! Pure: how things are goes in, what a person should know and do comes out. A destination is named once, for the worst that
+//! can be said of it, and beside that for its dead letters. Where nothing is wrong there is no concern.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+
+use super::reload::LastReload;
+use crate::config::Config;
+use crate::conversion::DestinationName;
+use crate::delivery::{Activity, BreakerCause, PoolDetail};
+use crate::ingress::Phase;
+use crate::ingress::view::{Shown, instant};
+use crate::queue::{Depth, Depths};
+
+/// The relay as a whole.
+pub(super) struct Facts<'a> {
+    pub(super) now_ms: u64,
+    pub(super) phase: Phase,
+    pub(super) queue_bytes: u64,
+    pub(super) queue_bytes_max: u64,
+    pub(super) disk_free_bytes: Option<u64>,
+    pub(super) disk_free_bytes_min: u64,
+    /// The last reload, if it was refused.
+    pub(super) refused: Option<&'a LastReload>,
+}
+
+/// One configured destination.
+pub(super) struct Known<'a> {
+    pub(super) detail: &'a PoolDetail,
+    pub(super) depth: Depth,
+    /// When the oldest that is pending is given up.
+    pub(super) gives_up_ms: Option<u64>,
+    give_up_after: Duration,
+}
+
+impl<'a> Known<'a> {
+    /// All that are configured, in that order.
+    pub(super) fn all(details: &'a [PoolDetail], depths: &Depths, config: &Config) -> Vec<Known<'a>> {
+        let known = |detail: &'a PoolDetail| {
+            let name = &detail.state.destination;
+            let depth = depths.destinations.get(name).cloned().unwrap_or_default();
+            let configured = config.destinations.iter().find(|destination| destination.name == *name);
+            let give_up_after = configured.map_or(Duration::MAX, |destination| destination.retry.give_up_after);
+            Known::new(detail, depth, give_up_after)
+        };
+        details.iter().map(known).collect()
+    }
+
+    fn new(detail: &'a PoolDetail, depth: Depth, give_up_after: Duration) -> Known<'a> {
+        let after_ms = u64::try_from(give_up_after.as_millis()).unwrap_or(u64::MAX);
+        let gives_up_ms = depth.oldest_pending_ms.and_then(|oldest_ms| oldest_ms.checked_add(after_ms));
+        Known { detail, depth, gives_up_ms, give_up_after }
+    }
+
+    /// Whether three quarters of the time until the oldest is given up are over.
+    fn is_running_out(&self, now_ms: u64) -> bool {
+        let left_ms = self.gives_up_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
+        left_ms.is_some_and(|left_ms| Duration::from_millis(left_ms) < self.give_up_after.div_f32(4.0))
+    }
+}
+
+/// Destinations that are no longer configured and for which something is kept.
+pub(super) fn unconfigured<'d>(depths: &'d Depths, known: &[Known<'_>]) -> Vec<(&'d DestinationName, &'d Depth)> {
+    let is_known = |name: &DestinationName| known.iter().any(|known| known.detail.state.destination == *name);
+    let left = depths.destinations.iter().filter(|(name, depth)| !is_known(name) && depth.pending > 0);
+    left.collect()
+}
+
+/// Something that a person should know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Concern {
+    pub(super) level: Level,
+    /// `None`: the relay itself.
+    pub(super) destination: Option<String>,
+    /// What is the matter: a predicate of the destination, or of the relay.
+    pub(super) what: String,
+    pub(super) since_ms: Option<u64>,
+    pub(super) why: Option<String>,
+    pub(super) waiting: u64,
+    pub(super) oldest_ms: Option<u64>,
+    pub(super) gives_up_ms: Option<u64>,
+    /// What to do about it.
+    pub(super) advice: String,
+}
+
+/// How bad it is; the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// Nothing gets on before a person has acted.
+    Stopped,
+    /// It may get better by itself, or it may not.
+    Warning,
+    /// Somebody should decide something, at some time.
+    Notice,
+}
+
+impl Level {
+    const ALL: [Level; 3] = [Level::Stopped, Level::Warning, Level::Notice];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Level::Stopped => "stopped",
+            Level::Warning => "warning",
+            Level::Notice => "notice",
+        }
+    }
+}
+
+/// Everything that a person should know of, worst first, and of the same level where most waits.
+pub(super) fn of(facts: &Facts<'_>, known: &[Known<'_>], unconfigured: &[(&DestinationName, &Depth)]) -> Vec<Concern> {
+    let states = known.iter().filter_map(|known| of_state(known, facts.now_ms));
+    let dead = known.iter().filter_map(of_dead_letters);
+    let left = unconfigured.iter().map(|(name, depth)| of_unconfigured(name, depth));
+    let mut all: Vec<Concern> = of_relay(facts).into_iter().chain(left).chain(states).chain(dead).collect();
+    // Stable: the relay's own first, then as configured.
+    all.sort_by_key(|concern| (concern.level, concern.destination.is_some(), Reverse(concern.waiting)));
+    all
+}
+
+fn of_relay(facts: &Facts<'_>) -> Vec<Concern> {
+    let own = |level, what: &str, why: String, advice: &str| Concern {
+        level,
+        destination: None,
+        what: what.to_owned(),
+        since_ms: None,
+        why: (!why.is_empty()).then_some(why),
+        waiting: 0,
+        oldest_ms: None,
+        gives_up_ms: None,
+        advice: advice.to_owned(),
+    };
+    let mut found = Vec::new();
+    if facts.phase == Phase::Draining {
+        found.push(own(Level::Warning, "is draining and takes nothing new", String::new(), DRAINING));
+    }
+    let queue =
+        format!("{} of {} (queue.max_pending_bytes) are used", mib(facts.queue_bytes), mib(facts.queue_bytes_max));
+    match share(facts.queue_bytes, facts.queue_bytes_max) {
+        100.. => found.push(own(Level::Stopped, "takes nothing more: its queue is full", queue, QUEUE_FULL)),
+        80.. => found.push(own(Level::Warning, "has a queue that fills up", queue, QUEUE_FULL)),
+        _ => {}
+    }
+    if let Some(free) = facts.disk_free_bytes {
+        let disk =
+            format!("{} are free, {} must stay so (queue.min_free_bytes)", mib(free), mib(facts.disk_free_bytes_min));
+        match free.saturating_sub(facts.disk_free_bytes_min) {
+            0 => found.push(own(Level::Stopped, "takes nothing more: its disk is full", disk, DISK_FULL)),
+            left if left < facts.disk_free_bytes_min => {
+                found.push(own(Level::Warning, "has a disk that fills up", disk, DISK_FULL));
+            }
+            _ => {}
+        }
+    }
+    if let Some(LastReload { at_ms, refusal: Some(report) }) = facts.refused {
+        let first = report.lines().next().unwrap_or_default().to_owned();
+        let refused = own(Level::Warning, "has refused a changed configuration", first, RELOAD_REFUSED);
+        found.push(Concern { since_ms: Some(*at_ms), ..refused });
+    }
+    found
+}
+
+/// The worst that can be said of a destination's state.
+fn of_state(known: &Known<'_>, now_ms: u64) -> Option<Concern> {
+    let (state, breaker, depth) = (&known.detail.state, &known.detail.breaker, &known.depth);
+    let is_running_out = known.is_running_out(now_ms);
+    let worse = |level: Level| if is_running_out { Level::Stopped } else { level };
+    let say = |level, what: &str, why: Option<&str>, advice: &str| Concern {
+        level: worse(level),
+        destination: Some(state.destination.as_str().to_owned()),
+        what: what.to_owned(),
+        since_ms: Some(state.since_ms),
+        why: why.map(str::to_owned),
+        waiting: depth.pending,
+        oldest_ms: depth.oldest_pending_ms,
+        gives_up_ms: known.gives_up_ms,
+        advice: advice.to_owned(),
+    };
+    let reason = state.reason.as_deref();
+    match state.state {
+        Activity::Paused => Some(say(Level::Notice, "is paused by a person", reason, PAUSED)),
+        // For its dead letters: since when, nobody knows.
+        Activity::Suspended if depth.stopped.is_some() => {
+            let stopped = say(Level::Stopped, "is stopped by its dead letters", reason, MANY_DEAD);
+            Some(Concern { since_ms: None, ..stopped })
+        }
+        Activity::Suspended if breaker.cause == Some(BreakerCause::Credential) => {
+            Some(say(Level::Stopped, "is suspended", reason, CREDENTIAL))
+        }
+        Activity::Suspended => Some(say(Level::Stopped, "is suspended for some operations", reason, CREDENTIAL)),
+        Activity::Open => {
+            let for_long = now_ms.saturating_sub(state.since_ms) >= OPEN_FOR_LONG_MS;
+            let level = if for_long { Level::Stopped } else { Level::Warning };
+            Some(say(level, "does not answer as it should", reason, FAILING))
+        }
+        Activity::Active => {
+            let held_ms = breaker.held_back_until_ms.unwrap_or(0).saturating_sub(now_ms);
+            let age_ms = depth.oldest_pending_ms.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms));
+            let late = (age_ms >= LATE_MS || is_running_out).then(|| {
+                let late = match held_ms {
+                    0 => say(Level::Warning, "is late", state.last_error.as_deref(), LATE),
+                    _ => say(Level::Warning, "has asked us to wait", state.last_error.as_deref(), ASKED_TO_WAIT),
+                };
+                Concern { since_ms: None, ..late }
+            });
+            late.filter(|_| depth.pending > 0)
+        }
+    }
+}
+
+fn of_dead_letters(known: &Known<'_>) -> Option<Concern> {
+    let (dead, state) = (known.depth.dead, &known.detail.state);
+    // Then it has been said.
+    if dead == 0 || known.depth.stopped.is_some() {
+        return None;
+    }
+    let (noun, level) = (if dead == 1 { "dead letter" } else { "dead letters" }, Level::Notice);
+    let what = format!("has {dead} {noun}");
+    let destination = Some(state.destination.as_str().to_owned());
+    let (why, advice) = (None, DEAD.to_owned());
+    Some(Concern {
+        level,
+        destination,
+        what,
+        since_ms: None,
+        why,
+        waiting: 0,
+        oldest_ms: None,
+        gives_up_ms: None,
+        advice,
+    })
+}
+
+fn of_unconfigured(name: &DestinationName, depth: &Depth) -> Concern {
+    Concern {
+        level: Level::Stopped,
+        destination: Some(name.as_str().to_owned()),
+        what: "is no longer configured".to_owned(),
+        since_ms: None,
+        why: None,
+        waiting: depth.pending,
+        oldest_ms: depth.oldest_pending_ms,
+        gives_up_ms: None,
+        advice: UNCONFIGURED.to_owned(),
+    }
+}
+
+/// Something that a person should know of.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Concern")]
+pub(super) struct ConcernView<'a> {
+    /// `stopped`: nothing gets on before a person has acted; `warning`: it may get better by itself; `notice`: something is to
+    /// be decided at some time.
+    #[schemars(schema_with = "levels")]
+    level: &'static str,
+    /// Nothing: it is the relay itself.
+    destination: Option<&'a str>,
+    /// What is the matter, as in `is suspended`.
+    what: &'a str,
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    since: Option<Shown<jiff::Timestamp>>,
+    why: Option<&'a str>,
+    /// Deliveries.
+    waiting: u64,
+    /// When the oldest of them was received.
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    oldest_pending_at: Option<Shown<jiff::Timestamp>>,
+    /// When the oldest of them becomes a dead letter.
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    gives_up_at: Option<Shown<jiff::Timestamp>>,
+    /// What to do.
+    advice: &'a str,
+}
+
+impl<'a> ConcernView<'a> {
+    pub(super) fn new(concern: &'a Concern) -> ConcernView<'a> {
+        ConcernView {
+            level: concern.level.as_str(),
+            destination: concern.destination.as_deref(),
+            what: &concern.what,
+            since: concern.since_ms.and_then(instant),
+            why: concern.why.as_deref(),
+            waiting: concern.waiting,
+            oldest_pending_at: concern.oldest_ms.and_then(instant),
+            gives_up_at: concern.gives_up_ms.and_then(instant),
+            advice: &concern.advice,
+        }
+    }
+}
+
+fn levels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Level::ALL.map(Level::as_str) })
+}
+
+/// In per cent.
+fn share(part: u64, whole: u64) -> u64 {
+    part.saturating_mul(100).checked_div(whole).unwrap_or(100)
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_euclid(1 << 20))
+}
+
+/// A first attempt and its first repetitions are over by then.
+const LATE_MS: u64 = 5 * 60 * 1000;
+/// A platform's restart is over by then.
+const OPEN_FOR_LONG_MS: u64 = 10 * 60 * 1000;
+
+const DRAINING: &str = "Nothing: it ends when the attempts in hand have ended, and what was accepted is on disk.";
+const QUEUE_FULL: &str =
+    "See which destination is stuck, below: its work fills the queue. Merchants are told to come again.";
+const DISK_FULL: &str =
+    "Make room on the disk of the data folder; accepting goes on by itself. Nothing that was accepted is lost.";
+const RELOAD_REFUSED: &str = "The one before stays in force. Mend what the report names (below, under Relay): the file is read again when it changes.";
+const PAUSED: &str = "Resume it when its reason is gone; until then its work waits on disk.";
+const MANY_DEAD: &str = "See its dead letters, below. Mend the mapping or what they name, then replay or discard them: sending goes on by itself.";
+const CREDENTIAL: &str = "Put the right credential where routes.toml takes it from: a changed file is read by itself, the environment at a restart. It is tried each minute; Probe tries at once.";
+const FAILING: &str =
+    "Ask the platform, or its status page. Its work waits on disk and is tried again by itself; Probe tries at once.";
+const LATE: &str = "Its attempts fail, or its rate is too low for what comes in: see its last error, and its limits.";
+const ASKED_TO_WAIT: &str = "Nothing, if the wait is short: it goes on by itself. Probe tries at once.";
+const DEAD: &str = "See why, below, then replay or discard them. Nothing more is tried for them until then.";
+const UNCONFIGURED: &str = "Configure it again, under the same name, and its work goes on.";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! `GET /admin/destinations`: each destination from near, so that one page tells what is stuck and why.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+
+use super::Admin;
+use crate::config::Rate;
+use crate::conversion::ConversionId;
+use crate::delivery::{
+    Activity, Breaker, BreakerCause, BreakerState, Latency, PoolDetail, PoolState, Rates, RefusedCredential, Trouble,
+};
+use crate::ingress::problem::{self, Problem, Reply};
+use crate::ingress::view::{Shown, instant, verdicts};
+use crate::queue::Depth;
+
+impl Admin {
+    pub(super) fn destinations(&self) -> Reply {
+        let (depths, details) = (self.queue.depths(), self.pools.details());
+        let none = Depth::default();
+        let now_ms = self.ingress.clock().unix_ms();
+        let views = details.iter().map(|detail| {
+            let depth = depths.destinations.get(&detail.state.destination).unwrap_or(&none);
+            DestinationView::new(detail, depth, now_ms)
+        });
+        problem::json(StatusCode::OK, &DestinationsView { destinations: views.collect() })
+    }
+
+    pub(super) fn destination(&self, name: &str) -> Result<Reply, Problem> {
+        let detail = self.pools.detail(name).ok_or_else(Problem::not_found)?;
+        let depths = self.queue.depths();
+        let depth = depths.destinations.get(&detail.state.destination).cloned().unwrap_or_default();
+        let view = DestinationView::new(&detail, &depth, self.ingress.clock().unix_ms());
+        Ok(problem::json(StatusCode::OK, &view))
+    }
+}
+
+/// All destinations.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Destinations")]
+pub(super) struct DestinationsView<'a> {
+    destinations: Vec<DestinationView<'a>>,
+}
+
+/// One destination as it is now.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Destination")]
+pub(super) struct DestinationView<'a> {
+    name: &'a str,
+    #[schemars(schema_with = "states")]
+    state: &'static str,
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    since: Option<Shown<jiff::Timestamp>>,
+    reason: Option<&'a str>,
+    pending: u64,
+    oldest_pending_s: Option<u64>,
+    dead: u64,
+    /// Attempts that may be in flight now.
+    concurrency: usize,
+    /// The most that may ever be: `limits.concurrency`.
+    concurrency_limit: usize,
+    in_flight: usize,
+    /// The most requests; nothing where that is not limited.
+    quota: Option<QuotaView>,
+    rates: RatesView,
+    attempts: Option<LatencyView>,
+    breaker: BreakerView,
+    refused_credentials: Vec<RefusedView<'a>>,
+    last_error: Option<&'a str>,
+    /// Newest first, at most ten, since the start or since the destination's configuration changed.
+    last_errors: Vec<ErrorView<'a>>,
+}
+
+/// `limits.rate` and `limits.burst`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Quota")]
+pub(super) struct QuotaView {
+    /// As in `50/s`.
+    rate: String,
+    burst: u32,
+}
+
+/// Attempts that ended per second, over the last minute.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Rates")]
+struct RatesView {
+    /// Duplicates among them.
+    delivered: f64,
+    /// To be attempted again.
+    retried: f64,
+    /// Refused for good.
+    rejected: f64,
+}
+
+/// How long the attempts of the last five minutes took, at most a sixteenth too much; nothing where there was none.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Latency")]
+pub(super) struct LatencyView {
+    count: u64,
+    p50_ms: u64,
+    p99_ms: u64,
+}
+
+/// `closed`: everything goes; `open`: nothing before the next probe; `half_open`: a probe is under way.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Breaker")]
+pub(super) struct BreakerView {
+    #[schemars(schema_with = "breaker_states")]
+    state: &'static str,
+    /// Why it is not closed.
+    #[schemars(schema_with = "breaker_causes")]
+    cause: Option<&'static str>,
+    /// In a row, while it is closed; ten open it.
+    failures: u32,
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    next_probe_at: Option<Shown<jiff::Timestamp>>,
+    /// The platform asked that nothing is sent before (`Retry-After`).
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    held_back_until: Option<Shown<jiff::Timestamp>>,
+}
+
+/// A credential that the platform refuses: what these operations have to do waits.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RefusedCredential")]
+struct RefusedView<'a> {
+    operations: &'a [String],
+    reason: &'a str,
+    /// Nothing: it is being tried.
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    next_probe_at: Option<Shown<jiff::Timestamp>>,
+}
+
+/// An attempt that did not end well, or a delivery that no request could be made of.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DestinationError")]
+struct ErrorView<'a> {
+    #[schemars(with = "Option<jiff::Timestamp>")]
+    at: Option<Shown<jiff::Timestamp>>,
+    #[schemars(schema_with = "verdicts")]
+    verdict: &'static str,
+    status: Option<u16>,
+    excerpt: Option<&'a str>,
+    /// The conversion's.
+    #[schemars(with = "uuid::Uuid")]
+    id: Shown<&'a ConversionId>,
+}
+
+impl<'a> DestinationView<'a> {
+    pub(super) fn new(detail: &'a PoolDetail, depth: &Depth, now_ms: u64) -> DestinationView<'a> {
+        let PoolDetail { state: pool, concurrency_max, quota, breaker, refused, rates, latency, errors } = detail;
+        let PoolState { destination, state, since_ms, reason, concurrency, in_flight, last_error } = pool;
+        DestinationView {
+            name: destination.as_str(),
+            state: state.as_str(),
+            since: instant(*since_ms),
+            reason: reason.as_deref(),
+            pending: depth.pending,
+            oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
+            dead: depth.dead,
+            concurrency: *concurrency,
+            concurrency_limit: *concurrency_max,
+            in_flight: *in_flight,
+            quota: quota.map(QuotaView::from),
+            rates: (*rates).into(),
+            attempts: latency.map(LatencyView::from),
+            breaker: (*breaker).into(),
+            refused_credentials: refused.iter().map(RefusedView::new).collect(),
+            last_error: last_error.as_deref(),
+            last_errors: errors.iter().map(ErrorView::new).collect(),
+        }
+    }
+}
+
+impl From<Rate> for QuotaView {
+    fn from(rate: Rate) -> QuotaView {
+        QuotaView { rate: rate.written(), burst: rate.burst.get() }
+    }
+}
+
+impl From<Rates> for RatesView {
+    fn from(Rates { delivered, retried, rejected }: Rates) -> RatesView {
+        RatesView { delivered, retried, rejected }
+    }
+}
+
+impl From<Latency> for LatencyView {
+    fn from(Latency { attempts, p50_ms, p99_ms }: Latency) -> LatencyView {
+        LatencyView { count: attempts, p50_ms, p99_ms }
+    }
+}
+
+impl From<Breaker> for BreakerView {
+    fn from(breaker: Breaker) -> BreakerView {
+        BreakerView {
+            state: breaker.state.as_str(),
+            cause: breaker.cause.map(BreakerCause::as_str),
+            failures: breaker.failures,
+            next_probe_at: breaker.next_probe_ms.and_then(instant),
+            held_back_until: breaker.held_back_until_ms.and_then(instant),
+        }
+    }
+}
+
+impl<'a> RefusedView<'a> {
+    fn new(refused: &'a RefusedCredential) -> RefusedView<'a> {
+        let RefusedCredential { operations, reason, next_probe_ms } = refused;
+        RefusedView { operations, reason, next_probe_at: next_probe_ms.and_then(instant) }
+    }
+}
+
+impl<'a> ErrorView<'a> {
+    fn new(trouble: &'a Trouble) -> ErrorView<'a> {
+        let Trouble { at_ms, verdict, status, excerpt, id } = trouble;
+        ErrorView {
+            at: instant(*at_ms),
+            verdict: verdict.as_str(),
+            status: *status,
+            excerpt: excerpt.as_deref(),
+            id: Shown(id),
+        }
+    }
+}
+
+pub(super) fn states(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Activity::ALL.map(Activity::as_str) })
+}
+
+fn breaker_states(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": BreakerState::ALL.map(BreakerState::as_str) })
+}
+
+fn breaker_causes(_: &mut SchemaGenerator) -> Schema {
+    let words = BreakerCause::ALL.map(BreakerCause::as_str).map(Some).into_iter().chain([None]).collect::<Vec<_>>();
+    json_schema!({ "enum": words })
+}
+
+fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
+    Duration::from_millis(later_ms.saturating_sub(earlier_ms)).as_secs()
+}

@@ -1,0 +1,175 @@
+//! `GET /admin/events`: what is shown of the relay, told as it changes (server-sent events).
+//!
+//! One task looks once a second while somebody listens, and tells all of them what is new. It never waits for a listener: one
+//! that reads too slowly is let go, and gets the whole picture when it comes again. Nothing is missed by that, because events
+//! say how things are, not what happened to them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{self, HeaderName, HeaderValue};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Admin;
+use super::picture::Picture;
+use crate::ingress::problem::{Kind, Problem, Reply};
+use crate::ingress::reply::Content;
+
+/// Who listens.
+#[derive(Default)]
+pub(super) struct Events {
+    audience: Mutex<Audience>,
+    came: Notify,
+}
+
+#[derive(Default)]
+struct Audience {
+    listeners: Vec<Listener>,
+    /// Nobody is told anything any more.
+    is_over: bool,
+}
+
+struct Listener {
+    parts: mpsc::Sender<Bytes>,
+    /// It has not been told anything yet.
+    is_new: bool,
+}
+
+impl Events {
+    /// Another listener, if there is room for it; it is told the whole picture at once.
+    pub(super) fn join(&self) -> Result<Reply, Problem> {
+        let (parts, told) = mpsc::channel(UNREAD_MAX);
+        let mut audience = self.audience();
+        audience.listeners.retain(|listener| !listener.parts.is_closed());
+        if audience.is_over {
+            return Err(Problem::new(Kind::Unavailable, "the relay is ending"));
+        }
+        if audience.listeners.len() >= LISTENERS_MAX {
+            let detail = format!("{LISTENERS_MAX} listen already, and no more may");
+            return Err(Problem::new(Kind::Unavailable, detail).retry_after(STILL_HERE_EVERY));
+        }
+        audience.listeners.push(Listener { parts, is_new: true });
+        drop(audience);
+        self.came.notify_one();
+        let mut reply = Response::new(Content::Told { parts: told, in_hand: None });
+        for (name, value) in HEADERS {
+            reply.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        Ok(reply)
+    }
+
+    /// Waits until it is time to look again: a second, or somebody comes; while nobody listens, for somebody.
+    async fn due(&self) {
+        if self.is_empty() {
+            return self.came.notified().await;
+        }
+        tokio::select! {
+            () = sleep(LOOK_EVERY) => {}
+            () = self.came.notified() => {}
+        }
+    }
+
+    /// Who has been told something before is told `news`, the others the `whole`.
+    fn tell(&self, whole: &Bytes, news: &Bytes) {
+        self.audience().listeners.retain_mut(|listener| {
+            let part = if listener.is_new { whole } else { news };
+            let is_told = part.is_empty() || listener.parts.try_send(part.clone()).is_ok();
+            listener.is_new = false;
+            is_told
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.audience().listeners.is_empty()
+    }
+
+    /// Ends every stream, and takes no other.
+    fn end(&self) {
+        let mut audience = self.audience();
+        audience.is_over = true;
+        audience.listeners.clear();
+    }
+
+    fn audience(&self) -> MutexGuard<'_, Audience> {
+        self.audience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admin {
+    /// Tells what changes until `shutdown`, and then ends every stream.
+    pub(super) async fn tell(&self, shutdown: CancellationToken) {
+        let told = shutdown.run_until_cancelled(self.tell_on()).await;
+        debug_assert!(told.is_none(), "it goes on for ever");
+        self.events.end();
+    }
+
+    async fn tell_on(&self) -> ! {
+        let mut teller = Teller { number: 0, before: Picture::default(), told_at: Instant::now() };
+        loop {
+            self.events.due().await;
+            let picture = self.picture().await;
+            let (whole, news) = teller.next(picture, Instant::now());
+            self.events.tell(&whole, &news);
+        }
+    }
+}
+
+/// What was told last.
+struct Teller {
+    number: u64,
+    before: Picture,
+    told_at: Instant,
+}
+
+impl Teller {
+    /// The whole of the picture for who comes anew, and for the others what has changed; or a comment, that the connection is
+    /// known to live.
+    fn next(&mut self, picture: Picture, now: Instant) -> (Bytes, Bytes) {
+        let mut news = String::new();
+        for (kind, data) in picture.changes(&self.before) {
+            self.number = self.number.saturating_add(1);
+            news.push_str(&frame(self.number, kind, &data));
+        }
+        if news.is_empty() && now.saturating_duration_since(self.told_at) >= STILL_HERE_EVERY {
+            news.push_str(STILL_HERE);
+        }
+        if !news.is_empty() {
+            self.told_at = now;
+        }
+        let whole = format!("{RETRY}{}", frame(self.number, "overview", &picture.whole()));
+        self.before = picture;
+        (whole.into(), news.into())
+    }
+}
+
+/// An event as it is sent; JSON has no line breaks of its own.
+fn frame(number: u64, kind: &str, data: &str) -> String {
+    format!("id: {number}\nevent: {kind}\ndata: {data}\n\n")
+}
+
+/// Half of the connections that the admin listener takes.
+pub(super) const LISTENERS_MAX: usize = 32;
+/// As many seconds behind, and a listener is let go.
+const UNREAD_MAX: usize = 16;
+/// As often as a person can read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Proxies give up a silent connection after half a minute or more.
+const STILL_HERE_EVERY: Duration = Duration::from_secs(15);
+const STILL_HERE: &str = ": still here\n\n";
+/// In milliseconds, before a listener comes again.
+const RETRY: &str = "retry: 2000\n\n";
+
+const HEADERS: [(HeaderName, &str); 4] = [
+    (header::CONTENT_TYPE, "text/event-stream"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    // A proxy of nginx passes on each event at once.
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+// Dead letters: listed by filter, shown from near, replayed after a look at what would be sent, or discarded with a reason.
+
+import { ask, byId, el, fill, say, tell } from "./dom.js";
+import { lookUp, timeline } from "./lookup.js";
+import { fate, planned, requestOf } from "./plan.js";
+import { get, path, post } from "./relay.js";
+import { count, number, time } from "./words.js";
+
+const PAGE = 10;
+const LIST_EVERY_MS = 3_000;
+
+const shown = { letters: [], next: null, total: 0, listed: 0, listedAt: 0, timer: null, filter: {} };
+const chosen = new Map();
+let fresh = 0;
+
+export function prepareDead() {
+  const form = byId("dead-form");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    list();
+  });
+  form.addEventListener("change", () => list());
+  byId("dead-more").addEventListener("click", () => more());
+  byId("dead-newer").addEventListener("click", () => list());
+  byId("dead-replay").addEventListener("click", () => replay(meant()));
+  byId("dead-discard").addEventListener("click", () => discard(meant()));
+}
+
+/** Destinations that can be chosen. */
+export function showNames(names) {
+  const select = byId("dead-destination");
+  const kept = select.value;
+  fill(select, el("option", { value: "" }, "all"), names.map((name) => el("option", {}, name)));
+  select.value = names.includes(kept) ? kept : "";
+}
+
+/** How many there are has changed: so has the list, but it does not move under somebody's hands. */
+export function showCounts(destinations) {
+  const total = [...destinations.values()].reduce((sum, { dead }) => sum + dead, 0);
+  if (total === shown.total && shown.listedAt) return;
+  shown.total = total;
+  const isInUse = chosen.size > 0 || byId("dead-list").contains(document.activeElement) || shown.letters.length > PAGE;
+  if (isInUse) drawActs();
+  else if (!shown.timer) shown.timer = setTimeout(list, Math.max(0, LIST_EVERY_MS - (Date.now() - shown.listedAt)));
+}
+
+/** What the form says, as the relay takes it. */
+function filter() {
+  const values = [...new FormData(byId("dead-form"))].filter(([, value]) => value.trim() !== "");
+  const instant = (name, value) => (name === "since" || name === "until" ? new Date(value).toISOString() : value.trim());
+  // A field's name is also a property of its form: without its prefix, one of them would hide a method.
+  const named = values.map(([name, value]) => [name.slice("dead-".length), value]);
+  return Object.fromEntries(named.map(([name, value]) => [name, instant(name, value)]));
+}
+
+async function list() {
+  const asked = ++fresh;
+  clearTimeout(shown.timer);
+  Object.assign(shown, { timer: null, listedAt: Date.now() });
+  const [wanted, total] = [filter(), shown.total];
+  try {
+    const page = await fetchPage(wanted, null);
+    if (asked !== fresh) return; // a later one is on its way
+    Object.assign(shown, { letters: page.dead, next: page.next, filter: wanted, listed: total });
+    for (const key of chosen.keys()) if (!page.dead.some((letter) => keyOf(letter) === key)) chosen.delete(key);
+    draw();
+  } catch (error) {
+    if (asked === fresh) say(byId("dead-count"), error.message);
+  }
+}
+
+async function more() {
+  const page = await fetchPage(shown.filter, shown.next).catch((error) => tell(error.message));
+  if (!page) return;
+  const first = shown.letters.length;
+  shown.letters.push(...page.dead);
+  shown.next = page.next;
+  draw();
+  byId("dead-list").children[first]?.querySelector("input")?.focus();
+}
+
+function fetchPage(wanted, after) {
+  const query = new URLSearchParams({ ...wanted, limit: PAGE, ...(after ? { after } : {}) });
+  return get(`/admin/dead?${query}`);
+}
+
+const keyOf = ({ destination, id }) => `${destination}/${id}`;
+
+function draw() {
+  const { letters, next, total } = shown;
+  const none = total === 0 ? "There are none." : "None that this filter means.";
+  fill(byId("dead-list"), letters.length ? letters.map(letterRow) : el("li", { class: "empty" }, none));
+  byId("dead-more").hidden = !next;
+  drawActs();
+}
+
+function drawActs() {
+  const { letters, next, filter: wanted, total, listed: then } = shown;
+  byId("dead-newer").hidden = then === total;
+  const isNarrow = Object.keys(wanted).length > 0;
+  const listed = `${number(letters.length)}${next ? " and more" : ""} shown of ${number(total)}`;
+  const meaning = chosen.size ? `, ${number(chosen.size)} chosen` : isNarrow ? "" : ". Choose some, or narrow them down, to deal with them";
+  say(byId("dead-count"), total ? listed + meaning : "");
+  const what = chosen.size ? `${number(chosen.size)} chosen` : "all of this filter";
+  for (const [id, verb] of [["dead-replay", "Replay"], ["dead-discard", "Discard"]]) {
+    const button = byId(id);
+    const can = letters.length > 0 && (chosen.size > 0 || isNarrow);
+    button.hidden = total === 0;
+    button.disabled = !can;
+    say(button, can ? `${verb} ${what} …` : `${verb} …`);
+  }
+}
+
+function letterRow(letter) {
+  const { id, destination, kind, at, attempts, order_id: order, reason, last } = letter;
+  const key = keyOf(letter);
+  const box = el("input", { type: "checkbox", checked: chosen.has(key) });
+  box.addEventListener("change", () => {
+    if (box.checked) chosen.set(key, letter);
+    else chosen.delete(key);
+    drawActs();
+  });
+  const name = order ? `order ${order}` : `conversion ${id}`;
+  const one = { title: `${name} at ${destination}`, calls: [{ destination, ids: [id] }] };
+  const act = (verb, does) => el("button", { type: "button", "aria-label": `${verb} ${name} at ${destination}`, onclick: does }, verb);
+  return el(
+    "li",
+    { class: "letter" },
+    el(
+      "div",
+      { class: "letter-head" },
+      el("label", {}, box, el("span", {}, el("strong", {}, destination), ` ${name}`)),
+      el("span", { class: "kind" }, kind),
+      el("span", { class: "when" }, time(at, true), ` · ${count(attempts, "attempt")}`),
+    ),
+    el("div", { class: "letter-why" }, el("p", {}, reason), last?.excerpt ? el("q", { class: "excerpt", tabindex: 0 }, last.excerpt) : null),
+    el("div", { class: "letter-acts" }, act("Show", () => showLetter(letter)), act("Look up", () => lookUp(id)), act("Replay …", () => replay(one)), act("Discard …", () => discard(one))),
+  );
+}
+
+async function showLetter({ destination, id }) {
+  try {
+    const { kind, at, reason, request, replay: planOfIt, history } = await get(path`/admin/dead/${destination}/${id}`, true);
+    const body = [
+      el("p", {}, `${kind}, given up `, time(at, true), `: ${reason}`),
+      el("h3", {}, "The request, secrets masked"),
+      fate(planOfIt),
+      requestOf(request),
+      el("h3", {}, "Attempts"),
+      timeline(history) ?? el("p", { class: "empty" }, "None was made."),
+    ];
+    ask({ title: `Dead letter at ${destination}`, body });
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
+/** Those that are chosen, by destination; else all that the filter means. */
+function meant() {
+  if (chosen.size === 0) return { title: "all dead letters of this filter", calls: [shown.filter] };
+  const by = Map.groupBy(chosen.values(), ({ destination }) => destination);
+  const calls = [...by].map(([destination, letters]) => ({ destination, ids: letters.map(({ id }) => id) }));
+  return { title: count(chosen.size, "dead letter"), calls };
+}
+
+async function each(calls, call) {
+  let done = 0;
+  for (const one of calls) done += await call(one);
+  chosen.clear();
+  list();
+  return done;
+}
+
+async function replay({ title, calls }) {
+  try {
+    const plans = [];
+    for (const call of calls) plans.push(await post("/admin/dead/replay", { ...call, plan: true }, true));
+    // What was given up since the plan is not in it.
+    const same = calls.map((call, place) => ({ ...call, until: plans[place].until }));
+    const act = async () => {
+      const done = await each(same, async (call) => (await post("/admin/dead/replay", call)).replayed);
+      tell(`${count(done, "dead letter")} will be sent again.`);
+    };
+    ask({ title: `Replay ${title}?`, body: planned(plans), verb: "Replay", act });
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
+function discard({ title, calls }) {
+  const reason = el("input", { id: "discard-reason", required: true, maxlength: 500, autofocus: true });
+  const body = [
+    el("p", {}, "Nothing more is sent for them, and that is for good. Their status says so, with the reason."),
+    el("div", { class: "field" }, el("label", { for: "discard-reason" }, "Why, for whoever asks later"), reason),
+  ];
+  const act = async () => {
+    const done = await each(calls, async (call) => (await post("/admin/dead/discard", { ...call, reason: reason.value })).discarded);
+    tell(`${count(done, "dead letter")} discarded.`);
+  };
+  ask({ title: `Discard ${title}?`, body, verb: "Discard", act, isDangerous: true });
+}

@@ -1,0 +1,89 @@
+// Building the page: elements and texts. What is shown is only ever set as text; the policy of this page refuses anything else.
+
+export const byId = (id) => document.getElementById(id);
+
+/** An element with attributes and children; a child is an element or a text, and nothing is left out. */
+export function el(name, attributes = {}, ...children) {
+  return furnish(document.createElement(name), attributes, children);
+}
+
+/** The same of a drawing. */
+export function svg(name, attributes = {}, ...children) {
+  return furnish(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+}
+
+function furnish(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** The text of an element, touched only when it is another one: readers and selections are not disturbed for nothing. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** The children of an element, replaced. */
+export function fill(element, ...children) {
+  element.replaceChildren(...children.flat().filter(Boolean));
+}
+
+/** One of the shapes that go with the words. */
+export function shape(name) {
+  return svg("svg", { class: "shape", "aria-hidden": "true", focusable: "false" }, svg("use", { href: `#shape-${name}` }));
+}
+
+/** Terms and what is said of each, those left out of which nothing is. */
+export function facts(list, pairs) {
+  const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  fill(list, rows.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
+}
+
+let doing = null;
+
+/** Asks before something is done: `act` does it, and its error is shown in the dialog, which stays open then. */
+export function ask({ title, body, verb, act, isDangerous = false }) {
+  const dialog = byId("dialog");
+  say(byId("dialog-title"), title);
+  fill(byId("dialog-body"), body);
+  say(byId("dialog-error"), "");
+  const button = byId("dialog-do");
+  say(button, verb);
+  button.classList.toggle("danger", isDangerous);
+  button.hidden = !act;
+  button.disabled = false;
+  say(byId("dialog-cancel"), act ? "Cancel" : "Close");
+  doing = act;
+  if (!dialog.open) dialog.showModal();
+  (dialog.querySelector("[autofocus]") ?? byId("dialog-cancel")).focus();
+}
+
+/** Once, at the beginning. */
+export function prepareDialog() {
+  const dialog = byId("dialog");
+  byId("dialog-cancel").addEventListener("click", () => dialog.close());
+  byId("dialog-form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!doing) return;
+    const button = byId("dialog-do");
+    const act = doing;
+    button.disabled = true;
+    try {
+      await act();
+      if (doing === act) dialog.close();
+    } catch (error) {
+      say(byId("dialog-error"), error.message);
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+/** Says what was done, also to who cannot see. */
+export function tell(text) {
+  say(byId("said"), text);
+}

@@ -1,0 +1,170 @@
+// The status page: what is stuck and why, first; then each destination, look-ups, dead letters, the relay itself.
+
+import { prepareAudit } from "./audit.js";
+import { byId, el, facts, fill, prepareDialog, say, shape } from "./dom.js";
+import { prepareDead, showCounts, showNames } from "./dead.js";
+import { prepareLookup } from "./lookup.js";
+import { hasToken, keepToken, listen, restoreToken } from "./relay.js";
+import { refresh, show, showAll } from "./tiles.js";
+import { age, at, bytes, count, number, setNow, time, zone } from "./words.js";
+
+const LEVELS = { stopped: ["suspended", "Stopped"], warning: ["open", "Warning"], notice: ["notice", "Notice"] };
+
+let known = { relay: null, concerns: [], destinations: new Map() };
+let lostSince = null;
+
+const RECEIVE = {
+  overview({ now, relay, concerns, destinations }) {
+    setNow(now);
+    known = { relay, concerns, destinations: new Map(destinations.map((one) => [one.name, one])) };
+    showAll(destinations);
+    showNames(destinations.map(({ name }) => name));
+    drawRelay();
+    drawConcerns();
+  },
+  relay(relay) {
+    known.relay = relay;
+    drawRelay();
+  },
+  concerns(concerns) {
+    known.concerns = concerns;
+    drawConcerns();
+  },
+  destination(destination) {
+    known.destinations.set(destination.name, destination);
+    show(destination);
+  },
+};
+
+function receive(type, data) {
+  RECEIVE[type]?.(data);
+  showCounts(known.destinations);
+}
+
+function link(state, pause, error) {
+  const element = byId("link");
+  element.classList.toggle("is-live", state === "live");
+  element.classList.toggle("is-lost", state !== "live");
+  document.body.classList.toggle("is-stale", state !== "live");
+  if (state === "live") {
+    lostSince = null;
+    byId("content").hidden = false;
+    byId("token").hidden = true;
+    say(byId("link-text"), "Live");
+    byId("sections").hidden = false;
+    drawTitle();
+  } else if (state === "lost") {
+    lostSince ??= new Date().toISOString();
+    const why = error?.status ? ` (${error.message})` : "";
+    say(byId("link-text"), `Disconnected since ${at(lostSince, true)}${why}: what is shown is as of then. Trying again.`);
+    drawTitle();
+  } else refuse(error);
+}
+
+/** Without the token nothing is shown, and what was shown is taken away. */
+function refuse(error) {
+  byId("content").hidden = true;
+  byId("sections").hidden = true;
+  if (error.status !== 401) {
+    say(byId("link-text"), error.message);
+    return;
+  }
+  const why = "This relay shows nothing without its admin token. It is kept in this tab alone, and sent to this relay alone.";
+  say(byId("token-why"), hasToken() ? `This token is not, or no longer, one of the relay's. ${why}` : why);
+  say(byId("link-text"), "Not signed in");
+  keepToken(null);
+  byId("token").hidden = false;
+  byId("token-input").focus();
+}
+
+function drawConcerns() {
+  const { concerns, destinations } = known;
+  const list = byId("concerns");
+  const texts = JSON.stringify([concerns, Math.floor(Date.now() / 30_000)]);
+  if (list.dataset.shown === texts) return;
+  list.dataset.shown = texts;
+  drawTitle();
+  document.title = concerns.some(({ level }) => level === "stopped") ? "(!) capi-relay" : "capi-relay";
+  fill(list, concerns.length ? concerns.map(concern) : well(destinations));
+  // Read out when it is another matter, not when somebody has waited for another minute.
+  const matters = concerns.map(({ destination, what }) => `${destination ?? "The relay"} ${what}.`);
+  say(byId("news"), matters.length ? matters.join(" ") : "All is well.");
+}
+
+function drawTitle() {
+  const { length } = known.concerns;
+  if (lostSince) say(byId("now-title"), `As it was at ${at(lostSince, true)}`);
+  else say(byId("now-title"), length ? `${count(length, "thing")} to know` : "How it is");
+}
+
+function concern({ level, destination, what, since, why, waiting, oldest_pending_at: oldest, gives_up_at: end, advice }) {
+  const [drawing, word] = LEVELS[level];
+  const more = [
+    waiting > 0 ? `${count(waiting, "delivery", "deliveries")} ${waiting === 1 ? "waits" : "wait"}` : null,
+    waiting > 0 && oldest ? `the oldest for ${age(oldest)}` : null,
+    waiting > 0 && end ? `given up at ${at(end)} if nothing changes` : null,
+  ];
+  const sentence = [
+    el("strong", {}, destination ?? "The relay"), ` ${what}`, since ? [" since ", time(since)] : [], why ? `: ${why}` : "",
+    more.some(Boolean) ? `; ${more.filter(Boolean).join(", ")}` : "", ".",
+  ];
+  return el(
+    "li",
+    { class: `concern concern-${level}` },
+    shape(drawing),
+    el("p", { class: "what" }, el("span", { class: "level" }, word), " ", sentence.flat()),
+    el("p", { class: "advice" }, el("b", {}, "What to do: "), advice),
+  );
+}
+
+function well(destinations) {
+  const all = [...destinations.values()];
+  const waiting = all.reduce((total, { pending }) => total + pending, 0);
+  const flowing = `${count(all.length, "destination")} active, ${waiting ? `${number(waiting)} on the way` : "nothing waits"}, no dead letters.`;
+  return el("li", { class: "concern concern-well" }, shape("well"), el("p", { class: "what" }, el("strong", {}, "All is well. "), flowing));
+}
+
+function drawRelay() {
+  const { relay } = known;
+  const { last_reload: reload, disk_free_bytes: free, queue_bytes: used, queue_bytes_max: most } = relay;
+  say(byId("phase"), `${relay.version}, ${relay.phase}, up ${age(relay.started_at)}`);
+  const refused = reload?.result === "refused";
+  facts(byId("facts"), [
+    ["Version", relay.version],
+    ["State", relay.phase],
+    ["Started", el("span", {}, time(relay.started_at), `, ${age(relay.started_at)} ago`)],
+    ["Queue", `${bytes(used)} of ${bytes(most)}`],
+    ["Disk", free === null ? null : `${bytes(free)} free, ${bytes(relay.disk_free_bytes_min)} must stay so`],
+    ["Configuration", `version ${number(relay.config_version)}`],
+    ["Last reload", reload ? el("span", {}, refused ? "refused " : "done ", time(reload.at, true)) : "none since the start"],
+  ]);
+  byId("report").hidden = !refused;
+  say(byId("report-text"), reload?.report ?? "");
+}
+
+function start() {
+  listen(receive, link);
+}
+
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keepToken(byId("token-input").value.trim());
+  byId("token-input").value = "";
+  start();
+});
+
+// Ages grow while nothing is told.
+setInterval(() => {
+  if (!known.relay || document.hidden) return;
+  refresh();
+  drawConcerns();
+  say(byId("phase"), `${known.relay.version}, ${known.relay.phase}, up ${age(known.relay.started_at)}`);
+}, 5_000);
+
+say(byId("zone"), zone());
+restoreToken();
+prepareDialog();
+prepareLookup();
+prepareDead();
+prepareAudit();
+start();
