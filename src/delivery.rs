@@ -273,8 +273,10 @@ impl Pools {
 
     /// The same, since a point that the caller knows.
     pub fn pause_as(&self, destination: &str, pause: Pause) -> Option<PoolState> {
+        let name = self.pool(destination)?.destination.name.clone();
+        let pause = self.0.paused().entry(name).or_insert(pause).clone();
+        // Looked up behind that: a reload under way has read what is paused before, or is waited for here.
         let pool = self.pool(destination)?;
-        let pause = self.0.paused().entry(pool.destination.name.clone()).or_insert(pause).clone();
         pool.pause(&pause);
         Some(state(&pool, &self.0.queue.depths()))
     }
@@ -308,8 +310,10 @@ impl Pools {
 
     /// Sends again; a suspended or open destination is probed at once. `None`: there is no such destination.
     pub fn resume(&self, destination: &str) -> Option<PoolState> {
+        let name = self.pool(destination)?.destination.name.clone();
+        self.0.paused().remove(&name);
+        // As with a pause.
         let pool = self.pool(destination)?;
-        self.0.paused().remove(&pool.destination.name);
         pool.board.resume();
         pool.show();
         Some(state(&pool, &self.0.queue.depths()))

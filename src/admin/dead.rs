@@ -39,7 +39,7 @@ impl Admin {
         let history = deliveries.filter(|(name, _)| *name == destination).flat_map(|(_, delivery)| &delivery.history);
         let planned = self.planned(letter).await?;
         let view = LetterView {
-            planned: PlannedView::new(letter, &planned, true),
+            planned: PlannedView::new(letter, &planned),
             history: history.map(AttemptView::new).collect(),
         };
         Ok(problem::json(StatusCode::OK, &view))

@@ -186,16 +186,15 @@ impl Admin {
         let until_ms = *filter.until_ms.get_or_insert(self.now_ms().saturating_add(1));
         let totals = if page.after.is_none() { Some(self.totals(&filter).await?) } else { None };
         let DeadPage { dead, next } = self.page(filter, page).await?;
-        let mut planned = Vec::with_capacity(dead.len());
+        let (mut planned, mut left) = (Vec::with_capacity(dead.len()), REQUESTS_BYTES_MAX);
         for letter in &dead {
-            planned.push(self.planned(letter).await?);
+            let mut one = self.planned(letter).await?;
+            left = left.saturating_sub(one.request.as_ref().map_or(0, String::len));
+            // Not kept: all of them together may be more than memory.
+            one.request = one.request.filter(|_| left > 0);
+            planned.push(one);
         }
-        let mut left = REQUESTS_BYTES_MAX;
-        let views = dead.iter().zip(&planned).map(|(letter, planned)| {
-            let bytes = planned.request.as_ref().map_or(0, String::len);
-            left = left.saturating_sub(bytes);
-            PlannedView::new(letter, planned, left > 0)
-        });
+        let views = dead.iter().zip(&planned).map(|(letter, planned)| PlannedView::new(letter, planned));
         let dead = views.collect();
         Ok(problem::json(StatusCode::OK, &PlanView::new(until_ms, totals.as_ref(), dead, next.as_deref())))
     }

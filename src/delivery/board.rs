@@ -177,6 +177,14 @@ impl Board {
     }
 
     /// Nobody is left who would see to it.
+    pub(super) fn refuse_unbegun_wish(&self) {
+        let unbegun = self.lock().wish.take_if(|wish| wish.of.is_none());
+        if let Some(wish) = unbegun {
+            drop(wish.answer.send(Err(NoProbe::Ended)));
+        }
+    }
+
+    /// Nobody is left who would see to what was seen.
     pub(super) fn refuse_seen_wish(&self) {
         let seen = self.lock().wish.take_if(|wish| wish.is_seen);
         if let Some(wish) = seen {
@@ -302,6 +310,19 @@ mod tests {
         assert!(board.gate(None, None, "", 6));
         let active = Mark { activity: Activity::Active, since_ms: 6, reason: None, is_whole: true };
         assert_eq!(board.mark(), active);
+    }
+
+    #[test]
+    fn a_wish_that_nobody_will_see_to_is_refused_and_one_under_way_is_not() {
+        let board = Board::new(1, Instant::now());
+        let mut unseen = board.wish().unwrap();
+        board.refuse_unbegun_wish();
+        assert_eq!(unseen.try_recv().unwrap(), Err(NoProbe::Ended));
+        let mut begun = board.wish().unwrap();
+        assert!(board.orders().wish);
+        board.wish_begun(ConversionId::new(1, [7; 10]));
+        board.refuse_unbegun_wish();
+        assert!(begun.try_recv().is_err(), "it has not ended");
     }
 
     #[test]

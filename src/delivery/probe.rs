@@ -67,6 +67,10 @@ impl Pools {
 
 async fn wished(pool: &Arc<Pool>) -> Result<Probed, NoProbe> {
     let outcome = pool.board.wish()?;
+    // Its loop takes no more orders.
+    if pool.retired.is_cancelled() {
+        pool.board.refuse_unbegun_wish();
+    }
     match tokio::time::timeout(PROBE_TIMEOUT, outcome).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_dropped)) => Err(NoProbe::Ended),

@@ -164,17 +164,14 @@ impl Recent {
 impl Second {
     fn count(&mut self, verdict: Verdict) {
         let count = match verdict {
-            Verdict::Delivered | Verdict::Duplicate => &mut self.delivered,
-            Verdict::Retry => &mut self.retried,
+            Verdict::Delivered | Verdict::Duplicate | Verdict::Accepted => &mut self.delivered,
+            Verdict::Retry | Verdict::Unknown | Verdict::Suspended => &mut self.retried,
             Verdict::Rejected => &mut self.rejected,
-            Verdict::Unknown
-            | Verdict::Suspended
-            | Verdict::Unmappable
+            Verdict::Unmappable
             | Verdict::Withheld
             | Verdict::Skipped
             | Verdict::Unsupported
             | Verdict::Expired
-            | Verdict::Accepted
             | Verdict::Unconfirmed => return,
         };
         *count = count.saturating_add(1);

@@ -23,7 +23,6 @@ use super::gate::{Admission, Gate, Health, Pass};
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::gauge;
 use super::pool::Pool;
-use super::probe::NoProbe;
 use super::wait::Listener;
 use crate::config::OnAmbiguous;
 use crate::queue::{Delivery, Outcome};
@@ -208,9 +207,8 @@ impl Pool {
 
     /// The time runs from the shutdown on: a pool that is only retired lets its attempts end in theirs.
     async fn drain(&self, mut desk: Desk, shutdown: &CancellationToken, drain: Duration) {
-        if desk.wish_until.take().is_some() {
-            self.board.refuse_wish(NoProbe::Ended);
-        }
+        desk.wish_until = None;
+        self.board.refuse_unbegun_wish();
         let finish = async {
             while let Some(ended) = desk.attempts.join_next_with_id().await {
                 self.ended(&mut desk, ended);

@@ -141,9 +141,8 @@ impl<'a> TotalView<'a> {
 }
 
 impl<'a> PlannedView<'a> {
-    /// `with_request`: there is room for it.
-    pub(in super::super) fn new(letter: &'a DeadLetter, planned: &'a Planned, with_request: bool) -> PlannedView<'a> {
-        let request = planned.request.as_ref().filter(|_| with_request);
+    pub(in super::super) fn new(letter: &'a DeadLetter, planned: &'a Planned) -> PlannedView<'a> {
+        let request = planned.request.as_ref();
         PlannedView {
             letter: DeadLetterView::new(letter),
             conversion: planned.conversion.as_deref().map(ConversionView::new),

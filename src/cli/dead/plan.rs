@@ -48,6 +48,10 @@ pub(super) fn page(plan: &Value, bodies: &Bodies) -> String {
     if let Some(next) = plan.get("next").and_then(Value::as_str) {
         parts.push(format!("more: --after {next}"));
     }
+    // What is given up meanwhile was not looked at.
+    if let Some(until) = plan.get("until").and_then(Value::as_str).filter(|_| !parts.is_empty()) {
+        parts.push(format!("these very ones: --until {until}"));
+    }
     if parts.is_empty() { "none is meant".to_owned() } else { parts.join("\n\n") }
 }
 
