@@ -125,14 +125,18 @@ impl Admin {
         }
     }
 
-    /// Ready is: the public listener takes connections and the queue can keep its promise.
-    async fn readyz(&self) -> Result<Reply, Problem> {
-        let failed = tokio::select! {
+    /// Why nothing is stored any more.
+    async fn failed(&self) -> Option<String> {
+        tokio::select! {
             biased;
             reason = self.queue.failed() => Some(reason),
             () = std::future::ready(()) => None,
-        };
-        let unready = match (failed, self.ingress.phase()) {
+        }
+    }
+
+    /// Ready is: the public listener takes connections and the queue can keep its promise.
+    async fn readyz(&self) -> Result<Reply, Problem> {
+        let unready = match (self.failed().await, self.ingress.phase()) {
             (Some(reason), _) => format!("the queue failed: {reason}"),
             (None, Phase::Starting) => "the relay is starting".to_owned(),
             (None, Phase::Draining) => "the relay is draining".to_owned(),

@@ -61,7 +61,7 @@ const AFTER_HELP: &str = "Examples:
 
 EXIT STATUS:
   0   done
-  1   the answer is no, or could not be had: check, test, diff, health, send refused, demo with a violation
+  1   the answer is no, or could not be had: check, test, diff, health, probe, send refused, demo with a violation
   2   arguments that are wrong, or do not go together
   64  serve: the configuration is wrong, so nothing was started";
 

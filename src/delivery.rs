@@ -319,6 +319,11 @@ impl Pools {
         Some(state(&pool, &self.0.queue.depths()))
     }
 
+    /// Drops the last errors of every destination: what a platform answered may repeat what was to be forgotten.
+    pub fn forget_errors(&self) {
+        self.all().iter().for_each(|pool| pool.board.forget_errors());
+    }
+
     /// Registers `capi_relay_deliveries_total`, `…_attempt_seconds`, `…_delivery_seconds`, `…_destination_state`,
     /// `…_concurrency`, `…_in_flight`, `…_limiter_wait_seconds_total` and `…_delivery_panics_total`.
     pub fn register_metrics(&self, registry: &mut Registry) {

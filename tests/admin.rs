@@ -195,11 +195,13 @@ async fn a_probe_tells_what_the_destination_answers_and_closes_its_breaker() {
     .await;
     let near = said(&relay, &["destinations", "partner"]);
     assert!(near.contains("breaker      ") && near.contains("503"), "{near}");
+    let (code, _, _) = run(&["probe", "partner", "--admin", &relay.admin]);
+    assert_eq!(code, Some(1), "it does not work, or there was none to send");
     ground.partner.relent();
     // Which of the breaker's own probes and this one comes first is not for the test to say.
-    let (_, said, error) = run(&["probe", "partner", "--admin", &relay.admin]);
+    let (code, said, error) = run(&["probe", "partner", "--admin", &relay.admin]);
     let taken = said.contains("delivered, status 200") && said.contains("partner: active");
-    assert!(taken || error.contains("409"), "{said}{error}");
+    assert!(taken && code == Some(0) || error.contains("409"), "{said}{error}");
     eventually("it is closed", async || {
         let shown = ground.get(&relay, "/admin/destinations/partner").await;
         (shown["breaker"]["state"] == "closed").then_some(())

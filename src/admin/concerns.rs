@@ -21,6 +21,8 @@ use crate::queue::{Depth, Depths};
 pub(super) struct Facts<'a> {
     pub(super) now_ms: u64,
     pub(super) phase: Phase,
+    /// Why nothing is stored any more.
+    pub(super) failed: Option<String>,
     pub(super) queue_bytes: u64,
     pub(super) queue_bytes_max: u64,
     pub(super) disk_free_bytes: Option<u64>,
@@ -59,7 +61,8 @@ impl<'a> Known<'a> {
 
     /// Whether three quarters of the time until the oldest is given up are over.
     fn is_running_out(&self, now_ms: u64) -> bool {
-        let left_ms = self.gives_up_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
+        // In the past it is none: what was replayed since is given up as long after its replay.
+        let left_ms = self.gives_up_ms.and_then(|at_ms| at_ms.checked_sub(now_ms));
         left_ms.is_some_and(|left_ms| Duration::from_millis(left_ms) < self.give_up_after.div_f32(4.0))
     }
 }
@@ -67,7 +70,8 @@ impl<'a> Known<'a> {
 /// Destinations that are no longer configured and for which something is kept.
 pub(super) fn unconfigured<'d>(depths: &'d Depths, known: &[Known<'_>]) -> Vec<(&'d DestinationName, &'d Depth)> {
     let is_known = |name: &DestinationName| known.iter().any(|known| known.detail.state.destination == *name);
-    let left = depths.destinations.iter().filter(|(name, depth)| !is_known(name) && depth.pending > 0);
+    let left =
+        depths.destinations.iter().filter(|(name, depth)| !is_known(name) && (depth.pending > 0 || depth.dead > 0));
     left.collect()
 }
 
@@ -135,7 +139,9 @@ fn of_relay(facts: &Facts<'_>) -> Vec<Concern> {
         advice: advice.to_owned(),
     };
     let mut found = Vec::new();
-    if facts.phase == Phase::Draining {
+    if let Some(why) = &facts.failed {
+        found.push(own(Level::Stopped, "can store nothing any more, and ends", why.clone(), FAILED));
+    } else if facts.phase == Phase::Draining {
         found.push(own(Level::Warning, "is draining and takes nothing new", String::new(), DRAINING));
     }
     let queue =
@@ -148,12 +154,12 @@ fn of_relay(facts: &Facts<'_>) -> Vec<Concern> {
     if let Some(free) = facts.disk_free_bytes {
         let disk =
             format!("{} are free, {} must stay so (queue.min_free_bytes)", mib(free), mib(facts.disk_free_bytes_min));
-        match free.saturating_sub(facts.disk_free_bytes_min) {
-            0 => found.push(own(Level::Stopped, "takes nothing more: its disk is full", disk, DISK_FULL)),
-            left if left < facts.disk_free_bytes_min => {
+        match free.checked_sub(facts.disk_free_bytes_min) {
+            None => found.push(own(Level::Stopped, "takes nothing more: its disk is full", disk, DISK_FULL)),
+            Some(left) if left < facts.disk_free_bytes_min => {
                 found.push(own(Level::Warning, "has a disk that fills up", disk, DISK_FULL));
             }
-            _ => {}
+            Some(_) => {}
         }
     }
     if let Some(LastReload { at_ms, refusal: Some(report) }) = facts.refused {
@@ -177,20 +183,17 @@ fn of_state(known: &Known<'_>, now_ms: u64) -> Option<Concern> {
         why: why.map(str::to_owned),
         waiting: depth.pending,
         oldest_ms: depth.oldest_pending_ms,
-        gives_up_ms: known.gives_up_ms,
+        gives_up_ms: known.gives_up_ms.filter(|at_ms| *at_ms >= now_ms),
         advice: advice.to_owned(),
     };
     let reason = state.reason.as_deref();
     match state.state {
         Activity::Paused => Some(say(Level::Notice, "is paused by a person", reason, PAUSED)),
-        // For its dead letters: since when, nobody knows.
-        Activity::Suspended if depth.stopped.is_some() => {
-            let stopped = say(Level::Stopped, "is stopped by its dead letters", reason, MANY_DEAD);
-            Some(Concern { since_ms: None, ..stopped })
-        }
         Activity::Suspended if breaker.cause == Some(BreakerCause::Credential) => {
             Some(say(Level::Stopped, "is suspended", reason, CREDENTIAL))
         }
+        // For its dead letters, which are told beside.
+        Activity::Suspended if depth.stopped.is_some() => None,
         Activity::Suspended => Some(say(Level::Stopped, "is suspended for some operations", reason, CREDENTIAL)),
         Activity::Open => {
             let for_long = now_ms.saturating_sub(state.since_ms) >= OPEN_FOR_LONG_MS;
@@ -214,8 +217,21 @@ fn of_state(known: &Known<'_>, now_ms: u64) -> Option<Concern> {
 
 fn of_dead_letters(known: &Known<'_>) -> Option<Concern> {
     let (dead, state) = (known.depth.dead, &known.detail.state);
-    // Then it has been said.
-    if dead == 0 || known.depth.stopped.is_some() {
+    if let Some(why) = &known.depth.stopped {
+        return Some(Concern {
+            level: Level::Stopped,
+            destination: Some(state.destination.as_str().to_owned()),
+            what: "is stopped by its dead letters".to_owned(),
+            // Nobody knows.
+            since_ms: None,
+            why: Some(why.clone()),
+            waiting: known.depth.pending,
+            oldest_ms: known.depth.oldest_pending_ms,
+            gives_up_ms: known.gives_up_ms,
+            advice: MANY_DEAD.to_owned(),
+        });
+    }
+    if dead == 0 {
         return None;
     }
     let (noun, level) = (if dead == 1 { "dead letter" } else { "dead letters" }, Level::Notice);
@@ -236,12 +252,17 @@ fn of_dead_letters(known: &Known<'_>) -> Option<Concern> {
 }
 
 fn of_unconfigured(name: &DestinationName, depth: &Depth) -> Concern {
+    let dead = match depth.dead {
+        0 => None,
+        1 => Some("1 dead letter is kept".to_owned()),
+        dead => Some(format!("{dead} dead letters are kept")),
+    };
     Concern {
-        level: Level::Stopped,
+        level: if depth.pending > 0 { Level::Stopped } else { Level::Notice },
         destination: Some(name.as_str().to_owned()),
         what: "is no longer configured".to_owned(),
         since_ms: None,
-        why: None,
+        why: dead,
         waiting: depth.pending,
         oldest_ms: depth.oldest_pending_ms,
         gives_up_ms: None,
@@ -310,6 +331,7 @@ const LATE_MS: u64 = 5 * 60 * 1000;
 /// A platform's restart is over by then.
 const OPEN_FOR_LONG_MS: u64 = 10 * 60 * 1000;
 
+const FAILED: &str = "Mend the disk of the data folder, or its rights, and start the relay again: nothing that was acknowledged is lost.";
 const DRAINING: &str = "Nothing: it ends when the attempts in hand have ended, and what was accepted is on disk.";
 const QUEUE_FULL: &str =
     "See which destination is stuck, below: its work fills the queue. Merchants are told to come again.";
@@ -324,7 +346,8 @@ const FAILING: &str =
 const LATE: &str = "Its attempts fail, or its rate is too low for what comes in: see its last error, and its limits.";
 const ASKED_TO_WAIT: &str = "Nothing, if the wait is short: it goes on by itself. Probe tries at once.";
 const DEAD: &str = "See why, below, then replay or discard them. Nothing more is tried for them until then.";
-const UNCONFIGURED: &str = "Configure it again, under the same name, and its work goes on.";
+const UNCONFIGURED: &str =
+    "Configure it again, under the same name, and its work goes on; dead letters can be discarded.";
 
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ impl Admin {
     }
 
     pub(super) fn destination(&self, name: &str) -> Result<Reply, Problem> {
-        let detail = self.pools.detail(name).ok_or_else(Problem::not_found)?;
+        let detail = self.pools.detail(name).ok_or_else(|| self.no_destination())?;
         let depths = self.queue.depths();
         let depth = depths.destinations.get(&detail.state.destination).cloned().unwrap_or_default();
         let view = DestinationView::new(&detail, &depth, self.ingress.clock().unix_ms());

@@ -28,6 +28,7 @@ impl Admin {
         let forgotten = self.queue.forget(what).await;
         let forgotten = forgotten.map_err(|error| problem::unreadable(&error))?;
         let Forgotten { conversions, withdrawn, dead, being_sent } = forgotten;
+        self.pools.forget_errors();
         // One that is configured no more may still have something here.
         if let (Some(merchant), 0, 0) = (stranger, conversions, being_sent) {
             let known = known.join(", ");

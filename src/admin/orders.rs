@@ -150,7 +150,14 @@ impl Admin {
     /// A destination that is configured now.
     fn configured(&self, name: &str) -> Result<DestinationName, Problem> {
         let known = self.ingress.config().destination(name).map(|destination| destination.name.clone());
-        known.ok_or_else(Problem::not_found)
+        known.ok_or_else(|| self.no_destination())
+    }
+
+    pub(super) fn no_destination(&self) -> Problem {
+        let config = self.ingress.config();
+        let names: Vec<&str> = config.destinations.iter().map(|destination| destination.name.as_str()).collect();
+        let detail = format!("no destination of this name is configured; there are {}", names.join(", "));
+        Problem::new(Kind::NotFound, detail)
     }
 
     pub(super) fn now_ms(&self) -> u64 {

@@ -31,6 +31,7 @@ impl Admin {
         let facts = Facts {
             now_ms,
             phase: self.ingress.phase(),
+            failed: self.failed().await,
             queue_bytes: depths.pending_bytes,
             queue_bytes_max: config.queue.pending_bytes_max,
             disk_free_bytes,

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::{AdminArgs, ConfigurationArgs, DONE, NO, output, settings};
+use super::{AdminArgs, ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::admin::USER;
 
 /// Connect, handshake, request and answer together: a relay on the same machine answers in milliseconds.
@@ -124,7 +124,12 @@ fn admin_call(
     let origin = match &args.admin {
         Some(address) if address.contains("://") => address.trim_end_matches('/').to_owned(),
         Some(address) => format!("http://{address}"),
-        None => format!("http://{}", reachable(settings::load(configuration)?.server.admin)),
+        None => {
+            // Whoever asks need not have the relay's secrets.
+            let read = settings::load_to_read(configuration, &ReadingArgs { no_secrets: true });
+            let config = read.map_err(|report| format!("{report}\nor say where the relay is: --admin HOST:PORT"))?;
+            format!("http://{}", reachable(config.server.admin))
+        }
     };
     let url = parse(&format!("{origin}{path}"))?;
     block_on(exchange(&url, Call { token: args.admin_token.as_deref(), ..call }))

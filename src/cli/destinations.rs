@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{AdminArgs, ConfigurationArgs, client, output};
+use super::{AdminArgs, ConfigurationArgs, DONE, NO, client, output};
 
 #[derive(Debug, Args)]
 pub(super) struct DestinationsArgs {
@@ -61,7 +61,12 @@ pub(super) fn resume(configuration: &ConfigurationArgs, args: &OrderArgs) -> u8 
 
 pub(super) fn probe(configuration: &ConfigurationArgs, args: &OrderArgs) -> u8 {
     let path = format!("{}/probe", path(&args.name));
-    client::show(client::bid(configuration, &args.admin, &path, None), args.json, probed)
+    let answer = client::bid(configuration, &args.admin, &path, None);
+    let verdict = answer.as_ref().ok().and_then(|answer| answer.json().ok());
+    let verdict = verdict.as_ref().and_then(|answer| answer.pointer("/attempt/verdict")?.as_str());
+    let is_well = verdict.is_some_and(|verdict| WELL.contains(&verdict));
+    let code = client::show(answer, args.json, probed);
+    if code == DONE && !is_well { NO } else { code }
 }
 
 fn path(name: &str) -> String {
@@ -206,5 +211,7 @@ fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+/// What a probe that did not end well did not end with.
+const WELL: [&str; 3] = ["delivered", "duplicate", "accepted"];
 /// A table stays readable; `--json` shows the whole.
 const WHY_CHARS_MAX: usize = 100;

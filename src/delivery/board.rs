@@ -168,6 +168,11 @@ impl Board {
         }
     }
 
+    /// What the platform said of single conversions, which may repeat what a conversion said.
+    pub(super) fn forget_errors(&self) {
+        self.lock().recent.forget_errors();
+    }
+
     /// There is no wished attempt, for this reason.
     pub(super) fn refuse_wish(&self, why: NoProbe) {
         if let Some(wish) = self.lock().wish.take() {

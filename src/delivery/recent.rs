@@ -156,6 +156,10 @@ impl Recent {
     }
 
     /// Newest first, at most ten.
+    pub(super) fn forget_errors(&mut self) {
+        self.errors.clear();
+    }
+
     pub(super) fn errors(&self) -> Vec<Trouble> {
         self.errors.iter().rev().cloned().collect()
     }

@@ -131,7 +131,7 @@ impl Requests {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("capi_relay_accepted", "Conversions answered 202", self.accepted.clone());
         registry.register("capi_relay_duplicates", "Conversions answered as duplicates", self.duplicates.clone());
-        registry.register("capi_relay_refused", "Requests answered with a problem", self.refused.clone());
+        registry.register("capi_relay_refused", "Requests of merchants answered with a problem", self.refused.clone());
         let help =
             "Conversions that came while `max_pending` deliveries waited for a destination, by what became of them";
         registry.register("capi_relay_overflowed", help, self.overflowed.clone());

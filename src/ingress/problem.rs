@@ -213,7 +213,7 @@ impl Problem {
 
     /// Of what was asked for by its name.
     pub(crate) fn not_found() -> Problem {
-        Problem::new(Kind::NotFound, "no resource of this name is known to these credentials")
+        Problem::new(Kind::NotFound, "nothing is known under this name or id, or not to these credentials")
     }
 
     /// What came by this connection cannot be right any more, whatever is asked.

@@ -11,6 +11,7 @@ fn facts() -> Facts<'static> {
     Facts {
         now_ms: NOW_MS,
         phase: Phase::Serving,
+        failed: None,
         queue_bytes: 0,
         queue_bytes_max: 100 << 20,
         disk_free_bytes: Some(10 << 30),
@@ -131,11 +132,24 @@ fn what_is_to_be_done_goes_by_why_it_is_stuck() {
     some.breaker.cause = None;
     check(&known(&some, 1, 0, 0), (Level::Stopped, "is suspended for some operations", CREDENTIAL));
 
-    let stopped = detail("a", Activity::Suspended, Some("100 dead letters are kept"));
+    let full = Some("100 dead letters are kept");
+    let mut stopped = detail("a", Activity::Suspended, full);
+    stopped.breaker.cause = None;
     let mut of_dead = known(&stopped, 5, 0, 100);
-    of_dead.depth.stopped = stopped.state.reason.clone();
+    of_dead.depth.stopped = full.map(str::to_owned);
     check(&of_dead, (Level::Stopped, "is stopped by its dead letters", MANY_DEAD));
     assert_eq!(said(&facts(), &[of_dead]).len(), 1, "the dead letters are not told a second time");
+    // Both must be mended before anything is sent.
+    for (state, first) in [
+        (Activity::Suspended, "stopped a is suspended"),
+        (Activity::Paused, "stopped a is stopped by its dead letters"),
+    ] {
+        let both = detail("a", state, Some("status 401"));
+        let mut of_both = known(&both, 5, 0, 100);
+        of_both.depth.stopped = full.map(str::to_owned);
+        let found = said(&facts(), &[of_both]);
+        assert_eq!((found.len(), found[0].as_str()), (2, first), "{found:?}");
+    }
 
     let mut held = detail("a", Activity::Active, None);
     held.breaker.held_back_until_ms = Some(NOW_MS + MINUTE_MS);
@@ -155,10 +169,13 @@ fn what_is_given_up_soon_is_as_bad_as_what_is_stopped() {
         (Activity::Paused, 55, Level::Stopped),
         (Activity::Open, 55, Level::Stopped),
         (Activity::Active, 55, Level::Stopped),
+        // Replayed since: until when it is tried is not known.
+        (Activity::Active, 73, Level::Warning),
     ] {
         let detail = detail("a", state, None);
         let found = of(&facts(), &[known(&detail, 1, hours * HOUR_MS, 0)], &[]);
         assert_eq!(found[0].level, expected, "{state:?} after {hours} h");
+        assert_eq!(found[0].gives_up_ms.is_some(), hours < 72, "{state:?} after {hours} h");
     }
 }
 
@@ -173,10 +190,12 @@ fn the_relay_speaks_of_its_own_queue_disk_and_configuration() {
     check(&Facts { disk_free_bytes: None, ..facts() }, &[]);
     check(&Facts { disk_free_bytes: Some(400 << 20), ..facts() }, &["warning the relay has a disk that fills up"]);
     check(
-        &Facts { disk_free_bytes: Some(256 << 20), ..facts() },
+        &Facts { disk_free_bytes: Some((256 << 20) - 1), ..facts() },
         &["stopped the relay takes nothing more: its disk is full"],
     );
     check(&Facts { phase: Phase::Draining, ..facts() }, &["warning the relay is draining and takes nothing new"]);
+    let failed = Facts { phase: Phase::Draining, failed: Some("fdatasync: EIO".to_owned()), ..facts() };
+    check(&failed, &["stopped the relay can store nothing any more, and ends"]);
     let refused = LastReload { at_ms: NOW_MS, refusal: Some("routes.toml: no\nsecond line".to_owned()) };
     let after = Facts { refused: Some(&refused), ..facts() };
     check(&after, &["warning the relay has refused a changed configuration"]);
@@ -194,7 +213,9 @@ fn work_of_a_destination_that_is_gone_is_told() {
     let known = [known(&here, 3, 0, 0)];
     let left = unconfigured(&depths, &known);
     let found = of(&facts(), &known, &left);
-    assert_eq!(found.len(), 1);
+    assert_eq!(found.len(), 2);
+    let settled = (found[1].level, found[1].destination.as_deref(), found[1].why.as_deref());
+    assert_eq!(settled, (Level::Notice, Some("settled"), Some("9 dead letters are kept")));
     assert_eq!((found[0].destination.as_deref(), found[0].waiting), (Some("gone"), 3));
     assert_eq!((found[0].what.as_str(), found[0].level), ("is no longer configured", Level::Stopped));
 }

@@ -9,7 +9,7 @@ import { count, number, time } from "./words.js";
 const PAGE = 10;
 const LIST_EVERY_MS = 3_000;
 
-const shown = { letters: [], next: null, total: 0, listed: 0, listedAt: 0, timer: null, filter: {} };
+const shown = { letters: [], next: null, total: 0, listed: 0, listedAt: 0, isListed: false, timer: null, filter: {} };
 const chosen = new Map();
 let fresh = 0;
 
@@ -32,6 +32,7 @@ export function showNames(names) {
   const kept = select.value;
   fill(select, el("option", { value: "" }, "all"), names.map((name) => el("option", {}, name)));
   select.value = names.includes(kept) ? kept : "";
+  if (select.value !== kept) list();
 }
 
 /** How many there are has changed: so has the list, but it does not move under somebody's hands. */
@@ -56,12 +57,14 @@ function filter() {
 async function list() {
   const asked = ++fresh;
   clearTimeout(shown.timer);
-  Object.assign(shown, { timer: null, listedAt: Date.now() });
+  // Until it is there nothing can be done to all of a filter: it would be another than stands on the screen.
+  Object.assign(shown, { timer: null, listedAt: Date.now(), isListed: false });
+  drawActs();
   const [wanted, total] = [filter(), shown.total];
   try {
     const page = await fetchPage(wanted, null);
     if (asked !== fresh) return; // a later one is on its way
-    Object.assign(shown, { letters: page.dead, next: page.next, filter: wanted, listed: total });
+    Object.assign(shown, { letters: page.dead, next: page.next, filter: wanted, listed: total, isListed: true });
     for (const key of chosen.keys()) if (!page.dead.some((letter) => keyOf(letter) === key)) chosen.delete(key);
     draw();
   } catch (error) {
@@ -104,8 +107,8 @@ function drawActs() {
   const what = chosen.size ? `${number(chosen.size)} chosen` : "all of this filter";
   for (const [id, verb] of [["dead-replay", "Replay"], ["dead-discard", "Discard"]]) {
     const button = byId(id);
-    const can = letters.length > 0 && (chosen.size > 0 || isNarrow);
-    button.hidden = total === 0;
+    const can = shown.isListed && letters.length > 0 && (chosen.size > 0 || isNarrow);
+    button.hidden = letters.length === 0;
     button.disabled = !can;
     say(button, can ? `${verb} ${what} …` : `${verb} …`);
   }
@@ -187,14 +190,25 @@ async function replay({ title, calls }) {
   }
 }
 
-function discard({ title, calls }) {
+async function discard({ title, calls }) {
+  let plans;
+  try {
+    plans = [];
+    for (const call of calls) plans.push(await post("/admin/dead/discard", { ...call, plan: true }, true));
+  } catch (error) {
+    tell(error.message);
+    return;
+  }
+  // What was given up since then nobody has seen.
+  const same = calls.map((call, place) => ({ ...call, until: plans[place].until }));
+  const matched = plans.reduce((sum, { totals }) => sum + Number(totals?.matched ?? 0), 0);
   const reason = el("input", { id: "discard-reason", required: true, maxlength: 500, autofocus: true });
   const body = [
-    el("p", {}, "Nothing more is sent for them, and that is for good. Their status says so, with the reason."),
+    el("p", {}, `${count(matched, "dead letter")}. Nothing more is sent for ${matched === 1 ? "it" : "them"}, and that is for good. The status says so, with the reason.`),
     el("div", { class: "field" }, el("label", { for: "discard-reason" }, "Why, for whoever asks later"), reason),
   ];
   const act = async () => {
-    const done = await each(calls, async (call) => (await post("/admin/dead/discard", { ...call, reason: reason.value })).discarded);
+    const done = await each(same, async (call) => (await post("/admin/dead/discard", { ...call, reason: reason.value })).discarded);
     tell(`${count(done, "dead letter")} discarded.`);
   };
   ask({ title: `Discard ${title}?`, body, verb: "Discard", act, isDangerous: true });

@@ -4,7 +4,7 @@ import { prepareAudit } from "./audit.js";
 import { byId, el, facts, fill, prepareDialog, say, shape } from "./dom.js";
 import { prepareDead, showCounts, showNames } from "./dead.js";
 import { prepareLookup } from "./lookup.js";
-import { hasToken, keepToken, listen, restoreToken } from "./relay.js";
+import { hasToken, heardAt, keepToken, listen, restoreToken } from "./relay.js";
 import { refresh, show, showAll } from "./tiles.js";
 import { age, at, bytes, count, number, setNow, time, zone } from "./words.js";
 
@@ -53,8 +53,12 @@ function link(state, pause, error) {
     say(byId("link-text"), "Live");
     byId("sections").hidden = false;
     drawTitle();
+  } else if (state === "away") {
+    lostSince ??= heardAt ?? new Date().toISOString();
+    say(byId("link-text"), "Connecting …");
+    drawTitle();
   } else if (state === "lost") {
-    lostSince ??= new Date().toISOString();
+    lostSince ??= heardAt ?? new Date().toISOString();
     const why = error?.status ? ` (${error.message})` : "";
     say(byId("link-text"), `Disconnected since ${at(lostSince, true)}${why}: what is shown is as of then. Trying again.`);
     drawTitle();

@@ -72,8 +72,11 @@ const SILENCE_MS = 40_000; // the relay says something every 15 s
 const PAUSE_MS = 2_000;
 const PAUSE_MAX_MS = 30_000;
 
+/** When the relay last said something, a comment too; nothing before it first did. */
+export let heardAt = null;
+
 /**
- * Listens for ever. `onEvent(type, data)`; `onLink(state)` with `live`, `lost` or `refused`; a page that nobody looks at lets go,
+ * Listens for ever. `onEvent(type, data)`; `onLink(state)` with `live`, `lost`, `away` or `refused`; a page that nobody looks at lets go,
  * since a browser has few connections for one relay.
  */
 export async function listen(onEvent, onLink) {
@@ -82,9 +85,11 @@ export async function listen(onEvent, onLink) {
     await shown();
     const abort = new AbortController();
     const stop = () => document.hidden && abort.abort();
+    const begin = setTimeout(() => abort.abort(), SILENCE_MS);
     document.addEventListener("visibilitychange", stop);
     try {
       const response = await request("/admin/events", { signal: abort.signal, headers: { accept: "text/event-stream" } });
+      clearTimeout(begin);
       if (!response.ok) throw new Refused(response.status, await response.json().catch(() => null));
       await follow(response.body, abort, (type, data) => {
         pause = PAUSE_MS;
@@ -99,10 +104,14 @@ export async function listen(onEvent, onLink) {
       }
       if (!document.hidden) onLink("lost", pause, error);
     } finally {
+      clearTimeout(begin);
       document.removeEventListener("visibilitychange", stop);
       abort.abort();
     }
-    if (document.hidden) continue;
+    if (document.hidden) {
+      onLink("away");
+      continue;
+    }
     await new Promise((done) => setTimeout(done, pause));
     pause = Math.min(pause * 2, PAUSE_MAX_MS);
   }
@@ -128,6 +137,7 @@ async function follow(body, abort, onEvent) {
     const watchdog = setTimeout(() => abort.abort(), SILENCE_MS);
     const { value, done } = await reader.read().finally(() => clearTimeout(watchdog));
     if (done) return;
+    heardAt = new Date().toISOString();
     const lines = (rest + value).split("\n");
     rest = lines.pop();
     lines.forEach(line);

@@ -41,6 +41,8 @@ async fn limits_rates_latency_and_errors_are_shown_from_near() {
     let [error] = detail.errors.as_slice() else { panic!("{detail:?}") };
     assert_eq!((error.id, error.status, error.verdict), (refused, Some(400), Verdict::Rejected));
     assert_eq!(error.excerpt.as_deref(), Some("no such campaign"));
+    bench.pools.forget_errors();
+    assert_eq!(bench.detail("one").errors, [], "an answer may repeat what was to be forgotten");
     bench.stop().await;
 }
 
