@@ -73,7 +73,7 @@ fn default_places() -> u32 {
     u32::try_from(processors).unwrap_or(u32::MAX).saturating_mul(PLACES_OF_A_PROCESSOR)
 }
 
-/// Enough to keep a processor busy while a disk takes milliseconds; more is no faster, and each waits for all the others.
+/// Enough to keep a processor busy while a disk takes milliseconds; with more, each waits for more of the others.
 const PLACES_OF_A_PROCESSOR: u32 = 64;
 /// A usual conversion is 1 to 2 KiB; a body of that size is one request's work.
 const BYTES_OF_A_PLACE: usize = 4 * 1024;
@@ -83,8 +83,7 @@ const SHARE_OF_ONE: u32 = 4;
 const BURST: Duration = Duration::from_millis(100);
 /// In a burst: a disk that hesitates must not refuse what it will have kept a moment later.
 const BURST_PATIENCE: Duration = Duration::from_millis(500);
-/// Where there is too much: some rounds of all places, so that none stands empty, and a client that has only so many requests
-/// under way is mostly served.
+/// Where there is too much: some rounds of all places, so that none stands empty.
 const PATIENCE: Duration = Duration::from_millis(25);
 /// Load that lasts is not gone sooner; other relays behind a load balancer take it at once.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
