@@ -78,7 +78,7 @@ pub struct Admin {
 impl Admin {
     /// Gathers the metrics of all parts; binds nothing.
     pub fn new(queue: Queue, pools: Pools, ingress: Arc<Ingress>, reloads: Reloads, pauses: Pauses) -> Admin {
-        let audit = Audit::of(&ingress.config().queue.path);
+        let audit = reloads.audit().clone();
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("capi_relay_build", "The version that runs", build);
@@ -184,7 +184,7 @@ impl Admin {
             Bid::Replay => self.treat(Remedy::Replay, request).await,
             Bid::Discard => self.treat(Remedy::Discard, request).await,
             Bid::Forget => self.forget(request).await,
-            Bid::Reload => self.reload(&request).await,
+            Bid::Reload => self.reload(request).await,
         }
     }
 }

@@ -21,6 +21,7 @@ mod recover;
 mod refusal;
 mod relay;
 mod reload;
+mod reloader;
 mod render;
 mod samples;
 mod sandbox;
@@ -42,7 +43,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{admin, config, conversion};
 
-pub use relay::{Relay, ReloadError, StartError};
+pub use relay::{Left, Relay, ReloadError, StartError};
 
 /// Done.
 const DONE: u8 = 0;
@@ -61,7 +62,7 @@ const AFTER_HELP: &str = "Examples:
 
 EXIT STATUS:
   0   done
-  1   the answer is no, or could not be had: check, test, diff, health, probe, send refused, demo with a violation
+  1   the answer is no, or could not be had: check, test, diff, health, probe, reload, send refused, demo with a violation
   2   arguments that are wrong, or do not go together
   64  serve: the configuration is wrong, so nothing was started";
 
@@ -162,6 +163,8 @@ enum Command {
     Resume(destinations::OrderArgs),
     /// Makes one attempt at a destination now, whatever its breaker or a suspension say
     Probe(destinations::OrderArgs),
+    /// Has the relay read its configuration anew, and says what changed, or every fault
+    Reload(reload::ReloadArgs),
     /// Dead letters: deliveries given up, kept for a person
     Dead {
         #[command(subcommand)]
@@ -217,6 +220,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => destinations::pause(&cli.configuration, &args),
         Command::Resume(args) => destinations::resume(&cli.configuration, &args),
         Command::Probe(args) => destinations::probe(&cli.configuration, &args),
+        Command::Reload(args) => reload::command(&cli.configuration, &args),
         Command::Audit(args) => audit::command(&cli.configuration, &args),
         Command::Dead { command } => dead::command(&cli.configuration, &command),
         Command::Forget(args) => forget::command(&cli.configuration, &args),

@@ -34,6 +34,7 @@ mod mutation;
 mod presets;
 mod refunds;
 mod reload;
+mod removing;
 mod restart;
 mod schema;
 mod secrets;

@@ -71,7 +71,8 @@ async fn the_work_of_a_destination_that_is_gone_is_held_and_goes_on_when_it_is_b
     let id = bench.post(&conversion("o1")).await.id();
     let with = routes(&bench.sandbox, &bench.folder.path().join("queue"), "");
     let without = with.split("[destination.dsp]").next().unwrap().to_owned();
-    bench.relay.reload(config(&without)).unwrap();
+    let dsp = DestinationName::parse("dsp").unwrap();
+    bench.relay.reload_without(config(&without), &[dsp]).unwrap();
     let held = eventually("held", async || {
         let status = bench.status(&id).await;
         (status["destinations"]["dsp"]["state"] == "held").then_some(status)

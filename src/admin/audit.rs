@@ -1,4 +1,4 @@
-//! The audit log: every change that was ordered of the admin API, one JSON object a line in `audit.ndjson` of the data folder.
+//! The audit log: every change that was ordered of the admin API, and every reload, one JSON object a line in `audit.ndjson` of the data folder.
 //!
 //! Promises: the line that a change is begun with is on stable storage before the change is made, and a change whose line
 //! cannot be written is not made. How it ended is a second line with the same `id`; where that is missing, the relay ended
@@ -76,12 +76,16 @@ pub(super) struct Which {
     /// How many ids were named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ids: Option<usize>,
+    /// Destinations that a reload might remove although work waits for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) remove: Vec<String>,
 }
 
 /// Who orders it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct By {
-    /// `token 1a2b3c4d` (the beginning of the token's SHA-256), else `loopback` or the address.
+    /// `token 1a2b3c4d` (the beginning of the token's SHA-256), else `loopback` or the address; of a reload that nobody asked
+    /// for, `SIGHUP` or `file`.
     pub(super) who: String,
     /// The address, where there is a token.
     pub(super) peer: Option<String>,
@@ -146,7 +150,8 @@ pub(super) struct Entry {
     /// When it was over; nothing while that is not known.
     #[schemars(with = "Option<jiff::Timestamp>")]
     ended_at: Option<String>,
-    /// `token` and the first eight digits of its SHA-256, else `loopback` or an address.
+    /// `token` and the first eight digits of its SHA-256, else `loopback` or an address; of a reload that nobody asked for,
+    /// `SIGHUP` or `file`.
     who: String,
     /// The address, where there is a token.
     peer: Option<String>,

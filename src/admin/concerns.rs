@@ -67,14 +67,6 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Destinations that are no longer configured and for which something is kept.
-pub(super) fn unconfigured<'d>(depths: &'d Depths, known: &[Known<'_>]) -> Vec<(&'d DestinationName, &'d Depth)> {
-    let is_known = |name: &DestinationName| known.iter().any(|known| known.detail.state.destination == *name);
-    let left =
-        depths.destinations.iter().filter(|(name, depth)| !is_known(name) && (depth.pending > 0 || depth.dead > 0));
-    left.collect()
-}
-
 /// Something that a person should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Concern {

@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::Admin;
 use crate::config::Rate;
-use crate::conversion::ConversionId;
+use crate::conversion::{ConversionId, DestinationName};
 use crate::delivery::{
     Activity, Breaker, BreakerCause, BreakerState, Latency, PoolDetail, PoolState, Rates, RefusedCredential, Trouble,
 };
 use crate::ingress::problem::{self, Problem, Reply};
 use crate::ingress::view::{Shown, instant, verdicts};
-use crate::queue::Depth;
+use crate::queue::{Depth, Depths};
 
 impl Admin {
     pub(super) fn destinations(&self) -> Reply {
@@ -25,19 +25,26 @@ impl Admin {
             let depth = depths.destinations.get(&detail.state.destination).unwrap_or(&none);
             DestinationView::new(detail, depth, now_ms)
         });
-        problem::json(StatusCode::OK, &DestinationsView { destinations: views.collect() })
+        let removed = unconfigured(&depths, &details);
+        let removed = removed.into_iter().map(|(name, depth)| DestinationView::removed(name, depth, now_ms));
+        problem::json(StatusCode::OK, &DestinationsView { destinations: views.chain(removed).collect() })
     }
 
     pub(super) fn destination(&self, name: &str) -> Result<Reply, Problem> {
-        let detail = self.pools.detail(name).ok_or_else(|| self.no_destination())?;
-        let depths = self.queue.depths();
+        let (depths, now_ms) = (self.queue.depths(), self.now_ms());
+        let Some(detail) = self.pools.detail(name) else {
+            let removed = unconfigured(&depths, &self.pools.details());
+            let removed = removed.into_iter().find(|(removed, _)| removed.as_str() == name);
+            let (removed, depth) = removed.ok_or_else(|| self.no_destination())?;
+            return Ok(problem::json(StatusCode::OK, &DestinationView::removed(removed, depth, now_ms)));
+        };
         let depth = depths.destinations.get(&detail.state.destination).cloned().unwrap_or_default();
-        let view = DestinationView::new(&detail, &depth, self.ingress.clock().unix_ms());
+        let view = DestinationView::new(&detail, &depth, now_ms);
         Ok(problem::json(StatusCode::OK, &view))
     }
 }
 
-/// All destinations.
+/// All destinations, in configuration order; then those that are no longer configured and for which something is kept.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Destinations")]
 pub(super) struct DestinationsView<'a> {
@@ -49,7 +56,8 @@ pub(super) struct DestinationsView<'a> {
 #[schemars(rename = "Destination")]
 pub(super) struct DestinationView<'a> {
     name: &'a str,
-    #[schemars(schema_with = "states")]
+    /// `removed`: it is no longer configured, and its work is held.
+    #[schemars(schema_with = "states_and_removed")]
     state: &'static str,
     #[schemars(with = "Option<jiff::Timestamp>")]
     since: Option<Shown<jiff::Timestamp>>,
@@ -173,6 +181,47 @@ impl<'a> DestinationView<'a> {
     }
 }
 
+impl<'a> DestinationView<'a> {
+    /// Of one that is no longer configured: what is kept of it.
+    fn removed(name: &'a DestinationName, depth: &Depth, now_ms: u64) -> DestinationView<'a> {
+        let closed = BreakerView {
+            state: BreakerState::Closed.as_str(),
+            cause: None,
+            failures: 0,
+            next_probe_at: None,
+            held_back_until: None,
+        };
+        DestinationView {
+            name: name.as_str(),
+            state: REMOVED,
+            // Nobody knows.
+            since: None,
+            reason: Some(NOT_CONFIGURED),
+            pending: depth.pending,
+            oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
+            dead: depth.dead,
+            concurrency: 0,
+            concurrency_limit: 0,
+            in_flight: 0,
+            quota: None,
+            rates: Rates::default().into(),
+            attempts: None,
+            breaker: closed,
+            refused_credentials: Vec::new(),
+            last_error: None,
+            last_errors: Vec::new(),
+        }
+    }
+}
+
+/// Destinations that are no longer configured and for which something is kept.
+pub(super) fn unconfigured<'d>(depths: &'d Depths, known: &[PoolDetail]) -> Vec<(&'d DestinationName, &'d Depth)> {
+    let is_known = |name: &DestinationName| known.iter().any(|known| known.state.destination == *name);
+    let left =
+        depths.destinations.iter().filter(|(name, depth)| !is_known(name) && (depth.pending > 0 || depth.dead > 0));
+    left.collect()
+}
+
 impl From<Rate> for QuotaView {
     fn from(rate: Rate) -> QuotaView {
         QuotaView { rate: rate.written(), burst: rate.burst.get() }
@@ -227,6 +276,12 @@ pub(super) fn states(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": Activity::ALL.map(Activity::as_str) })
 }
 
+/// As [`states`], and of one that is no longer configured.
+fn states_and_removed(_: &mut SchemaGenerator) -> Schema {
+    let words: Vec<&str> = Activity::ALL.map(Activity::as_str).into_iter().chain([REMOVED]).collect();
+    json_schema!({ "type": "string", "enum": words })
+}
+
 fn breaker_states(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": BreakerState::ALL.map(BreakerState::as_str) })
 }
@@ -239,3 +294,6 @@ fn breaker_causes(_: &mut SchemaGenerator) -> Schema {
 fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
     Duration::from_millis(later_ms.saturating_sub(earlier_ms)).as_secs()
 }
+
+const REMOVED: &str = "removed";
+const NOT_CONFIGURED: &str = "it is no longer configured";

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::audit::{Action, By, Change, Ending, Outcome, Which};
+use super::audit::{Action, Audit, By, Change, Ending, Outcome, Which};
 use super::destinations::DestinationView;
 use super::{Admin, body};
 use crate::conversion::{ConversionId, DestinationName};
@@ -16,6 +16,7 @@ use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::Peer;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 use crate::ingress::view::{AttemptView, Shown};
+use crate::queue::Clock;
 
 /// A change that was made.
 pub(super) struct Made {
@@ -30,6 +31,40 @@ impl From<Reply> for Made {
     }
 }
 
+/// Makes a change once it is written down that it is to be made; then writes down how it ended, with how many were meant and
+/// of how many it was done, where they are counted.
+pub(super) async fn audited<T>(
+    audit: &Audit,
+    clock: &Clock,
+    change: Change,
+    act: impl Future<Output = Result<(T, Option<(u64, u64)>), Problem>>,
+) -> Result<T, Problem> {
+    let action = change.action;
+    let begun = audit.begin(&change, clock.now()).await;
+    let id = begun.map_err(|error| {
+        tracing::error!(%error, ?action, "the audit log cannot be written: nothing is changed");
+        Problem::new(Kind::Unavailable, "the audit log cannot be written, so nothing was changed: see the relay's log")
+            .retry_after(AUDIT_RETRY_AFTER)
+    })?;
+    let made = act.await;
+    let ending = match &made {
+        Ok((_, counts)) => {
+            let (matched, done) = counts.unzip();
+            Ending { outcome: Outcome::Done, matched, done, problem: None }
+        }
+        Err(problem) => {
+            let is_ours = problem.kind().status().is_server_error();
+            let outcome = if is_ours { Outcome::Failed } else { Outcome::Refused };
+            Ending { outcome, matched: None, done: None, problem: Some(problem.kind().name().to_owned()) }
+        }
+    };
+    // It is done: the missing line shows it as begun.
+    if let Err(error) = audit.end(id, action, ending, clock.now()).await {
+        tracing::error!(%error, ?action, "the audit log cannot be written: a change stands there as begun");
+    }
+    made.map(|(made, _)| made)
+}
+
 impl Admin {
     /// Makes a change once it is written down that it is to be made; then writes down how it ended.
     pub(super) async fn audited(
@@ -37,33 +72,8 @@ impl Admin {
         change: Change,
         act: impl Future<Output = Result<Made, Problem>>,
     ) -> Result<Reply, Problem> {
-        let action = change.action;
-        let begun = self.audit.begin(&change, self.ingress.clock().now()).await;
-        let id = begun.map_err(|error| {
-            tracing::error!(%error, ?action, "the audit log cannot be written: nothing is changed");
-            Problem::new(
-                Kind::Unavailable,
-                "the audit log cannot be written, so nothing was changed: see the relay's log",
-            )
-            .retry_after(AUDIT_RETRY_AFTER)
-        })?;
-        let made = act.await;
-        let ending = match &made {
-            Ok(Made { counts, .. }) => {
-                let (matched, done) = counts.unzip();
-                Ending { outcome: Outcome::Done, matched, done, problem: None }
-            }
-            Err(problem) => {
-                let is_ours = problem.kind().status().is_server_error();
-                let outcome = if is_ours { Outcome::Failed } else { Outcome::Refused };
-                Ending { outcome, matched: None, done: None, problem: Some(problem.kind().name().to_owned()) }
-            }
-        };
-        // It is done: the missing line shows it as begun.
-        if let Err(error) = self.audit.end(id, action, ending, self.ingress.clock().now()).await {
-            tracing::error!(%error, ?action, "the audit log cannot be written: a change stands there as begun");
-        }
-        made.map(|made| made.reply)
+        let act = async { act.await.map(|Made { reply, counts }| (reply, counts)) };
+        audited(&self.audit, self.ingress.clock(), change, act).await
     }
 
     /// Who asks.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Admin;
 use super::concerns::{self, ConcernView, Facts, Known};
-use super::destinations::{BreakerView, LatencyView, QuotaView, states};
+use super::destinations::{BreakerView, LatencyView, QuotaView, states, unconfigured};
 use super::picture::{Picture, Tile, json};
 use super::reload::LastReload;
 use crate::delivery::{Beat, PoolState, Pulsed};
@@ -39,7 +39,7 @@ impl Admin {
             refused: last_reload.as_ref().filter(|last| last.refusal.is_some()),
         };
         let known = Known::all(&details, &depths, &config);
-        let concerns = concerns::of(&facts, &known, &concerns::unconfigured(&depths, &known));
+        let concerns = concerns::of(&facts, &known, &unconfigured(&depths, &details));
         let relay = RelayView {
             version: env!("CARGO_PKG_VERSION"),
             started_at: instant(self.started_ms),

@@ -1,7 +1,9 @@
 //! `POST /admin/reload`, and what is shown of reloads.
 //!
-//! The admin API does not read files: it passes the wish on to who does, and answers with what came of it.
+//! The admin API does not read files: it passes the wish on to who does, and answers with what came of it. Reloads that
+//! nobody asked of it stand in the audit log like the others.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,20 +14,26 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::Admin;
-use super::audit::{Action, Change};
-use super::orders::Made;
+use super::audit::{Action, Audit, By, Change, Which};
+use super::orders::{Made, audited};
+use super::{Admin, body};
 use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 use crate::queue::Clock;
 
-/// Where the answer to a wish for a reload goes: what came into force, or the report of why nothing did.
-pub type Wish = oneshot::Sender<Result<Reloaded, String>>;
+/// Somebody wishes a reload.
+#[derive(Debug)]
+pub struct Wish {
+    /// Destinations with work that may go all the same: it is held.
+    pub remove: Vec<DestinationName>,
+    /// Where the answer goes: what came into force, or the report of why nothing did.
+    pub answer: oneshot::Sender<Result<Reloaded, String>>,
+}
 
 /// A configuration that came into force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +52,7 @@ pub struct Reloads {
     total: Family<[(&'static str, &'static str); 1], Counter>,
     last: Arc<Mutex<Option<LastReload>>>,
     clock: Clock,
+    audit: Audit,
 }
 
 /// What came of the last reload.
@@ -56,15 +65,16 @@ pub(super) struct LastReload {
 }
 
 impl Reloads {
-    /// Version 1 is in force; the other end receives what is wished.
-    pub fn new(clock: Clock) -> (Reloads, mpsc::Receiver<Wish>) {
+    /// Version 1 is in force; the other end receives what is wished. The audit log lies in the data folder.
+    pub fn new(clock: Clock, folder: &Path) -> (Reloads, mpsc::Receiver<Wish>) {
         let (wishes, received) = mpsc::channel(WISHES_MAX);
         let total = Family::<[(&'static str, &'static str); 1], Counter>::default();
         // From zero on: what first appears as one has not grown, for who watches it.
         for result in ["reloaded", "refused"] {
             drop(total.get_or_create(&[("result", result)]));
         }
-        let reloads = Reloads { wishes, version: Gauge::default(), total, last: Arc::default(), clock };
+        let reloads =
+            Reloads { wishes, version: Gauge::default(), total, last: Arc::default(), clock, audit: Audit::of(folder) };
         reloads.version.set(1);
         (reloads, received)
     }
@@ -81,6 +91,32 @@ impl Reloads {
         self.total.get_or_create(&[("result", result)]).inc();
         let last = LastReload { at_ms: self.clock.unix_ms(), refusal: outcome.as_ref().err().cloned() };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// Makes a reload that the admin API was not asked for, once it is written down that it is to be made: for what cause,
+    /// in a word (`SIGHUP`, `file`) and in words. The report of why nothing changed, also where it cannot be written down.
+    pub async fn unasked(
+        &self,
+        cause: &str,
+        words: &str,
+        act: impl Future<Output = Result<Reloaded, String>>,
+    ) -> Result<Reloaded, String> {
+        let by = By { who: cause.to_owned(), peer: None, user: None };
+        let reason = (words != cause).then(|| words.to_owned());
+        let change = Change { by, action: Action::Reload, which: None, reason };
+        let made = async {
+            match act.await {
+                Ok(reloaded) => Ok((reloaded, None)),
+                Err(report) => Err(Problem::new(Kind::ConfigurationRefused, report)),
+            }
+        };
+        let made = audited(&self.audit, &self.clock, change, made).await;
+        made.map_err(|problem| problem.detail().to_owned())
+    }
+
+    /// The log that all changes stand in.
+    pub(super) fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// What came of the last one since the start.
@@ -102,10 +138,10 @@ impl Reloads {
     }
 
     /// Wishes for a reload and waits for what comes of it.
-    async fn wish(&self) -> Result<Reply, Problem> {
+    async fn wish(&self, remove: Vec<DestinationName>) -> Result<Reply, Problem> {
         let nobody = || Problem::new(Kind::Unavailable, "nobody reloads here just now").retry_after(RETRY_AFTER);
-        let (wish, outcome) = oneshot::channel();
-        self.wishes.try_send(wish).map_err(|_full_or_closed| nobody())?;
+        let (answer, outcome) = oneshot::channel();
+        self.wishes.try_send(Wish { remove, answer }).map_err(|_full_or_closed| nobody())?;
         match timeout(RELOAD_TIMEOUT, outcome).await {
             Ok(Ok(Ok(reloaded))) => Ok(problem::json(StatusCode::OK, &ReloadedView::new(&reloaded))),
             Ok(Ok(Err(report))) => Err(Problem::new(Kind::ConfigurationRefused, report)),
@@ -115,10 +151,40 @@ impl Reloads {
 }
 
 impl Admin {
-    pub(super) async fn reload(&self, request: &Request<Incoming>) -> Result<Reply, Problem> {
-        let change = Change { by: self.by(request), action: Action::Reload, which: None, reason: None };
-        self.audited(change, async { self.reloads.wish().await.map(Made::from) }).await
+    pub(super) async fn reload(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+        let by = self.by(&request);
+        let remove = removed(&body::json_or_nothing(request).await?)?;
+        let names = remove.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+        let which = (!names.is_empty()).then(|| Which { remove: names, ..Which::default() });
+        let change = Change { by, action: Action::Reload, which, reason: None };
+        self.audited(change, async { self.reloads.wish(remove).await.map(Made::from) }).await
     }
+}
+
+/// What there is to say of a reload.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Reload")]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReloadMeant {
+    /// Destinations that the file no longer has and that may go although work waits for them: it is held until they are
+    /// configured again.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    remove: Vec<String>,
+}
+
+fn removed(body: &[u8]) -> Result<Vec<DestinationName>, Problem> {
+    let wrong = |detail: String| Problem::new(Kind::BadRequest, detail);
+    if body.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ReloadMeant { remove } = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    if remove.len() > REMOVED_MAX {
+        return Err(wrong(format!("remove: at most {REMOVED_MAX} names")));
+    }
+    let named = |name: String| DestinationName::parse(&name);
+    let names: Option<Vec<DestinationName>> = remove.into_iter().map(named).collect();
+    names.ok_or_else(|| wrong("remove: a list of destinations' names".to_owned()))
 }
 
 /// A configuration that came into force, and the destinations that it changed.
@@ -144,8 +210,32 @@ impl<'a> ReloadedView<'a> {
     }
 }
 
+/// More than anybody takes out of a file at once.
+const REMOVED_MAX: usize = 64;
 /// More at once is a mistake: one reload reads what all of them mean.
 const WISHES_MAX: usize = 8;
 /// Reading and checking takes milliseconds; a hundred goldens no second.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_be_said_and_nothing_else() {
+        #[track_caller]
+        fn check(body: &str, expected: Result<&[&str], &str>) {
+            let got = removed(body.as_bytes()).map_err(|problem| problem.detail().to_owned());
+            let got = got.as_ref().map(|names| names.iter().map(DestinationName::as_str).collect::<Vec<_>>());
+            assert_eq!(got.as_deref().map_err(|detail| detail.as_str()), expected, "{body}");
+        }
+        check("", Ok(&[]));
+        check("{}", Ok(&[]));
+        check(r#"{"remove":["dsp","own"]}"#, Ok(&["dsp", "own"]));
+        check(r#"{"remove":["DSP!"]}"#, Err("remove: a list of destinations' names"));
+        check(r#"{"drop":["dsp"]}"#, Err("unknown field `drop`, expected `remove` at line 1 column 7"));
+        let many = serde_json::json!({ "remove": vec!["dsp"; REMOVED_MAX + 1] });
+        check(&many.to_string(), Err("remove: at most 64 names"));
+    }
+}

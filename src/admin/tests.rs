@@ -39,7 +39,7 @@ impl Watched {
     async fn with(server: &str, queue: &str) -> Watched {
         let relay = Running::start(server, queue).await;
         let pools = Pools::new(&relay.config, relay.queue.clone(), Clock::system()).unwrap();
-        let (reloads, wishes) = Reloads::new(Clock::system());
+        let (reloads, wishes) = Reloads::new(Clock::system(), &relay.config.queue.path);
         let pauses = Pauses::restore(&relay.config.queue.path, &pools).unwrap();
         let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads, pauses);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -142,7 +142,7 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     let destinations = Succession { added, removed: Vec::new(), changed, unchanged: 3 };
     let reloaded = Reloaded { version: 7, destinations };
     let asked = tokio::spawn(async move { reload(address).await });
-    soon(watched.wishes.recv()).await.unwrap().send(Ok(reloaded)).unwrap();
+    soon(watched.wishes.recv()).await.unwrap().answer.send(Ok(reloaded)).unwrap();
     let reply = asked.await.unwrap();
     let expected = json!({
         "status": "reloaded", "version": 7, "changed": ["thrad", "dsp"], "added": ["ga4"], "removed": [],
@@ -150,7 +150,7 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     assert_eq!((reply.status, &reply.json), (200, &expected));
 
     let asked = tokio::spawn(async move { reload(address).await });
-    soon(watched.wishes.recv()).await.unwrap().send(Err("routes.toml: no".to_owned())).unwrap();
+    soon(watched.wishes.recv()).await.unwrap().answer.send(Err("routes.toml: no".to_owned())).unwrap();
     let reply = asked.await.unwrap();
     assert_eq!((reply.status, &reply.json["detail"]), (422, &json!("routes.toml: no")));
 

@@ -92,6 +92,7 @@ fn which(filter: &DeadFilter, merchants: &[String]) -> Which {
         customer: None,
         contains: contains.as_ref().map(|_| MASKED.to_owned()),
         ids: ids.as_ref().map(Vec::len),
+        remove: Vec::new(),
     }
 }
 

@@ -43,13 +43,21 @@ fn row(change: &Value) -> Vec<String> {
     let cell = |name: &str| output::cell(change.get(name));
     let is_there = |name: &str| change.get(name).is_some_and(|value| !value.is_null());
     let which = change.get("filter").and_then(Value::as_object).into_iter().flatten();
-    let which: Vec<String> = which.map(|(name, value)| format!("{name}={}", output::cell(Some(value)))).collect();
+    let which: Vec<String> = which.map(|(name, value)| format!("{name}={}", named(value))).collect();
     let done = if is_there("matched") { format!("{} of {}", cell("done"), cell("matched")) } else { "-".to_owned() };
     let outcome =
         if is_there("problem") { format!("{} ({})", cell("outcome"), cell("problem")) } else { cell("outcome") };
     let which = if which.is_empty() { "-".to_owned() } else { which.join(" ") };
     let reason = output::cut(&cell("reason"), REASON_CHARS_MAX);
     vec![cell("id"), cell("at"), cell("who"), cell("user"), cell("action"), which, outcome, done, reason]
+}
+
+/// A value, or several.
+fn named(value: &Value) -> String {
+    match value.as_array() {
+        Some(several) => several.iter().map(|one| output::cell(Some(one))).collect::<Vec<_>>().join(","),
+        None => output::cell(Some(value)),
+    }
 }
 
 /// A table stays readable; `--json` shows the whole.

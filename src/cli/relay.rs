@@ -13,9 +13,10 @@ use tracing::error;
 
 use crate::admin::{Admin, Pauses, PausesError, Reloaded, Reloads, Wish};
 use crate::config::Config;
+use crate::conversion::DestinationName;
 use crate::delivery::{ClientError, Pools};
 use crate::ingress::{Ingress, TlsError};
-use crate::queue::{self, Clock, OpenError, Queue};
+use crate::queue::{self, Clock, Depth, OpenError, Queue};
 
 /// A running relay.
 pub struct Relay {
@@ -74,12 +75,29 @@ pub enum ReloadError {
         /// Which section.
         section: &'static str,
     },
+    /// Destinations with work are no longer in it, and nobody has said that they may go.
+    #[error("{}", in_words(.0))]
+    Work(Vec<Left>),
+    /// One that is to go is still in it.
+    #[error("destination {0} is to go, and is still in the file: take it out there, too")]
+    StillThere(DestinationName),
     /// A destination's client could not be built.
     #[error("cannot set up delivery")]
     Delivery(#[source] ClientError),
     /// The certificate or its key was refused.
     #[error("cannot set up TLS")]
     Tls(#[source] TlsError),
+}
+
+/// A destination that would go, and what waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Which.
+    pub destination: DestinationName,
+    /// Deliveries that wait.
+    pub pending: u64,
+    /// Dead letters kept.
+    pub dead: u64,
 }
 
 impl Relay {
@@ -98,7 +116,7 @@ impl Relay {
         let pools = Pools::new(&config, queue.clone(), clock.clone()).map_err(StartError::Delivery)?;
         let ingress =
             Arc::new(Ingress::new(Arc::clone(&config), queue.clone(), clock.clone()).map_err(StartError::Tls)?);
-        let (reloads, wishes) = Reloads::new(clock.clone());
+        let (reloads, wishes) = Reloads::new(clock.clone(), &config.queue.path);
         let restored = (config.queue.path.clone(), pools.clone());
         let pauses = tokio::task::spawn_blocking(move || Pauses::restore(&restored.0, &restored.1));
         let pauses = pauses.await.map_err(StartError::Interrupted)?.map_err(StartError::Pauses)?;
@@ -121,8 +139,21 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// When it would need a restart, or a destination's client or the listener's TLS cannot be set up: the one before stays in force.
+    /// When it would need a restart, when a destination for which work waits is no longer in it, or when a destination's client
+    /// or the listener's TLS cannot be set up: the one before stays in force.
     pub fn reload(&mut self, config: Config) -> Result<Reloaded, ReloadError> {
+        self.reload_without(config, &[])
+    }
+
+    /// The same, where these destinations may go although work waits for them: it is held until they are configured again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Relay::reload`], and when one of them is still configured.
+    pub fn reload_without(&mut self, config: Config, remove: &[DestinationName]) -> Result<Reloaded, ReloadError> {
+        if let Some(still) = remove.iter().find(|name| config.destination(name.as_str()).is_some()) {
+            return Err(ReloadError::StillThere(still.clone()));
+        }
         let before = self.ingress.config();
         for (section, same) in
             [("server", before.server.can_become(&config.server)), ("queue", before.queue == config.queue)]
@@ -133,12 +164,24 @@ impl Relay {
         }
         let tls = self.ingress.renewed(&config).map_err(ReloadError::Tls)?;
         let destinations = config.after(&before);
+        self.none_is_forgotten(&destinations.removed, remove)?;
         let config = Arc::new(config);
         // Pools first: what is accepted for a destination has a pool already.
         self.pools.reload(&config).map_err(ReloadError::Delivery)?;
         self.ingress.reload(config, tls);
         self.version = self.version.saturating_add(1);
         Ok(Reloaded { version: self.version, destinations })
+    }
+
+    /// Whether nothing waits for those that go, or somebody has said that they may.
+    fn none_is_forgotten(&self, gone: &[DestinationName], remove: &[DestinationName]) -> Result<(), ReloadError> {
+        let depths = self.queue.depths().destinations;
+        let left = gone.iter().filter(|name| !remove.contains(name)).filter_map(|name| {
+            let Depth { pending, dead, .. } = *depths.get(name)?;
+            (pending > 0).then(|| Left { destination: name.clone(), pending, dead })
+        });
+        let left: Vec<Left> = left.collect();
+        if left.is_empty() { Ok(()) } else { Err(ReloadError::Work(left)) }
     }
 
     /// The wishes of the admin API, for who can read files; once.
@@ -205,6 +248,29 @@ impl Relay {
         while self.observing.join_next().await.is_some() {}
         closed
     }
+}
+
+/// What is left behind, and the two ways on.
+fn in_words(left: &[Left]) -> String {
+    let one = |Left { destination, pending, dead }: &Left| {
+        let wait = match pending {
+            1 => "1 delivery waits".to_owned(),
+            many => format!("{many} deliveries wait"),
+        };
+        let kept = match dead {
+            0 => String::new(),
+            1 => ", and 1 dead letter is kept".to_owned(),
+            many => format!(", and {many} dead letters are kept"),
+        };
+        format!("{destination} is no longer in the file, and {wait} for it{kept}")
+    };
+    let all: Vec<String> = left.iter().map(one).collect();
+    let word: String = left.iter().map(|left| format!(" --remove {}", left.destination)).collect();
+    let it = if left.len() == 1 { "it" } else { "them" };
+    format!(
+        "{}: put {it} back, or say that the work is to be held until it is configured again: `capi-relay reload{word}`",
+        all.join("; ")
+    )
 }
 
 pub(super) fn queue_settings(config: &Config) -> queue::Settings {

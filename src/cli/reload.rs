@@ -1,98 +1,58 @@
-//! Reload: the configuration read anew at SIGHUP, when its file changes and when the admin API asks, and taken into force
-//! whole or not at all. A fault in it, or a golden that fails, keeps the one before in force and is said at once.
+//! `reload`: has a running relay read its configuration anew.
 
-use std::path::PathBuf;
+use clap::Args;
+use serde_json::{Value, json};
 
-use tracing::info;
+use super::{AdminArgs, ConfigurationArgs, client, output};
 
-use crate::admin::{Reloaded, Wish};
-use crate::config::{Config, Succession};
-use crate::conversion::DestinationName;
-
-use super::refusal::{Refusal, log_warnings};
-use super::relay::Relay;
-use super::serve::ServeArgs;
-use super::watch::{Looked, Watch};
-use super::{ConfigurationArgs, settings, test};
-
-/// Reads what `serve` was started with, again: the file that was found then, also when another would be found now.
-pub(super) struct Reloader<'a> {
-    path: PathBuf,
-    configuration: &'a ConfigurationArgs,
-    args: &'a ServeArgs,
+#[derive(Debug, Args)]
+pub(super) struct ReloadArgs {
+    /// Lets a destination go that is no longer in the file, although work waits for it: it is held until the destination is
+    /// configured again; once for each
+    #[arg(long, value_name = "NAME")]
+    remove: Vec<String>,
+    /// Prints the relay's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
-/// A configuration that serves, and how many goldens were proven of it; `None`: not asked to be.
-pub(super) type Proven = (Config, Option<usize>);
-
-/// Who wants a reload.
-pub(super) struct Asked {
-    cause: String,
-    wish: Option<Wish>,
+/// `capi-relay reload`.
+pub(super) fn command(configuration: &ConfigurationArgs, args: &ReloadArgs) -> u8 {
+    let body = (!args.remove.is_empty()).then(|| json!({ "remove": args.remove }));
+    client::show(client::bid(configuration, &args.admin, "/admin/reload", body.as_ref()), args.json, told)
 }
 
-impl Asked {
-    pub(super) fn by(cause: impl Into<String>) -> Asked {
-        Asked { cause: cause.into(), wish: None }
-    }
-
-    pub(super) fn by_wish(wish: Wish) -> Asked {
-        Asked { cause: "POST /admin/reload".to_owned(), wish: Some(wish) }
-    }
+/// `version 2 is in force: changed scaleo; removed dsp`.
+fn told(reloaded: &Value) -> String {
+    let changes = ["changed", "added", "removed"].into_iter().filter_map(|what| {
+        let names: Vec<&str> = reloaded.get(what)?.as_array()?.iter().filter_map(Value::as_str).collect();
+        (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+    });
+    let changes: Vec<String> = changes.collect();
+    let changes = if changes.is_empty() { "no destination is another".to_owned() } else { changes.join("; ") };
+    format!("version {} is in force: {changes}", output::cell(reloaded.get("version")))
 }
 
-impl<'a> Reloader<'a> {
-    /// Finds the file.
-    pub(super) fn new(configuration: &'a ConfigurationArgs, args: &'a ServeArgs) -> Result<Reloader<'a>, String> {
-        Ok(Reloader { path: settings::find(configuration)?, configuration, args })
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The one way to a configuration that serves: read, checked, and its goldens proven; and a watch over what was read.
-    pub(super) fn proven(&self) -> (Result<Proven, Refusal>, Watch) {
-        let looked = Looked::default();
-        let config = settings::read_to_serve(&self.path, self.configuration, &|path| looked.at(path));
-        let mut goldens = Looked::default();
-        let proven = config.map_err(Refusal::Read).and_then(|config| {
-            if self.args.no_goldens {
-                return Ok((config, None));
-            }
-            // Before they are read: one that is mended meanwhile is another than the one that failed.
-            test::files(&config).for_each(|path| goldens.at(path));
-            let count = test::gate(&config).map_err(Refusal::Goldens)?;
-            goldens = Looked::default();
-            Ok((config, Some(count)))
-        });
-        // Mended in its own file, a golden that failed lets the routes file through.
-        (proven, Watch::over(looked.and(goldens)))
-    }
-
-    /// Reads, proves, goes over; says what came of it to the log, the metrics and who asked.
-    pub(super) fn reload(&self, relay: &mut Relay, watch: &mut Watch, asked: Asked) {
-        let Asked { cause, wish } = asked;
-        let (proven, now) = tokio::task::block_in_place(|| self.proven());
-        *watch = now;
-        let outcome = proven.and_then(|(config, _goldens)| {
-            log_warnings(&config);
-            relay.reload(config).map_err(Refusal::Relay)
-        });
-        match &outcome {
-            Ok(Reloaded { version, destinations }) => {
-                let Succession { added, removed, changed, unchanged } = destinations;
-                let (added, removed, changed) = (named(added), named(removed), named(changed));
-                info!(cause, version, added, removed, changed, unchanged, "configuration reloaded");
-            }
-            Err(refusal) => refusal.log(&cause),
+    #[test]
+    fn what_changed_is_told_in_a_line() {
+        #[track_caller]
+        fn check(reloaded: &Value, expected: &str) {
+            assert_eq!(told(reloaded), expected);
         }
-        let outcome = outcome.map_err(|refusal| refusal.to_string());
-        relay.reloads().record(&outcome);
-        if let Some(wish) = wish {
-            // Who asked may have gone away meanwhile; the log has it.
-            drop(wish.send(outcome));
-        }
+        let none: [&str; 0] = [];
+        check(
+            &json!({ "version": 2, "changed": ["a", "b"], "added": none, "removed": ["c"] }),
+            "version 2 is in force: changed a, b; removed c",
+        );
+        check(
+            &json!({ "version": 3, "changed": none, "added": none, "removed": none }),
+            "version 3 is in force: no destination is another",
+        );
     }
-}
-
-/// Names in a line of the log; where there are none, nothing is said.
-fn named(names: &[DestinationName]) -> Option<String> {
-    (!names.is_empty()).then(|| names.iter().map(DestinationName::as_str).collect::<Vec<_>>().join(", "))
 }

@@ -11,7 +11,7 @@ use crate::queue::Clock;
 
 use super::refusal::log_warnings;
 use super::relay::Relay;
-use super::reload::{Asked, Reloader};
+use super::reloader::{Asked, Reloader};
 use super::signals::{Signal, Signals};
 use super::watch::Watch;
 use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output};
@@ -104,10 +104,10 @@ async fn run(relay: &mut Relay, signals: &mut Signals, reloader: &Reloader<'_>, 
                     info!(signal, "draining");
                     return DONE;
                 }
-                Signal::Hangup => Asked::by("SIGHUP"),
+                Signal::Hangup => Asked::Signal("SIGHUP"),
             },
-            wish = wished(&mut wishes) => Asked::by_wish(wish),
-            cause = watch.changed() => Asked::by(cause),
+            wish = wished(&mut wishes) => Asked::Wish(wish),
+            cause = watch.changed() => Asked::File(cause),
             reason = queue.failed() => {
                 error!(reason, "storage failed: nothing more is acknowledged; restart to recover from disk");
                 return NO;
@@ -117,7 +117,7 @@ async fn run(relay: &mut Relay, signals: &mut Signals, reloader: &Reloader<'_>, 
                 return NO;
             }
         };
-        reloader.reload(relay, &mut watch, asked);
+        reloader.reload(relay, &mut watch, asked).await;
     }
 }
 

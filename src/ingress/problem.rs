@@ -253,7 +253,6 @@ impl Problem {
         self.wait
     }
 
-    #[cfg(test)]
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

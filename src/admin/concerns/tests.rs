@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::admin::destinations::unconfigured;
 use crate::delivery::{Breaker, BreakerState, PoolState, Rates};
 
 const NOW_MS: u64 = 1_769_860_800_000;
@@ -211,7 +212,7 @@ fn work_of_a_destination_that_is_gone_is_told() {
     let depths = Depths { destinations, pending_bytes: 0 };
     let here = detail("here", Activity::Active, None);
     let known = [known(&here, 3, 0, 0)];
-    let left = unconfigured(&depths, &known);
+    let left = unconfigured(&depths, std::slice::from_ref(&here));
     let found = of(&facts(), &known, &left);
     assert_eq!(found.len(), 2);
     let settled = (found[1].level, found[1].destination.as_deref(), found[1].why.as_deref());

@@ -7,7 +7,7 @@ use super::super::dead::{LetterView, PageView, kinds};
 use super::super::destinations::{DestinationView, DestinationsView};
 use super::super::orders::{PauseMeant, ProbedView};
 use super::super::plan::PlanView;
-use super::super::reload::ReloadedView;
+use super::super::reload::{ReloadMeant, ReloadedView};
 use super::super::treatment::{DiscardedView, Meant, ReplayedView};
 use super::super::{OPENMETRICS, Report, forget};
 use super::{Call, Schemas, answer, answer_of, conversion_id, in_path, one_type, order_id};
@@ -127,6 +127,9 @@ fn bids(schemas: &mut Schemas) -> Vec<Served> {
     let reloaded = done(schemas.answered::<ReloadedView<'_>>());
     let refusals: &[&str] = &["400", "401", "415", "503"];
     let forget = "Erases what was received for an order, of a customer, or one conversion";
+    let reload = schemas.read::<ReloadMeant>();
+    let reload = bid("Reads the configuration anew", Some(&reload), reloaded, &["400", "401", "415", "422", "503"]);
+    let reload = may_be_empty(reload);
     let mut bids = vec![
         ("/admin/dead/replay", "post", bid("Dead letters are owed again", Some(&letters), replayed, refusals)),
         (
@@ -135,10 +138,18 @@ fn bids(schemas: &mut Schemas) -> Vec<Served> {
             bid("Nothing more is sent of dead letters", Some(&letters), discarded, refusals),
         ),
         ("/admin/forget", "post", bid(forget, Some(&to_forget), forgotten, refusals)),
-        ("/admin/reload", "post", bid("Reads the configuration anew", None, reloaded, &["400", "401", "422", "503"])),
+        ("/admin/reload", "post", reload),
     ];
     bids.extend(orders(schemas));
     bids
+}
+
+/// Nothing need be said.
+fn may_be_empty(mut call: Value) -> Value {
+    if let Some(body) = call.get_mut("requestBody") {
+        body["required"] = false.into();
+    }
+    call
 }
 
 /// What one destination is told.
@@ -151,11 +162,8 @@ fn orders(schemas: &mut Schemas) -> Vec<Served> {
     let destination = schemas.answered::<DestinationView<'_>>();
     let (probed, why) = (schemas.answered::<ProbedView<'_>>(), schemas.read::<PauseMeant>());
     let pause = "Stops sending to a destination, until it is resumed, also over a restart; its work waits";
-    let mut pause = order(pause, Some(&why), "It is paused.", &destination, &["400", "401", "404", "415", "503"]);
-    // A reason need not be given.
-    if let Some(body) = pause.get_mut("requestBody") {
-        body["required"] = false.into();
-    }
+    let pause = order(pause, Some(&why), "It is paused.", &destination, &["400", "401", "404", "415", "503"]);
+    let pause = may_be_empty(pause);
     let resume = "Sends to a destination again; one that is suspended, or whose breaker is open, is probed at once";
     let resume = order(resume, None, "It is resumed.", &destination, &["400", "401", "404", "503"]);
     let probe = "Makes one attempt now, whatever breaker, suspension and requested waits say";
