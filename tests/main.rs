@@ -29,6 +29,7 @@ mod fan_out;
 mod faults;
 mod goldens;
 mod hostile;
+mod incident;
 mod mapping;
 mod mutation;
 mod presets;
