@@ -119,7 +119,7 @@ impl Admin {
                 Err(Problem::new(Kind::BadRequest, detail))
             }
             digests => {
-                let tokens = Tokens::new(digests.iter().map(|digest| (*digest, ())));
+                let tokens = Tokens::new(digests.iter().map(|token| (token.digest, ())));
                 tokens.holder(request.headers()).copied()
             }
         }
@@ -169,7 +169,7 @@ impl Admin {
             Look::DeadLetters => self.dead_letters(query).await,
             Look::DeadLetter { destination, id } => self.dead_letter(destination, id).await,
             Look::Conversion(id) => {
-                Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?)))
+                Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?, self.now_ms())))
             }
             Look::Order(order) => self.ingress.orders(order).await,
             Look::Audit => self.audit_page(query).await,

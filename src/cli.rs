@@ -200,7 +200,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     panics::log();
     ExitCode::from(match cli.command {
-        Command::Init(args) => init::command(&args),
+        Command::Init(args) => init::command(&cli.configuration, &args),
         Command::Serve(args) => serve::command(&cli.configuration, &args),
         Command::Check(args) => check::command(&cli.configuration, &args),
         Command::Render(args) => render::command(&cli.configuration, &args),

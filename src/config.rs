@@ -72,6 +72,7 @@ pub use server::{ClientAuth, Encryption, Identity, Key, LogFormat, QueueSettings
 pub use starter::{NoPreset, Starter, is_merchant_name, starter};
 pub use succession::Succession;
 pub use summary::Summary;
+pub use tokens::AdminToken;
 pub use units::{Rate, older_than, written_duration};
 
 /// The checked configuration: after loading nothing about it can fail.

@@ -265,7 +265,7 @@ impl Pools {
     }
 
     /// Stops sending to a destination: its work stays queued, attempts in flight end. That stands until it is resumed, also
-    /// while the destination is not configured; of one that is paused already the first reason stays. `None`: there is no
+    /// while the destination is not configured; of one that is paused already the reason is another then, and since when is not. `None`: there is no
     /// such destination.
     pub fn pause(&self, destination: &str, reason: String) -> Option<PoolState> {
         self.pause_as(destination, Pause { reason, since_ms: self.0.clock.unix_ms() })
@@ -274,7 +274,13 @@ impl Pools {
     /// The same, since a point that the caller knows.
     pub fn pause_as(&self, destination: &str, pause: Pause) -> Option<PoolState> {
         let name = self.pool(destination)?.destination.name.clone();
-        let pause = self.0.paused().entry(name).or_insert(pause).clone();
+        let pause = {
+            let mut paused = self.0.paused();
+            let since_ms = paused.get(&name).map_or(pause.since_ms, |before| before.since_ms);
+            let pause = Pause { since_ms, ..pause };
+            paused.insert(name, pause.clone());
+            pause
+        };
         // Looked up behind that: a reload under way has read what is paused before, or is waited for here.
         let pool = self.pool(destination)?;
         pool.pause(&pause);

@@ -192,7 +192,9 @@ async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
 
     sandbox.script(Platform::Thrad, Behaviour::Document);
     let (code, _, refused) = run(&["dead", "replay", "--admin", &relay.admin]);
-    assert_eq!((code, refused.contains("say which ones")), (Some(1), true), "{refused}");
+    assert_eq!((code, refused.contains("say which ones: --destination, --id")), (Some(2), true), "{refused}");
+    let (code, plan, error) = run(&["dead", "replay", "--plan", "--admin", &relay.admin]);
+    assert_eq!((code, plan.starts_with("1 dead letter\n")), (Some(0), true), "of all of them: {plan}{error}");
     let (_, none, _) = run(&["dead", "replay", "--kind", "expired", "--admin", &relay.admin]);
     assert_eq!(none.trim(), "none is meant");
     let (code, done, error) = run(&["dead", "replay", "--order-id", "order-1", "--admin", &relay.admin]);
@@ -312,7 +314,7 @@ async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
 
     let (code, exported, said) = run(&["export", "--config", path]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with("1 conversions exported: "), "{said}");
+    assert!(said.starts_with("1 conversion exported: "), "{said}");
     let lines: Vec<serde_json::Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[0]["capi_relay_export"], &lines[2]["conversions"]), (3, &1.into(), &1.into()));
     let body: serde_json::Value = serde_json::from_str(lines[1]["body"].as_str().unwrap()).unwrap();
@@ -331,7 +333,7 @@ async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
     let elsewhere = format!("queue.path={}", other.display());
     let import = ["import", kept.to_str().unwrap(), "--config", path, "--set", &elsewhere];
     for said in
-        ["1 conversions imported, 0 known already, 0 refused", "0 conversions imported, 1 known already, 0 refused"]
+        ["1 conversion imported, 0 known already, 0 refused", "0 conversions imported, 1 known already, 0 refused"]
     {
         let (code, counted, error) = run(&import);
         assert_eq!((code, counted.trim()), (Some(0), said), "{error}");
@@ -373,7 +375,7 @@ async fn a_damaged_folder_names_the_way_out_and_recover_says_first_what_it_would
     assert!(said.contains("store: the store's files are missing") && said.contains("nothing was changed"), "{said}");
     let (code, said, error) = run(&["recover", "--yes", "--config", path]);
     assert_eq!(code, Some(0), "{error}");
-    assert!(said.contains("history: whole") && said.contains("1 conversions were rebuilt"), "{said}");
+    assert!(said.contains("history: whole") && said.contains("1 conversion was rebuilt"), "{said}");
     let (code, said, _) = run(&["recover", "--config", path]);
     assert_eq!(code, Some(0));
     assert!(said.contains("nothing is damaged"), "{said}");

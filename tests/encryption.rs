@@ -113,10 +113,10 @@ async fn what_is_forgotten_is_sent_to_nobody_and_its_bytes_are_gone() {
     let forget = |what: [&str; 2]| run(&[&["forget", "--admin", &relay.admin][..], &what].concat());
     let (code, said, error) = forget(["--order", "erased-order"]);
     assert_eq!(code, Some(0), "{error}");
-    assert!(said.starts_with("1 conversions forgotten: "), "{said}");
+    assert!(said.starts_with("1 conversion forgotten: "), "{said}");
     let (code, said, _) = forget(["--customer", "erased-person"]);
     assert_eq!(code, Some(0));
-    assert!(said.starts_with("1 conversions forgotten: "), "{said}");
+    assert!(said.starts_with("1 conversion forgotten: "), "{said}");
     let (code, said, _) = forget(["--order", "erased-order"]);
     assert_eq!((code, said.trim()), (Some(0), "nothing is kept of that"));
     let (code, said, _) = forget(["--customer", "erased-person"]);

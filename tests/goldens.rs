@@ -244,7 +244,20 @@ fn render_shows_what_is_sent_and_why_something_is_not() {
     insta::with_settings!({snapshot_path => "goldens", prepend_module_to_snapshot => false, omit_expression => true}, {
         insta::assert_snapshot!("rendered", snapshot);
     });
-    let json: Value = serde_json::from_str(&page(&["--json", "--merchant", "acme"])).unwrap();
+    let text = page(&["--json", "--merchant", "acme"]);
+    // As it goes out: the names in the order of the mapping, an amount to its last nought.
+    let sent = page(&["-d", "thrad"]).lines().last().unwrap().to_owned();
+    let place = |name: &str| (sent.find(name).unwrap(), text.find(name).unwrap());
+    let names: Vec<String> = serde_json::from_str::<serde_json::Map<String, Value>>(&sent)
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| format!("\"{name}\":"))
+        .collect();
+    let (mut as_sent, mut as_shown) = (names.clone(), names);
+    as_sent.sort_by_key(|name| place(name).0);
+    as_shown.sort_by_key(|name| place(name).1);
+    assert!(as_sent.len() > 2 && as_sent == as_shown, "{sent}\n{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["thrad"]["request"]["body"]["order_id"], "lead-2001");
     assert_eq!(json["scaleo"]["state"], "skipped");
     for (arguments, told) in [

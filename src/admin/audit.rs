@@ -84,7 +84,7 @@ pub(super) struct Which {
 /// Who orders it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct By {
-    /// `token 1a2b3c4d` (the beginning of the token's SHA-256), else `loopback` or the address; of a reload that nobody asked
+    /// `token ana` (its name, or the beginning of its SHA-256), else `loopback` or the address; of a reload that nobody asked
     /// for, `SIGHUP` or `file`.
     pub(super) who: String,
     /// The address, where there is a token.
@@ -150,7 +150,7 @@ pub(super) struct Entry {
     /// When it was over; nothing while that is not known.
     #[schemars(with = "Option<jiff::Timestamp>")]
     ended_at: Option<String>,
-    /// `token` and the first eight digits of its SHA-256, else `loopback` or an address; of a reload that nobody asked for,
+    /// `token` and its name, or the first eight digits of its SHA-256, else `loopback` or an address; of a reload that nobody asked for,
     /// `SIGHUP` or `file`.
     who: String,
     /// The address, where there is a token.

@@ -120,7 +120,7 @@ pub(super) struct BreakerView {
     /// Why it is not closed.
     #[schemars(schema_with = "breaker_causes")]
     cause: Option<&'static str>,
-    /// In a row, while it is closed; ten open it.
+    /// In a row; ten open it, and each probe of an open one that fails is another.
     failures: u32,
     #[schemars(with = "Option<jiff::Timestamp>")]
     next_probe_at: Option<Shown<jiff::Timestamp>>,

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::audit::{Action, Audit, By, Change, Ending, Outcome, Which};
 use super::destinations::DestinationView;
 use super::{Admin, body};
+use crate::config::AdminToken;
 use crate::conversion::{ConversionId, DestinationName};
-use crate::delivery::{NoProbe, Pause};
+use crate::delivery::NoProbe;
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::Peer;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
@@ -80,14 +81,17 @@ impl Admin {
     pub(super) fn by(&self, request: &Request<Incoming>) -> By {
         let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.to_canonical());
         let digests = &self.ingress.config().server.admin_token_sha256;
-        let tokens = Tokens::new(digests.iter().map(|digest| (*digest, hex::encode(digest))));
+        let tokens = Tokens::new(digests.iter().map(|token| (token.digest, token)));
         let token = if digests.is_empty() { None } else { tokens.holder(request.headers()).ok() };
         let user = request.headers().get(USER).and_then(|user| user.to_str().ok()).map(str::trim);
         let user = user.filter(|user| !user.is_empty()).map(|user| user.chars().take(USER_CHARS_MAX).collect());
         let address = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
         match token {
-            Some(digest) => {
-                By { who: format!("token {}", digest.get(..8).unwrap_or_default()), peer: Some(address), user }
+            Some(AdminToken { digest, name }) => {
+                let [first, second, third, fourth, ..] = *digest;
+                let unnamed = || hex::encode([first, second, third, fourth]);
+                let token = name.clone().unwrap_or_else(unnamed);
+                By { who: format!("token {token}"), peer: Some(address), user }
             }
             None if peer.is_some_and(|peer: IpAddr| peer.is_loopback()) => {
                 By { who: "loopback".to_owned(), peer: None, user }
@@ -100,9 +104,8 @@ impl Admin {
         let (by, destination) = (self.by(&request), self.configured(name)?);
         let reason = reason(&body::json_or_nothing(request).await?)?;
         let change = Change { by, action: Action::Pause, which: of(&destination), reason: reason.clone() };
-        let pause = Pause { reason: reason.unwrap_or_else(|| NO_REASON.to_owned()), since_ms: self.now_ms() };
         self.audited(change, async {
-            let paused = self.pauses.pause(destination.clone(), pause).await;
+            let paused = self.pauses.pause(destination.clone(), reason, self.now_ms()).await;
             self.told(&destination, "destination paused", paused)
         })
         .await
@@ -231,7 +234,6 @@ pub(crate) const USER: &str = "capi-relay-user";
 const USER_CHARS_MAX: usize = 64;
 /// A paragraph.
 pub(super) const REASON_CHARS_MAX: usize = 500;
-const NO_REASON: &str = "no reason was given";
 /// A disk that is full is not empty at once.
 const AUDIT_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 

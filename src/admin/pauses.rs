@@ -57,14 +57,24 @@ impl Pauses {
         Ok(Pauses(Arc::new(Kept { folder: folder.to_owned(), pools: pools.clone(), alone: Mutex::new(()) })))
     }
 
-    /// Pauses a destination; `None`: there is none of this name. Durable when it returns.
-    pub(super) async fn pause(&self, destination: DestinationName, pause: Pause) -> io::Result<Option<()>> {
+    /// Pauses a destination; of one that is paused already another reason, where there is one, takes the place of the first.
+    /// `None`: there is none of this name. Durable when it returns.
+    pub(super) async fn pause(
+        &self,
+        destination: DestinationName,
+        reason: Option<String>,
+        now_ms: u64,
+    ) -> io::Result<Option<()>> {
         self.run(move |kept| {
             let mut paused = kept.pools.paused();
             if kept.pools.detail(destination.as_str()).is_none() {
                 return Ok(None);
             }
-            paused.entry(destination.clone()).or_insert(pause.clone());
+            let before = paused.remove(&destination);
+            let since_ms = before.as_ref().map_or(now_ms, |before| before.since_ms);
+            let reason = reason.or(before.map(|before| before.reason)).unwrap_or_else(|| NO_REASON.to_owned());
+            let pause = Pause { reason, since_ms };
+            paused.insert(destination.clone(), pause.clone());
             write(&kept.folder, &paused)?;
             Ok(kept.pools.pause_as(destination.as_str(), pause).map(drop))
         })
@@ -131,6 +141,7 @@ impl From<&Pause> for Written {
     }
 }
 
+const NO_REASON: &str = "no reason was given";
 const FILE: &str = "paused.json";
 const BESIDE: &str = "paused.json.new";
 

@@ -155,7 +155,7 @@ fn meant(remedy: Remedy, body: &[u8]) -> Result<(DeadFilter, Wanted), Problem> {
         contains: contains.clone().filter(|words| !words.is_empty()),
         ids,
     };
-    if is_all(&filter) {
+    if is_all(&filter) && matches!(wanted, Wanted::Deed(_)) {
         return Err(wrong(WHICH.to_owned()));
     }
     Ok((filter, wanted))
@@ -246,9 +246,11 @@ mod tests {
             r#"{"order_id":"o","reason":"paid by hand"}"#,
             Ok(r#"None None None None Some("o") None None None Deed(Discard { reason: "paid by hand" })"#),
         );
-        for all in ["{}", r#"{"plan":true}"#, r#"{"contains":""}"#] {
+        for all in ["{}", r#"{"contains":""}"#] {
             check(Remedy::Replay, all, Err(WHICH));
         }
+        let all = "None None None None None None None None Plan(PageRequest { limit: 50, after: None })";
+        check(Remedy::Replay, r#"{"plan":true}"#, Ok(all));
         let planned =
             r#"None None None None Some("o") None None None Plan(PageRequest { limit: 7, after: Some("x") })"#;
         for remedy in [Remedy::Replay, Remedy::Discard] {

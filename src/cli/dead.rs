@@ -5,7 +5,7 @@ mod plan;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{AdminArgs, ConfigurationArgs, client, output};
+use super::{AdminArgs, ConfigurationArgs, WRONG_USE, client, output};
 
 /// What is done with dead letters.
 #[derive(Debug, Subcommand)]
@@ -136,6 +136,10 @@ pub(super) fn command(configuration: &ConfigurationArgs, command: &DeadCommand) 
 }
 
 fn treat(configuration: &ConfigurationArgs, args: &ReplayArgs, reason: Option<&str>, path: &str, done: &str) -> u8 {
+    if !args.plan && args.ids.is_empty() && args.which.named().next().is_none() {
+        output::error(WHICH);
+        return WRONG_USE;
+    }
     let answer = client::bid(configuration, &args.admin, path, Some(&meant(args, reason)));
     let bodies = bodies(&answer);
     client::show(
@@ -196,3 +200,7 @@ fn row(letter: &Value) -> Vec<String> {
     cells.push(output::why(letter.get("reason"), letter.get("last")));
     cells
 }
+
+/// A slip of the pen must not deal with everything.
+const WHICH: &str = "say which ones: --destination, --id, --kind, --since, --until, --order-id, --merchant, --contains; all of one \
+                     destination: --destination NAME. --plan alone looks at all of them, and does nothing";

@@ -50,8 +50,25 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &DestinationsArgs
 
 pub(super) fn pause(configuration: &ConfigurationArgs, args: &PauseArgs) -> u8 {
     let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    // What is said of it stands in the place of what was said before.
+    let before =
+        client::admin(configuration, &args.admin, &path(&args.name)).ok().and_then(|answer| answer.json().ok());
     let path = format!("{}/pause", path(&args.name));
-    client::show(client::bid(configuration, &args.admin, &path, Some(&body)), args.json, in_a_line)
+    let answer = client::bid(configuration, &args.admin, &path, Some(&body));
+    client::show(answer, args.json, |after| paused(before.as_ref(), after))
+}
+
+/// What it was before, too, where it was paused already.
+fn paused(before: Option<&Value>, after: &Value) -> String {
+    let reason = |of: &Value| output::one_line(&output::cell(of.get("reason")));
+    let before = before.filter(|before| before.get("state").and_then(Value::as_str) == Some("paused"));
+    match before.map(reason) {
+        Some(before) if before == reason(after) => format!("{}\nit was paused already", in_a_line(after)),
+        Some(before) => {
+            format!("{}\nit was paused already, and its reason is another now: it was: {before}", in_a_line(after))
+        }
+        None => in_a_line(after),
+    }
 }
 
 pub(super) fn resume(configuration: &ConfigurationArgs, args: &OrderArgs) -> u8 {

@@ -232,12 +232,9 @@ fn page(comparison: &Comparison<'_>) -> String {
     for bad in &comparison.bad_lines {
         text.push_str(&format!("line {}: {}\n", bad.number, bad.reason));
     }
-    text.push_str(&match comparison.conversions {
-        1 => "1 conversion compared".to_owned(),
-        count => format!("{count} conversions compared"),
-    });
+    text.push_str(&format!("{} compared", output::counted(comparison.conversions, "conversion")));
     if comparison.bad > 0 {
-        text.push_str(&format!(", {} lines could not be", comparison.bad));
+        text.push_str(&format!(", {} could not be", output::counted(comparison.bad, "line")));
     }
     text
 }

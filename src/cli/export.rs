@@ -32,7 +32,9 @@ pub(super) struct ExportArgs {
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ExportArgs) -> u8 {
     match export(configuration, args) {
         Ok(Exported { conversions, pending, dead }) => {
-            output::error(&format!("{conversions} conversions exported: {pending} deliveries pending, {dead} dead"));
+            let (conversions, pending) =
+                (output::counted(conversions, "conversion"), output::counted(pending, "delivery"));
+            output::error(&format!("{conversions} exported: {pending} pending, {dead} dead"));
             DONE
         }
         Err(error) => {

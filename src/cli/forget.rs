@@ -47,14 +47,12 @@ fn told(answer: &Value, by_customer: bool) -> String {
         0 => String::new(),
         left => format!("; {left} left, of which something was being sent: ask again"),
     };
-    let cells = ["conversions", "withdrawn", "dead"].map(|name| output::cell(answer.get(name)));
-    let [conversions, withdrawn, dead] = cells;
+    let nouns = [("conversions", "conversion"), ("withdrawn", "delivery"), ("dead", "dead letter")];
+    let [conversions, withdrawn, dead] = nouns.map(|(name, noun)| output::counted(count(name), noun));
     match count("conversions") {
         0 if being_sent.is_empty() && by_customer => NO_CUSTOMER.to_owned(),
         0 if being_sent.is_empty() => "nothing is kept of that".to_owned(),
-        _ => format!(
-            "{conversions} conversions forgotten: {withdrawn} deliveries withdrawn, {dead} dead letters{being_sent}"
-        ),
+        _ => format!("{conversions} forgotten: {withdrawn} withdrawn, {dead}{being_sent}"),
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) struct ImportArgs {
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ImportArgs) -> u8 {
     match import(configuration, args) {
         Ok(Imported { new, known, refused }) => {
-            output::line(&format!("{new} conversions imported, {known} known already, {refused} refused"));
+            let new = output::counted(new, "conversion");
+            output::line(&format!("{new} imported, {known} known already, {refused} refused"));
             if refused == 0 { DONE } else { NO }
         }
         Err(error) => {

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{DONE, NO, WRONG_USE, output};
+use super::{ConfigurationArgs, DONE, NO, WRONG_USE, output};
 use crate::config::{self, Starter};
 
 #[derive(Debug, Args)]
@@ -21,15 +21,15 @@ pub(super) struct InitArgs {
     /// The merchant's name
     #[arg(long, value_name = "NAME", default_value = "shop")]
     merchant: String,
-    /// Where to write it; `-`: prints it
-    #[arg(short, long, value_name = "PATH", default_value = "routes.toml")]
-    output: PathBuf,
+    /// Where to write it; `-`: prints it [default: --config, else ./routes.toml]
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
     /// Replaces a file that is there
     #[arg(long)]
     force: bool,
 }
 
-pub(super) fn command(args: &InitArgs) -> u8 {
+pub(super) fn command(configuration: &ConfigurationArgs, args: &InitArgs) -> u8 {
     if !config::is_merchant_name(&args.merchant) {
         output::error("--merchant: a name is of letters, digits, `-` and `_`");
         return WRONG_USE;
@@ -42,47 +42,48 @@ pub(super) fn command(args: &InitArgs) -> u8 {
             return WRONG_USE;
         }
     };
-    if args.output.as_os_str() == "-" {
+    let output = args.output.as_deref().or(configuration.config.as_deref()).unwrap_or(Path::new(DEFAULT));
+    if output.as_os_str() == "-" {
         output::line(starter.text.trim_end());
         return DONE;
     }
-    match write(args, &starter) {
+    match write(output, args.force, &starter) {
         Ok(()) => {
-            output::line(&next(args, &starter));
+            output::line(&next(output, &starter));
             DONE
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            output::error(&format!(
-                "{} is there already: --force replaces it, -o names another",
-                args.output.display()
-            ));
+            output::error(&format!("{} is there already: --force replaces it, -o names another", output.display()));
             NO
         }
         Err(error) => {
-            output::error(&format!("cannot write {}: {error}", args.output.display()));
+            output::error(&format!("cannot write {}: {error}", output.display()));
             NO
         }
     }
 }
 
-fn write(args: &InitArgs, starter: &Starter) -> std::io::Result<()> {
-    let mut file = if args.force { File::create(&args.output) } else { File::create_new(&args.output) }?;
+fn write(path: &Path, force: bool, starter: &Starter) -> std::io::Result<()> {
+    let mut file = if force { File::create(path) } else { File::create_new(path) }?;
     file.write_all(starter.text.as_bytes())
 }
 
 /// What there is to do now.
-fn next(args: &InitArgs, starter: &Starter) -> String {
+fn next(path: &Path, starter: &Starter) -> String {
     let variables: Vec<String> = starter.variables.iter().map(|name| format!("  {name}")).collect();
-    let config = match args.output.to_str() {
-        Some("routes.toml") => String::new(),
-        _ => format!(" -c {}", args.output.display()),
+    let config = match path.to_str() {
+        Some(DEFAULT) => String::new(),
+        _ => format!(" -c {}", path.display()),
     };
     format!(
         "{} is written. It takes these from the environment:\n\n{}\n\nThen:\n\n  capi-relay token            \
          a merchant's token, and the digest that goes into {}\n  capi-relay check{config}            \
          what is missing or wrong\n  capi-relay serve{config}",
-        args.output.display(),
+        path.display(),
         variables.join("\n"),
         starter.variables.first().map_or("", String::as_str),
     )
 }
+
+/// Where it is looked for first.
+const DEFAULT: &str = "routes.toml";

@@ -55,6 +55,63 @@ pub(super) fn why(reason: Option<&Value>, last: Option<&Value>) -> String {
     cut(&text, WHY_CHARS_MAX)
 }
 
+/// `1 conversion`, `2 conversions`.
+pub(super) fn counted(count: impl Into<u64>, one: &str) -> String {
+    match (count.into(), one.strip_suffix("ry")) {
+        (1, _) => format!("1 {one}"),
+        (count, Some(stem)) => format!("{count} {stem}ries"),
+        (count, None) => format!("{count} {one}s"),
+    }
+}
+
+/// JSON with a line for each member, the members in the order in which they stand and every number as it is written.
+pub(super) fn laid_out(json: &str) -> String {
+    let (mut out, mut depth) = (String::with_capacity(json.len()), 0_usize);
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.push_str(&"  ".repeat(depth));
+    };
+    let mut chars = json.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '"' => {
+                out.push('"');
+                let mut escaped = false;
+                for char in chars.by_ref() {
+                    out.push(char);
+                    if char == '"' && !escaped {
+                        break;
+                    }
+                    escaped = char == '\\' && !escaped;
+                }
+            }
+            '{' | '[' => {
+                out.push(char);
+                while chars.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                if let Some(end) = chars.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth = depth.saturating_add(1);
+                    line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(char);
+            }
+            ',' => {
+                out.push(',');
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            blank if blank.is_ascii_whitespace() => {}
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 /// A text in one line.
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -94,7 +151,23 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{counted, laid_out, table};
+
+    #[test]
+    fn one_is_one_and_others_are_several() {
+        let told =
+            [0_u64, 1, 2].map(|count| format!("{}, {}", counted(count, "conversion"), counted(count, "delivery")));
+        assert_eq!(told, ["0 conversions, 0 deliveries", "1 conversion, 1 delivery", "2 conversions, 2 deliveries"]);
+    }
+
+    #[test]
+    fn json_is_laid_out_as_it_stands() {
+        let text = r#"{"z":{"b":99.90,"a":[1,{}, [ ]]},"a":"{,:\\\"\\\\","n":null}"#;
+        let shown = laid_out(text);
+        let again: String = shown.lines().map(str::trim_start).collect();
+        assert_eq!(again, text.replace(", [ ]", ",[]").replace("\":", "\": ").replace("{,: ", "{,:"));
+        assert_eq!(shown.lines().nth(2), Some("    \"b\": 99.90,"));
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -65,8 +65,9 @@ fn found(survey: &Survey) {
     }
     let received =
         survey.received.as_ref().map_or_else(String::new, |(from, to)| format!(", received from {from} to {to}"));
-    let (conversions, settlements) = (survey.conversions, survey.settlements);
-    output::line(&format!("the journal holds {conversions} conversions{received}, and {settlements} settlements"));
+    let conversions = output::counted(survey.conversions, "conversion");
+    let settlements = output::counted(survey.settlements, "settlement");
+    output::line(&format!("the journal holds {conversions}{received}, and {settlements}"));
 }
 
 fn planned(survey: &Survey) {
@@ -91,9 +92,12 @@ fn did(recovered: &Recovered) {
     if let Some(keys) = &recovered.keys {
         output::line(&format!("the keys that it is sealed with were copied: {}", keys.display()));
     }
-    output::line(&format!("{} conversions were rebuilt from the journal", recovered.rebuilt));
+    let were = if recovered.rebuilt == 1 { "was" } else { "were" };
+    output::line(&format!("{} {were} rebuilt from the journal", output::counted(recovered.rebuilt, "conversion")));
     if recovered.gone > 0 {
-        output::line(&format!("{} settlements are of conversions that are no longer there:", recovered.gone));
+        let are = if recovered.gone == 1 { "is" } else { "are" };
+        let gone = output::counted(recovered.gone, "settlement");
+        output::line(&format!("{gone} {are} of conversions that are no longer there:"));
         for (id, destination) in &recovered.gone_first {
             output::line(&format!("  {id} {destination}"));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, send, settings};
 use crate::config::{Config, Outcome, Rendering, Sample, older_than};
@@ -69,9 +69,9 @@ fn render(configuration: &ConfigurationArgs, args: &RenderArgs) -> Result<(Strin
     too_old(&config, &sample, &renderings);
     let complete = !renderings.iter().any(|(_, rendering, _)| unmappable(rendering));
     let text = if args.json {
-        let all: serde_json::Map<String, Value> =
-            renderings.iter().map(|rendered| (rendered.0.to_owned(), as_json(rendered))).collect();
-        format!("{:#}", Value::Object(all))
+        let all: Vec<String> =
+            renderings.iter().map(|rendered| format!("{}:{}", json!(rendered.0), as_json(rendered))).collect();
+        output::laid_out(&format!("{{{}}}", all.join(",")))
     } else {
         let parts: Vec<String> = renderings.iter().map(|rendered| as_text(rendered, args.curl)).collect();
         parts.join("\n\n")
@@ -127,21 +127,18 @@ fn question(name: &str, operation: &str, confirm: &Result<Request, Unmappable>, 
     }
 }
 
-fn as_json((_, rendering, confirm): &Rendered<'_>) -> Value {
-    let request = |request: &Request| {
-        let text = request.to_json();
-        serde_json::from_str::<Value>(&text).unwrap_or(Value::String(text))
+/// As it is sent, in that order: a JSON value that is read is sorted.
+fn as_json((_, rendering, confirm): &Rendered<'_>) -> String {
+    let (operation, request) = match rendering {
+        Rendering::Sent { operation, request } => (operation, request),
+        Rendering::Nothing { outcome, reason } => {
+            return format!(r#"{{"state":{},"reason":{}}}"#, json!(outcome.as_str()), json!(reason));
+        }
     };
-    let mut value = match rendering {
-        Rendering::Sent { operation, request: sent } => json!({"operation": operation, "request": request(sent)}),
-        Rendering::Nothing { outcome, reason } => return json!({"state": outcome.as_str(), "reason": reason}),
-    };
-    if let (Some(confirm), Some(members)) = (confirm, value.as_object_mut()) {
-        let confirm = match confirm {
-            Ok(asked) => json!({"request": request(asked)}),
-            Err(unmappable) => json!({"reason": unmappable.to_string()}),
-        };
-        members.insert("confirm".to_owned(), confirm);
-    }
-    value
+    let confirm = confirm.as_ref().map(|confirm| match confirm {
+        Ok(asked) => format!(r#","confirm":{{"request":{}}}"#, asked.to_json()),
+        Err(unmappable) => format!(r#","confirm":{{"reason":{}}}"#, json!(unmappable.to_string())),
+    });
+    let (operation, request) = (json!(operation), request.to_json());
+    format!(r#"{{"operation":{operation},"request":{request}{}}}"#, confirm.unwrap_or_default())
 }

@@ -42,11 +42,10 @@ async fn run(port: u16) -> Result<u64, String> {
     signals::ended().await?;
     let counted: Vec<_> = Platform::ALL.iter().map(|platform| (*platform, sandbox.counts(*platform))).collect();
     for (platform, counts) in &counted {
-        let (requests, effects, violations) = (counts.requests, counts.effects, counts.violations);
-        output::line(&format!(
-            "{}: {requests} requests, {effects} conversions, {violations} violations",
-            platform.name()
-        ));
+        let requests = output::counted(counts.requests, "request");
+        let effects = output::counted(counts.effects, "conversion");
+        let violations = output::counted(counts.violations, "violation");
+        output::line(&format!("{}: {requests}, {effects}, {violations}", platform.name()));
     }
     sandbox.stop().await;
     Ok(counted.iter().map(|(_, counts)| counts.violations).sum())

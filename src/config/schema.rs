@@ -178,6 +178,10 @@ fn shape(shape: Shape) -> Value {
         Shape::Preset => words(&presets().iter().map(|(name, _)| *name).collect::<Vec<_>>()),
         Shape::List => list(text()),
         Shape::TextOrList => json!({ "anyOf": [text(), list(text())] }),
+        Shape::TextOrListByName => {
+            let one = json!({ "anyOf": [text(), list(text())] });
+            json!({ "anyOf": [text(), list(text()), named(one)] })
+        }
         Shape::Groups => list(list(text())),
         Shape::Constants => named(json!({ "type": ["string", "integer", "boolean"] })),
         Shape::Lists => named(list(text())),

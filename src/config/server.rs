@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::disk::Disk;
 use super::keys::{At, Keys};
 use super::report::Faults;
-use super::tokens::{TOKEN_HELP, digests};
+use super::tokens::{AdminToken, TOKEN_HELP, admin_tokens};
 use super::units::written_duration;
 use crate::mapping::Text;
 
@@ -33,8 +33,8 @@ pub struct Server {
     pub behind_proxy: bool,
     /// Address of the admin listener.
     pub admin: SocketAddr,
-    /// SHA-256 of each admin bearer token that is valid; never empty beyond loopback.
-    pub admin_token_sha256: Vec<[u8; 32]>,
+    /// The admin bearer tokens that are valid; never empty beyond loopback.
+    pub admin_token_sha256: Vec<AdminToken>,
     /// Largest request body.
     pub body_bytes_max: usize,
     /// Most requests worked on at once, once their bodies are there; `None`: as many as the processors can.
@@ -134,7 +134,7 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
     let behind_proxy = keys.flag("behind_proxy", faults).is_some_and(|flag| flag.value);
     let transport = transport(&mut keys, listen.as_ref(), behind_proxy, disk, faults);
     let admin = keys.address("admin", faults);
-    let admin_tokens = digests(&mut keys, "admin_token_sha256", faults);
+    let admin_tokens = admin_tokens(&mut keys, "admin_token_sha256", faults);
     if let Some(admin) = admin.as_ref().filter(|admin| !admin.value.ip().is_loopback() && admin_tokens.is_none()) {
         let message = "`admin` beyond loopback needs `admin_token_sha256`";
         faults.with_help(admin.span.clone(), message, TOKEN_HELP);
@@ -156,7 +156,7 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
         transport: transport.unwrap_or(Transport::Plain),
         behind_proxy,
         admin: admin.map_or(ADMIN_DEFAULT, |admin| admin.value),
-        admin_token_sha256: admin_tokens.unwrap_or_default().into_iter().map(|digest| digest.value).collect(),
+        admin_token_sha256: admin_tokens.unwrap_or_default(),
         body_bytes_max: body_bytes_max(body_max, faults),
         requests_at_once_max: keys.count("requests_at_once_max", faults).map(|at| at.value),
         connections_max,

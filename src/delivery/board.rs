@@ -115,11 +115,11 @@ impl Board {
         shown.recent.succeed(&before.recent);
     }
 
-    /// A person pauses it, or did so before.
+    /// A person pauses it, or did so before, maybe for another reason.
     pub(super) fn pause(&self, reason: String, since_ms: u64) {
         let mut shown = self.lock();
         let paused = Mark { activity: Activity::Paused, since_ms, reason: Some(reason), is_whole: true };
-        shown.paused.get_or_insert(paused);
+        shown.paused = Some(paused);
         drop(shown);
         self.changed.notify_one();
     }
@@ -301,9 +301,9 @@ mod tests {
             "since and reason are those of the beginning"
         );
         board.pause("paused".to_owned(), 4);
-        board.pause("paused again".to_owned(), 5);
-        let paused =
-            Mark { activity: Activity::Paused, since_ms: 4, reason: Some("paused".to_owned()), is_whole: true };
+        board.pause("for another reason".to_owned(), 4);
+        let reason = Some("for another reason".to_owned());
+        let paused = Mark { activity: Activity::Paused, since_ms: 4, reason, is_whole: true };
         assert_eq!(board.mark(), paused);
         assert_eq!(board.orders(), Orders { paused: true, probe: false, wish: false });
         board.resume();

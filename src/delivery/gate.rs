@@ -35,7 +35,7 @@ pub(super) struct Gate {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Passing { failures: u32 },
-    Barred { cause: Cause, pause: Duration, probe_at: Instant, probing: bool },
+    Barred { cause: Cause, pause: Duration, probe_at: Instant, probing: bool, failures: u32 },
 }
 
 impl Default for State {
@@ -56,7 +56,7 @@ pub(super) enum Cause {
 /// What is shown of a gate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct GateView {
-    /// Failures in a row, while it passes.
+    /// Failures in a row; while it is open, those of its probes too.
     pub(super) failures: u32,
     /// Why nothing but probes goes out.
     pub(super) cause: Option<Cause>,
@@ -155,24 +155,29 @@ impl Gate {
                 if failures < FAILURES_MAX {
                     State::Passing { failures }
                 } else {
-                    barred(Cause::Open, PAUSE_FIRST, now)
+                    barred(Cause::Open, PAUSE_FIRST, failures, now)
                 }
             }
             (State::Passing { .. } | State::Barred { cause: Cause::Open, .. }, Health::Refusing | Health::Barring) => {
-                barred(Cause::Suspended, PROBE_EVERY, now)
+                barred(Cause::Suspended, PROBE_EVERY, 0, now)
             }
             (State::Barred { cause: Cause::Open, .. }, Health::Answering) => State::default(),
+            (State::Barred { cause: Cause::Open, probing: true, failures, .. }, Health::Failing { .. })
+                if pass == Pass::Probe =>
+            {
+                after_probe(self.state, pass, failures.saturating_add(1), now)
+            }
             (
-                barred @ State::Barred { .. },
+                State::Barred { failures, .. },
                 Health::Answering | Health::Failing { .. } | Health::Refusing | Health::Barring,
-            ) => after_probe(barred, pass, now),
+            ) => after_probe(self.state, pass, failures, now),
         };
     }
 
     /// The attempt on this pass ended without a word about the destination (it panicked): a probe may go again at its
     /// next turn.
     pub(super) fn abandon(&mut self, pass: Pass, now: Instant) {
-        self.state = after_probe(self.state, pass, now);
+        self.state = after_probe(self.state, pass, self.view().failures, now);
     }
 
     /// The destination asked us to wait.
@@ -192,8 +197,8 @@ impl Gate {
     pub(super) fn view(&self) -> GateView {
         match self.state {
             State::Passing { failures } => GateView { failures, cause: None, probing: false, probe_at: None },
-            State::Barred { cause, probe_at, probing, .. } => {
-                GateView { failures: 0, cause: Some(cause), probing, probe_at: (!probing).then_some(probe_at) }
+            State::Barred { cause, probe_at, probing, failures, .. } => {
+                GateView { failures, cause: Some(cause), probing, probe_at: (!probing).then_some(probe_at) }
             }
         }
     }
@@ -207,16 +212,16 @@ impl Gate {
     }
 }
 
-fn barred(cause: Cause, pause: Duration, now: Instant) -> State {
-    State::Barred { cause, pause, probe_at: later(now, pause), probing: false }
+fn barred(cause: Cause, pause: Duration, failures: u32, now: Instant) -> State {
+    State::Barred { cause, pause, probe_at: later(now, pause), probing: false, failures }
 }
 
 /// The state after an attempt that lifted nothing: a probe's end sets the time of the next one.
-fn after_probe(state: State, pass: Pass, now: Instant) -> State {
+fn after_probe(state: State, pass: Pass, failures: u32, now: Instant) -> State {
     match (state, pass) {
         (State::Barred { cause, pause, probing: true, .. }, Pass::Probe) => match cause {
-            Cause::Open => barred(cause, pause.saturating_mul(2).min(PAUSE_MAX), now),
-            Cause::Suspended => barred(cause, pause, now),
+            Cause::Open => barred(cause, pause.saturating_mul(2).min(PAUSE_MAX), failures, now),
+            Cause::Suspended => barred(cause, pause, failures, now),
         },
         (State::Barred { .. } | State::Passing { .. }, Pass::Probe | Pass::Ordinary) => state,
     }
@@ -284,6 +289,22 @@ mod tests {
         probe(&mut gate, Health::Well, now);
         assert_eq!(gate.barred(), None);
         assert_eq!(gate.admit(now), Admission::Go(Pass::Ordinary));
+    }
+
+    #[test]
+    fn an_open_gate_shows_the_failures_that_opened_it_and_those_of_its_probes() {
+        let now = Instant::now();
+        let mut gate = open(now);
+        assert_eq!(gate.view().failures, FAILURES_MAX);
+        gate.settle(Pass::Ordinary, FAILING, now);
+        assert_eq!(gate.view().failures, FAILURES_MAX, "begun before");
+        probe(&mut gate, FAILING, now + PAUSE_FIRST);
+        assert_eq!(gate.view().failures, FAILURES_MAX + 1);
+        gate.begin(Pass::Probe);
+        gate.abandon(Pass::Probe, now + PAUSE_MAX);
+        assert_eq!(gate.view().failures, FAILURES_MAX + 1, "nothing is known of that one");
+        gate.settle(Pass::Ordinary, Health::Well, now);
+        assert_eq!(gate.view(), GateView::default());
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl Ingress {
         if status.merchant != client.merchant.name {
             return Err(Problem::not_found());
         }
-        Ok(json(StatusCode::OK, &StatusView::new(&status)))
+        Ok(json(StatusCode::OK, &StatusView::new(&status, self.clock().unix_ms())))
     }
 
     /// The merchant's conversions for an order: `encoded` is its id as it stands in the path.
@@ -228,7 +228,7 @@ impl Ingress {
             return Err(Problem::not_found());
         }
         statuses.sort_by_key(|status| status.id);
-        Ok(json(StatusCode::OK, &OrderView::new(&order_id, &statuses)))
+        Ok(json(StatusCode::OK, &OrderView::new(&order_id, &statuses, self.clock().unix_ms())))
     }
 }
 

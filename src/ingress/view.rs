@@ -57,14 +57,14 @@ pub(crate) struct StatusView<'a> {
 }
 
 impl<'a> StatusView<'a> {
-    pub(crate) fn new(status: &'a Status) -> StatusView<'a> {
+    pub(crate) fn new(status: &'a Status, now_ms: u64) -> StatusView<'a> {
         StatusView {
             id: Shown(&status.id),
             event_id: &status.event_id,
             order_id: status.order_id.as_deref(),
             merchant: &status.merchant,
             received_at: &status.received_at,
-            destinations: by_destination(status, DeliveryView::new),
+            destinations: by_destination(status, |delivery| DeliveryView::new(delivery, now_ms)),
         }
     }
 }
@@ -79,8 +79,8 @@ pub(crate) struct OrderView<'a> {
 }
 
 impl<'a> OrderView<'a> {
-    pub(crate) fn new(order_id: &'a str, statuses: &'a [Status]) -> OrderView<'a> {
-        OrderView { order_id, conversions: statuses.iter().map(StatusView::new).collect() }
+    pub(crate) fn new(order_id: &'a str, statuses: &'a [Status], now_ms: u64) -> OrderView<'a> {
+        OrderView { order_id, conversions: statuses.iter().map(|status| StatusView::new(status, now_ms)).collect() }
     }
 }
 
@@ -96,6 +96,7 @@ struct DeliveryView<'a> {
     kind: Option<&'static str>,
     reason: Option<&'a str>,
     attempts: u32,
+    /// Nothing while it is held, and once it is due: it goes when its destination takes it.
     #[schemars(with = "Option<jiff::Timestamp>")]
     next_attempt_at: Option<Shown<jiff::Timestamp>>,
     last: Option<AttemptView<'a>>,
@@ -118,13 +119,15 @@ struct AskedView {
 }
 
 impl<'a> DeliveryView<'a> {
-    fn new(delivery: &'a DeliveryStatus) -> DeliveryView<'a> {
+    fn new(delivery: &'a DeliveryStatus, now_ms: u64) -> DeliveryView<'a> {
+        // What is due goes when its destination takes it: nobody knows when.
+        let next_ms = delivery.next_attempt_ms.filter(|at_ms| *at_ms > now_ms && !is_held(delivery));
         DeliveryView {
             state: delivery.state.as_str(),
             kind: dead_kind(delivery.state).map(DeadKind::as_str),
             reason: delivery.reason.as_deref().or(unconfirmed(delivery)),
             attempts: delivery.attempts,
-            next_attempt_at: delivery.next_attempt_ms.filter(|_| !is_held(delivery)).and_then(instant),
+            next_attempt_at: next_ms.and_then(instant),
             last: delivery.history.last().map(AttemptView::new),
             captured: &delivery.captured,
             asked: delivery
@@ -286,7 +289,7 @@ mod tests {
     }
 
     fn shown(delivery: &DeliveryStatus) -> serde_json::Value {
-        serde_json::to_value(DeliveryView::new(delivery)).unwrap()
+        serde_json::to_value(DeliveryView::new(delivery, 999)).unwrap()
     }
 
     #[test]
@@ -298,6 +301,13 @@ mod tests {
         for held in [(State::Held, Some("paused")), (State::Accepted, Some("suspended"))] {
             assert_eq!(next(held.0, held.1), serde_json::Value::Null);
         }
+    }
+
+    #[test]
+    fn no_next_attempt_lies_in_the_past() {
+        let due = delivery(State::Retrying, None);
+        let shown = |now_ms| serde_json::to_value(DeliveryView::new(&due, now_ms)).unwrap()["next_attempt_at"].clone();
+        assert_eq!((shown(999), shown(1_000)), ("1970-01-01T00:00:01Z".into(), serde_json::Value::Null));
     }
 
     #[test]

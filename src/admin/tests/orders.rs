@@ -33,14 +33,17 @@ async fn a_pause_and_a_resume_answer_with_the_destination_and_are_kept() {
     let kept = fs::read_to_string(watched.folder().join("paused.json")).unwrap();
     let kept: Value = serde_json::from_str(&kept).unwrap();
     assert_eq!((&kept["first"]["reason"], &kept["first"]["since"]), (&json!("maintenance"), &paused.json["since"]));
+    let again = watched.order("/admin/destinations/first/pause", r#"{"reason":"still at it"}"#).await;
+    let expected = (200, &json!("still at it"), &paused.json["since"]);
+    assert_eq!((again.status, &again.json["reason"], &again.json["since"]), expected, "since when stays");
     let again = watched.order("/admin/destinations/first/pause", "").await;
-    assert_eq!((again.status, &again.json["reason"]), (200, &json!("maintenance")), "the first reason stays");
+    assert_eq!((again.status, &again.json["reason"]), (200, &json!("still at it")), "no word takes none away");
 
     // Another process over the same folder.
     let pools = Pools::new(&watched.relay.config, watched.relay.queue.clone(), Clock::system()).unwrap();
     Pauses::restore(watched.folder(), &pools).unwrap();
     let restored = pools.detail("first").unwrap().state;
-    assert_eq!((restored.state.as_str(), restored.reason.as_deref()), ("paused", Some("maintenance")));
+    assert_eq!((restored.state.as_str(), restored.reason.as_deref()), ("paused", Some("still at it")));
 
     let resumed = watched.order("/admin/destinations/first/resume", "").await;
     assert_eq!((resumed.status, &resumed.json["state"]), (200, &json!("active")));
@@ -49,7 +52,7 @@ async fn a_pause_and_a_resume_answer_with_the_destination_and_are_kept() {
         assert_eq!(watched.order(path, "").await.status, 404);
     }
     assert_eq!(watched.get("/admin/destinations/first/pause").await.status, 405);
-    assert_eq!(watched.audited().await, ["resume done", "pause done", "pause done"]);
+    assert_eq!(watched.audited().await, ["resume done", "pause done", "pause done", "pause done"]);
     watched.end().await;
 }
 
@@ -150,9 +153,14 @@ async fn the_audit_log_says_who_did_what_to_how_many_and_names_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_token_is_named_by_the_beginning_of_its_digest() {
+async fn a_token_is_named_by_its_name_or_the_beginning_of_its_digest() {
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("admin-token"));
-    let watched = Watched::start(&format!("admin_token_sha256 = \"{digest}\"")).await;
+    check_who(&format!("\"{digest}\""), &format!("token {}", digest.get(..8).unwrap())).await;
+    check_who(&format!("{{ ana = \"{digest}\" }}"), "token ana").await;
+}
+
+async fn check_who(tokens: &str, expected: &str) {
+    let watched = Watched::start(&format!("admin_token_sha256 = {tokens}")).await;
     let path = "/admin/destinations/first/pause";
     let refused = call(watched.address, Call { path, token: Some("other"), body: "", ..Call::post() }).await;
     assert_eq!(refused.status, 401);
@@ -160,9 +168,6 @@ async fn a_token_is_named_by_the_beginning_of_its_digest() {
     assert_eq!(call(watched.address, Call { path, token, body: "", ..Call::post() }).await.status, 200);
     let page = call(watched.address, Call { token, ..Call::get("/admin/audit") }).await.json;
     assert_eq!(page["audit"].as_array().unwrap().len(), 1, "who may not is not audited");
-    assert_eq!(
-        (&page["audit"][0]["who"], &page["audit"][0]["peer"]),
-        (&json!(format!("token {}", digest.get(..8).unwrap())), &json!("127.0.0.1"))
-    );
+    assert_eq!((&page["audit"][0]["who"], &page["audit"][0]["peer"]), (&json!(expected), &json!("127.0.0.1")));
     watched.end().await;
 }

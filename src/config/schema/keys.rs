@@ -23,6 +23,8 @@ pub(super) enum Shape {
     /// Of texts.
     List,
     TextOrList,
+    /// A text or a list, or one of these by name.
+    TextOrListByName,
     /// Lists of texts.
     Groups,
     /// Texts, whole numbers and truth values by name.
@@ -41,7 +43,7 @@ pub(super) enum Shape {
 
 use Shape::{
     Constants, Count, Flag, FlagOrTable, Groups, List, Lists, Named, NamedRef, OneTable, Preset, Ref, Table, Tables,
-    Text, TextOrList, Words,
+    Text, TextOrList, TextOrListByName, Words,
 };
 
 const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
@@ -71,7 +73,7 @@ pub(super) const SERVER: &[Key] = &[
     key("plaintext", Flag, "HTTP in the clear: on loopback, or with `behind_proxy`."),
     key("behind_proxy", Flag, "A proxy in front ends TLS and names the client."),
     key("admin", Text, "Address of the admin listener; default `127.0.0.1:9090`."),
-    key("admin_token_sha256", TextOrList, "SHA-256 of the admin bearer token, or a list while it is changed; needed beyond loopback."),
+    key("admin_token_sha256", TextOrListByName, "SHA-256 of the admin bearer token, or a list while it is changed, or one of these for each name: `{ ana = \"…\" }`; needed beyond loopback."),
     key("body_max", SIZE, "Largest request body; default `4MiB`."),
     key("connections_max", COUNT, "Most connections at once; default 10000."),
     key("requests_at_once_max", COUNT, "Most requests worked on at once, once their bodies are there; more wait a moment and are then answered 503; default 64 for each processor."),

@@ -85,6 +85,15 @@ fn one_to_four_tokens_are_valid_at_once() {
         assert_eq!(faults(&merchant(&value)), ["7:16 `token_sha256` must hold 1 to 4"], "{count}");
         assert_eq!(faults(&admin(&value)), ["3:22 `admin_token_sha256` must hold 1 to 4"], "{count}");
     }
+    let named = right(&admin(&format!("{{ ana = {}, ci = [{}] }}", digest(7), list(2)))).server.admin_token_sha256;
+    let names: Vec<_> = named.iter().map(|token| token.name.as_deref()).collect();
+    assert_eq!(names, [Some("ana"), Some("ci"), Some("ci")]);
+    assert_eq!(faults(&admin("{}")), ["3:22 `admin_token_sha256` must hold 1 to 64 names"]);
+    assert_eq!(faults(&admin("{ ana = [] }")), ["3:30 `admin_token_sha256` must hold 1 to 4"]);
+    assert_eq!(faults(&admin("{ ana = \"x\" }")), ["3:31 `admin_token_sha256` must be a SHA-256 in 64 hex digits"]);
+    assert_eq!(faults(&admin("{ ana = 1 }")).len(), 1);
+    let shared = faults(&admin(&format!("{{ ana = {0}, bo = {0} }}", digest(7))));
+    assert_eq!(shared, ["3:104 this token is already `ana`'s"]);
     let twice = format!("[{0}, {0}]", digest(7));
     assert_eq!(faults(&merchant(&twice)).len(), 1);
 }
