@@ -16,6 +16,8 @@ use prometheus_client::registry::Registry;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Pools;
@@ -70,7 +72,9 @@ pub struct Admin {
     reloads: Reloads,
     pauses: Pauses,
     audit: Audit,
-    registry: Registry,
+    registry: Arc<Registry>,
+    /// One at a time: each may go through 20,000 letters.
+    plans: Mutex<()>,
     events: Events,
     started_ms: u64,
 }
@@ -89,7 +93,18 @@ impl Admin {
         reloads.register(&mut registry);
         registry.register_collector(Box::new(process::Process));
         let (events, started_ms) = (Events::default(), ingress.clock().unix_ms());
-        Admin { queue, pools, ingress, reloads, pauses, audit, registry, events, started_ms }
+        Admin {
+            queue,
+            pools,
+            ingress,
+            reloads,
+            pauses,
+            audit,
+            registry: Arc::new(registry),
+            plans: Mutex::new(()),
+            events,
+            started_ms,
+        }
     }
 
     /// Serves until `shutdown`; returns when every connection has ended.
@@ -107,20 +122,20 @@ impl Admin {
         tokio::join!(serve(Arc::clone(&self), listener, front, shutdown.clone()), self.tell(shutdown));
     }
 
-    /// Without a token, the name that the request came by tells a person on this machine from a web page's script whose
+    /// By which token, if tokens are asked for. Without one, the name that the request came by tells a person on this machine from a web page's script whose
     /// own name was pointed at loopback.
-    fn authorize(&self, request: &Request<Incoming>) -> Result<(), Problem> {
+    fn authorize(&self, request: &Request<Incoming>) -> Result<Holder, Problem> {
         // Those of the configuration in force: a reload changes them.
         let config = self.ingress.config();
         match config.server.admin_token_sha256.as_slice() {
-            [] if strict::names_loopback(request) => Ok(()),
+            [] if strict::names_loopback(request) => Ok(None),
             [] => {
                 let detail = "without a token the admin listener answers to localhost or a loopback address only";
                 Err(Problem::new(Kind::BadRequest, detail))
             }
             digests => {
-                let tokens = Tokens::new(digests.iter().map(|token| (token.digest, ())));
-                tokens.holder(request.headers()).copied()
+                let tokens = Tokens::new(digests.iter().map(|token| (token.digest, token.digest)));
+                tokens.holder(request.headers()).copied().map(Some)
             }
         }
     }
@@ -145,10 +160,15 @@ impl Admin {
         Err(Problem::new(Kind::Unavailable, unready))
     }
 
-    fn metrics(&self) -> Result<Reply, Problem> {
-        let mut text = String::new();
-        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
-            Ok(()) => Ok(problem::body(StatusCode::OK, OPENMETRICS, text.into_bytes())),
+    /// Reads files of the kernel's, and goes through every destination: not on a thread that serves.
+    async fn metrics(&self) -> Result<Reply, Problem> {
+        let registry = Arc::clone(&self.registry);
+        let encoded = spawn_blocking(move || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).map(|()| text)
+        });
+        match encoded.await.unwrap_or(Err(std::fmt::Error)) {
+            Ok(text) => Ok(problem::body(StatusCode::OK, OPENMETRICS, text.into_bytes())),
             Err(error) => {
                 tracing::error!(%error, "the metrics cannot be written");
                 Err(Problem::new(Kind::Internal, "the metrics cannot be written"))
@@ -162,10 +182,10 @@ impl Admin {
         match look {
             Look::Health => Ok(problem::json(StatusCode::OK, &Report { status: "alive" })),
             Look::Ready => self.readyz().await,
-            Look::Metrics => self.metrics(),
+            Look::Metrics => self.metrics().await,
             Look::Document => Ok(problem::json(StatusCode::OK, &document())),
-            Look::Destinations => Ok(self.destinations()),
-            Look::Destination(name) => self.destination(name),
+            Look::Destinations => Ok(self.destinations().await),
+            Look::Destination(name) => self.destination(name).await,
             Look::DeadLetters => self.dead_letters(query).await,
             Look::DeadLetter { destination, id } => self.dead_letter(destination, id).await,
             Look::Conversion(id) => {
@@ -216,6 +236,9 @@ impl Api for Admin {
     /// Not counted: the metric of refusals is of what merchants send.
     fn refused(&self, _kind: Kind) {}
 }
+
+/// The digest of the token that somebody showed; `None`: none is asked for.
+type Holder = Option<[u8; 32]>;
 
 /// What a probe is told.
 #[derive(Serialize, JsonSchema)]

@@ -228,7 +228,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::command(&cli.configuration, &args),
         Command::Import(args) => import::command(&cli.configuration, &args),
         Command::Recover(args) => recover::command(&cli.configuration, &args),
-        Command::Sandbox(args) => sandbox::command(&args),
+        Command::Sandbox(args) => sandbox::command(&cli.configuration, &args),
         Command::Demo(args) => demo::command(&args),
         Command::Health(args) => health(&cli.configuration, &args),
         Command::Completions(args) => pages::completions(&args),

@@ -253,10 +253,9 @@ impl Pools {
         self.0.states()
     }
 
-    /// Every destination from near, in configuration order.
-    pub fn details(&self) -> Vec<PoolDetail> {
-        let depths = self.0.queue.depths();
-        self.all().iter().map(|pool| pool.detail(&depths)).collect()
+    /// Every destination from near, in configuration order; what waits is as the caller has seen it.
+    pub fn details(&self, depths: &Depths) -> Vec<PoolDetail> {
+        self.all().iter().map(|pool| pool.detail(depths)).collect()
     }
 
     /// One of them. `None`: there is no such destination.

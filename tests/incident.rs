@@ -169,6 +169,10 @@ async fn an_operator_finds_mends_and_replays_and_the_books_are_right_to_the_cent
 
     let overview = night.get("/admin/overview").await;
     assert_eq!(overview["concerns"], json!([]), "all is well");
+    // What failed long ago is no reason for anything now.
+    let listed = night.said(&["destinations"]);
+    assert!(listed.lines().skip(2).all(|line| line.ends_with(" -")), "{listed}");
+    assert!(night.said(&["destinations", "impact"]).contains("503"), "it is shown from near");
     the_books(&night, &ids).await;
     assert_eq!(night.relay.terminate(), Some(0));
     night.sandbox.stop().await;
@@ -186,6 +190,7 @@ async fn what_the_page_says(night: &Night) {
     night.concern(Some("scaleo"), "has 1 dead letter").await;
     night.owed("thrad", 0, 0).await;
     let listed = night.said(&["destinations"]);
+    assert!(listed.contains("40 (40 unmappable)") && listed.contains("is suspended: status 401"), "{listed}");
     for (name, state) in [("dsp", "suspended"), ("impact", "open"), ("thrad", "active")] {
         let line = listed.lines().find(|line| line.starts_with(name)).unwrap();
         assert_eq!(line.split_whitespace().nth(1), Some(state), "{listed}");

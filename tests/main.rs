@@ -41,3 +41,4 @@ mod schema;
 mod secrets;
 mod shutdown;
 mod tls;
+mod trial;

@@ -9,6 +9,7 @@ use capi_relay::queue::Clock;
 use capi_relay::sandbox::{Behaviour, Platform};
 use http::{Method, StatusCode};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::process::{Process, started};
 use crate::support::{Answer, Bench, Http, config, conversion, eventually, impatient, routes};
@@ -363,7 +364,17 @@ async fn a_token_is_changed_with_both_valid_meanwhile() {
     bench.relay.reload(with(&both(old, "new"), &both("admin-old", "admin-new"))).unwrap();
     assert_eq!([posted(&bench, old, "o3").await, posted(&bench, "new", "o4").await], [202, 202]);
     assert_eq!([asked(&bench, "admin-old").await, asked(&bench, "admin-new").await], [200, 200]);
+    let mut ear = tokio::net::TcpStream::connect(bench.relay.admin()).await.unwrap();
+    let listen =
+        "GET /admin/events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer admin-old\r\n\r\n";
+    ear.write_all(listen.as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    ear.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
     bench.relay.reload(with(&digest("new"), &digest("admin-new"))).unwrap();
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(std::time::Duration::from_secs(60), ear.read_to_end(&mut rest)).await;
+    end.unwrap_or_else(|_| panic!("who listens by a token that is taken out is let go")).unwrap();
     assert_eq!([posted(&bench, old, "o5").await, posted(&bench, "new", "o6").await], [401, 202]);
     assert_eq!([asked(&bench, "admin-old").await, asked(&bench, "admin-new").await], [401, 200]);
     // Without any, whoever is on this machine may ask: that is another listener than the one that was started.

@@ -43,14 +43,16 @@ pub(super) struct Known<'a> {
 impl<'a> Known<'a> {
     /// All that are configured, in that order.
     pub(super) fn all(details: &'a [PoolDetail], depths: &Depths, config: &Config) -> Vec<Known<'a>> {
-        let known = |detail: &'a PoolDetail| {
-            let name = &detail.state.destination;
-            let depth = depths.destinations.get(name).cloned().unwrap_or_default();
-            let configured = config.destinations.iter().find(|destination| destination.name == *name);
-            let give_up_after = configured.map_or(Duration::MAX, |destination| destination.retry.give_up_after);
-            Known::new(detail, depth, give_up_after)
-        };
-        details.iter().map(known).collect()
+        details.iter().map(|detail| Known::of(detail, depths, config)).collect()
+    }
+
+    /// One of them.
+    pub(super) fn of(detail: &'a PoolDetail, depths: &Depths, config: &Config) -> Known<'a> {
+        let name = &detail.state.destination;
+        let depth = depths.destinations.get(name).cloned().unwrap_or_default();
+        let configured = config.destinations.iter().find(|destination| destination.name == *name);
+        let give_up_after = configured.map_or(Duration::MAX, |destination| destination.retry.give_up_after);
+        Known::new(detail, depth, give_up_after)
     }
 
     fn new(detail: &'a PoolDetail, depth: Depth, give_up_after: Duration) -> Known<'a> {
@@ -116,6 +118,17 @@ pub(super) fn of(facts: &Facts<'_>, known: &[Known<'_>], unconfigured: &[(&Desti
     // Stable: the relay's own first, then as configured.
     all.sort_by_key(|concern| (concern.level, concern.destination.is_some(), Reverse(concern.waiting)));
     all
+}
+
+/// What can be said of one destination, in the words of the page, the worst first.
+pub(super) fn of_destination(known: &Known<'_>, now_ms: u64) -> Vec<String> {
+    let mut concerns: Vec<Concern> = of_state(known, now_ms).into_iter().chain(of_dead_letters(known)).collect();
+    concerns.sort_by_key(|concern| concern.level);
+    let words = concerns.into_iter().map(|Concern { what, why, .. }| match why {
+        Some(why) => format!("{what}: {why}"),
+        None => what,
+    });
+    words.collect()
 }
 
 fn of_relay(facts: &Facts<'_>) -> Vec<Concern> {
@@ -252,7 +265,7 @@ fn of_unconfigured(name: &DestinationName, depth: &Depth) -> Concern {
     Concern {
         level: if depth.pending > 0 { Level::Stopped } else { Level::Notice },
         destination: Some(name.as_str().to_owned()),
-        what: "is no longer configured".to_owned(),
+        what: GONE.to_owned(),
         since_ms: None,
         why: dead,
         waiting: depth.pending,
@@ -338,6 +351,7 @@ const FAILING: &str =
 const LATE: &str = "Its attempts fail, or its rate is too low for what comes in: see its last error, and its limits.";
 const ASKED_TO_WAIT: &str = "Nothing, if the wait is short: it goes on by itself. Probe tries at once.";
 const DEAD: &str = "See why, below, then replay or discard them. Nothing more is tried for them until then.";
+pub(super) const GONE: &str = "is no longer configured";
 const UNCONFIGURED: &str =
     "Configure it again, under the same name, and its work goes on; dead letters can be discarded.";
 

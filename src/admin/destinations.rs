@@ -1,5 +1,6 @@
 //! `GET /admin/destinations`: each destination from near, so that one page tells what is stuck and why.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -7,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use super::Admin;
+use super::concerns::{self, Known};
 use crate::config::Rate;
 use crate::conversion::{ConversionId, DestinationName};
 use crate::delivery::{
@@ -14,35 +16,61 @@ use crate::delivery::{
 };
 use crate::ingress::problem::{self, Problem, Reply};
 use crate::ingress::view::{Shown, instant, verdicts};
-use crate::queue::{Depth, Depths};
+use crate::queue::{DeadFilter, Depth, Depths, PageRequest};
 
 impl Admin {
-    pub(super) fn destinations(&self) -> Reply {
-        let (depths, details) = (self.queue.depths(), self.pools.details());
-        let none = Depth::default();
-        let now_ms = self.ingress.clock().unix_ms();
-        let views = details.iter().map(|detail| {
-            let depth = depths.destinations.get(&detail.state.destination).unwrap_or(&none);
-            DestinationView::new(detail, depth, now_ms)
-        });
-        let removed = unconfigured(&depths, &details);
-        let removed = removed.into_iter().map(|(name, depth)| DestinationView::removed(name, depth, now_ms));
-        problem::json(StatusCode::OK, &DestinationsView { destinations: views.chain(removed).collect() })
+    pub(super) async fn destinations(&self) -> Reply {
+        let (depths, config, now_ms) = (self.queue.depths(), self.ingress.config(), self.now_ms());
+        let details = self.pools.details(&depths);
+        let mut views = Vec::new();
+        for known in &Known::all(&details, &depths, &config) {
+            let kinds = self.kinds(&known.detail.state.destination, known.depth.dead).await;
+            views.push(DestinationView::new(known, kinds, now_ms));
+        }
+        for (name, depth) in unconfigured(&depths, &details) {
+            views.push(DestinationView::removed(name, depth, self.kinds(name, depth.dead).await, now_ms));
+        }
+        problem::json(StatusCode::OK, &DestinationsView { destinations: views })
     }
 
-    pub(super) fn destination(&self, name: &str) -> Result<Reply, Problem> {
+    pub(super) async fn destination(&self, name: &str) -> Result<Reply, Problem> {
         let (depths, now_ms) = (self.queue.depths(), self.now_ms());
-        let Some(detail) = self.pools.detail(name) else {
-            let removed = unconfigured(&depths, &self.pools.details());
-            let removed = removed.into_iter().find(|(removed, _)| removed.as_str() == name);
+        let details = self.pools.details(&depths);
+        let Some(detail) = details.iter().find(|detail| detail.state.destination.as_str() == name) else {
+            let removed = unconfigured(&depths, &details).into_iter().find(|(removed, _)| removed.as_str() == name);
             let (removed, depth) = removed.ok_or_else(|| self.no_destination())?;
-            return Ok(problem::json(StatusCode::OK, &DestinationView::removed(removed, depth, now_ms)));
+            let kinds = self.kinds(removed, depth.dead).await;
+            return Ok(problem::json(StatusCode::OK, &DestinationView::removed(removed, depth, kinds, now_ms)));
         };
-        let depth = depths.destinations.get(&detail.state.destination).cloned().unwrap_or_default();
-        let view = DestinationView::new(&detail, &depth, now_ms);
-        Ok(problem::json(StatusCode::OK, &view))
+        Ok(problem::json(StatusCode::OK, &self.seen(detail, &depths).await))
+    }
+
+    /// One that is configured.
+    pub(super) async fn seen<'a>(&self, detail: &'a PoolDetail, depths: &Depths) -> DestinationView<'a> {
+        let known = Known::of(detail, depths, &self.ingress.config());
+        let kinds = self.kinds(&detail.state.destination, known.depth.dead).await;
+        DestinationView::new(&known, kinds, self.now_ms())
+    }
+
+    /// Its dead letters by kind; `None`: they are too many to be counted here, or cannot be read.
+    async fn kinds(&self, destination: &DestinationName, dead: u64) -> Option<Kinds> {
+        if dead == 0 {
+            return Some(Kinds::new());
+        }
+        let filter = DeadFilter { destination: Some(destination.clone()), ..DeadFilter::default() };
+        let page = self.queue.dead_letters(filter, PageRequest { limit: COUNTED_MAX, after: None }).await;
+        let page = page.inspect_err(|error| tracing::error!(%error, "dead letters cannot be read")).ok()?;
+        let mut kinds = Kinds::new();
+        for letter in &page.dead {
+            let count = kinds.entry(letter.kind.as_str()).or_default();
+            *count = count.saturating_add(1);
+        }
+        page.next.is_none().then_some(kinds)
     }
 }
+
+/// Counts of dead letters, by kind.
+type Kinds = BTreeMap<&'static str, u64>;
 
 /// All destinations, in configuration order; then those that are no longer configured and for which something is kept.
 #[derive(Serialize, JsonSchema)]
@@ -65,6 +93,10 @@ pub(super) struct DestinationView<'a> {
     pending: u64,
     oldest_pending_s: Option<u64>,
     dead: u64,
+    /// The same by kind; nothing where there are more than a thousand.
+    dead_kinds: Option<Kinds>,
+    /// Why it is as it is now, in the words of the page, the worst first; nothing when all is well.
+    concerns: Vec<String>,
     /// Attempts that may be in flight now.
     concurrency: usize,
     /// The most that may ever be: `limits.concurrency`.
@@ -156,7 +188,8 @@ struct ErrorView<'a> {
 }
 
 impl<'a> DestinationView<'a> {
-    pub(super) fn new(detail: &'a PoolDetail, depth: &Depth, now_ms: u64) -> DestinationView<'a> {
+    fn new(known: &Known<'a>, dead_kinds: Option<Kinds>, now_ms: u64) -> DestinationView<'a> {
+        let Known { detail, depth, .. } = known;
         let PoolDetail { state: pool, concurrency_max, quota, breaker, refused, rates, latency, errors } = detail;
         let PoolState { destination, state, since_ms, reason, concurrency, in_flight, last_error } = pool;
         DestinationView {
@@ -167,6 +200,8 @@ impl<'a> DestinationView<'a> {
             pending: depth.pending,
             oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
             dead: depth.dead,
+            dead_kinds,
+            concerns: concerns::of_destination(known, now_ms),
             concurrency: *concurrency,
             concurrency_limit: *concurrency_max,
             in_flight: *in_flight,
@@ -183,7 +218,12 @@ impl<'a> DestinationView<'a> {
 
 impl<'a> DestinationView<'a> {
     /// Of one that is no longer configured: what is kept of it.
-    fn removed(name: &'a DestinationName, depth: &Depth, now_ms: u64) -> DestinationView<'a> {
+    fn removed(
+        name: &'a DestinationName,
+        depth: &Depth,
+        dead_kinds: Option<Kinds>,
+        now_ms: u64,
+    ) -> DestinationView<'a> {
         let closed = BreakerView {
             state: BreakerState::Closed.as_str(),
             cause: None,
@@ -200,6 +240,8 @@ impl<'a> DestinationView<'a> {
             pending: depth.pending,
             oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
             dead: depth.dead,
+            dead_kinds,
+            concerns: vec![concerns::GONE.to_owned()],
             concurrency: 0,
             concurrency_limit: 0,
             in_flight: 0,
@@ -297,3 +339,5 @@ fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
 
 const REMOVED: &str = "removed";
 const NOT_CONFIGURED: &str = "it is no longer configured";
+/// Read for a count of a few words.
+const COUNTED_MAX: usize = 1000;

@@ -14,8 +14,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Admin;
 use super::picture::Picture;
+use super::{Admin, Holder};
 use crate::ingress::problem::{Kind, Problem, Reply};
 use crate::ingress::reply::Content;
 
@@ -35,13 +35,15 @@ struct Audience {
 
 struct Listener {
     parts: mpsc::Sender<Bytes>,
+    /// By which token it came.
+    holder: Holder,
     /// It has not been told anything yet.
     is_new: bool,
 }
 
 impl Events {
     /// Another listener, if there is room for it; it is told the whole picture at once.
-    pub(super) fn join(&self) -> Result<Reply, Problem> {
+    pub(super) fn join(&self, holder: Holder) -> Result<Reply, Problem> {
         let (parts, told) = mpsc::channel(UNREAD_MAX);
         let mut audience = self.audience();
         audience.listeners.retain(|listener| !listener.parts.is_closed());
@@ -52,7 +54,7 @@ impl Events {
             let detail = format!("{LISTENERS_MAX} listen already, and no more may");
             return Err(Problem::new(Kind::Unavailable, detail).retry_after(STILL_HERE_EVERY));
         }
-        audience.listeners.push(Listener { parts, is_new: true });
+        audience.listeners.push(Listener { parts, holder, is_new: true });
         drop(audience);
         self.came.notify_one();
         let mut reply = Response::new(Content::Told { parts: told, in_hand: None });
@@ -71,6 +73,11 @@ impl Events {
             () = sleep(LOOK_EVERY) => {}
             () = self.came.notified() => {}
         }
+    }
+
+    /// Lets those go who could not come again: their token is taken out, or one is asked for by now.
+    fn let_go(&self, may_listen: impl Fn(&Holder) -> bool) {
+        self.audience().listeners.retain(|listener| may_listen(&listener.holder));
     }
 
     /// Who has been told something before is told `news`, the others the `whole`.
@@ -111,6 +118,12 @@ impl Admin {
         let mut teller = Teller { number: 0, before: Picture::default(), told_at: Instant::now() };
         loop {
             self.events.due().await;
+            let config = self.ingress.config();
+            let valid = &config.server.admin_token_sha256;
+            self.events.let_go(|holder| match holder {
+                Some(digest) => valid.iter().any(|token| token.digest == *digest),
+                None => valid.is_empty(),
+            });
             let picture = self.picture().await;
             let (whole, news) = teller.next(picture, Instant::now());
             self.events.tell(&whole, &news);

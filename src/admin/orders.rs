@@ -106,7 +106,7 @@ impl Admin {
         let change = Change { by, action: Action::Pause, which: of(&destination), reason: reason.clone() };
         self.audited(change, async {
             let paused = self.pauses.pause(destination.clone(), reason, self.now_ms()).await;
-            self.told(&destination, "destination paused", paused)
+            self.told(&destination, "destination paused", paused).await
         })
         .await
     }
@@ -116,7 +116,7 @@ impl Admin {
         let change = Change { by, action: Action::Resume, which: of(&destination), reason: None };
         self.audited(change, async {
             let resumed = self.pauses.resume(destination.clone()).await;
-            self.told(&destination, "destination resumed", resumed)
+            self.told(&destination, "destination resumed", resumed).await
         })
         .await
     }
@@ -127,19 +127,17 @@ impl Admin {
         self.audited(change, async {
             let probed = self.pools.probe(destination.as_str()).await.ok_or_else(Problem::not_found)?;
             let (probed, detail) = probed.map_err(|none| unprobed(&none))?;
-            let depths = self.queue.depths();
-            let depth = depths.destinations.get(&destination).cloned().unwrap_or_default();
             let view = ProbedView {
                 id: Shown(&probed.id),
                 attempt: AttemptView::new(&probed.attempt),
-                destination: DestinationView::new(&detail, &depth, self.now_ms()),
+                destination: self.seen(&detail, &self.queue.depths()).await,
             };
             Ok(Made::from(problem::json(StatusCode::OK, &view)))
         })
         .await
     }
 
-    fn told(
+    async fn told(
         &self,
         name: &DestinationName,
         what: &'static str,
@@ -148,7 +146,7 @@ impl Admin {
         match done {
             Ok(Some(())) => {
                 tracing::info!(destination = %name, "{what}");
-                self.destination(name.as_str()).map(Made::from)
+                self.destination(name.as_str()).await.map(Made::from)
             }
             Ok(None) => Err(Problem::not_found()),
             Err(error) => {

@@ -25,7 +25,8 @@ impl Admin {
     pub(super) async fn picture(&self) -> Picture {
         let config = self.ingress.config();
         let disk_free_bytes = free_bytes(&config.queue.path).await;
-        let (depths, details, pulses) = (self.queue.depths(), self.pools.details(), self.pools.pulses());
+        let depths = self.queue.depths();
+        let (details, pulses) = (self.pools.details(&depths), self.pools.pulses());
         let now_ms = self.ingress.clock().unix_ms();
         let last_reload = self.reloads.last();
         let facts = Facts {

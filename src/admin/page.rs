@@ -27,14 +27,15 @@ impl Admin {
             return Some(Err(Problem::method_not_allowed("GET, HEAD")));
         }
         let is_open = file.is_some() && self.has_token();
-        if let Err(problem) = if is_open { Ok(()) } else { self.authorize(request) } {
-            return Some(Err(problem));
-        }
+        let holder = match if is_open { Ok(None) } else { self.authorize(request) } {
+            Ok(holder) => holder,
+            Err(problem) => return Some(Err(problem)),
+        };
         Some(match file {
             Some(file) => Ok(file),
             None if path == OVERVIEW => Ok(self.overview().await),
             // Of a page elsewhere that cannot read it, but could take the places of those who can.
-            None => strict::check_origin(request).and_then(|()| self.events.join()),
+            None => strict::check_origin(request).and_then(|()| self.events.join(holder)),
         })
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::task::spawn_blocking;
 
 pub(super) use self::view::{PlanView, PlannedView};
 use super::Admin;
@@ -183,6 +184,7 @@ impl From<config::Outcome> for Outcome {
 impl Admin {
     /// What a replay would send of those that are meant, page by page; with the first page the totals of all.
     pub(super) async fn plan(&self, mut filter: DeadFilter, page: PageRequest) -> Result<Reply, Problem> {
+        let _alone = self.plans.lock().await;
         let until_ms = *filter.until_ms.get_or_insert(self.now_ms().saturating_add(1));
         let totals = if page.after.is_none() { Some(self.totals(&filter).await?) } else { None };
         let DeadPage { dead, next } = self.page(filter, page).await?;
@@ -223,20 +225,17 @@ impl Admin {
             let planned = Planned::nothing(Outcome::Unconfigured, Some(UNCONFIGURED.to_owned()));
             return Ok(Planned { conversion: stored.conversion.ok(), ..planned });
         };
-        let planned = Planned::of(letter, &stored, destination, self.now_ms());
-        let differs = self.differs(letter, &stored, &planned);
-        Ok(Planned { differs, ..planned })
-    }
-
-    /// Whether the request is another one than was sent last; `None`: nobody knows, for none was sent, or that was before
-    /// this process began.
-    fn differs(&self, letter: &DeadLetter, stored: &Stored, planned: &Planned) -> Option<bool> {
-        let (last, conversion) = (letter.last.as_ref()?, stored.conversion.as_ref().ok()?);
-        let before = self.pools.configured_at(&letter.destination, last.at_ms)?;
-        match before.render(Scope { conversion, meta: &stored.meta }, Secrets::Masked) {
-            Rendering::Sent { request, .. } => Some(planned.request.as_ref() != Some(&request.to_json())),
-            Rendering::Nothing { .. } => None,
-        }
+        let (letter, destination, now_ms) = (letter.clone(), Arc::clone(destination), self.now_ms());
+        let before = letter.last.as_ref().and_then(|last| self.pools.configured_at(&letter.destination, last.at_ms));
+        let rendered = spawn_blocking(move || {
+            let planned = Planned::of(&letter, &stored, &destination, now_ms);
+            let differs = before.and_then(|before| differs(&before, &stored, &planned));
+            Planned { differs, ..planned }
+        });
+        rendered.await.map_err(|error| {
+            tracing::error!(%error, "a plan cannot be made");
+            Problem::new(Kind::Internal, "the plan cannot be made: see the relay's log")
+        })
     }
 
     async fn totals(&self, filter: &DeadFilter) -> Result<Totals, Problem> {
@@ -256,6 +255,16 @@ impl Admin {
                 Some(next) => PageRequest { limit: TOTALS_PAGE, after: Some(next) },
             };
         }
+    }
+}
+
+/// Whether the request is another one than was sent last, by the configuration of that time; `None`: nobody knows, for none was
+/// sent.
+fn differs(before: &Destination, stored: &Stored, planned: &Planned) -> Option<bool> {
+    let conversion = stored.conversion.as_ref().ok()?;
+    match before.render(Scope { conversion, meta: &stored.meta }, Secrets::Masked) {
+        Rendering::Sent { request, .. } => Some(planned.request.as_ref() != Some(&request.to_json())),
+        Rendering::Nothing { .. } => None,
     }
 }
 

@@ -259,6 +259,8 @@ async fn destinations_are_shown_with_what_they_owe() {
         "pending",
         "oldest_pending_s",
         "dead",
+        "dead_kinds",
+        "concerns",
         "concurrency",
         "in_flight",
         "concurrency_limit",
@@ -275,6 +277,8 @@ async fn destinations_are_shown_with_what_they_owe() {
     let first = &shown["destinations"][0];
     assert_eq!(keys(first), expected.keys().cloned().collect::<Vec<_>>());
     assert_eq!((&first["name"], &first["state"], &first["pending"]), (&json!("first"), &json!("active"), &json!(1)));
+    let expected = (&json!({"rejected": 1}), &json!(["has 1 dead letter"]));
+    assert_eq!((&first["dead_kinds"], &first["concerns"]), expected);
     assert!(first["oldest_pending_s"].as_u64().unwrap() < 60, "{first}");
     let mut one = watched.get("/admin/destinations/first").await.json;
     one["oldest_pending_s"] = first["oldest_pending_s"].clone();
@@ -286,6 +290,7 @@ async fn destinations_are_shown_with_what_they_owe() {
         (&second["name"], &second["pending"], &second["oldest_pending_s"]),
         (&json!("refunds"), &json!(0), &Value::Null)
     );
+    assert_eq!((&second["dead_kinds"], &second["concerns"]), (&json!({}), &json!([])));
     watched.end().await;
 }
 

@@ -106,18 +106,27 @@ fn row(destination: &Value) -> Vec<String> {
     let p99 =
         destination.pointer("/attempts/p99_ms").and_then(Value::as_u64).map_or("-".to_owned(), |ms| format!("{ms} ms"));
     let in_flight = format!("{} of {}", cell("/in_flight"), cell("/concurrency"));
-    let why = destination.get("reason").filter(|reason| !reason.is_null()).or(destination.get("last_error"));
+    let why: Vec<&str> = list(destination, "concerns").iter().filter_map(Value::as_str).collect();
+    let why = if why.is_empty() { "-".to_owned() } else { why.join("; ") };
     vec![
         cell("/name"),
         cell("/state"),
         cell("/pending"),
         oldest,
-        cell("/dead"),
+        dead(destination),
         in_flight,
         cell("/rates/delivered"),
         p99,
-        output::cut(&output::cell(why), WHY_CHARS_MAX),
+        output::cut(&why, WHY_CHARS_MAX),
     ]
+}
+
+/// `3 (2 rejected, 1 unmappable)`.
+fn dead(destination: &Value) -> String {
+    let dead = output::cell(destination.get("dead"));
+    let kinds = destination.get("dead_kinds").and_then(Value::as_object).into_iter().flatten();
+    let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind}")).collect();
+    if kinds.is_empty() { dead } else { format!("{dead} ({})", kinds.join(", ")) }
 }
 
 /// `dsp: paused since 2026-01-31T12:00:00Z (maintenance), 3 pending, 1 dead`.
@@ -125,13 +134,13 @@ fn in_a_line(destination: &Value) -> String {
     let cell = |name: &str| output::cell(destination.get(name));
     let reason = destination.get("reason").and_then(Value::as_str).map(|reason| format!(" ({reason})"));
     format!(
-        "{}: {} since {}{}, {} pending, {} dead",
+        "{}: {}{}{}, {} pending, {} dead",
         cell("name"),
         cell("state"),
-        cell("since"),
+        destination.get("since").and_then(Value::as_str).map(|since| format!(" since {since}")).unwrap_or_default(),
         reason.map(|reason| output::one_line(&reason)).map(|reason| format!(" {reason}")).unwrap_or_default(),
         cell("pending"),
-        cell("dead"),
+        dead(destination),
     )
 }
 

@@ -43,5 +43,38 @@ pub(super) fn sets(accounts: &Accounts, sandbox: &Sandbox) -> Vec<(String, Strin
     sets
 }
 
+/// The platform whose contract a preset speaks, where it has a stand-in.
+pub(super) fn platform(preset: &str) -> Option<Platform> {
+    match preset {
+        "trackdesk-get" => Some(Platform::Trackdesk),
+        other => Platform::ALL.into_iter().find(|platform| platform.name() == other),
+    }
+}
+
+/// What a destination of that platform needs, so that its stand-in takes what it is sent: keys and values.
+pub(super) fn values(accounts: &Accounts, platform: Platform) -> Vec<(&'static str, String)> {
+    match platform {
+        Platform::Thrad => vec![("secrets.api_key", accounts.thrad_api_key.clone())],
+        Platform::Impact => vec![
+            ("vars.account_sid", accounts.impact_account_sid.clone()),
+            ("vars.action_tracker_id", "12345".to_owned()),
+            ("secrets.auth_token", accounts.impact_auth_token.clone()),
+        ],
+        Platform::Scaleo => vec![
+            ("vars.domain", "track.example.com".to_owned()),
+            ("secrets.api_key", accounts.scaleo_api_key.clone()),
+            ("secrets.security_token", accounts.scaleo_security_token.clone()),
+        ],
+        Platform::Trackdesk => {
+            vec![("vars.tenant", "acme".to_owned()), ("secrets.api_key", accounts.trackdesk_api_key.clone())]
+        }
+        Platform::Dsp => vec![
+            ("vars.endpoint", format!("https://px.dsp.example{DSP_PATH}")),
+            ("vars.advertiser_id", "12".to_owned()),
+            ("secrets.token", accounts.dsp_token.clone()),
+        ],
+    }
+}
+
 /// Where the DSP's contract has its endpoint; `origin` keeps it.
 pub(super) const DSP_PATH: &str = "/signal/v1/conversion";

@@ -112,7 +112,7 @@ async fn the_end_of_the_listener_ends_every_stream_and_takes_no_other() {
 
     let events = Events::default();
     events.end();
-    assert!(events.join().is_err());
+    assert!(events.join(None).is_err());
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn so_many_may_listen_and_no_more() {
 #[tokio::test]
 async fn who_reads_nothing_is_let_go_and_the_others_are_told() {
     let events = Events::default();
-    let (deaf, mut good) = (events.join().unwrap(), events.join().unwrap());
+    let (deaf, mut good) = (events.join(None).unwrap(), events.join(None).unwrap());
     let (whole, news) = (Bytes::from_static(b"whole"), Bytes::from_static(b"news"));
     for number in 0..=UNREAD_MAX {
         events.tell(&whole, &news);
