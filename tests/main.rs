@@ -32,6 +32,7 @@ mod hostile;
 mod mapping;
 mod mutation;
 mod presets;
+mod progress;
 mod refunds;
 mod reload;
 mod restart;
