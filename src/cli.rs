@@ -17,6 +17,7 @@ mod init;
 mod output;
 mod pages;
 mod panics;
+mod progress;
 mod recover;
 mod refusal;
 mod relay;

@@ -33,6 +33,7 @@ mod incident;
 mod mapping;
 mod mutation;
 mod presets;
+mod progress;
 mod refunds;
 mod reload;
 mod removing;

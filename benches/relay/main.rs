@@ -9,9 +9,10 @@
 //! arrives at the sinks meanwhile, the time to the answer and to the fifth arrival, processor seconds for a thousand conversions from the
 //! kernel's account of the process, memory; and times at a steady pace. Latencies at a pace count from when a request was to
 //! be sent, not from when a connection was free for it. **overload**: of the relay alone, three times its own saturation.
+//! **size**: the disk that a conversion takes, and file descriptors.
 //!
-//! `cargo bench --bench relay` takes about twelve minutes; `-- --quick` one, and its figures say little; `-- --overload`
-//! does that part alone.
+//! `cargo bench --bench relay` takes about twelve minutes; `-- --quick` one, and its figures say little; `-- --compare`,
+//! `-- --overload` and `-- --size` do one part.
 
 mod floor;
 mod http;
@@ -19,6 +20,7 @@ mod load;
 mod overload;
 mod process;
 mod sinks;
+mod size;
 
 use std::time::Duration;
 
@@ -46,10 +48,17 @@ fn main() -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let sinks = Sinks::start().await?;
-        if !asked("--overload") {
+        let part = |flag: &str| asked(flag) || !["--compare", "--overload", "--size"].into_iter().any(asked);
+        if part("--compare") {
             compare(&sinks, &plan).await?;
         }
-        overload::measure(&sinks, &plan).await
+        if part("--size") {
+            size::measure(&sinks, &plan).await?;
+        }
+        if part("--overload") {
+            overload::measure(&sinks, &plan).await?;
+        }
+        Ok(())
     })
 }
 
@@ -86,7 +95,7 @@ async fn compare(sinks: &Sinks, plan: &Plan) -> Result<(), Failed> {
     let mut starts = Vec::new();
     for _ in 0..plan.rounds {
         for kind in [Kind::Floor, Kind::Relay] {
-            let server = Server::start(kind, sinks).await?;
+            let mut server = Server::start(kind, sinks).await?;
             starts.push((kind, server.start_seconds, process::mebibytes(server.memory("VmRSS")?)));
             for load in LOADS {
                 rounds.push(round(&server, sinks, load, Duration::from_secs(plan.seconds)).await?);

@@ -17,7 +17,7 @@ const TIMES: f64 = 3.0;
 
 pub(crate) async fn measure(sinks: &Sinks, plan: &Plan) -> Result<(), Failed> {
     let apart = std::thread::available_parallelism()?.get() > 1 && pin(std::process::id(), 1);
-    let server = Server::start_on(Kind::Relay, sinks, apart.then_some(0)).await?;
+    let mut server = Server::start_on(Kind::Relay, sinks, apart.then_some(0)).await?;
     let saturating = Load::Saturation { connections: CONNECTIONS };
     let time = Duration::from_secs(plan.overload_seconds);
     // What comes first pays for pages, connections and caches.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub(crate) struct Server {
     /// From the start of the process to its first answer.
     pub(crate) start_seconds: f64,
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -78,7 +78,7 @@ impl Server {
             Some(said) => first_line(said)?.parse()?,
             None => relay_address(folder.path())?,
         };
-        let mut server = Server { kind, address, start_seconds: 0.0, child, _folder: folder };
+        let mut server = Server { kind, address, start_seconds: 0.0, child, folder };
         server.first_answer(since).await?;
         Ok(server)
     }
@@ -101,12 +101,22 @@ impl Server {
     }
 
     /// Tells it to end, and waits until it has.
-    pub(crate) async fn stop(mut self) -> Result<(), Failed> {
+    pub(crate) async fn stop(&mut self) -> Result<(), Failed> {
         Command::new("kill").arg(self.child.id().to_string()).status()?;
         while self.child.try_wait()?.is_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+
+    /// Where a relay keeps what it was given, as long as this is there.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> Result<u32, Failed> {
+        Ok(u32::try_from(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())?)
     }
 
     /// User and system time so far.

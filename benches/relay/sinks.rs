@@ -25,7 +25,7 @@ pub(crate) struct Sinks {
     /// In the order of [`NAMES`].
     pub(crate) addresses: Vec<SocketAddr>,
     book: Arc<Book>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 /// The presets that stand behind them, and what each has to hear.
@@ -55,7 +55,14 @@ impl Sinks {
             addresses.push(listener.local_addr()?);
             tasks.spawn(listen(listener, said, Arc::clone(&book)));
         }
-        Ok(Sinks { addresses, book, _tasks: tasks })
+        Ok(Sinks { addresses, book, tasks })
+    }
+
+    /// The same where nobody listens.
+    pub(crate) async fn absent() -> Result<Sinks, Failed> {
+        let mut sinks = Sinks::start().await?;
+        sinks.tasks.shutdown().await;
+        Ok(sinks)
     }
 
     /// Each with the name of its preset.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
+use super::progress::{Counted, Progress};
 use super::{AdminArgs, ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::admin::USER;
 
@@ -95,6 +96,7 @@ pub(super) fn bid(
     body: Option<&serde_json::Value>,
 ) -> Result<Answer, String> {
     let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+    let _progress = Progress::start("waiting for the relay", Counted::Nothing);
     let headers = user().map(|user| (header::HeaderName::from_static(USER), user)).into_iter().collect();
     admin_call(
         configuration,

@@ -1,6 +1,7 @@
 //! `compact`: the space that the queue's store takes for what is gone, given back at once. A relay that serves does it by
 //! itself when it is worth it; this is for a disk that is short now.
 
+use super::progress::{Counted, Progress};
 use super::relay::queue_settings;
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::queue::Queue;
@@ -14,7 +15,10 @@ pub(super) fn command(configuration: &ConfigurationArgs) -> u8 {
             return NO;
         }
     };
-    match Queue::compact(&queue_settings(&config)) {
+    let progress = Progress::start("compacting", Counted::Nothing);
+    let compacted = Queue::compact(&queue_settings(&config));
+    drop(progress);
+    match compacted {
         Ok((before, after)) => {
             output::line(&format!("{}: {before} bytes before, {after} after", config.queue.path.display()));
             DONE

@@ -2,12 +2,13 @@
 //! standard error.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::progress::{Counted, Progress, Through};
 use super::relay::queue_settings;
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::conversion::DestinationName;
@@ -58,8 +59,15 @@ fn export(configuration: &ConfigurationArgs, args: &ExportArgs) -> Result<Export
     let selection = Selection { destination: destination.transpose()?, standing };
     let queue = queue_settings(&config);
     let write = |out: &mut dyn Write| {
-        let exported =
-            Queue::export(&queue, Clock::system(), &selection, out).map_err(|error| output::chain(&error))?;
+        // A file that is shown on the terminal is not written into.
+        let is_shown = args.output == "-" && io::stdout().is_terminal();
+        let progress = (!is_shown).then(|| Progress::start("exporting", Counted::Bytes(None)));
+        let export = |out: &mut dyn Write| Queue::export(&queue, Clock::system(), &selection, out);
+        let exported = match &progress {
+            Some(progress) => export(&mut Through(out, progress)),
+            None => export(out),
+        };
+        let exported = exported.map_err(|error| output::chain(&error))?;
         // One that is configured no more may still be owed something.
         let known = || config.destinations.iter().map(|destination| destination.name.as_str()).collect::<Vec<_>>();
         match &selection.destination {

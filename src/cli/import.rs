@@ -1,10 +1,11 @@
 //! `import`: takes in what `export` wrote.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader};
 
 use clap::Args;
 
+use super::progress::{Counted, Progress, Through};
 use super::relay::queue_settings;
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::queue::{Clock, Imported, Queue};
@@ -32,12 +33,16 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ImportArgs) -> u
 
 fn import(configuration: &ConfigurationArgs, args: &ImportArgs) -> Result<Imported, String> {
     let config = settings::load_to_read(configuration, &ReadingArgs { no_secrets: true })?;
-    let mut input: Box<dyn BufRead> = if args.file == "-" {
-        Box::new(io::stdin().lock())
+    let (input, bytes): (Box<dyn BufRead>, Option<u64>) = if args.file == "-" {
+        (Box::new(io::stdin().lock()), None)
     } else {
-        Box::new(BufReader::new(File::open(&args.file).map_err(|error| error.to_string())?))
+        let file = File::open(&args.file).map_err(|error| error.to_string())?;
+        let whole = file.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
+        (Box::new(BufReader::new(file)), whole)
     };
-    let mut refused = |line: u64, why: &str| output::error(&format!("line {line}: {why}"));
-    let imported = Queue::import(&queue_settings(&config), Clock::system(), &mut *input, &mut refused);
+    let progress = Progress::start("importing", Counted::Bytes(bytes));
+    let mut input = Through(input, &progress);
+    let mut refused = |line: u64, why: &str| progress.report(&format!("line {line}: {why}"));
+    let imported = Queue::import(&queue_settings(&config), Clock::system(), &mut input, &mut refused);
     imported.map_err(|error| output::chain(&error))
 }

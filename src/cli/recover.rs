@@ -3,9 +3,10 @@
 
 use clap::Args;
 
+use super::progress::{Counted, Progress};
 use super::relay::queue_settings;
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
-use crate::queue::{Clock, OpenError, Queue, Recovered, Survey};
+use crate::queue::{Clock, OpenError, Queue, Recovered, Settings, Survey};
 
 #[derive(Debug, Args)]
 pub(super) struct RecoverArgs {
@@ -25,7 +26,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &RecoverArgs) -> 
     };
     let queue = queue_settings(&config);
     let path = queue.path.display();
-    let done = match Queue::survey(&queue) {
+    let done = match surveyed(&queue) {
         Ok(survey) if survey.is_whole() => {
             output::line(&format!("{path}: nothing is damaged; there is nothing to recover"));
             Ok(DONE)
@@ -36,7 +37,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &RecoverArgs) -> 
             output::line("nothing was changed; `capi-relay recover --yes` does it");
             Ok(NO)
         }
-        Ok(_) => Queue::recover(&queue, Clock::system()).map(|recovered| {
+        Ok(_) => recovered(&queue).map(|recovered| {
             found(&recovered.survey);
             did(&recovered);
             DONE
@@ -47,6 +48,16 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &RecoverArgs) -> 
         output::error(&output::chain(&error));
         NO
     })
+}
+
+fn surveyed(queue: &Settings) -> Result<Survey, OpenError> {
+    let _progress = Progress::start("looking at the folder", Counted::Nothing);
+    Queue::survey(queue)
+}
+
+fn recovered(queue: &Settings) -> Result<Recovered, OpenError> {
+    let _progress = Progress::start("recovering", Counted::Nothing);
+    Queue::recover(queue, Clock::system())
 }
 
 fn found(survey: &Survey) {

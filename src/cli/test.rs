@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::progress::{Counted, Progress};
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::config::{Config, Destination, Expected, Failure, Golden, Proof};
 
@@ -57,7 +58,11 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &TestArgs) -> u8 
 /// Whether every golden holds, now.
 fn test(configuration: &ConfigurationArgs, args: &TestArgs) -> Result<bool, String> {
     let config = settings::load_to_read(configuration, &args.reading)?;
-    let mut cases = prove_all(&config, settings::chosen(&config, &args.destinations)?);
+    let chosen = settings::chosen(&config, &args.destinations)?;
+    let goldens = chosen.iter().map(|destination| destination.goldens.len()).sum::<usize>();
+    let progress = Progress::start("proving", Counted::Things("goldens", u64::try_from(goldens).unwrap_or(u64::MAX)));
+    let mut cases = prove_all(&config, chosen, || progress.add(1));
+    drop(progress);
     if args.update {
         update(&config, &mut cases);
     }
@@ -89,7 +94,7 @@ struct FailedGolden {
 
 /// The gate: how many goldens the configuration has, or why it must not serve.
 pub(super) fn gate(config: &Config) -> Result<usize, Failed> {
-    let cases = prove_all(config, &config.destinations);
+    let cases = prove_all(config, &config.destinations, || ());
     let proven = cases.len();
     let goldens: Vec<FailedGolden> = cases.iter().filter_map(FailedGolden::of).collect();
     if goldens.is_empty() { Ok(proven) } else { Err(Failed { goldens, proven }) }
@@ -135,10 +140,14 @@ pub(super) fn files(config: &Config) -> impl Iterator<Item = &Path> {
     goldens.flat_map(|golden| [Some(golden.conversion.as_path()), request(golden)]).flatten()
 }
 
-/// Every golden of these destinations.
-fn prove_all<'c>(config: &'c Config, destinations: impl IntoIterator<Item = &'c Arc<Destination>>) -> Vec<Case<'c>> {
+/// Every golden of these destinations; `proven` is told of each.
+fn prove_all<'c>(
+    config: &'c Config,
+    destinations: impl IntoIterator<Item = &'c Arc<Destination>>,
+    proven: impl Fn(),
+) -> Vec<Case<'c>> {
     let cases = destinations.into_iter().flat_map(|one| one.goldens.iter().map(|golden| (&**one, golden)));
-    cases.map(|(destination, golden)| prove(config, destination, golden)).collect()
+    cases.map(|(destination, golden)| prove(config, destination, golden)).inspect(|_| proven()).collect()
 }
 
 fn prove<'c>(config: &Config, destination: &'c Destination, golden: &'c Golden) -> Case<'c> {
