@@ -20,7 +20,8 @@
 //! | `vault` | what is stored, sealed |
 //! | `log` | append-only files of commits |
 //! | `journal` | what is accepted: append, sync, replay |
-//! | `store` | sled: what waits, and dead letters |
+//! | `backlog` | what waits, and dead letters: append-only blocks |
+//! | `store` | sled: what is alive of it, and how it stands |
 //! | `history` | what became of the others, and which keys were used |
 //! | `folder` | the data folder: lock, state file, space |
 //! | `window` | what is in memory, and who is handed what next |
@@ -36,6 +37,7 @@
 //! | `embedded` | all of it wired as an engine |
 //! | `metrics` | what is measured |
 
+mod backlog;
 mod clock;
 mod codec;
 mod committer;

@@ -54,9 +54,7 @@ impl Shared {
             return Ok(Some(Stored { meta: record.meta.clone(), conversion: record.conversion() }));
         }
         let Some(kept) = self.store().kept(id)? else { return Ok(None) };
-        let Some(body) = self.store().body(&kept)? else { return Ok(None) };
-        let record = kept.record.with_body(body);
-        Ok(Some(Stored { conversion: record.conversion(), meta: record.meta }))
+        Ok(Some(Stored { conversion: kept.record.conversion(), meta: kept.record.meta }))
     }
 
     /// Each is counted once, however often it is come to.

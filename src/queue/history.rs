@@ -8,7 +8,7 @@
 //! log; when it is full, its index is written behind its commits, and it never changes again. Memory holds the index of the
 //! segment that is written and a filter of fixed size for each of the newest others.
 //!
-//! **Never.** Nothing here is owed to anybody: what waits, and dead letters, are the store's.
+//! **Never.** Nothing here is owed to anybody: what waits, and dead letters, are the backlog's.
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -88,6 +88,8 @@ struct Index {
     /// Oldest first.
     full: VecDeque<Arc<Full>>,
     written: Option<Written>,
+    /// Of the first record that is kept.
+    first_seq: u64,
 }
 
 /// What is known of the segment that is being written.
@@ -136,7 +138,13 @@ impl History {
         segment_bytes: u64,
     ) -> History {
         let end = End { segment: None, number, at: 0, next_seq, mark, buffer: Vec::new() };
-        History { dir, vault, segment_bytes, end: Mutex::new(end), index: RwLock::default() }
+        let index = RwLock::new(Index { first_seq: next_seq, ..Index::default() });
+        History { dir, vault, segment_bytes, end: Mutex::new(end), index }
+    }
+
+    /// Sequence number of the first record that is kept: what was learned before is known no more.
+    pub(super) fn first_seq(&self) -> u64 {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).first_seq
     }
 
     /// Sequence number of the next record: how far the history has come.
@@ -272,15 +280,21 @@ impl History {
         })
     }
 
-    /// Ids of settled conversions for an order, those that were settled first, at most [`ORDER_STATUSES_MAX`].
+    /// Ids of conversions for an order, those that came here first, at most [`ORDER_STATUSES_MAX`].
     pub(super) fn order(&self, order: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
         self.looked(|| {
             let by = By::Order(*order);
             let mut ids = Vec::new();
             for place in self.places(by, |_| true).into_iter().rev() {
                 let left = ORDER_STATUSES_MAX.saturating_sub(ids.len());
-                ids.append(&mut place.first_records(by, left, |_, kept| Ok(Some(kept.names.id)))?);
+                // One that waited is here twice.
+                let mut found = place.first_records(by, left.saturating_mul(2), |_, kept| Ok(Some(kept.names.id)))?;
+                found.retain(|id| !ids.contains(id));
+                found.sort_unstable();
+                found.dedup();
+                ids.append(&mut found);
             }
+            ids.truncate(ORDER_STATUSES_MAX);
             Ok(ids)
         })
     }

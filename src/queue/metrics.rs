@@ -98,6 +98,9 @@ impl Collector for Gauges {
         let store = shared.store();
         gauge(&mut encoder, "store_file_bytes", "Size of the store's file", store.file_bytes())?;
         gauge(&mut encoder, "store_live_bytes", "Bytes of what the store holds", store.live_bytes())?;
+        let (backlog_bytes, backlog_live_bytes) = store.backlog().bytes();
+        gauge(&mut encoder, "backlog_bytes", "Size of the files of what waits and of dead letters", backlog_bytes)?;
+        gauge(&mut encoder, "backlog_live_bytes", "Bytes of what waits and of dead letters", backlog_live_bytes)?;
         gauge(&mut encoder, "history_bytes", "Bytes of what is settled and still kept", shared.history.bytes())?;
         let segments = u64::try_from(shared.segments.count()).unwrap_or(u64::MAX);
         gauge(&mut encoder, "journal_segments", "Segments of the journal in use", segments)?;

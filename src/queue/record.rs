@@ -25,8 +25,8 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 
 pub(super) use self::leg::{Event, Leg, Position, Settlement};
 pub(super) use self::stored::{
-    Change, Kept, accepted_id, decode_accepted, decode_outcome, decode_status, encode_accepted, encode_outcome,
-    encode_status, key_number,
+    Change, accepted_id, decode_accepted, decode_legs, decode_outcome, encode_accepted, encode_changed, encode_outcome,
+    key_number,
 };
 
 /// An accepted conversion. Its place in the order of acceptance is its `seq`.

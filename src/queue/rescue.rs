@@ -1,7 +1,8 @@
 //! Recovering a folder that opening refuses: what is whole is kept, what is damaged is moved aside, and what the journal
 //! still holds is rebuilt.
 //!
-//! A folder has three parts: journal, store, history. Whichever is whole stays as it is. A damaged store is begun anew; of a
+//! A folder has three parts: journal, store (with its backlog), history. Whichever is whole stays as it is. A damaged store is
+//! begun anew; of a whole one the conversions of its backlog that are damaged are taken out; of a
 //! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself (an index alone
 //! that is damaged is made anew in its place). Then every conversion in the journal that neither store nor history knows is
 //! taken up as at a start, with what its settlements say; but what was forgotten on request, as the history knows by its key,
@@ -15,31 +16,30 @@
 //! What is put aside may be sealed with data keys that nothing in force needs any more, and those are overwritten within a day.
 //! So the quarantine is given copies of all keys with it.
 
+mod aside;
 mod history;
 mod journal;
 mod keys;
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::aside::{keep_aside, put_store_aside};
 use self::journal::Found;
 use super::Settings;
+use super::backlog;
 use super::clock::Clock;
-use super::folder::{
-    Folder, Lock, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, sync_dir, write_state,
-};
-use super::generation;
+use super::folder::{Folder, Lock, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, write_state};
 use super::history::History;
 use super::journal::Kind;
+use super::log::segment;
 use super::mover::Mover;
 use super::record::{self, Change};
 use super::shared::{Options, STORE_FREE_BYTES_MIN, Shared};
-use super::store::{self, Ledger, Store, StoreError};
+use super::store::{self, Damage, Ledger, Store, StoreError};
 use super::vault::Vault;
 use super::window::Entry;
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
@@ -95,6 +95,8 @@ struct Parts {
     vault: Arc<Vault>,
     survey: Survey,
     store: Option<(Store, Ledger)>,
+    /// Of its backlog.
+    damage: Option<Damage>,
     history: Option<History>,
     /// Segments of the journal that are damaged.
     segments: Vec<PathBuf>,
@@ -149,7 +151,11 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     drop_ballast_if_full(path)?;
     let mut survey = Survey::default();
     let vault = Arc::new(Vault::open(path, settings.encryption.as_ref(), state)?);
-    let store = damaged(whole_store(path, state, &vault), &mut survey.store)?;
+    let store = damaged(whole_store(path, state, &vault, options.backlog_bytes), &mut survey.store)?;
+    let (store, damage) = store.map_or((None, None), |(store, ledger, damage)| (Some((store, ledger)), damage));
+    if let Some(damage) = &damage {
+        survey.store = Some(damage.what());
+    }
     let mut expected = state;
     if let Some((_, ledger)) = &store {
         expected.history_seq = expected.history_seq.max(ledger.history_seq);
@@ -167,7 +173,7 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     survey.received = found.received();
     let Found { wrong, missing, conversions, settlements, segments, last_seq, .. } = found;
     survey = Survey { journal: wrong, missing, conversions, settlements, ..survey };
-    Ok(Parts { state, lock, vault, survey, store, history, segments, last_seq })
+    Ok(Parts { state, lock, vault, survey, store, damage, history, segments, last_seq })
 }
 
 /// A part that is damaged is none, and it is said what is wrong with it. Other refusals are not for recovering.
@@ -182,16 +188,21 @@ fn damaged<T>(part: Result<T, OpenError>, wrong: &mut Option<String>) -> Result<
     }
 }
 
-/// Opens the store, and reads all of it.
-fn whole_store(path: &Path, state: State, vault: &Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
+/// Opens the store, and reads all of it; what is damaged of its backlog does not make it a damaged one.
+fn whole_store(
+    path: &Path,
+    state: State,
+    vault: &Arc<Vault>,
+    backlog_bytes: u64,
+) -> Result<(Store, Ledger, Option<Damage>), OpenError> {
     let dir = store::dir(path, state.generation);
-    let (store, ledger) = Store::open(&dir, state, Arc::clone(vault))?;
-    store.verify(&dir, &ledger)?;
-    Ok((store, ledger))
+    let (store, ledger) = Store::open(&dir, state, Arc::clone(vault), backlog_bytes)?;
+    let damage = store.verify(&dir, &ledger)?;
+    Ok((store, ledger, damage))
 }
 
 pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Result<Recovered, OpenError> {
-    let Parts { state, lock, vault, survey, store, history, segments, last_seq } = look(settings, &options)?;
+    let Parts { state, lock, vault, survey, store, damage, history, segments, last_seq } = look(settings, &options)?;
     let path = &settings.path;
     let mut recovered = Recovered { survey, ..Recovered::default() };
     if recovered.survey.is_whole() {
@@ -199,19 +210,20 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     }
     let write = |source| OpenError::write(path, source);
     let (quarantine, scratch) = begin(path)?;
-    if store.is_none() || history.is_none() || !segments.is_empty() {
+    if store.is_none() || damage.is_some() || history.is_none() || !segments.is_empty() {
         recovered.keys = keys::copy(path, &quarantine).map_err(write)?;
     }
     let mut next = State { epoch: rand::random(), ..state };
     let (store, ledger) = match store {
         Some(whole) => {
             next.epoch = state.epoch;
-            whole
+            without(damage, path, whole, &quarantine, &mut recovered.aside)?
         }
         None => {
             next.generation = state.generation.saturating_add(1);
-            recovered.aside.extend(put_store_aside(path, state.generation, &quarantine)?);
-            Store::create(&store::dir(path, next.generation), next.epoch, Arc::clone(&vault))?
+            recovered.aside.extend(put_store_aside(path, state, &quarantine)?);
+            let dir = store::dir(path, next.generation);
+            Store::create(&dir, next.epoch, Arc::clone(&vault), (state.newest_backlog, options.backlog_bytes))?
         }
     };
     for segment in &segments {
@@ -230,7 +242,6 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
             begun
         }
     };
-    store.remove_unmoved_bodies(ledger.moved_seq).map_err(|error| failed(&error))?;
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mover = Mover::new(Arc::clone(&shared), ledger);
     let mut rebuilding = Rebuilding { path, shared, mover, recovered, forgotten: HashSet::new() };
@@ -238,8 +249,9 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     rebuilding.drain()?;
     let Rebuilding { shared, mover, recovered, .. } = rebuilding;
     let ledger = noted(&shared, &mover, next.epoch, last_seq).map_err(|error| failed(&error))?;
-    next.newest_history = folder.state().newest_history.max(next.newest_history);
-    next.oldest_history = folder.state().oldest_history;
+    let made = folder.state();
+    next.newest_history = made.newest_history.max(next.newest_history);
+    (next.oldest_history, next.newest_backlog) = (made.oldest_history, made.newest_backlog);
     (next.moved_seq, next.store_seq, next.history_seq) = (ledger.moved_seq, ledger.moved_seq, ledger.history_seq);
     if !recovered.survey.journal.is_empty() {
         // All that it held is in the store and the history.
@@ -251,11 +263,22 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     Ok(recovered)
 }
 
-fn put_store_aside(path: &Path, generation: u64, quarantine: &Path) -> Result<Option<PathBuf>, OpenError> {
-    let moved = move_aside(&store::dir(path, generation), quarantine);
-    let moved = moved.map_err(|source| OpenError::write(path, source))?;
-    generation::remove_others(path, generation, true)?;
-    Ok(moved)
+/// Takes out what is damaged of the backlog of a whole store, if anything is, and keeps the segments in which it lies.
+fn without(
+    damage: Option<Damage>,
+    path: &Path,
+    (store, ledger): (Store, Ledger),
+    quarantine: &Path,
+    aside: &mut Vec<PathBuf>,
+) -> Result<(Store, Ledger), OpenError> {
+    let Some(damage) = damage else { return Ok((store, ledger)) };
+    for number in &damage.segments {
+        let segment = segment::path(&path.join(backlog::DIR), *number);
+        let kept = keep_aside(&segment, quarantine, "backlog");
+        aside.extend(kept.map_err(|source| OpenError::write(path, source))?);
+    }
+    let ledger = store.mend(damage).map_err(|error| OpenError::store(path, &error))?;
+    Ok((store, ledger))
 }
 
 /// Where the queue has come with all that could be had back.
@@ -324,7 +347,7 @@ impl Rebuilding<'_> {
         if self.shared.window().settle_again(&change) {
             return Ok(());
         }
-        let kept = self.shared.store().kept(change.id).map_err(|error| self.failed(&error))?;
+        let kept = self.shared.store().kept_at(change.seq, change.id).map_err(|error| self.failed(&error))?;
         if let Some(kept) = kept {
             let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);
             if leg.is_some_and(|leg| leg.revision < change.settlement.revision) {
@@ -360,53 +383,6 @@ impl Rebuilding<'_> {
     fn failed(&self, error: &StoreError) -> OpenError {
         OpenError::store(self.path, error)
     }
-}
-
-/// Moves a folder into the quarantine under a name of its own; nothing when it is not there.
-fn move_aside(from: &Path, quarantine: &Path) -> io::Result<Option<PathBuf>> {
-    if !from.exists() {
-        return Ok(None);
-    }
-    let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let to = free_name(quarantine, &name);
-    std::fs::rename(from, &to)?;
-    sync_dir(quarantine)?;
-    from.parent().map_or(Ok(()), sync_dir)?;
-    Ok(Some(to))
-}
-
-/// Keeps a segment in the quarantine under a name of its own, unless it is there. The one in its place goes when nothing
-/// needs it.
-fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<PathBuf>> {
-    let file = match std::fs::metadata(from) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let name = format!("recovered-{what}-{name}");
-    let is_it =
-        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|kept| (kept.dev(), kept.ino()) == (file.dev(), file.ino()));
-    // Of one that was begun before.
-    if let Some(kept) = names(quarantine, &name).take_while(|path| path.exists()).find(is_it) {
-        return Ok(Some(kept));
-    }
-    let to = free_name(quarantine, &name);
-    if std::fs::hard_link(from, &to).is_err() {
-        std::fs::copy(from, &to)?;
-        File::open(&to)?.sync_all()?;
-    }
-    sync_dir(quarantine)?;
-    Ok(Some(to))
-}
-
-fn free_name(dir: &Path, name: &str) -> PathBuf {
-    names(dir, name).find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
-}
-
-fn names(dir: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
-    let numbered = (1_u32..).map(move |number| dir.join(format!("{name}.{number}")));
-    std::iter::once(dir.join(name)).chain(numbered)
 }
 
 fn at(id_ms: u64) -> String {

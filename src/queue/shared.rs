@@ -17,9 +17,9 @@ use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Level;
 use super::mover::Signal;
-use super::record::{Change, Event, Kept, Leg, Record};
+use super::record::{Change, Event, Leg, Record};
 use super::status::{Outcome, Status};
-use super::store::{Ledger, Place, Store, StoreError};
+use super::store::{Kept, Ledger, Place, Store, StoreError};
 use super::vault::Vault;
 use super::waiters::Waiters;
 use super::window::{Refill, Window};
@@ -35,6 +35,8 @@ pub(super) struct Options {
     pub(super) window_bytes: u32,
     /// Of a segment of the history.
     pub(super) history_bytes: u64,
+    /// Of a segment of the backlog.
+    pub(super) backlog_bytes: u64,
     /// How long a conversion that is not settled stays in the window.
     pub(super) linger: Duration,
     /// Changes that wait for the store before nothing more is handed out.
@@ -53,6 +55,7 @@ impl Default for Options {
             segment_bytes: SEGMENT_BYTES,
             window_bytes: WINDOW_BYTES,
             history_bytes: HISTORY_BYTES,
+            backlog_bytes: BACKLOG_BYTES,
             linger: LINGER,
             changes_max: CHANGES_MAX,
             ballast_bytes: BALLAST_BYTES,
@@ -352,8 +355,15 @@ impl Shared {
     pub(super) fn ids_of_order(&self, merchant: &str, order_id: &str) -> Result<Vec<ConversionId>, ReadError> {
         let mut ids = self.window().order(merchant, order_id);
         let order = self.vault.hash(merchant, order_id);
-        ids.extend(self.store().order(&order)?);
-        ids.extend(self.history.order(&order)?);
+        loop {
+            let history_seq = self.history.first_seq();
+            ids.extend(self.store().order(&order, history_seq)?);
+            ids.extend(self.history.order(&order)?);
+            // What was given up meanwhile may be what knew of one.
+            if self.history.first_seq() == history_seq {
+                break;
+            }
+        }
         ids.sort_unstable();
         ids.dedup();
         ids.truncate(ORDER_STATUSES_MAX);
@@ -464,6 +474,8 @@ const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 const WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 /// Some 50,000 conversions: what its index takes in memory while it is written, and a start reads when it was not ended.
 const HISTORY_BYTES: u64 = 16 * 1024 * 1024;
+/// Some 40,000 conversions. One of which most is gone is written anew, and a descriptor is kept open for each.
+const BACKLOG_BYTES: u64 = 64 * 1024 * 1024;
 /// Longer than a quick destination takes to answer, so that what it answers at once is never written as waiting.
 const LINGER: Duration = Duration::from_millis(250);
 /// Of up to a few kilobytes each (an excerpt); they take the mover less than a second.

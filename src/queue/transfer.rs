@@ -148,12 +148,12 @@ pub(super) fn export(
     };
     write(lines.header(&at))?;
     let store = work.shared.store();
-    let mut after = None;
-    while let Some((kept, body)) = store.kept_after(after).map_err(|error| work.failed(&error))? {
-        after = Some(kept.record.meta.id);
-        if selection.takes(&kept.legs) {
+    let mut after = 0;
+    while let Some((some, to)) = store.next_kept(after).map_err(|error| work.failed(&error))? {
+        after = to;
+        for kept in some.iter().filter(|kept| selection.takes(&kept.legs)) {
             trailer.count(&kept.legs);
-            write(lines.conversion(&kept.record.with_body(body), &kept.legs))?;
+            write(lines.conversion(&kept.record, &kept.legs))?;
         }
     }
     write(lines.trailer(&trailer))?;

@@ -3,6 +3,7 @@ use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 
+use super::super::backlog::tests::{damage, damage_block};
 use super::super::status::{DeadFilter, DeadLetter, Depths, Outcome, State, Status, Treatment, Verdict};
 use super::super::tests::{
     accept, attempt, copy_folder, dead, dead_letters, delivered, encryption, eventually, name, next, open_sled,
@@ -120,8 +121,10 @@ async fn a_store_that_is_lost_or_damaged_is_rebuilt_from_the_journal() {
         refused(dir.path(), 204);
         let Recovered { survey, rebuilt, gone, aside, .. } = recovered(dir.path());
         assert!(survey.store.is_some() && survey.history.is_none() && survey.journal.is_empty(), "{survey:?}");
-        assert_eq!((rebuilt, gone, aside.len()), (4, 0, usize::from(number > 0)));
-        assert!(aside.iter().all(|path| path.starts_with(dir.path().join("quarantine")) && path.join("db").exists()));
+        // Beside the store the backlog's one segment, which nothing names any more.
+        let stores = aside.iter().filter(|path| path.join("db").exists()).count();
+        assert_eq!((rebuilt, gone, stores, aside.len()), (4, 0, usize::from(number > 0), stores + 1));
+        assert!(aside.iter().all(|path| path.starts_with(dir.path().join("quarantine")) && path.exists()));
         goes_on(dir.path(), &before, &ids).await;
     }
 }
@@ -264,14 +267,61 @@ async fn a_store_that_lacks_what_it_counts_is_found_and_rebuilt() {
     let ids = filled(dir.path(), roomy()).await;
     let before = seen_in_copy(dir.path(), &ids).await;
     let store = open_sled(&dir.path().join("store.1"));
-    let (status, _) = store.scan_prefix("s").next().unwrap().unwrap();
-    store.remove(status).unwrap();
+    let (block, _) = store.scan_prefix("b").next().unwrap().unwrap();
+    store.remove(block).unwrap();
     store.flush().unwrap();
     drop(store);
     let Recovered { survey, rebuilt, .. } = recovered(dir.path());
     assert_eq!(survey.store.as_deref(), Some("the store does not hold all the deliveries that it counts"));
     assert_eq!(rebuilt, 4);
     goes_on(dir.path(), &before, &ids).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_damaged_of_the_backlog_costs_itself_alone_and_nothing_that_the_journal_holds() {
+    type Damage = fn(&Path);
+    let damages: [(Damage, &str); 2] = [
+        (|dir| damage(dir, 1), "1 conversions and 0 blocks of the backlog are damaged"),
+        (damage_block, "0 conversions and 1 blocks of the backlog are damaged"),
+    ];
+    for (damage, words) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = opened(dir.path(), small()).unwrap();
+        let mut ids = Vec::new();
+        for number in 0..4 {
+            ids.push(accept(&queue, submission_of(&format!("first {number}"), 200, &["a", "b"])).await);
+        }
+        let again = Outcome::Retry { due_ms: u64::MAX, spent: true };
+        for outcome in [again.clone(), again, dead("refused")] {
+            queue.settle(&next(&queue, "a").await, outcome, Some(attempt(503, Verdict::Retry)));
+        }
+        for number in 0..300 {
+            ids.push(accept(&queue, submission_of(&format!("more {number}"), 200, &["b"])).await);
+        }
+        let journal = dir.path().join("journal");
+        let released = || !super::super::log::segment::path(&journal, 1).exists();
+        eventually("the first segment is given up", async || released()).await;
+        queue.close().await.unwrap();
+        drop(queue);
+        damage(dir.path());
+        let Recovered { survey, aside, .. } = recovered(dir.path());
+        assert_eq!(survey.store.as_deref(), Some(words));
+        assert!(aside.len() == 1 && aside[0].exists(), "{aside:?}");
+        let queue = opened(dir.path(), small()).unwrap();
+        let mut lost = 0;
+        for id in &ids {
+            lost += u64::from(queue.status(*id).await.unwrap().is_none());
+        }
+        // A block has no more than 128.
+        assert!(if words.starts_with('1') { lost == 1 } else { (1..=128).contains(&lost) }, "{words}: {lost} are lost");
+        let depths = queue.depths();
+        assert_eq!(depths.destinations[&name("b")].pending, 304 - lost);
+        let listed = dead_letters(&queue, DeadFilter::default()).await.len();
+        assert_eq!(depths.destinations[&name("a")].dead, u64::try_from(listed).unwrap());
+        for _ in 0..304 - lost {
+            queue.settle(&next(&queue, "b").await, delivered(), None);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

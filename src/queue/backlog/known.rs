@@ -1,0 +1,161 @@
+//! What memory knows of the backlog: its blocks, who is owed something of which, and the files that they lie in.
+//!
+//! A few hundred bytes a block, and nothing for a conversion.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::sync::Arc;
+
+use super::block::{Block, Key, Lane};
+use crate::conversion::{ConversionId, DestinationName};
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    blocks: BTreeMap<Key, Arc<Block>>,
+    lanes: BTreeMap<DestinationName, Blocks>,
+    pub(super) files: BTreeMap<u64, Filed>,
+    /// How often blocks have been written anew: who looks from one block to the next may have missed what went back.
+    pub(super) rewrites: u64,
+    /// The most sequence numbers that there have been from a block's first to its last.
+    widest: u64,
+}
+
+/// Blocks of which a destination is owed something.
+#[derive(Debug, Default)]
+struct Blocks {
+    fresh: BTreeSet<Key>,
+    owed: BTreeSet<Key>,
+}
+
+/// A segment.
+#[derive(Debug, Clone)]
+pub(super) struct Filed {
+    pub(super) file: Arc<File>,
+    /// Written, as far as blocks tell.
+    pub(super) bytes: u64,
+    /// Of conversions that are alive.
+    pub(super) live_bytes: u64,
+    /// Blocks, by where they lie.
+    frames: BTreeMap<u64, Key>,
+    /// It could not be written anew: it is not tried again.
+    pub(super) is_given_up: bool,
+}
+
+impl Filed {
+    pub(super) fn new(file: File, bytes: u64) -> Filed {
+        Filed { file: Arc::new(file), bytes, live_bytes: 0, frames: BTreeMap::new(), is_given_up: false }
+    }
+
+    pub(super) fn has_blocks(&self) -> bool {
+        !self.frames.is_empty()
+    }
+}
+
+impl Known {
+    /// Notes a block, or how it is now; one of which nothing is alive is none.
+    pub(super) fn put(&mut self, mut block: Block) {
+        let key = block.key();
+        self.remove(key);
+        if !block.is_alive() {
+            return;
+        }
+        for Lane { destination, fresh, .. } in &mut block.lanes {
+            // One copy of each name.
+            if let Some((name, _)) = self.lanes.get_key_value(destination) {
+                destination.clone_from(name);
+            }
+            let lane = self.lanes.entry(destination.clone()).or_default();
+            lane.owed.insert(key);
+            if !fresh.is_empty() {
+                lane.fresh.insert(key);
+            }
+        }
+        if let Some(filed) = self.files.get_mut(&block.segment) {
+            filed.bytes = filed.bytes.max(block.at.saturating_add(block.frame_bytes));
+            filed.live_bytes = filed.live_bytes.saturating_add(block.live_bytes);
+            filed.frames.insert(block.at, key);
+        }
+        self.widest = self.widest.max(block.last_seq.saturating_sub(block.first_seq));
+        block.lanes.shrink_to_fit();
+        self.blocks.insert(key, Arc::new(block));
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        let Some(block) = self.blocks.remove(&key) else { return };
+        for Lane { destination, .. } in &block.lanes {
+            if let Some(lane) = self.lanes.get_mut(destination) {
+                lane.owed.remove(&key);
+                lane.fresh.remove(&key);
+                if lane.owed.is_empty() {
+                    self.lanes.remove(destination);
+                }
+            }
+        }
+        if let Some(filed) = self.files.get_mut(&block.segment) {
+            filed.live_bytes = filed.live_bytes.saturating_sub(block.live_bytes);
+            filed.frames.remove(&block.at);
+        }
+    }
+
+    /// With the file that it lies in.
+    pub(super) fn found(&self, block: &Arc<Block>) -> Option<Found> {
+        let file = Arc::clone(&self.files.get(&block.segment)?.file);
+        Some(Found { block: Arc::clone(block), file })
+    }
+
+    /// By acceptance.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.values()
+    }
+
+    /// Those that may hold one of these sequence numbers, by acceptance.
+    pub(super) fn spanning(&self, from: u64, to: u64) -> impl Iterator<Item = &Arc<Block>> {
+        let first = (from.saturating_sub(self.widest), 0);
+        let spanning = self.blocks.range(first..=(to, u64::MAX)).map(|(_, block)| block);
+        spanning.filter(move |block| block.last_seq >= from)
+    }
+
+    /// Those that may hold this conversion.
+    pub(super) fn with_id(&self, id: ConversionId) -> impl Iterator<Item = &Arc<Block>> {
+        let received_ms = id.unix_ms();
+        self.blocks().filter(move |block| (block.first_ms..=block.last_ms).contains(&received_ms))
+    }
+
+    /// The last sequence number of the block that comes first behind this one, or that holds it.
+    pub(super) fn next_end(&self, after: u64) -> Option<u64> {
+        let from = after.checked_add(1)?;
+        let holding = self.spanning(from, from).map(|block| block.last_seq).min();
+        let next = || self.blocks.range((from, 0)..).next().map(|(_, block)| block.last_seq);
+        holding.or_else(next)
+    }
+
+    /// The block whose frame lies there.
+    pub(super) fn lying_at(&self, segment: u64, at: u64) -> Option<&Arc<Block>> {
+        let key = self.files.get(&segment)?.frames.get(&at)?;
+        self.blocks.get(key)
+    }
+
+    /// Blocks of a segment, as they lie in it.
+    pub(super) fn in_segment(&self, segment: u64) -> impl Iterator<Item = &Arc<Block>> {
+        let keys = self.files.get(&segment).map(|filed| filed.frames.values());
+        keys.into_iter().flatten().filter_map(|key| self.blocks.get(key))
+    }
+
+    /// Blocks with something fresh for the destination, by acceptance, from that one on.
+    pub(super) fn fresh(&self, destination: &DestinationName, from: Key) -> impl Iterator<Item = &Arc<Block>> {
+        let keys = self.lanes.get(destination).map(|lane| lane.fresh.range(from..));
+        keys.into_iter().flatten().filter_map(|key| self.blocks.get(key))
+    }
+
+    /// The first block of which the destination is owed something.
+    pub(super) fn first_owed(&self, destination: &DestinationName) -> Option<&Arc<Block>> {
+        self.blocks.get(self.lanes.get(destination)?.owed.first()?)
+    }
+}
+
+/// A block, and the file that it lies in: that stays readable, whatever is given up meanwhile.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Found {
+    pub(in super::super) block: Arc<Block>,
+    pub(super) file: Arc<File>,
+}

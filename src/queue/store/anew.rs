@@ -1,0 +1,40 @@
+//! Blocks written anew: many that have little in them become one, and their segments can be given up.
+//!
+//! A group names the new block and none of the old ones any more; all that is said of their conversions stays as it is.
+
+use super::super::folder::Folder;
+use super::{Group, Store, StoreError, keys};
+
+impl Store {
+    /// Writes some blocks anew, if that is worth it; `all`: however little it gives back. Returns whether it did.
+    pub(in super::super) fn write_blocks_anew(&self, folder: &Folder, all: bool) -> Result<bool, StoreError> {
+        let Some(job) = self.backlog.sparse(all) else { return Ok(false) };
+        let draft = match job.draft() {
+            Ok(draft) => draft,
+            Err(StoreError::Form(damage)) => {
+                tracing::error!(%damage, "a damaged block of the backlog stays where it is");
+                self.backlog.give_up(&job);
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        let added = self.backlog.append(folder, &[draft], job.history_seq())?;
+        let mut group = Group::default();
+        for block in job.blocks() {
+            group.remove_sized(&keys::block(block.number), block.entry_bytes());
+        }
+        added.iter().for_each(|block| group.put_block(block));
+        self.commit(group)?;
+        self.backlog.publish(added, &job.keys());
+        self.backlog.remove_unneeded();
+        Ok(true)
+    }
+
+    /// All of it that gives something back.
+    pub(in super::super) fn compact_blocks(&self, folder: &Folder) -> Result<(), StoreError> {
+        self.backlog.end_segment();
+        while self.write_blocks_anew(folder, true)? {}
+        self.backlog.remove_unneeded();
+        Ok(())
+    }
+}
