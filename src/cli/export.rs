@@ -31,8 +31,14 @@ pub(super) struct ExportArgs {
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ExportArgs) -> u8 {
     match export(configuration, args) {
-        Ok(Exported { conversions, pending, dead }) => {
+        Ok(Exported { conversions, pending, dead, unread }) => {
             output::error(&format!("{conversions} conversions exported: {pending} deliveries pending, {dead} dead"));
+            if unread > 0 {
+                output::error(&format!(
+                    "{unread} conversions more are damaged and not in the export: `capi-relay recover` says which part they are in"
+                ));
+                return NO;
+            }
             DONE
         }
         Err(error) => {

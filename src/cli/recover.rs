@@ -71,9 +71,17 @@ fn found(survey: &Survey) {
 
 fn planned(survey: &Survey) {
     if survey.store.is_some() {
-        output::line(
-            "would move the store aside and make a new one: what waited in it, and its dead letters, are lost",
-        );
+        output::line(if survey.store_stays {
+            "would keep copies of the backlog's damaged files, take out what is damaged, and leave all else of the store"
+        } else {
+            "would move the store aside and make a new one"
+        });
+        output::line(if survey.history.is_none() {
+            "would take up again what lies in the backlog's files and is not known to be settled, as it stood when it was \
+             moved there: what became of it since, attempts and dead letters, is lost, and it is delivered again"
+        } else {
+            "would keep the backlog's files aside: with the history damaged nothing says what in them was settled"
+        });
     }
     if survey.history.is_some() {
         output::line("would begin the history anew with what can be read of it");
@@ -90,6 +98,15 @@ fn did(recovered: &Recovered) {
     }
     if let Some(keys) = &recovered.keys {
         output::line(&format!("the keys that it is sealed with were copied: {}", keys.display()));
+    }
+    if recovered.survey.store.is_some() {
+        let (taken_up, too_old) = (recovered.taken_up, recovered.too_old);
+        output::line(&format!("{taken_up} conversions were taken up again from the backlog's files"));
+        if too_old > 0 {
+            output::line(&format!(
+                "{too_old} lie there and were left: received longer ago than `history.keep`, nothing says whether they were settled"
+            ));
+        }
     }
     output::line(&format!("{} conversions were rebuilt from the journal", recovered.rebuilt));
     if recovered.gone > 0 {

@@ -11,7 +11,7 @@
 //!
 //! | a crash | finds | and then |
 //! | --- | --- | --- |
-//! | while a block is written, or before it is named | bytes that nothing names | they are cut off at the opening; the conversions are moved again, from the journal |
+//! | while a block is written, or before it is named | bytes that nothing names | they are cut off once the opening has come through; the conversions are moved again, from the journal |
 //! | behind that | the block, named | the journal's copy is passed over |
 //! | while a block is written anew elsewhere | the old one, named | the new bytes are cut off |
 //! | behind that | the new one, named | a segment without a named block is removed at the opening |
@@ -28,17 +28,21 @@
 //! | `known` | what memory knows |
 //! | `sparse` | what is to be written anew, for most of it is gone |
 //! | `erase` | what is gone, overwritten |
+//! | `salvage` | what lies there, named or not |
 
 mod bits;
 mod block;
 mod contents;
 mod erase;
 mod known;
+mod salvage;
 mod sparse;
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 pub(super) mod tests;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -56,6 +60,7 @@ use crate::conversion::{ConversionId, DestinationName};
 pub(super) use self::bits::Bits;
 pub(super) use self::block::{Block, Draft, Item, Key, Owed, entry_bytes};
 pub(super) use self::known::Found;
+pub(super) use self::salvage::{Salvaged, salvage};
 
 /// The open backlog of a folder, whichever generation of the store is in force. Written by the mover alone; read from anywhere
 /// but a runtime thread.
@@ -65,6 +70,8 @@ pub(super) struct Backlog {
     segment_bytes: u64,
     end: Mutex<End>,
     known: RwLock<Known>,
+    /// Held by the one who overwrites what is gone.
+    erasing: Mutex<()>,
 }
 
 /// Where it is written.
@@ -77,6 +84,14 @@ struct End {
     number: u64,
     /// Of the next block.
     next_block: u64,
+}
+
+/// A block that the store names and that is not there.
+#[derive(Debug)]
+pub(super) struct Lacking {
+    pub(super) block: Block,
+    /// In words.
+    pub(super) why: String,
 }
 
 /// A conversion of a block.
@@ -116,50 +131,62 @@ impl Found {
     }
 }
 
+/// Some that come one behind the other, by acceptance.
+pub(super) struct Stretch<T> {
+    pub(super) found: Vec<T>,
+    /// So many more cannot be read.
+    pub(super) unread: usize,
+    /// All up to this sequence number.
+    pub(super) to: u64,
+}
+
 impl Backlog {
     /// Of a folder in which no block is named. `newest`: the last segment that there has been.
     pub(super) fn begin_anew(folder: &Path, newest: u64, segment_bytes: u64) -> io::Result<Backlog> {
         let dir = folder.join(DIR);
         let there = if dir.exists() { segment::numbers(&dir)?.last().copied().unwrap_or(0) } else { 0 };
         let end = End { segment: None, at: 0, number: newest.max(there), next_block: 1 };
-        Ok(Backlog { dir, segment_bytes, end: Mutex::new(end), known: RwLock::default() })
+        Ok(Backlog { dir, segment_bytes, end: Mutex::new(end), known: RwLock::default(), erasing: Mutex::default() })
     }
 
-    /// Opens what the store names; what else is there is removed: a crash has left it.
+    /// Opens what the store names. What else is there stays until it [is removed](Backlog::remove_unnamed). Returns the
+    /// blocks that are not there, too.
     pub(super) fn open(
         folder: &Path,
         newest: u64,
         blocks: Vec<Block>,
         segment_bytes: u64,
-    ) -> Result<Backlog, OpenError> {
+    ) -> Result<(Backlog, Vec<Lacking>), OpenError> {
         let backlog = Backlog::begin_anew(folder, newest, segment_bytes);
         let backlog = backlog.map_err(|source| OpenError::read(&folder.join(DIR), source))?;
-        let dir = backlog.dir.clone();
         let (mut known, mut end) = (backlog.write(), backlog.lock_end());
-        for block in &blocks {
-            let number = block.segment;
-            if known.files.contains_key(&number) {
-                continue;
-            }
-            let why = |why: &str| OpenError::damaged(&dir, format!("backlog segment {number:016x} {why}"));
-            let opened = match Segment::open(&dir, number) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(why("is missing")),
-                opened => opened.map_err(|source| OpenError::read(&dir, source))?,
-            };
-            let segment = opened.map_err(|what| why(&format!("is damaged: {what}")))?;
-            known.files.insert(number, Filed::new(segment.file, DATA_START));
-        }
+        let mut segments: BTreeMap<u64, Result<u64, String>> = BTreeMap::new();
+        let mut lacking = Vec::new();
         for block in blocks {
+            let number = block.segment;
             end.next_block = end.next_block.max(block.number.saturating_add(1));
-            known.put(block);
+            let len = match segments.entry(number) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(open_segment(&backlog.dir, number, &mut known.files)?),
+            };
+            let ends_at = block.at.saturating_add(block.frame_bytes);
+            let why = match len {
+                Ok(len) if *len < ends_at => format!("is cut short: {len} of {ends_at}"),
+                Ok(_) => {
+                    known.put(block);
+                    continue;
+                }
+                Err(why) => why.clone(),
+            };
+            lacking.push(Lacking { block, why: format!("backlog segment {number:016x} {why}") });
         }
         drop((known, end));
-        backlog.remove_unnamed()?;
-        Ok(backlog)
+        Ok((backlog, lacking))
     }
 
-    /// Removes what is behind the last named block of each segment, and segments without any.
-    fn remove_unnamed(&self) -> Result<(), OpenError> {
+    /// Removes what is behind the last named block of each segment, and segments without any: a crash has left it. Only where
+    /// all is known to be named that should be.
+    pub(super) fn remove_unnamed(&self) -> Result<(), OpenError> {
         let dir = &self.dir;
         if !dir.exists() {
             return Ok(());
@@ -169,16 +196,10 @@ impl Backlog {
         for number in segment::numbers(dir).map_err(read)? {
             match known.files.get(&number) {
                 None => std::fs::remove_file(segment::path(dir, number)).map_err(write)?,
-                Some(filed) => {
-                    let len = filed.file.metadata().map_err(read)?.len();
-                    if len < filed.bytes {
-                        let what = format!("backlog segment {number:016x} is cut short: {len} of {}", filed.bytes);
-                        return Err(OpenError::damaged(dir, what));
-                    }
-                    if len > filed.bytes {
-                        filed.file.set_len(filed.bytes).map_err(write)?;
-                    }
+                Some(filed) if filed.file.metadata().map_err(read)?.len() > filed.bytes => {
+                    filed.file.set_len(filed.bytes).map_err(write)?;
                 }
+                Some(_) => {}
             }
         }
         sync_dir(dir).map_err(write)
@@ -299,21 +320,30 @@ impl Backlog {
         find(found, |slot| slot.id == id)
     }
 
-    /// What is alive of some that come after that one in the order of acceptance, and the last of them; `None` when none do.
-    pub(super) fn next_after(&self, after: u64) -> Result<Option<(Vec<Place>, u64)>, StoreError> {
+    /// What is alive of some that come after that one in the order of acceptance; `None` when none do.
+    pub(super) fn next_after(&self, after: u64) -> Result<Option<Stretch<Place>>, StoreError> {
         let (found, to) = {
             let known = self.read();
             let Some(to) = known.next_end(after) else { return Ok(None) };
             let found = known.spanning(after.saturating_add(1), to).filter_map(|block| known.found(block));
             (found.collect::<Vec<Found>>(), to)
         };
-        let mut places = Vec::new();
+        let mut stretch = Stretch { found: Vec::new(), unread: 0, to };
         for found in found {
             let is_meant = |place: &Place| place.is_alive() && place.contents.seq > after && place.contents.seq <= to;
-            places.extend(found.places()?.into_iter().filter(is_meant));
+            match found.places() {
+                Ok(places) => stretch.found.extend(places.into_iter().filter(is_meant)),
+                Err(StoreError::Form(damage)) if found.block.first_seq > after => {
+                    tracing::error!(block = found.block.number, %damage, "a block of the backlog cannot be read");
+                    stretch.unread = stretch.unread.saturating_add(found.block.live.count());
+                }
+                // That was said when it began.
+                Err(StoreError::Form(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
-        places.sort_by_key(|place| place.contents.seq);
-        Ok(Some((places, to)))
+        stretch.found.sort_by_key(|place| place.contents.seq);
+        Ok(Some(stretch))
     }
 
     /// How often blocks have been written anew. While it stays the same, what is read from one block to the next is all of it.
@@ -359,7 +389,14 @@ impl Backlog {
         let mut places = Vec::new();
         for found in found {
             let may_be = |place: &Place| place.is_alive() && place.contents.may_be_of(order);
-            places.extend(found.places()?.into_iter().filter(may_be));
+            match found.places() {
+                Ok(all) => places.extend(all.into_iter().filter(may_be)),
+                // It hides no other.
+                Err(StoreError::Form(damage)) => {
+                    tracing::error!(block = found.block.number, %damage, "a block of the backlog cannot be read");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(places)
     }
@@ -370,6 +407,12 @@ impl Backlog {
         known.files.values().fold((0, 0), |(bytes, live), filed| {
             (bytes.saturating_add(filed.bytes), live.saturating_add(filed.live_bytes))
         })
+    }
+
+    /// Whether it takes much more room than what is alive in it.
+    pub(super) fn is_wasteful(&self) -> bool {
+        let (bytes, live_bytes) = self.bytes();
+        bytes > live_bytes.saturating_mul(3).saturating_add(WASTED_BYTES)
     }
 
     fn lock_end(&self) -> MutexGuard<'_, End> {
@@ -402,6 +445,22 @@ fn find(among: Vec<Found>, is_meant: impl Fn(&Slot) -> bool) -> Result<Option<Pl
     damage.map_or(Ok(None), Err)
 }
 
+/// How long a segment is, or why there is none.
+fn open_segment(dir: &Path, number: u64, files: &mut BTreeMap<u64, Filed>) -> Result<Result<u64, String>, OpenError> {
+    let opened = match Segment::open(dir, number) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err("is missing".to_owned())),
+        Err(error) if segment::is_unreadable(&error) => Err("the disk cannot read it"),
+        opened => opened.map_err(|source| OpenError::read(dir, source))?,
+    };
+    Ok(match opened {
+        Ok(segment) => {
+            files.insert(number, Filed::new(segment.file, DATA_START));
+            Ok(segment.bytes)
+        }
+        Err(what) => Err(format!("is damaged: {what}")),
+    })
+}
+
 /// Of making room, or of writing what nothing names yet.
 fn failed(source: io::Error) -> StoreError {
     if is_full(&source) { StoreError::NoSpace(source) } else { StoreError::Backlog(source) }
@@ -415,3 +474,5 @@ fn bytes(len: usize) -> u64 {
 pub(super) const DIR: &str = "backlog";
 /// A segment that is written and has nothing alive in it is removed when it is longer.
 const KEPT_BYTES: u64 = 1024 * 1024;
+/// Whatever is alive, so much more is no waste: some segments.
+const WASTED_BYTES: u64 = 256 * 1024 * 1024;

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::folder::{Folder, OpenError};
 use super::shared::Shared;
-use super::store::{self, Store, StoreError};
+use super::store::{self, Ledger, Store, StoreError};
 
 /// When a store's file is worth giving back.
 #[derive(Debug, Clone, Copy)]
@@ -141,11 +141,17 @@ pub(super) fn at_start(folder: &Folder, store: Store, sparse: Sparse, free_bytes
 }
 
 /// Whatever it gives back, of the backlog too. Returns the bytes of both before and now.
-pub(super) fn compact(folder: &Folder, store: Store, free_bytes_min: u64) -> Result<(u64, u64), OpenError> {
+pub(super) fn compact(
+    folder: &Folder,
+    store: Store,
+    mut ledger: Ledger,
+    free_bytes_min: u64,
+) -> Result<(u64, u64), OpenError> {
     let path = folder.path();
     let bytes = |store: &Store| store.file_bytes().saturating_add(store.backlog().bytes().0);
     let bytes_before = bytes(&store);
-    let renewed = compact_backlog(folder, &store, free_bytes_min).and_then(|()| renew(folder, &store, free_bytes_min));
+    let compacted = compact_backlog(folder, &store, &mut ledger, free_bytes_min);
+    let renewed = compacted.and_then(|()| renew(folder, &store, free_bytes_min));
     match renewed {
         Ok(next) => {
             let bytes = (bytes_before, bytes(&next));
@@ -189,9 +195,9 @@ impl<E: std::error::Error> From<E> for Failure {
 }
 
 /// Segments of the backlog are given up one by one: there must be room for one of them.
-fn compact_backlog(folder: &Folder, store: &Store, free_bytes_min: u64) -> Result<(), Failure> {
+fn compact_backlog(folder: &Folder, store: &Store, ledger: &mut Ledger, free_bytes_min: u64) -> Result<(), Failure> {
     room_for(0, folder, free_bytes_min)?;
-    Ok(store.compact_blocks(folder)?)
+    Ok(store.compact_blocks(folder, ledger)?)
 }
 
 /// All of it, with nobody else at work.

@@ -154,7 +154,9 @@ impl Mover {
         let more = self.step(drain)?;
         let busy = drain || more || self.shared.is_pressed();
         let copying = self.generations.turn(&self.shared, now_ms, busy)?;
-        self.is_untidy = !busy && self.tidy(now_ms)?;
+        // However much there is to do: what is gone must not fill the disk.
+        let tidies = !busy || self.turn.is_multiple_of(TIDY_TURN) && self.shared.store().backlog().is_wasteful();
+        self.is_untidy = tidies && self.tidy(now_ms)?;
         Ok(if busy {
             Duration::ZERO
         } else if copying || self.is_untidy || !self.is_drained() {
@@ -169,11 +171,15 @@ impl Mover {
         if now_ms < self.tidied_not_before_ms {
             return Ok(false);
         }
-        match self.shared.store().write_blocks_anew(&self.shared.folder, false) {
+        match self.shared.store().write_blocks_anew(&self.shared.folder, &mut self.ledger, false) {
             Err(StoreError::NoSpace(error)) => {
                 tracing::debug!(%error, "writing the backlog anew is put off");
                 self.tidied_not_before_ms = now_ms.saturating_add(TIDIED_AGAIN_MS);
                 Ok(false)
+            }
+            Ok(true) => {
+                self.store_seq = self.ledger.moved_seq;
+                Ok(true)
             }
             written => written,
         }
@@ -194,7 +200,9 @@ impl Mover {
             if applier.bytes() > CHANGES_BYTES {
                 break;
             }
-            applier.change(change)?;
+            if let Some(damage) = applier.change(change)? {
+                shared.note_lost_change(change, damage)?;
+            }
             applied = applied.saturating_add(1);
         }
         let room = MoveRoom {
@@ -351,6 +359,8 @@ const HISTORY_BYTES: usize = 512 * 1024;
 const SEGMENTS_OF_HISTORY: u64 = 8;
 /// Taken out of the window under one lock: everybody else waits for it.
 const MOVES_AT_ONCE: usize = 64;
+/// Of a busy mover every so manyth turn is for writing blocks anew.
+const TIDY_TURN: u8 = 8;
 /// After there was no room for writing blocks anew.
 const TIDIED_AGAIN_MS: u64 = 60_000;
 /// Every so manyth group is without changes and has room left.

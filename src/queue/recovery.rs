@@ -66,6 +66,7 @@ fn open_claimed(
     journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
     journal::remove_unclean_spare(&folder).map_err(|source| OpenError::write(path, source))?;
     let history = open_history(&folder, &vault, &ledger, options.history_bytes)?;
+    store.backlog().remove_unnamed()?;
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mut recovery =
         Recovery { mover: Mover::new(Arc::clone(&shared), ledger), shared, last_accepted: 0, needed: BTreeMap::new() };
@@ -91,8 +92,9 @@ pub(super) fn compact(settings: &Settings) -> Result<(u64, u64), OpenError> {
     let (lock, state) = Folder::claim(path, settings.allow_volatile)?;
     let state = state.ok_or_else(|| OpenError::read(&path.join("state"), ErrorKind::NotFound.into()))?;
     // Bytes are copied as they are: no key is needed.
-    let (store, _) = open_store(path, state, &Arc::new(Vault::plain()), Options::default().backlog_bytes)?;
-    generation::compact(&Folder::new(path, lock, state, 0), store, settings.free_bytes_min)
+    let (store, ledger) = open_store(path, state, &Arc::new(Vault::plain()), Options::default().backlog_bytes)?;
+    store.backlog().remove_unnamed()?;
+    generation::compact(&Folder::new(path, lock, state, 0), store, ledger, settings.free_bytes_min)
 }
 
 /// The generation in force. Others are none's: an unfinished one is removed before, for the room that it takes; one that
@@ -245,7 +247,12 @@ impl Recovery {
         }
         drop(window);
         let failed = |error| self.failed(&error);
-        let kept = self.shared.store().kept_at(change.seq, change.id).map_err(failed)?;
+        let kept = match self.shared.store().kept_at(change.seq, change.id) {
+            Err(StoreError::Form(damage)) => {
+                return self.shared.note_lost_change(&change, damage).map_err(failed);
+            }
+            kept => kept.map_err(failed)?,
+        };
         let is_new = kept.is_some_and(|kept| {
             // What comes of it is told when it is applied: changes before it may be on their way.
             let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);

@@ -1,11 +1,14 @@
 //! Recovering a folder that opening refuses: what is whole is kept, what is damaged is moved aside, and what the journal
 //! still holds is rebuilt.
 //!
-//! A folder has three parts: journal, store (with its backlog), history. Whichever is whole stays as it is. A damaged store is
-//! begun anew; of a whole one the conversions of its backlog that are damaged are taken out; of a
+//! A folder has three parts: journal, store (with its backlog), history. Whichever is whole stays as it is. A store that
+//! cannot be read is begun anew; of one that can, what is damaged is mended, or taken out; of a
 //! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself (an index alone
-//! that is damaged is made anew in its place). Then every conversion in the journal that neither store nor history knows is
-//! taken up as at a start, with what its settlements say; but what was forgotten on request, as the history knows by its key,
+//! that is damaged is made anew in its place).
+//!
+//! Then what neither store nor history knows is taken up: of a damaged store what lies in the backlog's segments, as it stood
+//! when it was moved, if the history is whole and says what was settled since; and of the journal every conversion, with what
+//! its settlements say. What was forgotten on request, as the history knows by its key,
 //! stays forgotten. One whose last settlement was lost with the damage is delivered
 //! again, with the same idempotency value.
 //!
@@ -27,17 +30,17 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::aside::{keep_aside, put_store_aside};
+use self::aside::{copy_aside, keep_aside, put_store_aside};
 use self::journal::Found;
 use super::Settings;
-use super::backlog;
+use super::backlog::{self, Salvaged};
 use super::clock::Clock;
 use super::folder::{Folder, Lock, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, write_state};
 use super::history::History;
 use super::journal::Kind;
 use super::log::segment;
 use super::mover::Mover;
-use super::record::{self, Change};
+use super::record::{self, Change, Leg, Record};
 use super::shared::{Options, STORE_FREE_BYTES_MIN, Shared};
 use super::store::{self, Damage, Ledger, Store, StoreError};
 use super::vault::Vault;
@@ -49,6 +52,8 @@ use crate::conversion::{ConversionId, DestinationName, Timestamp};
 pub struct Survey {
     /// What is wrong with the store.
     pub store: Option<String>,
+    /// What is wrong with it can be taken out, or made again; all else of it stays.
+    pub store_stays: bool,
     /// What is wrong with the history.
     pub history: Option<String>,
     /// What is wrong with the journal, in the order of its segments.
@@ -78,6 +83,11 @@ pub struct Recovered {
     pub survey: Survey,
     /// Conversions of the journal that were rebuilt: nothing else knew them.
     pub rebuilt: u64,
+    /// Conversions that a damaged store knew no more, taken up as they stood when they were moved out of the journal.
+    pub taken_up: u64,
+    /// Conversions that lie in the same files and are not taken up: received so long ago that the history would not know any
+    /// more whether they were settled.
+    pub too_old: u64,
     /// Settlements of conversions that are no longer there.
     pub gone: u64,
     /// The first of those conversions, and whose delivery was settled.
@@ -116,9 +126,9 @@ pub(super) fn advise(error: OpenError, path: &Path, state: State) -> OpenError {
         journal::look(path, state, &mut found, &mut |_, _, _| Ok(())).ok()?;
         let (from, to) = found.received()?;
         Some(format!(
-            "the journal holds {} conversions received from {from} to {to}: `capi-relay recover` rebuilds the queue from it \
-             and from what else is whole; what had been moved out of the journal into a damaged part is lost: conversions \
-             received before {to}, and most of them before {from}",
+            "the journal holds {} conversions received from {from} to {to}: `capi-relay recover` rebuilds the queue from it, \
+             from the backlog's files and from what else is whole; of what had been moved out of the journal, conversions \
+             received before {to} and most of them before {from}, what only a damaged part holds is lost",
             found.conversions
         ))
     };
@@ -154,7 +164,7 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     let store = damaged(whole_store(path, state, &vault, options.backlog_bytes), &mut survey.store)?;
     let (store, damage) = store.map_or((None, None), |(store, ledger, damage)| (Some((store, ledger)), damage));
     if let Some(damage) = &damage {
-        survey.store = Some(damage.what());
+        (survey.store, survey.store_stays) = (Some(damage.what()), true);
     }
     let mut expected = state;
     if let Some((_, ledger)) = &store {
@@ -196,8 +206,8 @@ fn whole_store(
     backlog_bytes: u64,
 ) -> Result<(Store, Ledger, Option<Damage>), OpenError> {
     let dir = store::dir(path, state.generation);
-    let (store, ledger) = Store::open(&dir, state, Arc::clone(vault), backlog_bytes)?;
-    let damage = store.verify(&dir, &ledger)?;
+    let (store, ledger, lacks) = Store::open_with_what_there_is(&dir, state, Arc::clone(vault), backlog_bytes)?;
+    let damage = store.verify(&dir, &ledger, lacks)?;
     Ok((store, ledger, damage))
 }
 
@@ -208,6 +218,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     if recovered.survey.is_whole() {
         return Ok(recovered);
     }
+    let backlog_tells = recovered.survey.store.is_some() && recovered.survey.history.is_none();
     let write = |source| OpenError::write(path, source);
     let (quarantine, scratch) = begin(path)?;
     if store.is_none() || damage.is_some() || history.is_none() || !segments.is_empty() {
@@ -245,6 +256,9 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mover = Mover::new(Arc::clone(&shared), ledger);
     let mut rebuilding = Rebuilding { path, shared, mover, recovered, forgotten: HashSet::new() };
+    if backlog_tells {
+        rebuilding.take_up_backlog(state.newest_backlog)?;
+    }
     journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| rebuilding.visit(seq, kind, payload))?;
     rebuilding.drain()?;
     let Rebuilding { shared, mover, recovered, .. } = rebuilding;
@@ -274,7 +288,7 @@ fn without(
     let Some(damage) = damage else { return Ok((store, ledger)) };
     for number in &damage.segments {
         let segment = segment::path(&path.join(backlog::DIR), *number);
-        let kept = keep_aside(&segment, quarantine, "backlog");
+        let kept = copy_aside(&segment, quarantine, "backlog");
         aside.extend(kept.map_err(|source| OpenError::write(path, source))?);
     }
     let ledger = store.mend(damage).map_err(|error| OpenError::store(path, &error))?;
@@ -316,25 +330,43 @@ struct Rebuilding<'a> {
 }
 
 impl Rebuilding<'_> {
+    /// What lies in the backlog's segments up to that one and nothing knows.
+    fn take_up_backlog(&mut self, newest: u64) -> Result<(), OpenError> {
+        let path = self.path;
+        let visited = backlog::salvage(path, newest, |block| self.take_up(block));
+        visited.map_err(|source| OpenError::read(&path.join(backlog::DIR), source))?
+    }
+
+    /// A block of it.
+    fn take_up(&mut self, block: Vec<Salvaged>) -> Result<(), OpenError> {
+        let settled_before_ms = self.shared.clock.unix_ms().saturating_sub(self.shared.history_keep_ms);
+        for (seq, id, accepted) in block {
+            // Sealed with a key that nothing needed any more, it was settled.
+            let Ok((record, legs)) = record::decode_accepted(&self.shared.vault, &accepted, seq) else { continue };
+            if self.is_settled_or_kept(&record)? {
+                continue;
+            }
+            if id.unix_ms() < settled_before_ms {
+                self.recovered.too_old = self.recovered.too_old.saturating_add(1);
+                continue;
+            }
+            self.recovered.taken_up = self.recovered.taken_up.saturating_add(1);
+            self.insert(record, legs)?;
+        }
+        // Whatever lies there twice is known then.
+        self.drain()
+    }
+
     fn visit(&mut self, seq: u64, kind: Kind, payload: &[u8]) -> Result<(), OpenError> {
         let unread = |error: super::codec::Malformed| OpenError::damaged(self.path, error.to_string());
         match kind {
             Kind::Accepted => {
                 let (record, legs) = record::decode_accepted(&self.shared.vault, payload, seq).map_err(unread)?;
-                let users = self.shared.history.users(&record.key).map_err(|error| self.failed(&error))?;
-                if users.contains(&(record.meta.id, true)) {
-                    self.forgotten.insert(record.meta.id);
-                    return Ok(());
-                }
-                if self.is_known(record.meta.id)? {
+                if self.is_settled_or_kept(&record)? {
                     return Ok(());
                 }
                 self.recovered.rebuilt = self.recovered.rebuilt.saturating_add(1);
-                let permit = self.shared.try_permit(&record);
-                let is_full = permit.is_none();
-                let since_ms = self.shared.clock.elapsed_ms();
-                self.shared.window().insert_all([Entry::new(Arc::new(record), legs, since_ms, permit)]);
-                if is_full { self.drain() } else { Ok(()) }
+                self.insert(record, legs)
             }
             Kind::Settled => {
                 let change = Change::decode(&self.shared.vault, payload).map_err(unread)?;
@@ -347,7 +379,13 @@ impl Rebuilding<'_> {
         if self.shared.window().settle_again(&change) {
             return Ok(());
         }
-        let kept = self.shared.store().kept_at(change.seq, change.id).map_err(|error| self.failed(&error))?;
+        let kept = match self.shared.store().kept_at(change.seq, change.id) {
+            // What was damaged has been taken out: this has come to be since.
+            Err(StoreError::Form(damage)) => {
+                return self.shared.note_lost_change(&change, damage).map_err(|error| self.failed(&error));
+            }
+            kept => kept.map_err(|error| self.failed(&error))?,
+        };
         if let Some(kept) = kept {
             let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);
             if leg.is_some_and(|leg| leg.revision < change.settlement.revision) {
@@ -362,6 +400,25 @@ impl Rebuilding<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is nothing to rebuild: it is known, or was forgotten on request.
+    fn is_settled_or_kept(&mut self, record: &Record) -> Result<bool, OpenError> {
+        let users = self.shared.history.users(&record.key).map_err(|error| self.failed(&error))?;
+        if users.contains(&(record.meta.id, true)) {
+            self.forgotten.insert(record.meta.id);
+            return Ok(true);
+        }
+        self.is_known(record.meta.id)
+    }
+
+    /// Takes a conversion up, as at a start.
+    fn insert(&mut self, record: Record, legs: Vec<Leg>) -> Result<(), OpenError> {
+        let permit = self.shared.try_permit(&record);
+        let is_full = permit.is_none();
+        let since_ms = self.shared.clock.elapsed_ms();
+        self.shared.window().insert_all([Entry::new(Arc::new(record), legs, since_ms, permit)]);
+        if is_full { self.drain() } else { Ok(()) }
     }
 
     /// Whether the store or the history has it.

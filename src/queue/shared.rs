@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::clock::Clock;
+use super::codec::Malformed;
 use super::committer::{Inbox, Stop};
 use super::folder::Folder;
 use super::generation::Sparse;
@@ -69,7 +70,7 @@ impl Default for Options {
 pub(super) struct Shared {
     pub(super) folder: Arc<Folder>,
     pub(super) vault: Arc<Vault>,
-    /// The one in force.
+    /// The one in force. It is [asked](Shared::ask).
     store: RwLock<Arc<Store>>,
     pub(super) segments: Arc<Segments>,
     pub(super) history: History,
@@ -151,9 +152,21 @@ impl Shared {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store in force, for one question: what is asked later may have to be asked of another.
+    /// The store in force now.
     pub(super) fn store(&self) -> Arc<Store> {
         Arc::clone(&self.store.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks the store in force; and again, when another has taken its place meanwhile: what the one that was left says goes
+    /// with the backlog no longer.
+    pub(super) fn ask<T>(&self, question: impl Fn(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        loop {
+            let store = self.store();
+            let answer = question(&store);
+            if Arc::ptr_eq(&store, &self.store()) {
+                return answer;
+            }
+        }
     }
 
     /// Puts another in its place, which holds the same.
@@ -287,7 +300,7 @@ impl Shared {
     /// Reads ahead for a destination. Blocks.
     pub(super) fn refill(&self, refill: &Refill) {
         let Refill { destination, now_ms, skip, rooms } = refill;
-        let loaded = self.store().load(destination, *now_ms, skip, *rooms);
+        let loaded = self.ask(|store| store.load(destination, *now_ms, skip, *rooms));
         let (loaded, error) = match loaded {
             Ok(loaded) => (Some(loaded), None),
             Err(error) => (None, Some(error)),
@@ -312,10 +325,29 @@ impl Shared {
         Ok(self.kept_now(id)?.map(|kept| (kept.record.seq, Arc::new(kept.legs))))
     }
 
+    /// What the store keeps of a conversion. Where damage tells nothing of it, it may be one that is settled: the history
+    /// knows those. Blocks.
+    pub(super) fn kept(&self, id: ConversionId) -> Result<Option<Kept>, StoreError> {
+        match self.ask(|store| store.kept(id)) {
+            Err(StoreError::Form(_)) if self.history.status(id)?.is_some() => Ok(None),
+            kept => kept,
+        }
+    }
+
+    /// What became of a delivery is not kept, for its conversion cannot be read; unless it was settled, and kept before.
+    pub(super) fn note_lost_change(&self, change: &Change, damage: Malformed) -> Result<(), StoreError> {
+        if self.history.status(change.id)?.is_none() {
+            self.metrics.lost.inc();
+            let (destination, seq) = (&change.destination, change.seq);
+            tracing::error!(%destination, seq, %damage, "what became of a delivery is lost, for its conversion cannot be read");
+        }
+        Ok(())
+    }
+
     /// What the store keeps of a conversion, with what is on its way there. Blocks.
     pub(super) fn kept_now(&self, id: ConversionId) -> Result<Option<Kept>, StoreError> {
         let changes = self.window().changes_of(id);
-        let Some(mut kept) = self.store().kept(id)? else {
+        let Some(mut kept) = self.kept(id)? else {
             return Ok(None);
         };
         for change in &changes {
@@ -327,7 +359,7 @@ impl Shared {
 
     /// Whether the store or the history has it: its key may be known for longer, for a store can be lost. Blocks.
     pub(super) fn is_known(&self, id: ConversionId) -> Result<bool, StoreError> {
-        Ok(self.store().kept(id)?.is_some() || self.history.status(id)?.is_some())
+        Ok(self.kept(id)?.is_some() || self.history.status(id)?.is_some())
     }
 
     /// A status as the store has it, with what is on its way there; or the history: what goes there leaves the store
@@ -357,7 +389,7 @@ impl Shared {
         let order = self.vault.hash(merchant, order_id);
         loop {
             let history_seq = self.history.first_seq();
-            ids.extend(self.store().order(&order, history_seq)?);
+            ids.extend(self.ask(|store| store.order(&order, history_seq))?);
             ids.extend(self.history.order(&order)?);
             // What was given up meanwhile may be what knew of one.
             if self.history.first_seq() == history_seq {

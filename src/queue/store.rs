@@ -43,7 +43,7 @@ use self::copy::Copy;
 use self::flush::Flusher;
 use self::probe::Layout;
 use self::watch::{Stopped, watched};
-use super::backlog::{Backlog, Block};
+use super::backlog::{Backlog, Block, Lacking};
 use super::codec::{Malformed, Reader};
 use super::folder::{OpenError, State, is_full, make_dir, sync, sync_dir};
 use super::panics::caught;
@@ -89,6 +89,24 @@ pub(super) enum StoreError {
     History(#[source] io::Error),
     #[error("the backlog: {0}")]
     Backlog(#[source] io::Error),
+}
+
+/// What a store has not of its backlog.
+pub(super) struct Lacks {
+    /// Blocks that it names.
+    named: u64,
+    /// Those of them that are not there.
+    blocks: Vec<Lacking>,
+}
+
+impl Lacks {
+    /// In words, if it lacks anything.
+    fn what(&self, ledger: &Ledger) -> Option<String> {
+        let (named, counted) = (self.named, ledger.blocks);
+        let is_short = named != counted;
+        let short = is_short.then(|| format!("the store names {named} blocks of the backlog, and counts {counted}"));
+        short.or_else(|| self.blocks.first().map(|lacking| lacking.why.clone()))
+    }
 }
 
 /// Writes that become durable together.
@@ -155,6 +173,20 @@ impl Store {
         vault: Arc<Vault>,
         backlog_bytes: u64,
     ) -> Result<(Store, Ledger), OpenError> {
+        let (store, ledger, lacks) = Store::open_with_what_there_is(dir, state, vault, backlog_bytes)?;
+        match lacks.what(&ledger) {
+            Some(what) => Err(OpenError::damaged(dir.parent().unwrap_or(dir), what)),
+            None => Ok((store, ledger)),
+        }
+    }
+
+    /// The same, for recovering: whatever of the backlog is not there.
+    pub(super) fn open_with_what_there_is(
+        dir: &Path,
+        state: State,
+        vault: Arc<Vault>,
+        backlog_bytes: u64,
+    ) -> Result<(Store, Ledger, Lacks), OpenError> {
         if !dir.join("db").exists() || !dir.join("conf").exists() {
             return Err(OpenError::damaged(dir, "the store's files are missing"));
         }
@@ -175,7 +207,7 @@ impl Store {
         state: State,
         vault: Arc<Vault>,
         backlog_bytes: u64,
-    ) -> Result<(Store, Ledger), OpenError> {
+    ) -> Result<(Store, Ledger, Lacks), OpenError> {
         let folder = folder_of(dir);
         let none = Backlog::begin_anew(folder, state.newest_backlog, backlog_bytes);
         let none = none.map_err(|source| OpenError::read(folder, source))?;
@@ -201,8 +233,9 @@ impl Store {
         let blocks = caught(|| store.blocks());
         let blocks = blocks.map_err(|said| OpenError::damaged(dir, format!("sled cannot read its file: {said}")))?;
         let blocks = blocks.map_err(|error| OpenError::store(dir, &error))?;
-        let backlog = Arc::new(Backlog::open(folder, state.newest_backlog, blocks, backlog_bytes)?);
-        Ok((Store { backlog, ..store }, ledger))
+        let named = u64::try_from(blocks.len()).unwrap_or(u64::MAX);
+        let (backlog, blocks) = Backlog::open(folder, state.newest_backlog, blocks, backlog_bytes)?;
+        Ok((Store { backlog: Arc::new(backlog), ..store }, ledger, Lacks { named, blocks }))
     }
 
     /// What it says of all blocks.

@@ -173,7 +173,7 @@ pub(super) async fn state(queue: &Queue, id: ConversionId, destination: &str) ->
 }
 
 /// What the metrics tell of that name.
-fn metric(queue: &Queue, name: &str) -> u64 {
+pub(super) fn metric(queue: &Queue, name: &str) -> u64 {
     let mut registry = Registry::default();
     queue.register_metrics(&mut registry);
     let mut text = String::new();

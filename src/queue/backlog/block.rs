@@ -86,9 +86,9 @@ impl Block {
         self.lanes.clear();
     }
 
-    /// The store has its legs now.
-    pub(in super::super) fn put_changed(&mut self, slot: usize) {
-        self.changed.set(slot, true);
+    /// Whether the store has its legs.
+    pub(in super::super) fn put_changed(&mut self, slot: usize, is_changed: bool) {
+        self.changed.set(slot, is_changed);
     }
 
     /// Nothing is owed of it any more. `bytes`: what it takes in its frame.

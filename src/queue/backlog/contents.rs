@@ -16,6 +16,7 @@ use std::os::unix::fs::FileExt;
 
 use super::super::codec::{Malformed, Reader, Writer};
 use super::super::log::frame::{self, Header};
+use super::super::log::segment;
 use super::super::vault::KeyHash;
 use super::block::{Block, Draft};
 use crate::conversion::ConversionId;
@@ -53,16 +54,15 @@ impl Slot {
 
     /// The record without its checksum, as it was handed in.
     pub(super) fn read(&self, file: &File) -> io::Result<Result<Vec<u8>, Malformed>> {
-        let mut bytes = self.read_raw(file)?;
-        let accepted = bytes.split_off(bytes.len().min(CHECKSUM_BYTES));
-        Ok(if bytes == checksum(self.seq, &accepted).to_le_bytes() { Ok(accepted) } else { Err(DAMAGED) })
+        Ok(self.read_raw(file)?.and_then(|mut bytes| {
+            let accepted = bytes.split_off(bytes.len().min(CHECKSUM_BYTES));
+            if bytes == checksum(self.seq, &accepted).to_le_bytes() { Ok(accepted) } else { Err(DAMAGED) }
+        }))
     }
 
     /// The record as it lies there.
-    pub(super) fn read_raw(&self, file: &File) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(self.len).unwrap_or(usize::MAX)];
-        file.read_exact_at(&mut bytes, self.at)?;
-        Ok(bytes)
+    pub(super) fn read_raw(&self, file: &File) -> io::Result<Result<Vec<u8>, Malformed>> {
+        read_exact_at(file, self.at, u64::from(self.len))
     }
 }
 
@@ -89,11 +89,19 @@ pub(super) fn read_frame(file: &File, at: u64, header: &Header) -> io::Result<Re
 fn read_at(file: &File, at: u64, count: usize, number: u64) -> io::Result<Result<Vec<Slot>, Malformed>> {
     let len = contents_len(count);
     let begins_at = at.saturating_add(frame::HEADER_BYTES).saturating_add(frame::RECORD_HEAD_BYTES);
+    let bytes = read_exact_at(file, begins_at, len)?;
+    Ok(bytes.and_then(|bytes| decode(&bytes, (begins_at, len), count, number)))
+}
+
+/// Bytes that should be there. Those that are not, or that the disk cannot read, are damage: they cost what lies in them.
+pub(super) fn read_exact_at(file: &File, at: u64, len: u64) -> io::Result<Result<Vec<u8>, Malformed>> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    if let Err(error) = file.read_exact_at(&mut bytes, begins_at) {
-        return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(Err(DAMAGED)) } else { Err(error) };
+    match file.read_exact_at(&mut bytes, at) {
+        Ok(()) => Ok(Ok(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(DAMAGED)),
+        Err(error) if segment::is_unreadable(&error) => Ok(Err(Malformed("the disk cannot read what waits"))),
+        Err(error) => Err(error),
     }
-    Ok(decode(&bytes, (begins_at, len), count, number))
 }
 
 fn decode(bytes: &[u8], (begins_at, len): (u64, u64), count: usize, number: u64) -> Result<Vec<Slot>, Malformed> {

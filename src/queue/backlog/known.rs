@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::block::{Block, Key, Lane};
@@ -16,8 +17,9 @@ pub(super) struct Known {
     pub(super) files: BTreeMap<u64, Filed>,
     /// How often blocks have been written anew: who looks from one block to the next may have missed what went back.
     pub(super) rewrites: u64,
-    /// The most sequence numbers that there have been from a block's first to its last.
-    widest: u64,
+    /// The same blocks, by the size of how far it is from their first sequence number to their last: what holds a number is
+    /// found without looking at those that end before.
+    by_width: BTreeMap<u32, BTreeSet<Key>>,
 }
 
 /// Blocks of which a destination is owed something.
@@ -37,13 +39,16 @@ pub(super) struct Filed {
     pub(super) live_bytes: u64,
     /// Blocks, by where they lie.
     frames: BTreeMap<u64, Key>,
+    /// Whether something in it is gone that has not been overwritten, as far as is known.
+    pub(super) is_unclean: bool,
     /// It could not be written anew: it is not tried again.
     pub(super) is_given_up: bool,
 }
 
 impl Filed {
     pub(super) fn new(file: File, bytes: u64) -> Filed {
-        Filed { file: Arc::new(file), bytes, live_bytes: 0, frames: BTreeMap::new(), is_given_up: false }
+        let frames = BTreeMap::new();
+        Filed { file: Arc::new(file), bytes, live_bytes: 0, frames, is_unclean: true, is_given_up: false }
     }
 
     pub(super) fn has_blocks(&self) -> bool {
@@ -55,7 +60,8 @@ impl Known {
     /// Notes a block, or how it is now; one of which nothing is alive is none.
     pub(super) fn put(&mut self, mut block: Block) {
         let key = block.key();
-        self.remove(key);
+        let has_lost = self.blocks.get(&key).is_some_and(|before| before.live != block.live);
+        self.take(key, has_lost);
         if !block.is_alive() {
             return;
         }
@@ -75,13 +81,21 @@ impl Known {
             filed.live_bytes = filed.live_bytes.saturating_add(block.live_bytes);
             filed.frames.insert(block.at, key);
         }
-        self.widest = self.widest.max(block.last_seq.saturating_sub(block.first_seq));
+        self.by_width.entry(width(&block)).or_default().insert(key);
         block.lanes.shrink_to_fit();
         self.blocks.insert(key, Arc::new(block));
     }
 
     pub(super) fn remove(&mut self, key: Key) {
+        self.take(key, true);
+    }
+
+    /// `is_loss`: what lies there is gone, or some of it.
+    fn take(&mut self, key: Key, is_loss: bool) {
         let Some(block) = self.blocks.remove(&key) else { return };
+        if let Some(keys) = self.by_width.get_mut(&width(&block)) {
+            keys.remove(&key);
+        }
         for Lane { destination, .. } in &block.lanes {
             if let Some(lane) = self.lanes.get_mut(destination) {
                 lane.owed.remove(&key);
@@ -94,6 +108,7 @@ impl Known {
         if let Some(filed) = self.files.get_mut(&block.segment) {
             filed.live_bytes = filed.live_bytes.saturating_sub(block.live_bytes);
             filed.frames.remove(&block.at);
+            filed.is_unclean |= is_loss;
         }
     }
 
@@ -108,11 +123,19 @@ impl Known {
         self.blocks.values()
     }
 
-    /// Those that may hold one of these sequence numbers, by acceptance.
+    /// Those that may hold one of these sequence numbers.
     pub(super) fn spanning(&self, from: u64, to: u64) -> impl Iterator<Item = &Arc<Block>> {
-        let first = (from.saturating_sub(self.widest), 0);
-        let spanning = self.blocks.range(first..=(to, u64::MAX)).map(|(_, block)| block);
-        spanning.filter(move |block| block.last_seq >= from)
+        let spanning = self.by_width.iter().flat_map(move |(width, keys)| {
+            let widest = 1_u64.checked_shl(*width).unwrap_or(u64::MAX);
+            keys.range((from.saturating_sub(widest), 0)..=(to, u64::MAX))
+        });
+        spanning.filter_map(|key| self.blocks.get(key)).filter(move |block| block.last_seq >= from)
+    }
+
+    /// Whether no other comes between these two, by acceptance.
+    pub(super) fn are_neighbours(&self, key: Key, next: Key) -> bool {
+        let behind = (Bound::Excluded(key), Bound::Unbounded);
+        self.blocks.range(behind).next().is_some_and(|(found, _)| *found == next)
     }
 
     /// Those that may hold this conversion.
@@ -121,12 +144,18 @@ impl Known {
         self.blocks().filter(move |block| (block.first_ms..=block.last_ms).contains(&received_ms))
     }
 
-    /// The last sequence number of the block that comes first behind this one, or that holds it.
+    /// The last sequence number of what is looked at together behind this one: so far that no block ends before, of those
+    /// that hold the next or begin behind it. So there are few that reach into it, however wide others are.
     pub(super) fn next_end(&self, after: u64) -> Option<u64> {
         let from = after.checked_add(1)?;
-        let holding = self.spanning(from, from).map(|block| block.last_seq).min();
-        let next = || self.blocks.range((from, 0)..).next().map(|(_, block)| block.last_seq);
-        holding.or_else(next)
+        let mut end = self.spanning(from, from).map(|block| block.last_seq).min();
+        for (_, block) in self.blocks.range((from, 0)..) {
+            if end.is_some_and(|end| block.first_seq > end) {
+                break;
+            }
+            end = Some(end.map_or(block.last_seq, |end| end.min(block.last_seq)));
+        }
+        end
     }
 
     /// The block whose frame lies there.
@@ -151,6 +180,12 @@ impl Known {
     pub(super) fn first_owed(&self, destination: &DestinationName) -> Option<&Arc<Block>> {
         self.blocks.get(self.lanes.get(destination)?.owed.first()?)
     }
+}
+
+/// The least power of two that reaches from a block's first sequence number to its last.
+fn width(block: &Block) -> u32 {
+    let reach = block.last_seq.saturating_sub(block.first_seq);
+    u64::BITS.saturating_sub(reach.leading_zeros())
 }
 
 /// A block, and the file that it lies in: that stays readable, whatever is given up meanwhile.

@@ -1,4 +1,6 @@
-//! What is to be written anew: blocks of a segment of which most is gone, and small ones that lie side by side.
+//! What is to be written anew: blocks of a segment of which most is gone, and small ones.
+//!
+//! Only neighbours become one, by acceptance: blocks stay narrow, and what comes next is found by looking at few.
 //!
 //! Conversions are copied as they lie, with the key that they were sealed with.
 
@@ -35,7 +37,7 @@ impl Job {
         for found in &self.found {
             for place in found.places()?.into_iter().filter(|place| place.is_alive()) {
                 let (slot, contents) = (place.slot, place.contents);
-                let payload = contents.read_raw(&found.file).map_err(StoreError::Backlog)?;
+                let payload = contents.read_raw(&found.file).map_err(StoreError::Backlog)??;
                 let lanes = found.block.lanes.iter().filter(|lane| lane.owed.contains(slot));
                 let legs = lanes.map(|lane| {
                     let owed = Owed { is_fresh: lane.fresh.contains(slot), is_owed: true };
@@ -84,8 +86,14 @@ impl Backlog {
         });
         // The one that costs least.
         let (number, _) = sparse.min_by_key(|(_, filed)| filed.live_bytes)?;
-        let mut size = Size::default();
-        let run = known.in_segment(*number).take_while(|block| size.takes(block));
+        let mut blocks: Vec<&Arc<Block>> = known.in_segment(*number).collect();
+        blocks.sort_unstable_by_key(|block| block.key());
+        let (mut size, mut last) = (Size::default(), None);
+        let run = blocks.into_iter().take_while(|block| {
+            let is_next = last.is_none_or(|last| known.are_neighbours(last, block.key()));
+            last = Some(block.key());
+            is_next && size.takes(block)
+        });
         Some(Job { found: run.filter_map(|block| known.found(block)).collect() })
     }
 
@@ -95,7 +103,7 @@ impl Backlog {
         let (mut run, mut size) = (Vec::<&Arc<Block>>::new(), Size::default());
         for block in known.blocks() {
             if is_given_up(block) || !size.takes(block) {
-                if run.len() >= MERGED_MIN {
+                if run.len() >= size.merged_min() {
                     break;
                 }
                 (run, size) = (Vec::new(), Size::default());
@@ -105,7 +113,7 @@ impl Backlog {
             }
             run.push(block);
         }
-        let is_worth_it = run.len() >= MERGED_MIN;
+        let is_worth_it = run.len() >= size.merged_min();
         is_worth_it.then(|| Job { found: run.into_iter().filter_map(|block| known.found(block)).collect() })
     }
 }
@@ -116,6 +124,10 @@ struct Size {
     blocks: usize,
     conversions: usize,
     bytes: u64,
+    /// Of the store's entries that go with them; the one that comes takes no more.
+    entry_bytes: usize,
+    /// There was no room for one more of these.
+    is_full_of_entries: bool,
 }
 
 impl Size {
@@ -123,11 +135,21 @@ impl Size {
     fn takes(&mut self, block: &Block) -> bool {
         let conversions = self.conversions.saturating_add(block.live.count());
         let bytes = self.bytes.saturating_add(block.live_bytes);
-        let fits = self.blocks == 0 || self.blocks < MERGED_MAX && conversions <= Bits::MAX && bytes <= BLOCK_BYTES_MAX;
+        let entry_bytes = self.entry_bytes.saturating_add(block.entry_bytes());
+        let is_full_of_entries = entry_bytes > MERGED_ENTRY_BYTES_MAX;
+        let fits = self.blocks == 0 || conversions <= Bits::MAX && bytes <= BLOCK_BYTES_MAX && !is_full_of_entries;
         if fits {
-            *self = Size { blocks: self.blocks.saturating_add(1), conversions, bytes };
+            let blocks = self.blocks.saturating_add(1);
+            *self = Size { blocks, conversions, bytes, entry_bytes, is_full_of_entries: false };
+        } else {
+            self.is_full_of_entries = is_full_of_entries;
         }
         fits
+    }
+
+    /// How many small ones make it worth while.
+    fn merged_min(&self) -> usize {
+        if self.is_full_of_entries { MERGED_FEW } else { MERGED_MIN }
     }
 }
 
@@ -135,5 +157,7 @@ impl Size {
 const SPARSE_BYTES_MIN: u64 = 64 * 1024;
 /// Small blocks are made one when there are so many: what waits is seldom copied more than twice.
 const MERGED_MIN: usize = 8;
-/// Their entries go in one group of the store.
-const MERGED_MAX: usize = 64;
+/// Or so many, of which no more would go together.
+const MERGED_FEW: usize = 2;
+/// Their entries, and the one that comes for them, go in one group of the store: it counts some four times as much.
+const MERGED_ENTRY_BYTES_MAX: usize = 20 * 1024;

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 
 use proptest::prelude::*;
 
+use super::super::codec::Malformed;
 use super::super::folder::{Lock, State};
 use super::super::log::frame::Header;
 use super::super::tests::{id_at, name};
@@ -79,10 +80,20 @@ impl Bench {
         Bench { folder: Folder::new(dir.path(), lock, State::first(1, 1), 0), dir, segment_bytes }
     }
 
-    fn open(&self, entries: &Entries) -> Result<Backlog, OpenError> {
+    /// As a relay opens it.
+    fn open(&self, entries: &Entries) -> Result<Backlog, String> {
+        let (backlog, lacking) = self.open_what_there_is(entries);
+        if let Some(lacking) = lacking.first() {
+            return Err(lacking.why.clone());
+        }
+        backlog.remove_unnamed().unwrap();
+        Ok(backlog)
+    }
+
+    fn open_what_there_is(&self, entries: &Entries) -> (Backlog, Vec<Lacking>) {
         let blocks = entries.iter().map(|((_, number), entry)| Block::decode(*number, entry).unwrap());
         let newest = self.folder.state().newest_backlog;
-        Backlog::open(self.dir.path(), newest, blocks.collect(), self.segment_bytes)
+        Backlog::open(self.dir.path(), newest, blocks.collect(), self.segment_bytes).unwrap()
     }
 
     fn segments(&self) -> Vec<u64> {
@@ -112,10 +123,11 @@ fn seqs(places: &[Place]) -> Vec<u64> {
 
 fn all(backlog: &Backlog) -> Vec<u64> {
     let (mut found, mut after) = (Vec::new(), 0);
-    while let Some((places, to)) = backlog.next_after(after).unwrap() {
+    while let Some(Stretch { found: places, unread, to }) = backlog.next_after(after).unwrap() {
         for place in &places {
             assert_eq!(place.read().unwrap()[..8], place.contents.seq.to_le_bytes());
         }
+        assert!(unread == 0 && places.len() <= 2 * Bits::MAX, "{unread} unread, {} at once", places.len());
         found.extend(seqs(&places));
         assert!(to > after);
         after = to;
@@ -176,7 +188,7 @@ fn what_is_named_is_found_after_every_restart_and_what_is_not_is_cut_off() {
         .map(|number| std::fs::metadata(segment::path(&bench.dir.path().join(DIR), number)).unwrap().len());
     assert_eq!(on_disk.sum::<u64>(), bytes, "something lies behind what is named");
     for seq in known {
-        let id = backlog.next_after(seq - 1).unwrap().unwrap().0[0].contents.id;
+        let id = backlog.next_after(seq - 1).unwrap().unwrap().found[0].contents.id;
         assert_eq!(backlog.at(seq, id).unwrap().unwrap().contents.id, id);
         assert_eq!(backlog.with_id(id).unwrap().unwrap().contents.seq, seq);
     }
@@ -192,7 +204,7 @@ fn a_segment_that_is_lost_or_cut_short_is_refused_in_words() {
     drop(backlog);
     let path = segment::path(&bench.dir.path().join(DIR), 2);
     let whole = std::fs::read(&path).unwrap();
-    let refused = || bench.open(&entries).err().map(|error| error.to_string()).unwrap_or_default();
+    let refused = || bench.open(&entries).err().unwrap_or_default();
     std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     assert!(refused().contains("backlog segment 0000000000000002 is cut short"), "{}", refused());
     std::fs::write(&path, [vec![0; 64], whole[64..].to_vec()].concat()).unwrap();
@@ -232,6 +244,117 @@ fn what_is_gone_is_given_back_and_at_most_half_of_what_is_left_is_waste() {
 }
 
 #[test]
+fn only_neighbours_become_one_and_no_block_grows_wide_over_others() {
+    let (bench, mut entries) = (Bench::new(64 * 1024), Entries::new());
+    let backlog = bench.open(&entries).unwrap();
+    // One of each hundred waits on, in every third block; what is written anew comes to lie beside what is new.
+    for round in 0..30_u64 {
+        for first in (round * 1000 + 1..round * 1000 + 1000).step_by(20) {
+            bench.put(&backlog, &mut entries, (first..first + 20).map(|seq| item(seq, 200)).collect());
+        }
+        let seqs = round * 1000 + 1..round * 1000 + 1001;
+        seqs.filter(|seq| seq % 100 != 7).for_each(|seq| settle(&backlog, &mut entries, seq));
+        tidy(&bench, &backlog, &mut entries, false);
+    }
+    let left: Vec<u64> = (1..30_001).filter(|seq| seq % 100 == 7).collect();
+    assert_eq!(all(&backlog), left);
+    let blocks = backlog.all();
+    assert!(blocks.len() < left.len() / 4, "{} blocks for {}", blocks.len(), left.len());
+    for pair in blocks.windows(2) {
+        let (before, behind) = (&pair[0].block, &pair[1].block);
+        assert!(before.last_seq < behind.first_seq, "{before:?} reaches into {behind:?}");
+    }
+}
+
+#[test]
+fn a_wide_block_costs_those_in_between_nothing() {
+    let (bench, mut entries) = (Bench::new(1 << 20), Entries::new());
+    let backlog = bench.open(&entries).unwrap();
+    bench.put(&backlog, &mut entries, [1, 30_000].into_iter().map(|seq| item(seq, 10)).collect());
+    for first in (2..30_000).step_by(100) {
+        bench.put(&backlog, &mut entries, (first..first + 50).map(|seq| item(seq, 10)).collect());
+    }
+    let known = backlog.read();
+    assert_eq!(known.spanning(15_005, 15_005).count(), 2, "the wide one, and the one that holds it");
+    drop(known);
+    let wanted: Vec<u64> = (2..30_000).step_by(100).flat_map(|first| first..first + 50).collect();
+    let wanted: Vec<u64> = [1].into_iter().chain(wanted).chain([30_000]).collect();
+    // Says itself how many are read at once.
+    assert_eq!(all(&backlog), wanted);
+}
+
+#[test]
+fn an_entry_for_every_destination_that_there_may_be_leaves_room_in_a_group() {
+    let (bench, mut entries) = (Bench::new(1 << 20), Entries::new());
+    let backlog = bench.open(&entries).unwrap();
+    let names: Vec<_> = (0..60).map(|number| name(&format!("d{number:063}"))).collect();
+    for seq in 1..200 {
+        let legs = names.iter().map(|name| (name.clone(), FRESH)).collect();
+        bench.put(&backlog, &mut entries, vec![Item::new((seq, id_at(seq), 0), None, &[1], legs)]);
+    }
+    let job = backlog.sparse(false).unwrap();
+    let old: usize = job.blocks().map(|block| block.entry_bytes()).sum();
+    assert!(job.keys().len() > 1 && 4 * old < 128 * 1024, "{} blocks with {old} bytes", job.keys().len());
+}
+
+#[test]
+fn what_the_disk_cannot_read_is_damage_and_stops_nothing() {
+    // There is nothing at its beginning: the kernel says EIO.
+    let memory = File::open("/proc/self/mem").unwrap();
+    assert_eq!(memory.read_at(&mut [0; 8], 0).unwrap_err().raw_os_error(), Some(5));
+    assert!(contents::read_exact_at(&memory, 0, 8).unwrap().is_err());
+    let slot = Slot { seq: 1, id: id_at(1), key: 0, order: 0, order_at: 0, at: 0, len: 8 };
+    assert!(slot.read(&memory).unwrap().is_err() && slot.read_raw(&memory).unwrap().is_err());
+    let closed = File::options().write(true).open("/dev/null").unwrap();
+    assert!(contents::read_exact_at(&closed, 0, 8).is_err(), "any other error is one");
+}
+
+#[test]
+fn what_is_not_there_of_the_backlog_is_told_block_by_block_and_nothing_is_removed() {
+    let (bench, mut entries) = (Bench::new(8 * 1024), Entries::new());
+    let backlog = bench.open(&entries).unwrap();
+    for seq in 1..60 {
+        bench.put(&backlog, &mut entries, vec![item(seq, 500)]);
+    }
+    let of_second = backlog.all().iter().filter(|found| found.block.segment == 2).count();
+    drop(backlog);
+    std::fs::remove_file(segment::path(&bench.dir.path().join(DIR), 2)).unwrap();
+    let (first, _) = entries.pop_first().unwrap();
+    let before = bench.segments();
+    let (backlog, lacking) = bench.open_what_there_is(&entries);
+    assert!(lacking.len() == of_second && lacking.iter().all(|lacking| lacking.why.ends_with("is missing")));
+    assert_eq!(all(&backlog).len(), 58 - of_second);
+    assert_eq!(bench.segments(), before);
+    let (mut salvaged, mut blocks) = (Vec::new(), 0);
+    let visited = salvage(bench.dir.path(), u64::MAX, |block| {
+        salvaged.extend(block.iter().map(|(seq, _, _)| *seq));
+        blocks += 1;
+        Ok::<(), ()>(())
+    });
+    visited.unwrap().unwrap();
+    assert!(salvaged.contains(&first.0), "what nothing names is there");
+    assert_eq!((salvaged.len(), blocks), (59 - of_second, 59 - of_second));
+}
+
+#[test]
+fn what_was_overwritten_is_not_looked_at_again_until_more_of_it_goes() {
+    let (bench, mut entries) = (Bench::new(1 << 20), Entries::new());
+    let backlog = bench.open(&entries).unwrap();
+    bench.put(&backlog, &mut entries, (1..9).map(|seq| item(seq, 50)).collect());
+    settle(&backlog, &mut entries, 1);
+    backlog.erase().unwrap();
+    let file = File::options().read(true).write(true).open(segment::path(&bench.dir.path().join(DIR), 1)).unwrap();
+    let gone = frames(&file)[0][0];
+    file.write_all_at(&[7], gone.at).unwrap();
+    let byte = || gone.read_raw(&file).unwrap().unwrap()[0];
+    backlog.erase().unwrap();
+    assert_eq!(byte(), 7, "nothing has gone since");
+    settle(&backlog, &mut entries, 2);
+    backlog.erase().unwrap();
+    assert_eq!(byte(), 0);
+}
+
+#[test]
 fn blocks_that_overlap_are_found_and_listed_in_the_order_of_acceptance() {
     let (bench, mut entries) = (Bench::new(1 << 20), Entries::new());
     let backlog = bench.open(&entries).unwrap();
@@ -262,7 +385,7 @@ fn what_is_gone_is_overwritten_and_what_is_alive_stays() {
     assert_eq!(all(&backlog), left);
     let file = File::open(segment::path(&bench.dir.path().join(DIR), 1)).unwrap();
     for slot in frames(&file).into_iter().flatten() {
-        let is_gone = slot.read_raw(&file).unwrap().iter().all(|byte| *byte == 0);
+        let is_gone = slot.read_raw(&file).unwrap().unwrap().iter().all(|byte| *byte == 0);
         assert_eq!((is_gone, slot.order == 0), (!left.contains(&slot.seq), !left.contains(&slot.seq)), "{}", slot.seq);
     }
     let found = backlog.of_order(&order, 2).unwrap();
@@ -283,9 +406,13 @@ fn a_damaged_conversion_is_read_as_an_error_and_the_others_are_read() {
         let mut damaged = whole.clone();
         damaged[place] ^= 4;
         std::fs::write(&path, damaged).unwrap();
-        let read = backlog.next_after(0).and_then(|found| {
-            let found = found.map(|(places, _)| places).unwrap_or_default();
-            found.iter().map(|place| Ok((place.contents.seq, place.read()?))).collect::<Result<Vec<_>, StoreError>>()
+        let read = backlog.next_after(0).unwrap().map_or(Err(StoreError::Form(Malformed("nothing"))), |stretch| {
+            if stretch.unread > 0 {
+                assert_eq!((stretch.unread, stretch.found.len(), stretch.to), (3, 0, 3));
+                return Err(StoreError::Form(Malformed("what lies there")));
+            }
+            let read = stretch.found.iter().map(|place| Ok((place.contents.seq, place.read()?)));
+            read.collect::<Result<Vec<_>, StoreError>>()
         });
         match read {
             Ok(read) => {
@@ -347,7 +474,7 @@ fn a_leg_that_comes_to_wait_is_owed_and_not_fresh() {
     assert_eq!((fresh(), oldest_ms()), (Some(bits(&[0, 1, 2])), Some(1)));
     let mut block = block.clone();
     block.put_leg(&name("a"), 0, WAITS);
-    block.put_changed(0);
+    block.put_changed(0, true);
     backlog.publish([block.clone()], &[]);
     assert_eq!((fresh(), oldest_ms()), (Some(bits(&[1, 2])), Some(1)));
     block.put_leg(&name("a"), 0, Owed { is_fresh: false, is_owed: false });

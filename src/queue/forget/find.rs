@@ -77,10 +77,10 @@ impl Shared {
         let mut ids: Vec<_> =
             in_window.iter().filter(|record| is_theirs(record)).map(|record| record.meta.id).collect();
         while ids.len() < MEANT_AT_ONCE
-            && let Some((some, to)) = self.store().next_kept(found.after)?
+            && let Some(some) = self.ask(|store| store.next_kept(found.after))?
         {
-            found.after = to;
-            ids.extend(some.iter().filter(|kept| is_theirs(&kept.record)).map(|kept| kept.record.meta.id));
+            found.after = some.to;
+            ids.extend(some.found.iter().filter(|kept| is_theirs(&kept.record)).map(|kept| kept.record.meta.id));
         }
         Ok(ids)
     }

@@ -75,6 +75,23 @@ pub(super) fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Resu
     Ok(Some(to))
 }
 
+/// Keeps a copy of a segment that is written to in its place.
+pub(super) fn copy_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<PathBuf>> {
+    let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let to = free_name(quarantine, &format!("recovered-{what}-{name}"));
+    match std::fs::copy(from, &to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // What the disk cannot read of it nobody will.
+        Err(error) if segment::is_unreadable(&error) => {
+            tracing::warn!(%error, "a segment is kept as far as it can be read")
+        }
+        copied => _ = copied?,
+    }
+    File::open(&to)?.sync_all()?;
+    sync_dir(quarantine)?;
+    Ok(Some(to))
+}
+
 pub(super) fn free_name(dir: &Path, name: &str) -> PathBuf {
     names(dir, name).find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
 }

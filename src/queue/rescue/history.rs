@@ -88,9 +88,9 @@ pub(super) fn rebuild(
     }
     // Keys of what waits, and of dead letters, may have been among what is lost.
     let mut after = 0;
-    while let Some((some, to)) = store.next_kept(after).map_err(failed)? {
-        after = to;
-        some.iter().for_each(|kept| batch.used(&kept.record));
+    while let Some(some) = store.next_kept(after).map_err(failed)? {
+        after = some.to;
+        some.found.iter().for_each(|kept| batch.used(&kept.record));
         if batch.bytes() > COPIED_BYTES {
             history.append(folder, &batch.take(), mark).map_err(failed)?;
         }

@@ -3,11 +3,16 @@
 //! A group names the new block and none of the old ones any more; all that is said of their conversions stays as it is.
 
 use super::super::folder::Folder;
-use super::{Group, Store, StoreError, keys};
+use super::{Group, Ledger, Store, StoreError, keys};
 
 impl Store {
     /// Writes some blocks anew, if that is worth it; `all`: however little it gives back. Returns whether it did.
-    pub(in super::super) fn write_blocks_anew(&self, folder: &Folder, all: bool) -> Result<bool, StoreError> {
+    pub(in super::super) fn write_blocks_anew(
+        &self,
+        folder: &Folder,
+        ledger: &mut Ledger,
+        all: bool,
+    ) -> Result<bool, StoreError> {
         let Some(job) = self.backlog.sparse(all) else { return Ok(false) };
         let draft = match job.draft() {
             Ok(draft) => draft,
@@ -24,6 +29,8 @@ impl Store {
             group.remove_sized(&keys::block(block.number), block.entry_bytes());
         }
         added.iter().for_each(|block| group.put_block(block));
+        ledger.count_blocks(added.len(), job.keys().len());
+        group.insert(keys::LEDGER, ledger.encode());
         self.commit(group)?;
         self.backlog.publish(added, &job.keys());
         self.backlog.remove_unneeded();
@@ -31,9 +38,9 @@ impl Store {
     }
 
     /// All of it that gives something back.
-    pub(in super::super) fn compact_blocks(&self, folder: &Folder) -> Result<(), StoreError> {
+    pub(in super::super) fn compact_blocks(&self, folder: &Folder, ledger: &mut Ledger) -> Result<(), StoreError> {
         self.backlog.end_segment();
-        while self.write_blocks_anew(folder, true)? {}
+        while self.write_blocks_anew(folder, ledger, true)? {}
         self.backlog.remove_unneeded();
         Ok(())
     }

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::super::backlog::{Block, Draft, Item, Key, Owed, entry_bytes};
+use super::super::codec::Malformed;
 use super::super::folder::Folder;
 use super::super::history::{Batch, History, Mark};
 use super::super::record::{self, Change, Leg, Position, Record};
@@ -103,18 +104,20 @@ impl<'a> Applier<'a> {
     }
 
     /// Applies a change to a delivery that was moved. One that was applied before, or whose conversion has been forgotten,
-    /// changes nothing.
-    pub(in super::super) fn change(&mut self, change: &Change) -> Result<(), StoreError> {
+    /// changes nothing; so does one of a conversion that may be here and cannot be read: then it returns what is damaged.
+    pub(in super::super) fn change(&mut self, change: &Change) -> Result<Option<Malformed>, StoreError> {
         let mut kept = match self.changed.remove(&change.id) {
             Some(kept) => kept,
-            None => match self.store.kept_at(change.seq, change.id)? {
-                Some(kept) => kept,
-                None => return Ok(()),
+            None => match self.store.kept_at(change.seq, change.id) {
+                Ok(Some(kept)) => kept,
+                Ok(None) => return Ok(None),
+                Err(StoreError::Form(damage)) => return Ok(Some(damage)),
+                Err(error) => return Err(error),
             },
         };
         self.change_kept(&mut kept, change)?;
         self.changed.insert(change.id, kept);
-        Ok(())
+        Ok(None)
     }
 
     fn change_kept(&mut self, kept: &mut Kept, change: &Change) -> Result<(), StoreError> {
@@ -155,7 +158,7 @@ impl<'a> Applier<'a> {
             let slot = kept.slot;
             let block = self.block_of(kept);
             block.put_leg(&leg.destination, slot, owed(&leg));
-            block.put_changed(slot);
+            block.put_changed(slot, true);
             return Ok(());
         }
         self.batch.settled(record, legs)?;
@@ -202,6 +205,8 @@ impl<'a> Applier<'a> {
             for block in added.iter().chain(self.blocks.values()) {
                 self.group.put_block(block);
             }
+            let gone = self.blocks.values().filter(|block| !block.is_alive()).count();
+            self.ledger.count_blocks(added.len(), gone);
             self.group.insert(keys::LEDGER, self.ledger.encode());
             // Who comes to what waits by an entry of the store finds it.
             backlog.publish(added, &[]);
@@ -285,7 +290,7 @@ fn block_cost(legs: &[Leg]) -> usize {
     cost(entry_bytes(legs.iter().filter(|leg| leg.owed()).map(|leg| &leg.destination)))
 }
 
-fn owed(leg: &Leg) -> Owed {
+pub(super) fn owed(leg: &Leg) -> Owed {
     Owed { is_fresh: leg.position == Position::Fresh, is_owed: leg.owed() }
 }
 

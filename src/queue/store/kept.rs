@@ -57,6 +57,23 @@ impl Store {
         Ok(None)
     }
 
+    /// What was found there, with its legs as they are.
+    pub(super) fn kept_there(&self, place: &Place) -> Result<Option<Kept>, StoreError> {
+        if place.is_changed() {
+            return self.kept_at(place.contents.seq, place.contents.id);
+        }
+        self.kept_as_it_stood(place)
+    }
+
+    /// The same with those of its legs that have not changed as they are.
+    pub(super) fn kept_as_it_stood(&self, place: &Place) -> Result<Option<Kept>, StoreError> {
+        match self.kept_in(place, None) {
+            // It may have been settled since it was found, and overwritten.
+            Err(StoreError::Form(_)) => self.kept_at(place.contents.seq, place.contents.id),
+            kept => kept.map(Some),
+        }
+    }
+
     /// What lies there, with its legs as they are.
     pub(super) fn kept_in(&self, place: &Place, changed: Option<Changed>) -> Result<Kept, StoreError> {
         let contents = place.contents;
@@ -69,10 +86,10 @@ impl Store {
         Ok(Kept { record, legs, pieces, key: contents.key, found, slot, bytes: contents.bytes() })
     }
 
-    /// In how many pieces changed legs are, whether they can be read or not.
-    pub(super) fn changed_pieces(&self, id: ConversionId) -> Result<Option<u32>, StoreError> {
-        let first = self.db.get(keys::status(id))?;
-        Ok(first.map(|first| pieces(Reader::new(&first).u32().unwrap_or(0))))
+    /// All entries in which changed legs are, whether they can be read or not.
+    pub(super) fn status_keys(&self, id: ConversionId) -> Result<Vec<sled::IVec>, StoreError> {
+        let pieces = self.db.scan_prefix(keys::status_pieces(id)).keys();
+        Ok(self.db.scan_prefix(keys::status(id)).keys().chain(pieces).collect::<Result<_, _>>()?)
     }
 
     /// The legs of a conversion, if they have changed since it was moved.
@@ -85,8 +102,8 @@ impl Store {
             let (len, crc) = (r.u32()?, r.u32()?);
             let mut bytes = r.rest().to_vec();
             for piece in 1..pieces(len) {
-                let more = self.db.get(keys::status_piece(id, piece))?;
-                bytes.extend_from_slice(&more.unwrap_or_default());
+                let Some(more) = self.db.get(keys::status_piece(id, piece))? else { break };
+                bytes.extend_from_slice(&more);
             }
             if crc32c::crc32c(&bytes) == crc {
                 let legs = record::decode_legs(&self.vault, id, &bytes)?;

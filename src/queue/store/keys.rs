@@ -29,7 +29,12 @@ pub(super) fn status_piece(id: ConversionId, piece: u32) -> Vec<u8> {
     if piece == 0 {
         return status(id);
     }
-    [&[STATUS_MORE], id.as_bytes().as_slice(), &piece.to_be_bytes()].concat()
+    [status_pieces(id).as_slice(), &piece.to_be_bytes()].concat()
+}
+
+/// What the keys of all pieces behind the first begin with.
+pub(super) fn status_pieces(id: ConversionId) -> Vec<u8> {
+    [&[STATUS_MORE], id.as_bytes().as_slice()].concat()
 }
 
 pub(super) fn block(number: u64) -> Vec<u8> {

@@ -16,6 +16,8 @@ pub(in super::super) struct Ledger {
     pub(in super::super) moved_seq: u64,
     /// The history had come this far when this was written.
     pub(in super::super) history_seq: u64,
+    /// Blocks of the backlog that the store names.
+    pub(in super::super) blocks: u64,
     /// Stored bytes of conversions still owed to someone.
     pub(in super::super) pending_bytes: u64,
     pub(in super::super) tallies: BTreeMap<DestinationName, Tally>,
@@ -34,7 +36,13 @@ impl Ledger {
     /// Of an empty store.
     pub(in super::super) fn new(epoch: u64) -> Ledger {
         let (tallies, sealed) = (BTreeMap::new(), BTreeMap::new());
-        Ledger { epoch, moved_seq: 0, history_seq: 0, pending_bytes: 0, tallies, sealed }
+        Ledger { epoch, moved_seq: 0, history_seq: 0, blocks: 0, pending_bytes: 0, tallies, sealed }
+    }
+
+    /// Notes how many blocks more and less the store names.
+    pub(super) fn count_blocks(&mut self, more: usize, less: usize) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.blocks = self.blocks.saturating_add(number(more)).saturating_sub(number(less));
     }
 
     /// One more conversion is kept.
@@ -76,6 +84,7 @@ impl Ledger {
         w.u64(self.epoch);
         w.u64(self.moved_seq);
         w.u64(self.history_seq);
+        w.u64(self.blocks);
         w.u64(self.pending_bytes);
         w.list(self.tallies.iter(), |w, (destination, tally)| {
             w.text(destination.as_str());
@@ -89,19 +98,20 @@ impl Ledger {
         w.finish()
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Ledger, Malformed> {
+    pub(in super::super) fn decode(bytes: &[u8]) -> Result<Ledger, Malformed> {
         let mut r = Reader::new(bytes);
         if r.u8()? != LEDGER_FORM {
             return Err(Malformed("form of the ledger"));
         }
-        let (epoch, moved_seq, history_seq, pending_bytes) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
+        let (epoch, moved_seq, history_seq) = (r.u64()?, r.u64()?, r.u64()?);
+        let (blocks, pending_bytes) = (r.u64()?, r.u64()?);
         let tallies = r.list(|r| {
             let destination = DestinationName::parse(r.text()?).ok_or(Malformed("destination"))?;
             Ok((destination, Tally { pending: r.u64()?, dead: r.u64()? }))
         })?;
         let tallies = tallies.into_iter().collect();
         let sealed = r.list(|r| Ok((r.u64()?, r.u64()?)))?.into_iter().collect();
-        Ok(Ledger { epoch, moved_seq, history_seq, pending_bytes, tallies, sealed })
+        Ok(Ledger { epoch, moved_seq, history_seq, blocks, pending_bytes, tallies, sealed })
     }
 }
 

@@ -1,17 +1,21 @@
 //! All of a store read: whether it holds what it counts, and which conversions of its backlog are damaged.
 //!
-//! A damaged conversion costs itself alone: it is taken out, with all that is said of it. Every group that does so carries the
-//! same ledger, which counts what is whole: cut short, it is begun again.
+//! A damaged conversion costs itself alone: it is taken out, with all that is said of it. Where the store has lost what became
+//! of a conversion that is whole, it stands again as it was taken over; where it has lost an entry by which a delivery is found,
+//! that is made again. Every group that mends carries the same ledger, which counts what is whole: cut short, it is begun again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use super::super::backlog::{Block, Place as Lying};
 use super::super::codec::Reader;
 use super::super::folder::OpenError;
 use super::super::panics::caught;
+use super::super::record::Leg;
+use super::apply::owed;
+use super::kept::Kept;
 use super::ledger::Tally;
-use super::{Group, Ledger, Store, StoreError, keys};
+use super::{Group, Lacks, Ledger, Store, StoreError, keys};
 use crate::conversion::ConversionId;
 
 /// What is damaged.
@@ -25,6 +29,12 @@ pub(in super::super) struct Damage {
     ids: Vec<ConversionId>,
     /// From … to, of blocks of which it cannot be told what is in them.
     unread: Vec<(u64, u64)>,
+    /// Those that stand as they were taken over, by sequence number.
+    set_back: HashSet<u64>,
+    /// Entries by which deliveries are found that are lacking, with what they hold.
+    entries: BTreeMap<Vec<u8>, ConversionId>,
+    /// What the store does not hold as it counts it, in words.
+    miscounted: Option<String>,
     /// Of the backlog, in which it lies.
     pub(in super::super) segments: BTreeSet<u64>,
 }
@@ -32,37 +42,54 @@ pub(in super::super) struct Damage {
 impl Damage {
     /// In words.
     pub(in super::super) fn what(&self) -> String {
-        let (conversions, blocks) = (self.conversions.len(), self.unread.len());
-        format!("{conversions} conversions and {blocks} blocks of the backlog are damaged")
+        let all = [
+            (self.conversions.len(), "conversions of the backlog are damaged"),
+            (self.unread.len(), "blocks of the backlog are damaged"),
+            (self.set_back.len(), "conversions stand as they were taken over, for what became of them is lost"),
+            (self.entries.len(), "entries by which deliveries are found are lost"),
+        ];
+        let parts = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        parts.chain(self.miscounted.clone()).collect::<Vec<_>>().join("; ")
+    }
+
+    fn is_there(&self) -> bool {
+        !self.blocks.is_empty() || !self.entries.is_empty() || self.miscounted.is_some()
     }
 
     fn is_about(&self, seq: u64) -> bool {
-        self.conversions.contains(&seq) || self.unread.iter().any(|(from, to)| (*from..=*to).contains(&seq))
+        self.conversions.contains(&seq)
+            || self.set_back.contains(&seq)
+            || self.unread.iter().any(|(from, to)| (*from..=*to).contains(&seq))
+    }
+
+    /// Notes what is said of deliveries that are found by their time.
+    fn finds(&mut self, store: &Store, kept: &Kept, is_set_back: bool) -> Result<(), StoreError> {
+        for (key, id) in entries(kept) {
+            if is_set_back || store.db.get(&key)?.as_deref() != Some(id.as_bytes().as_slice()) {
+                self.entries.insert(key, id);
+            }
+        }
+        Ok(())
     }
 }
 
 impl Store {
-    /// Reads every conversion with its body, and holds the deliveries to the ledger's counts. Says what is damaged of the
-    /// backlog, if anything is: then nothing is counted.
-    pub(in super::super) fn verify(&self, dir: &Path, ledger: &Ledger) -> Result<Option<Damage>, OpenError> {
+    /// Reads every conversion with its body, and holds the deliveries to what the store says and counts. Returns what is
+    /// damaged, if anything is.
+    pub(in super::super) fn verify(
+        &self,
+        dir: &Path,
+        ledger: &Ledger,
+        lacks: Lacks,
+    ) -> Result<Option<Damage>, OpenError> {
         // sled panics on some damage where it should return an error.
-        let found = caught(|| self.read_all(ledger));
+        let found = caught(|| self.read_all(ledger, lacks));
         let found = found.map_err(|said| OpenError::damaged(dir, format!("sled cannot read its file: {said}")))?;
-        let mut found = found.map_err(|error| OpenError::store(dir, &error))?;
-        if !found.blocks.is_empty() {
-            return Ok(Some(found));
-        }
-        let mut known = ledger.tallies.clone();
-        known.retain(|_, tally| *tally != Tally::default());
-        found.ledger.tallies.retain(|_, tally| *tally != Tally::default());
-        if (&found.ledger.tallies, &found.ledger.sealed) == (&known, &ledger.sealed) {
-            Ok(None)
-        } else {
-            Err(OpenError::damaged(dir, "the store does not hold all the deliveries that it counts"))
-        }
+        let found = found.map_err(|error| OpenError::store(dir, &error))?;
+        Ok(found.is_there().then_some(found))
     }
 
-    fn read_all(&self, ledger: &Ledger) -> Result<Damage, StoreError> {
+    fn read_all(&self, ledger: &Ledger, lacks: Lacks) -> Result<Damage, StoreError> {
         let none = Ledger::new(ledger.epoch);
         let (moved_seq, history_seq) = (ledger.moved_seq, ledger.history_seq);
         let mut found = Damage {
@@ -71,8 +98,17 @@ impl Store {
             conversions: HashSet::new(),
             ids: Vec::new(),
             unread: Vec::new(),
+            set_back: HashSet::new(),
+            entries: BTreeMap::new(),
+            miscounted: None,
             segments: BTreeSet::new(),
         };
+        for mut lacking in lacks.blocks {
+            found.unread.push(lacking.block.seqs());
+            found.segments.insert(lacking.block.segment());
+            lacking.block.remove_all();
+            found.blocks.push(lacking.block);
+        }
         for block in self.backlog.all() {
             let mut left = Block::clone(&block.block);
             match block.places() {
@@ -86,23 +122,35 @@ impl Store {
                     alive.try_for_each(|place| self.read_one(place, &mut left, &mut found))?;
                 }
             }
+            found.ledger.count_blocks(usize::from(left.is_alive()), 0);
             if left != *block.block {
                 found.segments.insert(left.segment());
                 found.blocks.push(left);
             }
         }
+        found.miscounted = miscounted(&found, ledger, lacks.named);
         Ok(found)
     }
 
     /// `left`: its block, without it if it is damaged.
     fn read_one(&self, place: &Lying, left: &mut Block, found: &mut Damage) -> Result<(), StoreError> {
         let (seq, id) = (place.contents.seq, place.contents.id);
-        let changed = if place.is_changed() { self.changed_legs(id)? } else { None };
-        // The store itself lacks something.
-        let is_lacking = place.is_changed() && changed.is_none();
+        let changed = match self.changed_legs(id) {
+            Err(StoreError::Form(_)) => None,
+            changed => changed?,
+        };
+        let is_set_back = place.is_changed() && changed.is_none();
         match self.kept_in(place, changed) {
-            Ok(_) if is_lacking => {}
-            Ok(kept) => found.ledger.counts(&kept),
+            Ok(kept) => {
+                found.ledger.counts(&kept);
+                found.finds(self, &kept, is_set_back)?;
+                if is_set_back {
+                    kept.legs.iter().for_each(|leg| left.put_leg(&leg.destination, place.slot, owed(leg)));
+                    left.put_changed(place.slot, false);
+                    found.set_back.insert(seq);
+                    found.ids.push(id);
+                }
+            }
             Err(StoreError::Form(_)) => {
                 left.remove(place.slot, place.contents.bytes());
                 found.conversions.insert(seq);
@@ -113,7 +161,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes out what is damaged; returns the ledger of what is left.
+    /// Takes out what is damaged, and makes again what is lacking; returns the ledger of what is left.
     pub(in super::super) fn mend(&self, damage: Damage) -> Result<Ledger, StoreError> {
         let mut gone = Vec::new();
         for table in [keys::DUE, keys::DEAD] {
@@ -121,22 +169,25 @@ impl Store {
                 let (key, id) = entry?;
                 let seq = key.split_last_chunk::<8>().map_or(0, |(_, seq)| u64::from_be_bytes(*seq));
                 let id = ConversionId::from_bytes(Reader::new(&id).id()?);
+                let is_known = damage.conversions.contains(&seq) || damage.set_back.contains(&seq);
                 // In the range of a block that cannot be read another one may hold it.
-                if damage.is_about(seq)
-                    && (damage.conversions.contains(&seq) || !matches!(self.backlog.at(seq, id), Ok(Some(_))))
-                {
+                if damage.is_about(seq) && (is_known || !matches!(self.backlog.at(seq, id), Ok(Some(_)))) {
                     gone.push(key);
                 }
             }
         }
         let mut group = Group::default();
-        for key in gone {
+        for key in gone.into_iter().filter(|key| !damage.entries.contains_key(&**key)) {
             group.remove(&key);
             self.commit_some(&mut group, &damage.ledger)?;
         }
+        for (key, id) in &damage.entries {
+            group.insert(key, id.as_bytes().to_vec());
+            self.commit_some(&mut group, &damage.ledger)?;
+        }
         for id in &damage.ids {
-            if let Some(pieces) = self.changed_pieces(*id)? {
-                group.remove_status(*id, pieces);
+            for key in self.status_keys(*id)? {
+                group.remove(&key);
                 self.commit_some(&mut group, &damage.ledger)?;
             }
         }
@@ -157,6 +208,31 @@ impl Store {
         group.insert(keys::LEDGER, ledger.encode());
         self.commit(std::mem::take(group))
     }
+}
+
+/// The entries by which deliveries of a conversion are found that wait for their time, or are dead.
+fn entries(kept: &Kept) -> impl Iterator<Item = (Vec<u8>, ConversionId)> {
+    let (seq, id) = (kept.record.seq, kept.record.meta.id);
+    let of_leg = move |leg: &Leg| {
+        let dead = leg.dead().map(|(_, at_ms)| keys::Place::of(&leg.destination, at_ms, seq).0);
+        [keys::queued(&leg.destination, seq, leg.position), dead]
+    };
+    kept.legs.iter().flat_map(of_leg).flatten().map(move |key| (key, id))
+}
+
+/// What is counted and not there, where nothing that is damaged explains it.
+fn miscounted(found: &Damage, ledger: &Ledger, named: u64) -> Option<String> {
+    if named != ledger.blocks {
+        return Some(format!("the store names {named} blocks of the backlog, and counts {}", ledger.blocks));
+    }
+    let tallies = |ledger: &Ledger| {
+        let mut tallies = ledger.tallies.clone();
+        tallies.retain(|_, tally| *tally != Tally::default());
+        tallies
+    };
+    let is_right = (tallies(&found.ledger), &found.ledger.sealed) == (tallies(ledger), &ledger.sealed);
+    let is_explained = !found.blocks.is_empty();
+    (!is_right && !is_explained).then(|| "the store does not hold all the deliveries that it counts".to_owned())
 }
 
 /// Written at once, far below what a group may count.

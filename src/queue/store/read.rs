@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foldhash::HashSet;
 
-use super::super::backlog::{Found, Key};
+use super::super::backlog::{Found, Key, Stretch};
 use super::super::codec::{Malformed, Reader};
 use super::super::record::{Leg, Record};
 use super::super::status::{Attempt, DeadFilter, DeadKind, DeadLetter, Verdict};
@@ -138,7 +138,7 @@ impl Store {
         };
         let bits = found.fresh(fresh.destination);
         for place in places.iter().filter(|place| bits.contains(place.slot)) {
-            let (seq, id) = (place.contents.seq, place.contents.id);
+            let seq = place.contents.seq;
             if fresh.skip.contains(&seq) {
                 continue;
             }
@@ -147,25 +147,23 @@ impl Store {
                 return Ok(false);
             }
             // What is fresh stands as it stood.
-            let kept = match self.kept_in(place, None) {
-                Err(StoreError::Form(_)) => told(self.kept_at(seq, id))?,
-                kept => Some(kept?),
-            };
+            let kept = told(self.kept_as_it_stood(place))?;
             fresh.take(seq, kept);
         }
         Ok(true)
     }
 
-    /// What is alive of some conversions that come after that one in the order of acceptance, and the last of them; `None` when
-    /// none do. One whose changed legs are missing is left out.
-    pub(in super::super) fn next_kept(&self, after: u64) -> Result<Option<(Vec<Kept>, u64)>, StoreError> {
-        let Some((places, to)) = self.backlog.next_after(after)? else { return Ok(None) };
-        let mut kept = Vec::with_capacity(places.len());
-        for place in places {
-            let (seq, id) = (place.contents.seq, place.contents.id);
-            kept.extend(if place.is_changed() { self.kept_at(seq, id)? } else { Some(self.kept_in(&place, None)?) });
+    /// What is alive of some conversions that come after that one in the order of acceptance; `None` when none do.
+    pub(in super::super) fn next_kept(&self, after: u64) -> Result<Option<Stretch<Kept>>, StoreError> {
+        let Some(Stretch { found, mut unread, to }) = self.backlog.next_after(after)? else { return Ok(None) };
+        let mut kept = Vec::with_capacity(found.len());
+        for place in found {
+            match told(self.kept_there(&place))? {
+                Some(one) => kept.push(one),
+                None => unread = unread.saturating_add(1),
+            }
         }
-        Ok(Some((kept, to)))
+        Ok(Some(Stretch { found: kept, unread, to }))
     }
 
     /// When the oldest conversion that is owed to the destination here was received.
@@ -178,7 +176,7 @@ impl Store {
     pub(in super::super) fn order(&self, order: &KeyHash, history_seq: u64) -> Result<Vec<ConversionId>, StoreError> {
         let mut found = Vec::new();
         for place in self.backlog.of_order(order, history_seq)? {
-            let kept = self.kept_in(&place, None)?;
+            let Some(kept) = told(self.kept_as_it_stood(&place))? else { continue };
             if kept.record.order_key == Some(*order) && found.len() < ORDER_STATUSES_MAX {
                 found.push(kept.record.meta.id);
             }

@@ -3,7 +3,7 @@
 
 use super::generation::logged;
 use super::*;
-use crate::queue::backlog::tests::damage;
+use crate::queue::backlog::tests::{damage, damage_block};
 use crate::queue::recovery;
 
 /// Dead letters of conversions that were moved before: what has changed since lies in the store, in the order of ids.
@@ -109,4 +109,78 @@ async fn a_dead_letter_that_is_dealt_with_while_it_is_listed_is_not_lost() {
     assert_eq!(discarded.unwrap().done, 400);
     listed.unwrap();
     assert_eq!(metric(&queue, "queue_lost_total"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_that_cannot_be_read_costs_itself_alone_and_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        ids.push(accept(&queue, submission_of(&format!("block-{number}"), 50, &["a"])).await);
+    }
+    eventually("all is moved", async || metric(&queue, "window_conversions") == 0).await;
+    for _ in 0..2 {
+        queue.settle(&next(&queue, "a").await, delivered(), None);
+    }
+    queue.close().await.unwrap();
+    drop(queue);
+    let queue = open(dir.path(), &["a"]);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(next(&queue, "a").await);
+    }
+    damage_block(dir.path());
+    // Its answer comes when it can be read no more.
+    queue.settle(&held[0], delivered(), None);
+    let goes_on = async |queue: &Queue, word: &str| {
+        let new = accept(queue, submission_of(&format!("block-new-{word}"), 50, &["a"])).await;
+        let delivery = next(queue, "a").await;
+        assert_eq!(delivery.meta().id, new);
+        queue.settle(&delivery, delivered(), None);
+        eventually("it is moved", async || metric(queue, "window_conversions") == 0).await;
+        for (number, id) in ids[..2].iter().enumerate() {
+            let status = queue.status(*id).await.unwrap().unwrap();
+            assert_eq!(status.destinations[0].1.state, State::Delivered);
+            let again = queue.accept(submission_of(&format!("block-{number}"), 50, &["a"])).await.unwrap();
+            assert!(matches!(again, Accepted::Duplicate(status) if status.id == *id));
+            let of_order = queue.order("acme", &format!("order-block-{number}")).await.unwrap();
+            assert_eq!(of_order.iter().map(|status| status.id).collect::<Vec<_>>(), [*id]);
+        }
+        assert!(queue.status(ids[4]).await.is_err(), "what is damaged is said to be");
+        eventually("it is counted", async || metric(queue, "queue_lost_total") > 0).await;
+    };
+    goes_on(&queue, "before").await;
+    queue.close().await.unwrap();
+    drop((queue, held));
+    let queue = open(dir.path(), &["a"]);
+    goes_on(&queue, "behind").await;
+    let mut exported = Vec::new();
+    queue.close().await.unwrap();
+    drop(queue);
+    let selection = Selection::default();
+    let told = Queue::export(&settings(dir.path(), &["a"]), Clock::system(), &selection, &mut exported).unwrap();
+    assert_eq!((told.conversions, told.unread), (0, 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_a_store_that_is_left_meanwhile_asks_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = recovery::open(&settings(dir.path(), &["a"]), Clock::system(), small()).unwrap();
+    let shared = &opened.shared;
+    let mut asked = Vec::new();
+    let seen = std::sync::Mutex::new(&mut asked);
+    let answer = shared.ask(|store| {
+        let mut seen = seen.lock().unwrap();
+        seen.push(std::ptr::from_ref(store).addr());
+        if seen.len() == 1 {
+            store.begin_copy(&dir.path().join("store.2")).unwrap();
+            while !store.copy_more()? {}
+            shared.go_over_to(store.take_copy().unwrap());
+        }
+        Ok(seen.len())
+    });
+    assert_eq!(answer.unwrap(), 2);
+    assert_ne!(asked[0], asked[1]);
+    assert_eq!(asked[1], std::ptr::from_ref(&*shared.store()).addr());
 }
