@@ -28,6 +28,7 @@
 //! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
 //! | `waiters` | who waits until nothing more is owed |
 //! | `shared` | what the threads and the callers share |
+//! | `look_up` | a conversion, wherever it is |
 //! | `dead` | dead letters: listed, replayed, discarded |
 //! | `forget` | what is to be erased, erased |
 //! | `generation` | the store's file, given back |
@@ -49,6 +50,7 @@ mod generation;
 mod history;
 mod journal;
 mod log;
+mod look_up;
 mod metrics;
 mod mover;
 mod panics;

@@ -23,8 +23,8 @@ mod aside;
 mod history;
 mod journal;
 mod keys;
+mod rebuild;
 
-use std::collections::HashSet;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -32,19 +32,17 @@ use std::sync::Arc;
 
 use self::aside::{copy_aside, keep_aside, put_store_aside};
 use self::journal::Found;
+use self::rebuild::Rebuilding;
 use super::Settings;
-use super::backlog::{self, Salvaged};
+use super::backlog;
 use super::clock::Clock;
 use super::folder::{Folder, Lock, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, write_state};
 use super::history::History;
-use super::journal::Kind;
 use super::log::segment;
 use super::mover::Mover;
-use super::record::{self, Change, Leg, Record};
 use super::shared::{Options, STORE_FREE_BYTES_MIN, Shared};
 use super::store::{self, Damage, Ledger, Store, StoreError};
 use super::vault::Vault;
-use super::window::Entry;
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
 
 /// What is damaged in a folder, and what the journal holds.
@@ -218,7 +216,6 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     if recovered.survey.is_whole() {
         return Ok(recovered);
     }
-    let backlog_tells = recovered.survey.store.is_some() && recovered.survey.history.is_none();
     let write = |source| OpenError::write(path, source);
     let (quarantine, scratch) = begin(path)?;
     if store.is_none() || damage.is_some() || history.is_none() || !segments.is_empty() {
@@ -255,13 +252,7 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     };
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mover = Mover::new(Arc::clone(&shared), ledger);
-    let mut rebuilding = Rebuilding { path, shared, mover, recovered, forgotten: HashSet::new() };
-    if backlog_tells {
-        rebuilding.take_up_backlog(state.newest_backlog)?;
-    }
-    journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| rebuilding.visit(seq, kind, payload))?;
-    rebuilding.drain()?;
-    let Rebuilding { shared, mover, recovered, .. } = rebuilding;
+    let Rebuilding { shared, mover, recovered, .. } = Rebuilding::new(path, shared, mover, recovered).run(state)?;
     let ledger = noted(&shared, &mover, next.epoch, last_seq).map_err(|error| failed(&error))?;
     let made = folder.state();
     next.newest_history = made.newest_history.max(next.newest_history);
@@ -300,7 +291,7 @@ fn noted(shared: &Shared, mover: &Mover, epoch: u64, last_seq: u64) -> Result<Le
     let mut ledger = mover.ledger().clone();
     ledger.moved_seq = ledger.moved_seq.max(last_seq).max(shared.history.mark().moved_seq);
     ledger.history_seq = shared.history.next_seq();
-    ledger.epoch = epoch;
+    (ledger.epoch, ledger.is_being_mended) = (epoch, false);
     shared.store().write_ledger(&ledger)?;
     Ok(ledger)
 }
@@ -319,137 +310,11 @@ fn begin(path: &Path) -> Result<(PathBuf, PathBuf), OpenError> {
     Ok((quarantine, scratch))
 }
 
-/// Rebuilds what the journal holds.
-struct Rebuilding<'a> {
-    path: &'a Path,
-    shared: Arc<Shared>,
-    mover: Mover,
-    recovered: Recovered,
-    /// Conversions of the journal that were forgotten on request.
-    forgotten: HashSet<ConversionId>,
-}
-
-impl Rebuilding<'_> {
-    /// What lies in the backlog's segments up to that one and nothing knows.
-    fn take_up_backlog(&mut self, newest: u64) -> Result<(), OpenError> {
-        let path = self.path;
-        let visited = backlog::salvage(path, newest, |block| self.take_up(block));
-        visited.map_err(|source| OpenError::read(&path.join(backlog::DIR), source))?
-    }
-
-    /// A block of it.
-    fn take_up(&mut self, block: Vec<Salvaged>) -> Result<(), OpenError> {
-        let settled_before_ms = self.shared.clock.unix_ms().saturating_sub(self.shared.history_keep_ms);
-        for (seq, id, accepted) in block {
-            // Sealed with a key that nothing needed any more, it was settled.
-            let Ok((record, legs)) = record::decode_accepted(&self.shared.vault, &accepted, seq) else { continue };
-            if self.is_settled_or_kept(&record)? {
-                continue;
-            }
-            if id.unix_ms() < settled_before_ms {
-                self.recovered.too_old = self.recovered.too_old.saturating_add(1);
-                continue;
-            }
-            self.recovered.taken_up = self.recovered.taken_up.saturating_add(1);
-            self.insert(record, legs)?;
-        }
-        // Whatever lies there twice is known then.
-        self.drain()
-    }
-
-    fn visit(&mut self, seq: u64, kind: Kind, payload: &[u8]) -> Result<(), OpenError> {
-        let unread = |error: super::codec::Malformed| OpenError::damaged(self.path, error.to_string());
-        match kind {
-            Kind::Accepted => {
-                let (record, legs) = record::decode_accepted(&self.shared.vault, payload, seq).map_err(unread)?;
-                if self.is_settled_or_kept(&record)? {
-                    return Ok(());
-                }
-                self.recovered.rebuilt = self.recovered.rebuilt.saturating_add(1);
-                self.insert(record, legs)
-            }
-            Kind::Settled => {
-                let change = Change::decode(&self.shared.vault, payload).map_err(unread)?;
-                self.settled(Arc::new(change))
-            }
-        }
-    }
-
-    fn settled(&mut self, change: Arc<Change>) -> Result<(), OpenError> {
-        if self.shared.window().settle_again(&change) {
-            return Ok(());
-        }
-        let kept = match self.shared.store().kept_at(change.seq, change.id) {
-            // What was damaged has been taken out: this has come to be since.
-            Err(StoreError::Form(damage)) => {
-                return self.shared.note_lost_change(&change, damage).map_err(|error| self.failed(&error));
-            }
-            kept => kept.map_err(|error| self.failed(&error))?,
-        };
-        if let Some(kept) = kept {
-            let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);
-            if leg.is_some_and(|leg| leg.revision < change.settlement.revision) {
-                self.shared.window().change_again(change);
-                // One by one: what comes next may be about the same delivery.
-                self.drain()?;
-            }
-        } else if !self.forgotten.contains(&change.id) && !self.is_known(change.id)? {
-            self.recovered.gone = self.recovered.gone.saturating_add(1);
-            if self.recovered.gone_first.len() < GONE_LISTED_MAX {
-                self.recovered.gone_first.push((change.id, change.destination.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether there is nothing to rebuild: it is known, or was forgotten on request.
-    fn is_settled_or_kept(&mut self, record: &Record) -> Result<bool, OpenError> {
-        let users = self.shared.history.users(&record.key).map_err(|error| self.failed(&error))?;
-        if users.contains(&(record.meta.id, true)) {
-            self.forgotten.insert(record.meta.id);
-            return Ok(true);
-        }
-        self.is_known(record.meta.id)
-    }
-
-    /// Takes a conversion up, as at a start.
-    fn insert(&mut self, record: Record, legs: Vec<Leg>) -> Result<(), OpenError> {
-        let permit = self.shared.try_permit(&record);
-        let is_full = permit.is_none();
-        let since_ms = self.shared.clock.elapsed_ms();
-        self.shared.window().insert_all([Entry::new(Arc::new(record), legs, since_ms, permit)]);
-        if is_full { self.drain() } else { Ok(()) }
-    }
-
-    /// Whether the store or the history has it.
-    fn is_known(&self, id: ConversionId) -> Result<bool, OpenError> {
-        self.shared.is_known(id).map_err(|error| self.failed(&error))
-    }
-
-    fn drain(&mut self) -> Result<(), OpenError> {
-        while !self.mover.is_drained() {
-            if !self.shared.space.has_room_for_store(&self.shared.folder) {
-                let (path, source) = (self.path.to_owned(), io::ErrorKind::StorageFull.into());
-                return Err(OpenError::NoSpace { path, source });
-            }
-            self.mover.step(true).map_err(|error| self.failed(&error))?;
-        }
-        Ok(())
-    }
-
-    fn failed(&self, error: &StoreError) -> OpenError {
-        OpenError::store(self.path, error)
-    }
-}
-
 fn at(id_ms: u64) -> String {
     let ms = i64::try_from(id_ms).unwrap_or(i64::MAX);
     let instant = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
     Timestamp::from_instant(instant).as_str().to_owned()
 }
-
-/// Settlements without their conversion that are named.
-const GONE_LISTED_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests;

@@ -102,11 +102,18 @@ pub(super) struct Lacks {
 impl Lacks {
     /// In words, if it lacks anything.
     fn what(&self, ledger: &Ledger) -> Option<String> {
-        let (named, counted) = (self.named, ledger.blocks);
-        let is_short = named != counted;
-        let short = is_short.then(|| format!("the store names {named} blocks of the backlog, and counts {counted}"));
-        short.or_else(|| self.blocks.first().map(|lacking| lacking.why.clone()))
+        let missing = || self.blocks.first().map(|lacking| lacking.why.clone());
+        miscounted(self.named, ledger).or_else(missing)
     }
+}
+
+/// What does not agree with what the store counts, in words.
+fn miscounted(named: u64, ledger: &Ledger) -> Option<String> {
+    if ledger.is_being_mended {
+        return Some("the store was being recovered, and that was not ended".to_owned());
+    }
+    let counted = ledger.blocks;
+    (named != counted).then(|| format!("the store names {named} blocks of the backlog, and counts {counted}"))
 }
 
 /// Writes that become durable together.

@@ -18,6 +18,8 @@ pub(in super::super) struct Ledger {
     pub(in super::super) history_seq: u64,
     /// Blocks of the backlog that the store names.
     pub(in super::super) blocks: u64,
+    /// What is damaged is being taken out; until all is had back that can be, nobody opens it.
+    pub(in super::super) is_being_mended: bool,
     /// Stored bytes of conversions still owed to someone.
     pub(in super::super) pending_bytes: u64,
     pub(in super::super) tallies: BTreeMap<DestinationName, Tally>,
@@ -36,7 +38,8 @@ impl Ledger {
     /// Of an empty store.
     pub(in super::super) fn new(epoch: u64) -> Ledger {
         let (tallies, sealed) = (BTreeMap::new(), BTreeMap::new());
-        Ledger { epoch, moved_seq: 0, history_seq: 0, blocks: 0, pending_bytes: 0, tallies, sealed }
+        let (blocks, pending_bytes, is_being_mended) = (0, 0, false);
+        Ledger { epoch, moved_seq: 0, history_seq: 0, blocks, is_being_mended, pending_bytes, tallies, sealed }
     }
 
     /// Notes how many blocks more and less the store names.
@@ -85,6 +88,7 @@ impl Ledger {
         w.u64(self.moved_seq);
         w.u64(self.history_seq);
         w.u64(self.blocks);
+        w.u8(u8::from(self.is_being_mended));
         w.u64(self.pending_bytes);
         w.list(self.tallies.iter(), |w, (destination, tally)| {
             w.text(destination.as_str());
@@ -104,14 +108,14 @@ impl Ledger {
             return Err(Malformed("form of the ledger"));
         }
         let (epoch, moved_seq, history_seq) = (r.u64()?, r.u64()?, r.u64()?);
-        let (blocks, pending_bytes) = (r.u64()?, r.u64()?);
+        let (blocks, is_being_mended, pending_bytes) = (r.u64()?, r.u8()? != 0, r.u64()?);
         let tallies = r.list(|r| {
             let destination = DestinationName::parse(r.text()?).ok_or(Malformed("destination"))?;
             Ok((destination, Tally { pending: r.u64()?, dead: r.u64()? }))
         })?;
         let tallies = tallies.into_iter().collect();
         let sealed = r.list(|r| Ok((r.u64()?, r.u64()?)))?.into_iter().collect();
-        Ok(Ledger { epoch, moved_seq, history_seq, blocks, pending_bytes, tallies, sealed })
+        Ok(Ledger { epoch, moved_seq, history_seq, blocks, is_being_mended, pending_bytes, tallies, sealed })
     }
 }
 

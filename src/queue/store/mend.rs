@@ -2,7 +2,8 @@
 //!
 //! A damaged conversion costs itself alone: it is taken out, with all that is said of it. Where the store has lost what became
 //! of a conversion that is whole, it stands again as it was taken over; where it has lost an entry by which a delivery is found,
-//! that is made again. Every group that mends carries the same ledger, which counts what is whole: cut short, it is begun again.
+//! that is made again. Every group that mends carries the same ledger, which counts what is whole and says that it is not over:
+//! cut short, it is begun again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -93,7 +94,7 @@ impl Store {
         let none = Ledger::new(ledger.epoch);
         let (moved_seq, history_seq) = (ledger.moved_seq, ledger.history_seq);
         let mut found = Damage {
-            ledger: Ledger { moved_seq, history_seq, ..none },
+            ledger: Ledger { moved_seq, history_seq, is_being_mended: true, ..none },
             blocks: Vec::new(),
             conversions: HashSet::new(),
             ids: Vec::new(),
@@ -161,7 +162,8 @@ impl Store {
         Ok(())
     }
 
-    /// Takes out what is damaged, and makes again what is lacking; returns the ledger of what is left.
+    /// Takes out what is damaged, and makes again what is lacking; returns the ledger of what is left. Nobody opens the store
+    /// until a ledger is written that says that this is over.
     pub(in super::super) fn mend(&self, damage: Damage) -> Result<Ledger, StoreError> {
         let mut gone = Vec::new();
         for table in [keys::DUE, keys::DEAD] {
@@ -222,8 +224,8 @@ fn entries(kept: &Kept) -> impl Iterator<Item = (Vec<u8>, ConversionId)> {
 
 /// What is counted and not there, where nothing that is damaged explains it.
 fn miscounted(found: &Damage, ledger: &Ledger, named: u64) -> Option<String> {
-    if named != ledger.blocks {
-        return Some(format!("the store names {named} blocks of the backlog, and counts {}", ledger.blocks));
+    if let Some(miscounted) = super::miscounted(named, ledger) {
+        return Some(miscounted);
     }
     let tallies = |ledger: &Ledger| {
         let mut tallies = ledger.tallies.clone();
