@@ -45,6 +45,7 @@ mod pauses;
 mod picture;
 mod plan;
 mod process;
+mod reconcile;
 mod reload;
 mod route;
 mod treatment;
@@ -173,6 +174,7 @@ impl Admin {
             }
             Look::Order(order) => self.ingress.orders(order).await,
             Look::Audit => self.audit_page(query).await,
+            Look::Reconcile => self.reconcile(query).await,
         }
     }
 

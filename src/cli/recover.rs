@@ -76,12 +76,11 @@ fn planned(survey: &Survey) {
         } else {
             "would move the store aside and make a new one"
         });
-        output::line(if survey.history.is_none() {
-            "would take up again what lies in the backlog's files and is not known to be settled, as it stood when it was \
-             moved there: what became of it since, attempts and dead letters, is lost, and it is delivered again"
-        } else {
-            "would keep the backlog's files aside: with the history damaged nothing says what in them was settled"
-        });
+        output::line(
+            "would take up again what lies in the backlog's files and the history does not know as settled, as it stood when \
+             it was moved there: what became of it since, attempts and dead letters, is lost, and it is delivered again; \
+             where the history does not go back so far, or is damaged, it would keep copies of the files instead",
+        );
     }
     if survey.history.is_some() {
         output::line("would begin the history anew with what can be read of it");
@@ -104,7 +103,7 @@ fn did(recovered: &Recovered) {
         output::line(&format!("{taken_up} conversions were taken up again from the backlog's files"));
         if too_old > 0 {
             output::line(&format!(
-                "{too_old} lie there and were left: received longer ago than `history.keep`, nothing says whether they were settled"
+                "{too_old} lie there and were left, for nothing says whether they were settled: the files are kept in quarantine/"
             ));
         }
     }

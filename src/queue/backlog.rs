@@ -43,6 +43,7 @@ pub(super) mod tests;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ use super::vault::KeyHash;
 use crate::conversion::{ConversionId, DestinationName};
 
 pub(super) use self::bits::Bits;
+use self::block::BLOCK_BYTES_MAX;
 pub(super) use self::block::{Block, Draft, Item, Key, Owed, entry_bytes};
 pub(super) use self::known::Found;
 pub(super) use self::salvage::{Salvaged, salvage};
@@ -250,7 +252,9 @@ impl Backlog {
         let stamp = Stamp { segment: number, salt: rand::random() };
         let segment = Segment::make(&self.dir, stamp, end.next_block, DATA_START)?;
         folder.update(|state| state.newest_backlog = state.newest_backlog.max(number))?;
-        let filed = Filed::new(segment.file.try_clone()?, DATA_START);
+        // Of its own: an error of a sync is told once to each that has the file open, and the mover must hear of its own.
+        let file = File::options().read(true).write(true).open(segment::path(&self.dir, number))?;
+        let filed = Filed::new(file, DATA_START);
         self.write().files.insert(number, filed);
         (end.segment, end.at, end.number) = (Some(segment), DATA_START, number);
         Ok(())
@@ -291,11 +295,14 @@ impl Backlog {
             .filter(|(number, filed)| !filed.has_blocks() && !is_needed(**number))
             .map(|(number, _)| *number)
             .collect();
-        for number in unneeded {
-            known.files.remove(&number);
-            if number == end.number {
+        for number in &unneeded {
+            known.files.remove(number);
+            if *number == end.number {
                 end.segment = None;
             }
+        }
+        drop((known, end));
+        for number in unneeded {
             if let Err(error) = std::fs::remove_file(segment::path(&self.dir, number)) {
                 tracing::warn!(number, %error, "a segment of the backlog that is not needed any more could not be removed");
             }
@@ -409,10 +416,20 @@ impl Backlog {
         })
     }
 
-    /// Whether it takes much more room than what is alive in it.
+    /// Whether it takes much more room than what is alive in it, or many more blocks.
     pub(super) fn is_wasteful(&self) -> bool {
         let (bytes, live_bytes) = self.bytes();
+        let (blocks, conversions) = self.read().counts();
+        let by_count = conversions.checked_div(Bits::MAX).unwrap_or(0);
+        let by_bytes = usize::try_from(live_bytes / BLOCK_BYTES_MAX).unwrap_or(usize::MAX);
+        let needed = by_count.saturating_add(by_bytes);
         bytes > live_bytes.saturating_mul(3).saturating_add(WASTED_BYTES)
+            || blocks > needed.saturating_mul(4).saturating_add(WASTED_BLOCKS)
+    }
+
+    /// The newest segment that there is.
+    pub(super) fn newest(&self) -> u64 {
+        self.lock_end().number
     }
 
     fn lock_end(&self) -> MutexGuard<'_, End> {
@@ -476,3 +493,5 @@ pub(super) const DIR: &str = "backlog";
 const KEPT_BYTES: u64 = 1024 * 1024;
 /// Whatever is alive, so much more is no waste: some segments.
 const WASTED_BYTES: u64 = 256 * 1024 * 1024;
+/// Nor are so many small blocks: a megabyte or two of memory.
+const WASTED_BLOCKS: usize = 4096;

@@ -13,7 +13,7 @@ use crate::conversion::ConversionId;
 impl Shared {
     /// Place in the order of acceptance, and legs, of a conversion of which something is owed or dead, or was just now.
     /// Blocks.
-    pub(super) fn standing(&self, id: ConversionId) -> Result<Option<Standing>, ReadError> {
+    pub(super) fn standing(&self, id: ConversionId) -> Result<Option<Standing>, StoreError> {
         let in_window = self.window().entry(id);
         if let Some((record, legs)) = in_window {
             return Ok(Some((record.seq, legs)));
@@ -53,9 +53,13 @@ impl Shared {
         Ok(Some(kept))
     }
 
-    /// Whether the store or the history has it: its key may be known for longer, for a store can be lost. Blocks.
+    /// Whether the store or the history has it: its key may be known for longer, for a store can be lost. One that cannot be
+    /// read is there: taken for new it would be a second sale. Blocks.
     pub(super) fn is_known(&self, id: ConversionId) -> Result<bool, StoreError> {
-        Ok(self.kept(id)?.is_some() || self.history.status(id)?.is_some())
+        match self.kept(id) {
+            Err(StoreError::Form(_)) => Ok(true),
+            kept => Ok(kept?.is_some() || self.history.status(id)?.is_some()),
+        }
     }
 
     /// A status as the store has it, with what is on its way there; or the history: what goes there leaves the store

@@ -15,7 +15,7 @@ use super::generation::Generations;
 use super::history::Mark;
 use super::journal::Through;
 use super::shared::Shared;
-use super::store::{Applier, GROUP_BYTES_MAX, Ledger, MoveBytes, StoreError};
+use super::store::{Anew, Applier, GROUP_BYTES_MAX, Ledger, MoveBytes, StoreError};
 use super::window::{Move, MoveRoom};
 
 /// Wakes the mover before its time.
@@ -177,11 +177,11 @@ impl Mover {
                 self.tidied_not_before_ms = now_ms.saturating_add(TIDIED_AGAIN_MS);
                 Ok(false)
             }
-            Ok(true) => {
+            Ok(Anew::Written) => {
                 self.store_seq = self.ledger.moved_seq;
                 Ok(true)
             }
-            written => written,
+            anew => anew.map(|anew| anew != Anew::Nothing),
         }
     }
 

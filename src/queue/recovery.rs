@@ -66,11 +66,12 @@ fn open_claimed(
     journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
     journal::remove_unclean_spare(&folder).map_err(|source| OpenError::write(path, source))?;
     let history = open_history(&folder, &vault, &ledger, options.history_bytes)?;
-    store.backlog().remove_unnamed()?;
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mut recovery =
         Recovery { mover: Mover::new(Arc::clone(&shared), ledger), shared, last_accepted: 0, needed: BTreeMap::new() };
     let replayed = recovery.replay(state)?;
+    // All that should be named is: what the store has lost with its end, if anything, has come from the journal again.
+    recovery.remove_unnamed()?;
     recovery.finish_forgetting()?;
     let Recovery { shared, mover, last_accepted, .. } = recovery;
     let segment_bytes = shared.options.segment_bytes;
@@ -209,6 +210,17 @@ impl Recovery {
         Ok(())
     }
 
+    /// What a crash has left of the backlog. Whatever comes later, the state knows of all that there is.
+    fn remove_unnamed(&self) -> Result<(), OpenError> {
+        let (folder, store) = (&self.shared.folder, self.shared.store());
+        let newest = store.backlog().newest();
+        if newest > folder.state().newest_backlog {
+            let noted = folder.update(|state| state.newest_backlog = state.newest_backlog.max(newest));
+            noted.map_err(|source| OpenError::write(folder.path(), source))?;
+        }
+        store.backlog().remove_unnamed()
+    }
+
     fn visit(&mut self, segment: u64, seq: u64, kind: Kind, payload: &[u8]) -> Result<(), OpenError> {
         let dir = self.shared.folder.journal_dir();
         let unreadable = |error: super::codec::Malformed| OpenError::damaged(&dir, error.to_string());
@@ -248,9 +260,8 @@ impl Recovery {
         drop(window);
         let failed = |error| self.failed(&error);
         let kept = match self.shared.store().kept_at(change.seq, change.id) {
-            Err(StoreError::Form(damage)) => {
-                return self.shared.note_lost_change(&change, damage).map_err(failed);
-            }
+            // It may have been applied before what it is about was damaged; who comes to that says so.
+            Err(StoreError::Form(_)) => return Ok(()),
             kept => kept.map_err(failed)?,
         };
         let is_new = kept.is_some_and(|kept| {

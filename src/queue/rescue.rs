@@ -7,7 +7,7 @@
 //! that is damaged is made anew in its place).
 //!
 //! Then what neither store nor history knows is taken up: of a damaged store what lies in the backlog's segments, as it stood
-//! when it was moved, if the history is whole and says what was settled since; and of the journal every conversion, with what
+//! when it was moved, if the history is whole and goes back so far that it says what was settled since; and of the journal every conversion, with what
 //! its settlements say. What was forgotten on request, as the history knows by its key,
 //! stays forgotten. One whose last settlement was lost with the damage is delivered
 //! again, with the same idempotency value.
@@ -25,6 +25,7 @@ mod journal;
 mod keys;
 mod rebuild;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -239,20 +240,24 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     }
     let folder = Arc::new(Folder::new(&scratch, lock, next, 0));
     let failed = |error: &StoreError| OpenError::store(path, error);
-    let history = match history {
+    let (history, settled_before_ms) = match history {
         Some(whole) => {
             whole.mend_tables().map_err(|error| failed(&error))?;
-            whole
+            let known_since_ms = whole.complete_since_ms();
+            (whole, known_since_ms)
         }
         None => {
             let (begun, copies) = history::rebuild(path, &quarantine, &folder, &vault, &store, &ledger, &options)?;
             recovered.aside.extend(copies);
-            begun
+            // Of what was damaged nothing says whether it was settled.
+            (begun, u64::MAX)
         }
     };
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mover = Mover::new(Arc::clone(&shared), ledger);
-    let Rebuilding { shared, mover, recovered, .. } = Rebuilding::new(path, shared, mover, recovered).run(state)?;
+    let rebuilt = Rebuilding::new(path, shared, mover, recovered).run(state, settled_before_ms)?;
+    let Rebuilding { shared, mover, mut recovered, left, .. } = rebuilt;
+    copy_segments(path, &left, &quarantine, &mut recovered.aside)?;
     let ledger = noted(&shared, &mover, next.epoch, last_seq).map_err(|error| failed(&error))?;
     let made = folder.state();
     next.newest_history = made.newest_history.max(next.newest_history);
@@ -277,13 +282,24 @@ fn without(
     aside: &mut Vec<PathBuf>,
 ) -> Result<(Store, Ledger), OpenError> {
     let Some(damage) = damage else { return Ok((store, ledger)) };
-    for number in &damage.segments {
+    copy_segments(path, &damage.segments, quarantine, aside)?;
+    let ledger = store.mend(damage).map_err(|error| OpenError::store(path, &error))?;
+    Ok((store, ledger))
+}
+
+/// Keeps copies of segments of the backlog: those in their place are written to, or go.
+fn copy_segments(
+    path: &Path,
+    numbers: &BTreeSet<u64>,
+    quarantine: &Path,
+    aside: &mut Vec<PathBuf>,
+) -> Result<(), OpenError> {
+    for number in numbers {
         let segment = segment::path(&path.join(backlog::DIR), *number);
         let kept = copy_aside(&segment, quarantine, "backlog");
         aside.extend(kept.map_err(|source| OpenError::write(path, source))?);
     }
-    let ledger = store.mend(damage).map_err(|error| OpenError::store(path, &error))?;
-    Ok((store, ledger))
+    Ok(())
 }
 
 /// Where the queue has come with all that could be had back.

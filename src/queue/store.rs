@@ -49,6 +49,7 @@ use super::folder::{OpenError, State, is_full, make_dir, sync, sync_dir};
 use super::panics::caught;
 use super::vault::Vault;
 
+pub(super) use self::anew::Anew;
 pub(super) use self::apply::{Applier, MoveBytes};
 pub(super) use self::copy::remove;
 pub(super) use self::kept::Kept;

@@ -70,11 +70,6 @@ impl Block {
         put_leg(&mut self.lanes, destination, slot, leg);
     }
 
-    /// Sequence numbers that there are in it, from … to.
-    pub(in super::super) fn seqs(&self) -> (u64, u64) {
-        (self.first_seq, self.last_seq)
-    }
-
     /// Where its frame lies.
     pub(in super::super) fn segment(&self) -> u64 {
         self.segment

@@ -96,6 +96,11 @@ fn read_at(file: &File, at: u64, count: usize, number: u64) -> io::Result<Result
 /// Bytes that should be there. Those that are not, or that the disk cannot read, are damage: they cost what lies in them.
 pub(super) fn read_exact_at(file: &File, at: u64, len: u64) -> io::Result<Result<Vec<u8>, Malformed>> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    for _ in 1..READ_TRIES {
+        if file.read_exact_at(&mut bytes, at).is_ok() {
+            return Ok(Ok(bytes));
+        }
+    }
     match file.read_exact_at(&mut bytes, at) {
         Ok(()) => Ok(Ok(bytes)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(DAMAGED)),
@@ -186,3 +191,5 @@ const PADDING: usize = 3;
 /// Of a conversion in the first record.
 const SLOT_BYTES: u64 = 44;
 const CHECKSUM_BYTES: usize = 4;
+/// A disk may read at the second try what it could not at the first.
+const READ_TRIES: u32 = 3;

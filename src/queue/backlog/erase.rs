@@ -24,16 +24,18 @@ impl Backlog {
             let files = known.files.iter().filter(|(_, filed)| filed.is_unclean);
             files.map(|(number, filed)| (*number, Arc::clone(&filed.file))).collect()
         };
+        let mut left = None;
         for (number, file) in unclean {
             // What goes from here on makes it unclean again.
             self.note_unclean(number, false);
-            let erased = self.erase_in(number, &file);
-            if let Err(error) = erased {
+            if let Err(error) = self.erase_in(number, &file) {
                 self.note_unclean(number, true);
-                return Err(StoreError::Backlog(error));
+                let StoreError::Form(damage) = error else { return Err(error) };
+                // The others are overwritten all the same.
+                left = Some(damage);
             }
         }
-        Ok(())
+        left.map_or(Ok(()), |damage| Err(damage.into()))
     }
 
     fn note_unclean(&self, number: u64, is_unclean: bool) {
@@ -42,16 +44,20 @@ impl Backlog {
         }
     }
 
-    fn erase_in(&self, number: u64, file: &Arc<File>) -> io::Result<()> {
-        let (mut at, mut is_changed) = (DATA_START, false);
-        while let Some(next) = self.erase_some(number, file, at, &mut is_changed)? {
+    fn erase_in(&self, number: u64, file: &Arc<File>) -> Result<(), StoreError> {
+        let mut erasing = Erasing::default();
+        let mut at = DATA_START;
+        while let Some(next) = self.erase_some(number, file, at, &mut erasing).map_err(StoreError::Backlog)? {
             at = next;
         }
-        if is_changed { file.sync_data() } else { Ok(()) }
+        if erasing.is_changed {
+            file.sync_data().map_err(StoreError::Sync)?;
+        }
+        if erasing.is_left { Err(LEFT.into()) } else { Ok(()) }
     }
 
     /// Some frames from that place on, while nothing is appended or published. Returns where to go on, unless that was the last.
-    fn erase_some(&self, number: u64, file: &File, mut at: u64, is_changed: &mut bool) -> io::Result<Option<u64>> {
+    fn erase_some(&self, number: u64, file: &File, mut at: u64, erasing: &mut Erasing) -> io::Result<Option<u64>> {
         let end = self.lock_end();
         let known = self.read();
         // It may have been removed.
@@ -71,37 +77,51 @@ impl Backlog {
                     at,
                     "what lies behind the damage in a segment of the backlog is not overwritten"
                 );
+                erasing.is_left = true;
                 return Ok(None);
             };
             let alive = known.lying_at(number, at).map(|block| block.live).unwrap_or_default();
-            *is_changed |= erase_frame(number, file, (at, &header), alive)?;
-            at = at.saturating_add(header.frame_len());
+            // Whatever a damaged length says: what is named behind it stays.
+            let end = filed.next_frame(at).unwrap_or(until).min(until).min(at.saturating_add(header.frame_len()));
+            erase_frame(file, (at, end, &header), alive, erasing)?;
+            at = end;
         }
         Ok(None)
     }
 }
 
-/// Returns whether something was overwritten.
-fn erase_frame(number: u64, file: &File, (at, header): (u64, &Header), alive: Bits) -> io::Result<bool> {
+/// What came of it so far.
+#[derive(Default)]
+struct Erasing {
+    is_changed: bool,
+    /// Something is damaged, and cannot be told apart.
+    is_left: bool,
+}
+
+fn erase_frame(
+    file: &File,
+    (at, end, header): (u64, u64, &Header),
+    alive: Bits,
+    erasing: &mut Erasing,
+) -> io::Result<()> {
     match contents::read_frame(file, at, header)? {
         Ok(slots) => {
-            let gone = slots.iter().enumerate().filter(|(slot, _)| !alive.contains(*slot));
-            let mut is_changed = false;
-            for (_, slot) in gone {
+            for (_, slot) in slots.iter().enumerate().filter(|(slot, _)| !alive.contains(*slot)) {
                 overwrite(file, slot)?;
-                is_changed = true;
+                erasing.is_changed = true;
             }
-            Ok(is_changed)
         }
         Err(Malformed(_)) if alive.is_empty() => {
-            zero(file, at.saturating_add(frame::HEADER_BYTES), u64::from(header.body_len))?;
-            Ok(true)
+            let begins = at.saturating_add(frame::HEADER_BYTES);
+            zero(file, begins, end.saturating_sub(begins))?;
+            erasing.is_changed = true;
         }
         Err(damage) => {
-            tracing::error!(number, at, %damage, "what is gone of a damaged block is not overwritten");
-            Ok(false)
+            tracing::error!(at, %damage, "what is gone of a damaged block is not overwritten");
+            erasing.is_left = true;
         }
     }
+    Ok(())
 }
 
 fn overwrite(file: &File, slot: &Slot) -> io::Result<()> {
@@ -110,8 +130,18 @@ fn overwrite(file: &File, slot: &Slot) -> io::Result<()> {
 }
 
 fn zero(file: &File, at: u64, len: u64) -> io::Result<()> {
-    file.write_all_at(&vec![0; usize::try_from(len).unwrap_or(usize::MAX)], at)
+    let end = at.saturating_add(len);
+    let mut at = at;
+    while at < end {
+        let part = end.saturating_sub(at).min(ZEROED_AT_ONCE);
+        file.write_all_at(&vec![0; usize::try_from(part).unwrap_or(0)], at)?;
+        at = at.saturating_add(part);
+    }
+    Ok(())
 }
+
+const LEFT: Malformed = Malformed("what is gone of a damaged block; `capi-relay recover` takes it out");
+const ZEROED_AT_ONCE: u64 = 64 * 1024;
 
 /// Of a segment, while the mover waits: some milliseconds.
 const ERASED_AT_ONCE: u64 = 1024 * 1024;

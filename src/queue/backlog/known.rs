@@ -20,6 +20,8 @@ pub(super) struct Known {
     /// The same blocks, by the size of how far it is from their first sequence number to their last: what holds a number is
     /// found without looking at those that end before.
     by_width: BTreeMap<u32, BTreeSet<Key>>,
+    /// That are alive.
+    conversions: usize,
 }
 
 /// Blocks of which a destination is owed something.
@@ -54,6 +56,11 @@ impl Filed {
     pub(super) fn has_blocks(&self) -> bool {
         !self.frames.is_empty()
     }
+
+    /// Where the next block lies behind that place.
+    pub(super) fn next_frame(&self, at: u64) -> Option<u64> {
+        self.frames.range((Bound::Excluded(at), Bound::Unbounded)).next().map(|(next, _)| *next)
+    }
 }
 
 impl Known {
@@ -82,6 +89,7 @@ impl Known {
             filed.frames.insert(block.at, key);
         }
         self.by_width.entry(width(&block)).or_default().insert(key);
+        self.conversions = self.conversions.saturating_add(block.live.count());
         block.lanes.shrink_to_fit();
         self.blocks.insert(key, Arc::new(block));
     }
@@ -96,6 +104,7 @@ impl Known {
         if let Some(keys) = self.by_width.get_mut(&width(&block)) {
             keys.remove(&key);
         }
+        self.conversions = self.conversions.saturating_sub(block.live.count());
         for Lane { destination, .. } in &block.lanes {
             if let Some(lane) = self.lanes.get_mut(destination) {
                 lane.owed.remove(&key);
@@ -110,6 +119,11 @@ impl Known {
             filed.frames.remove(&block.at);
             filed.is_unclean |= is_loss;
         }
+    }
+
+    /// Blocks, and conversions that are alive in them.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.blocks.len(), self.conversions)
     }
 
     /// With the file that it lies in.

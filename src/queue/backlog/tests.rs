@@ -325,15 +325,54 @@ fn what_is_not_there_of_the_backlog_is_told_block_by_block_and_nothing_is_remove
     assert!(lacking.len() == of_second && lacking.iter().all(|lacking| lacking.why.ends_with("is missing")));
     assert_eq!(all(&backlog).len(), 58 - of_second);
     assert_eq!(bench.segments(), before);
-    let (mut salvaged, mut blocks) = (Vec::new(), 0);
-    let visited = salvage(bench.dir.path(), u64::MAX, |block| {
+    let salvaged = salvaged(&bench);
+    assert!(salvaged.contains(&first.0), "what nothing names is there");
+    assert_eq!(salvaged.len(), 59 - of_second);
+}
+
+fn salvaged(bench: &Bench) -> Vec<u64> {
+    let mut salvaged = Vec::new();
+    let visited = salvage(bench.dir.path(), u64::MAX, |_, block| {
         salvaged.extend(block.iter().map(|(seq, _, _)| *seq));
-        blocks += 1;
         Ok::<(), ()>(())
     });
     visited.unwrap().unwrap();
-    assert!(salvaged.contains(&first.0), "what nothing names is there");
-    assert_eq!((salvaged.len(), blocks), (59 - of_second, 59 - of_second));
+    salvaged
+}
+
+#[test]
+fn what_is_salvaged_is_all_that_is_whole_before_and_behind_any_damage() {
+    let (bench, mut entries) = (Bench::new(1 << 20), Entries::new());
+    let backlog = bench.open(&entries).unwrap();
+    let blocks: Vec<Block> = (1..41)
+        .step_by(10)
+        .flat_map(|first| bench.put(&backlog, &mut entries, (first..first + 10).map(|seq| item(seq, 300)).collect()))
+        .collect();
+    let path = segment::path(&bench.dir.path().join(DIR), 1);
+    let whole = std::fs::read(&path).unwrap();
+    let at = |block: usize| usize::try_from(blocks[block].at).unwrap();
+    let in_block = |block: u64| (block * 10 + 1..block * 10 + 11).collect::<Vec<u64>>();
+    let all: Vec<u64> = (1..41).collect();
+    let without = |gone: &[u64]| all.iter().copied().filter(|seq| !gone.contains(seq)).collect::<Vec<_>>();
+    let check = |damage: &dyn Fn(&mut Vec<u8>), left: Vec<u64>| {
+        let mut bytes = whole.clone();
+        damage(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(salvaged(&bench), left);
+    };
+    check(&|_| {}, all.clone());
+    check(&|bytes| bytes[..64].fill(0), all.clone());
+    // Its length, which would lead out of the file.
+    check(&|bytes| bytes[at(1) + 7] ^= 0x80, all.clone());
+    check(&|bytes| bytes[at(1)] ^= 1, without(&in_block(1)));
+    check(&|bytes| bytes[at(1) + 8] ^= 1, without(&in_block(1)));
+    check(&|bytes| bytes[at(2)..at(2) + 200].fill(0), without(&in_block(2)));
+    let cut: Vec<u64> = [30].into_iter().chain(in_block(3)).collect();
+    check(&|bytes| bytes.truncate(at(3) - 40), without(&cut));
+    std::fs::write(&path, &whole).unwrap();
+    (11..16).for_each(|seq| settle(&backlog, &mut entries, seq));
+    backlog.erase().unwrap();
+    assert_eq!(salvaged(&bench), without(&[11, 12, 13, 14, 15]));
 }
 
 #[test]

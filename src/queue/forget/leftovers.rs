@@ -14,6 +14,10 @@ impl Shared {
     pub(super) fn erase(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
         self.leave_behind()?;
         let erased = self.store().backlog().erase().and_then(|()| self.history.erase(ids));
+        if let Err(error @ StoreError::Sync(_)) = &erased {
+            // What else was written to the file and not synced is lost, too.
+            self.fail(&format!("erasing: {error}"));
+        }
         erased.map_err(|error| match error {
             StoreError::NoSpace(_) => {
                 ReadError::Closed(format!("{error}; it goes on with the next start, or when you ask again"))

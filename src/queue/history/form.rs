@@ -3,7 +3,7 @@
 //! A record is read alone, far from the commit that it was written with: hence a checksum of its own.
 
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::record::{self, Leg, Record};
+use super::super::record::{self, Leg, Record, Settled};
 use super::super::status::Status;
 use super::super::vault::{self, KeyHash, PLAIN, Sealing, Vault};
 use crate::conversion::ConversionId;
@@ -111,6 +111,11 @@ impl<'a> Kept<'a> {
     /// Of a settled one.
     pub(super) fn status(&self, vault: &Vault) -> Result<Status, Malformed> {
         record::decode_outcome(vault, self.names.id, self.rest.rest())
+    }
+
+    /// What the books need of a settled one.
+    pub(super) fn settled(&self, vault: &Vault) -> Result<Settled, Malformed> {
+        record::decode_settled(vault, self.names.id, self.rest.rest())
     }
 
     /// Number of the key with which it is sealed, if it is.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::status::Status;
+use super::super::status::{State, Status};
 use super::super::vault::{self, Context, Part, Sealing, Vault};
 use super::forms::{decode_attempt, decode_destination, decode_event, encode_attempt, encode_event};
 use super::leg::{Leg, Settlement};
-use super::{ATTEMPTS_KEPT, Record, cut};
+use super::{ATTEMPTS_KEPT, Record, Worth, cut};
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
 
 /// A settlement and the delivery that it is about.
@@ -141,8 +141,30 @@ pub(in super::super) fn encode_outcome(
         w.text(&record.meta.merchant);
         w.text(&record.event_id);
         w.option(record.order_id.as_deref(), Writer::text);
+        w.number(record.seq);
+        record.worth.encode(w);
         encode_legs(w, legs);
     })
+}
+
+/// What the books need of it.
+pub(in super::super) struct Settled {
+    pub(in super::super) seq: u64,
+    pub(in super::super) merchant: Arc<str>,
+    pub(in super::super) worth: Worth,
+    pub(in super::super) states: Vec<(DestinationName, State)>,
+}
+
+pub(in super::super) fn decode_settled(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Settled, Malformed> {
+    let opened = vault.open_sealed(Context(Part::Outcome, id), bytes)?;
+    let mut r = Reader::new(&opened);
+    let merchant = Arc::from(r.text()?);
+    r.text()?;
+    r.option(Reader::text)?;
+    let (seq, worth) = (r.number()?, Worth::decode(&mut r)?);
+    let legs = r.list(Leg::decode)?;
+    let states = legs.into_iter().map(|leg| (leg.state(), leg.destination)).map(|(state, name)| (name, state));
+    Ok(Settled { seq, merchant, worth, states: states.collect() })
 }
 
 pub(in super::super) fn decode_outcome(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Status, Malformed> {
@@ -151,6 +173,8 @@ pub(in super::super) fn decode_outcome(vault: &Vault, id: ConversionId, bytes: &
     let merchant = Arc::from(r.text()?);
     let event_id = r.text()?.to_owned();
     let order_id = r.option(Reader::text)?.map(str::to_owned);
+    r.number::<u64>()?;
+    Worth::decode(&mut r)?;
     let legs = r.list(Leg::decode)?;
     let received_at = Timestamp::from_instant(id.instant()).as_str().to_owned();
     let destinations = legs.into_iter().map(|leg| (leg.destination.clone(), leg.status(None))).collect();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::super::folder::{OpenError, State, sync_dir};
@@ -79,18 +79,36 @@ pub(super) fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Resu
 pub(super) fn copy_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<PathBuf>> {
     let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let to = free_name(quarantine, &format!("recovered-{what}-{name}"));
-    match std::fs::copy(from, &to) {
+    let from = match File::open(from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // What the disk cannot read of it nobody will.
-        Err(error) if segment::is_unreadable(&error) => {
-            tracing::warn!(%error, "a segment is kept as far as it can be read")
+        opened => opened?,
+    };
+    let copy = File::create(&to)?;
+    let bytes = from.metadata()?.len();
+    let mut at = 0;
+    while at < bytes {
+        let len = PAGE_BYTES.min(bytes.saturating_sub(at));
+        let mut page = vec![0; usize::try_from(len).unwrap_or(0)];
+        match from.read_exact_at(&mut page, at) {
+            // What the disk cannot read of it nobody will: there are zeros.
+            Err(error) if segment::is_unreadable(&error) => {
+                tracing::warn!(at, %error, "a part of a segment is not kept")
+            }
+            read => {
+                read?;
+                copy.write_all_at(&page, at)?;
+            }
         }
-        copied => _ = copied?,
+        at = at.saturating_add(len);
     }
-    File::open(&to)?.sync_all()?;
+    copy.set_len(bytes)?;
+    copy.sync_all()?;
     sync_dir(quarantine)?;
     Ok(Some(to))
 }
+
+/// What a disk reads, or does not.
+const PAGE_BYTES: u64 = 4096;
 
 pub(super) fn free_name(dir: &Path, name: &str) -> PathBuf {
     names(dir, name).find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))

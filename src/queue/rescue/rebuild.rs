@@ -1,6 +1,6 @@
 //! What neither store nor history knows, taken up: from the backlog's segments, from the journal.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::super::record::{self, Change, Leg, Record};
 use super::super::shared::Shared;
 use super::super::store::StoreError;
 use super::super::window::Entry;
+use super::Recovered;
 use super::journal::{self, Found};
-use super::{Recovered, Survey};
 use crate::conversion::ConversionId;
 
 /// Rebuilds into a store and a history that are whole.
@@ -23,20 +23,21 @@ pub(super) struct Rebuilding<'a> {
     pub(super) shared: Arc<Shared>,
     pub(super) mover: Mover,
     pub(super) recovered: Recovered,
+    /// Segments of the backlog in which something lies that is not taken up.
+    pub(super) left: BTreeSet<u64>,
     /// Conversions of the journal that were forgotten on request.
     forgotten: HashSet<ConversionId>,
 }
 
 impl<'a> Rebuilding<'a> {
     pub(super) fn new(path: &'a Path, shared: Arc<Shared>, mover: Mover, recovered: Recovered) -> Rebuilding<'a> {
-        Rebuilding { path, shared, mover, recovered, forgotten: HashSet::new() }
+        Rebuilding { path, shared, mover, recovered, left: BTreeSet::new(), forgotten: HashSet::new() }
     }
 
-    pub(super) fn run(mut self, state: State) -> Result<Rebuilding<'a>, OpenError> {
-        let Survey { store, history, .. } = &self.recovered.survey;
-        // A history that was damaged does not say any more what was settled.
-        if store.is_some() && history.is_none() {
-            self.take_up_backlog(state.newest_backlog)?;
+    /// `settled_before_ms`: what was received before then may have been settled, and nothing says so any more.
+    pub(super) fn run(mut self, state: State, settled_before_ms: u64) -> Result<Rebuilding<'a>, OpenError> {
+        if self.recovered.survey.store.is_some() {
+            self.take_up_backlog(state.newest_backlog, settled_before_ms)?;
         }
         let path = self.path;
         journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| self.visit(seq, kind, payload))?;
@@ -45,15 +46,21 @@ impl<'a> Rebuilding<'a> {
     }
 
     /// What lies in the backlog's segments up to that one and nothing knows.
-    fn take_up_backlog(&mut self, newest: u64) -> Result<(), OpenError> {
+    fn take_up_backlog(&mut self, newest: u64, settled_before_ms: u64) -> Result<(), OpenError> {
         let path = self.path;
-        let visited = backlog::salvage(path, newest, |block| self.take_up(block));
+        let visited = backlog::salvage(path, newest, |segment, block| {
+            let too_old = self.recovered.too_old;
+            self.take_up(block, settled_before_ms)?;
+            if self.recovered.too_old > too_old {
+                self.left.insert(segment);
+            }
+            Ok(())
+        });
         visited.map_err(|source| OpenError::read(&path.join(backlog::DIR), source))?
     }
 
     /// A block of it.
-    fn take_up(&mut self, block: Vec<Salvaged>) -> Result<(), OpenError> {
-        let settled_before_ms = self.shared.clock.unix_ms().saturating_sub(self.shared.history_keep_ms);
+    fn take_up(&mut self, block: Vec<Salvaged>, settled_before_ms: u64) -> Result<(), OpenError> {
         for (seq, id, accepted) in block {
             // Sealed with a key that nothing needed any more, it was settled.
             let Ok((record, legs)) = record::decode_accepted(&self.shared.vault, &accepted, seq) else { continue };
@@ -95,9 +102,7 @@ impl<'a> Rebuilding<'a> {
         }
         let kept = match self.shared.store().kept_at(change.seq, change.id) {
             // What was damaged has been taken out: this has come to be since.
-            Err(StoreError::Form(damage)) => {
-                return self.shared.note_lost_change(&change, damage).map_err(|error| self.failed(&error));
-            }
+            Err(StoreError::Form(_)) => return Ok(()),
             kept => kept.map_err(|error| self.failed(&error))?,
         };
         if let Some(kept) = kept {

@@ -282,7 +282,7 @@ async fn a_store_that_lacks_what_it_counts_is_found_and_rebuilt() {
     drop(store);
     refused(dir.path(), 204);
     let Recovered { survey, taken_up, .. } = recovered(dir.path());
-    assert_eq!(survey.store.as_deref(), Some("the store names 0 blocks of the backlog, and counts 1"));
+    assert!(survey.store.unwrap().ends_with("the store names 0 blocks of the backlog, and counts 1"));
     assert_eq!(taken_up, 4);
     goes_on(dir.path(), &before, &ids).await;
 }

@@ -5,21 +5,32 @@
 use super::super::folder::Folder;
 use super::{Group, Ledger, Store, StoreError, keys};
 
+/// What writing anew came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Anew {
+    /// Nothing is worth it.
+    Nothing,
+    /// Nothing was written, for what was to be is damaged: it is not tried again.
+    GivenUp,
+    /// The store has come as far as its ledger says.
+    Written,
+}
+
 impl Store {
-    /// Writes some blocks anew, if that is worth it; `all`: however little it gives back. Returns whether it did.
+    /// Writes some blocks anew, if that is worth it; `all`: however little it gives back.
     pub(in super::super) fn write_blocks_anew(
         &self,
         folder: &Folder,
         ledger: &mut Ledger,
         all: bool,
-    ) -> Result<bool, StoreError> {
-        let Some(job) = self.backlog.sparse(all) else { return Ok(false) };
+    ) -> Result<Anew, StoreError> {
+        let Some(job) = self.backlog.sparse(all) else { return Ok(Anew::Nothing) };
         let draft = match job.draft() {
             Ok(draft) => draft,
             Err(StoreError::Form(damage)) => {
                 tracing::error!(%damage, "a damaged block of the backlog stays where it is");
                 self.backlog.give_up(&job);
-                return Ok(true);
+                return Ok(Anew::GivenUp);
             }
             Err(error) => return Err(error),
         };
@@ -34,13 +45,13 @@ impl Store {
         self.commit(group)?;
         self.backlog.publish(added, &job.keys());
         self.backlog.remove_unneeded();
-        Ok(true)
+        Ok(Anew::Written)
     }
 
     /// All of it that gives something back.
     pub(in super::super) fn compact_blocks(&self, folder: &Folder, ledger: &mut Ledger) -> Result<(), StoreError> {
         self.backlog.end_segment();
-        while self.write_blocks_anew(folder, ledger, true)? {}
+        while self.write_blocks_anew(folder, ledger, true)? != Anew::Nothing {}
         self.backlog.remove_unneeded();
         Ok(())
     }

@@ -212,7 +212,10 @@ impl<'a> Applier<'a> {
             backlog.publish(added, &[]);
             self.store.commit(self.group)?;
             backlog.publish(self.blocks.into_values(), &[]);
-            backlog.remove_unneeded();
+            // What is being had back of it may lie there.
+            if !self.ledger.is_being_mended {
+                backlog.remove_unneeded();
+            }
         }
         Ok(self.ledger)
     }

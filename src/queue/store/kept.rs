@@ -54,7 +54,7 @@ impl Store {
             }
             std::thread::yield_now();
         }
-        Ok(None)
+        Err(Malformed("what became of a conversion that waits is missing").into())
     }
 
     /// What was found there, with its legs as they are.
@@ -84,12 +84,6 @@ impl Store {
         let (legs, pieces) = changed.map_or((legs, 0), |Changed { legs, pieces }| (legs, pieces));
         let (found, slot) = (place.found.clone(), place.slot);
         Ok(Kept { record, legs, pieces, key: contents.key, found, slot, bytes: contents.bytes() })
-    }
-
-    /// All entries in which changed legs are, whether they can be read or not.
-    pub(super) fn status_keys(&self, id: ConversionId) -> Result<Vec<sled::IVec>, StoreError> {
-        let pieces = self.db.scan_prefix(keys::status_pieces(id)).keys();
-        Ok(self.db.scan_prefix(keys::status(id)).keys().chain(pieces).collect::<Result<_, _>>()?)
     }
 
     /// The legs of a conversion, if they have changed since it was moved.

@@ -10,9 +10,9 @@ pub(super) const LEDGER: &[u8] = b"m";
 pub(super) const LIVE_BYTES: &[u8] = b"l";
 
 /// Legs that have changed since their conversion was moved, by id.
-const STATUS: u8 = b's';
+pub(super) const STATUS: u8 = b's';
 /// Further pieces of long ones.
-const STATUS_MORE: u8 = b't';
+pub(super) const STATUS_MORE: u8 = b't';
 /// Blocks of the backlog, by number.
 pub(super) const BLOCK: u8 = b'b';
 /// What waits, by destination and due time.
@@ -29,12 +29,12 @@ pub(super) fn status_piece(id: ConversionId, piece: u32) -> Vec<u8> {
     if piece == 0 {
         return status(id);
     }
-    [status_pieces(id).as_slice(), &piece.to_be_bytes()].concat()
+    [&[STATUS_MORE], id.as_bytes().as_slice(), &piece.to_be_bytes()].concat()
 }
 
-/// What the keys of all pieces behind the first begin with.
-pub(super) fn status_pieces(id: ConversionId) -> Vec<u8> {
-    [&[STATUS_MORE], id.as_bytes().as_slice()].concat()
+/// Whose legs are in an entry of either table.
+pub(super) fn status_id(key: &[u8]) -> Option<ConversionId> {
+    key.get(1..17).and_then(|id| id.try_into().ok()).map(ConversionId::from_bytes)
 }
 
 pub(super) fn block(number: u64) -> Vec<u8> {

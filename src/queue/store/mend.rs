@@ -6,10 +6,10 @@
 //! cut short, it is begun again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::BuildHasher as _;
 use std::path::Path;
 
 use super::super::backlog::{Block, Place as Lying};
-use super::super::codec::Reader;
 use super::super::folder::OpenError;
 use super::super::panics::caught;
 use super::super::record::Leg;
@@ -25,13 +25,14 @@ pub(in super::super) struct Damage {
     ledger: Ledger,
     /// Blocks without it.
     blocks: Vec<Block>,
-    /// By sequence number.
-    conversions: HashSet<u64>,
-    ids: Vec<ConversionId>,
-    /// From … to, of blocks of which it cannot be told what is in them.
-    unread: Vec<(u64, u64)>,
-    /// Those that stand as they were taken over, by sequence number.
-    set_back: HashSet<u64>,
+    /// So many.
+    conversions: usize,
+    /// Blocks of which it cannot be told what is in them.
+    unread: usize,
+    /// Conversions that stand as they were taken over.
+    set_back: usize,
+    /// Entries of conversions that are not there, or not in this way.
+    stale: Vec<sled::IVec>,
     /// Entries by which deliveries are found that are lacking, with what they hold.
     entries: BTreeMap<Vec<u8>, ConversionId>,
     /// What the store does not hold as it counts it, in words.
@@ -44,34 +45,54 @@ impl Damage {
     /// In words.
     pub(in super::super) fn what(&self) -> String {
         let all = [
-            (self.conversions.len(), "conversions of the backlog are damaged"),
-            (self.unread.len(), "blocks of the backlog are damaged"),
-            (self.set_back.len(), "conversions stand as they were taken over, for what became of them is lost"),
+            (self.conversions, "conversions of the backlog are damaged"),
+            (self.unread, "blocks of the backlog are damaged"),
+            (self.set_back, "conversions stand as they were taken over, for what became of them is lost"),
             (self.entries.len(), "entries by which deliveries are found are lost"),
+            (self.stale.len(), "entries are of conversions that are not there"),
         ];
         let parts = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
         parts.chain(self.miscounted.clone()).collect::<Vec<_>>().join("; ")
     }
 
     fn is_there(&self) -> bool {
-        !self.blocks.is_empty() || !self.entries.is_empty() || self.miscounted.is_some()
+        !self.blocks.is_empty() || !self.entries.is_empty() || !self.stale.is_empty() || self.miscounted.is_some()
     }
+}
 
-    fn is_about(&self, seq: u64) -> bool {
-        self.conversions.contains(&seq)
-            || self.set_back.contains(&seq)
-            || self.unread.iter().any(|(from, to)| (*from..=*to).contains(&seq))
-    }
+/// What there is to be found of conversions that are whole.
+#[derive(Default)]
+struct There {
+    /// Keys by which deliveries are found, as far as they say the same as the store.
+    found: HashSet<u64>,
+    /// Conversions with changed legs.
+    changed: HashSet<ConversionId>,
+}
 
-    /// Notes what is said of deliveries that are found by their time.
-    fn finds(&mut self, store: &Store, kept: &Kept, is_set_back: bool) -> Result<(), StoreError> {
+impl There {
+    /// Notes what is to be said of deliveries that are found by their time, and what of it is lacking.
+    fn note(&mut self, store: &Store, kept: &Kept, damage: &mut Damage) -> Result<(), StoreError> {
         for (key, id) in entries(kept) {
-            if is_set_back || store.db.get(&key)?.as_deref() != Some(id.as_bytes().as_slice()) {
-                self.entries.insert(key, id);
+            if store.db.get(&key)?.as_deref() == Some(id.as_bytes().as_slice()) {
+                self.found.insert(hash(&key));
+            } else {
+                damage.entries.insert(key, id);
             }
         }
         Ok(())
     }
+
+    /// Whether an entry of the store is one of these.
+    fn has(&self, key: &[u8]) -> bool {
+        match key.first() {
+            Some(&keys::DUE | &keys::DEAD) => self.found.contains(&hash(key)),
+            Some(_) | None => keys::status_id(key).is_some_and(|id| self.changed.contains(&id)),
+        }
+    }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(key)
 }
 
 impl Store {
@@ -96,31 +117,32 @@ impl Store {
         let mut found = Damage {
             ledger: Ledger { moved_seq, history_seq, is_being_mended: true, ..none },
             blocks: Vec::new(),
-            conversions: HashSet::new(),
-            ids: Vec::new(),
-            unread: Vec::new(),
-            set_back: HashSet::new(),
+            conversions: 0,
+            unread: 0,
+            set_back: 0,
+            stale: Vec::new(),
             entries: BTreeMap::new(),
             miscounted: None,
             segments: BTreeSet::new(),
         };
         for mut lacking in lacks.blocks {
-            found.unread.push(lacking.block.seqs());
+            found.unread = found.unread.saturating_add(1);
             found.segments.insert(lacking.block.segment());
             lacking.block.remove_all();
             found.blocks.push(lacking.block);
         }
+        let mut there = There::default();
         for block in self.backlog.all() {
             let mut left = Block::clone(&block.block);
             match block.places() {
                 Err(StoreError::Form(_)) => {
-                    found.unread.push(left.seqs());
+                    found.unread = found.unread.saturating_add(1);
                     left.remove_all();
                 }
                 Err(error) => return Err(error),
                 Ok(places) => {
                     let mut alive = places.iter().filter(|place| place.is_alive());
-                    alive.try_for_each(|place| self.read_one(place, &mut left, &mut found))?;
+                    alive.try_for_each(|place| self.read_one(place, &mut left, (&mut there, &mut found)))?;
                 }
             }
             found.ledger.count_blocks(usize::from(left.is_alive()), 0);
@@ -129,33 +151,47 @@ impl Store {
                 found.blocks.push(left);
             }
         }
+        for table in [keys::DUE, keys::DEAD, keys::STATUS, keys::STATUS_MORE] {
+            for key in self.db.scan_prefix([table]).keys() {
+                let key = key?;
+                if !there.has(&key) {
+                    found.stale.push(key);
+                }
+            }
+        }
         found.miscounted = miscounted(&found, ledger, lacks.named);
         Ok(found)
     }
 
     /// `left`: its block, without it if it is damaged.
-    fn read_one(&self, place: &Lying, left: &mut Block, found: &mut Damage) -> Result<(), StoreError> {
-        let (seq, id) = (place.contents.seq, place.contents.id);
+    fn read_one(
+        &self,
+        place: &Lying,
+        left: &mut Block,
+        (there, found): (&mut There, &mut Damage),
+    ) -> Result<(), StoreError> {
+        let id = place.contents.id;
         let changed = match self.changed_legs(id) {
             Err(StoreError::Form(_)) => None,
-            changed => changed?,
+            changed => changed?.filter(|_| place.is_changed()),
         };
-        let is_set_back = place.is_changed() && changed.is_none();
+        let (is_changed, is_set_back) = (changed.is_some(), place.is_changed() && changed.is_none());
         match self.kept_in(place, changed) {
             Ok(kept) => {
                 found.ledger.counts(&kept);
-                found.finds(self, &kept, is_set_back)?;
+                there.note(self, &kept, found)?;
+                if is_changed {
+                    there.changed.insert(id);
+                }
                 if is_set_back {
                     kept.legs.iter().for_each(|leg| left.put_leg(&leg.destination, place.slot, owed(leg)));
                     left.put_changed(place.slot, false);
-                    found.set_back.insert(seq);
-                    found.ids.push(id);
+                    found.set_back = found.set_back.saturating_add(1);
                 }
             }
             Err(StoreError::Form(_)) => {
                 left.remove(place.slot, place.contents.bytes());
-                found.conversions.insert(seq);
-                found.ids.push(id);
+                found.conversions = found.conversions.saturating_add(1);
             }
             Err(error) => return Err(error),
         }
@@ -165,33 +201,14 @@ impl Store {
     /// Takes out what is damaged, and makes again what is lacking; returns the ledger of what is left. Nobody opens the store
     /// until a ledger is written that says that this is over.
     pub(in super::super) fn mend(&self, damage: Damage) -> Result<Ledger, StoreError> {
-        let mut gone = Vec::new();
-        for table in [keys::DUE, keys::DEAD] {
-            for entry in self.db.scan_prefix([table]) {
-                let (key, id) = entry?;
-                let seq = key.split_last_chunk::<8>().map_or(0, |(_, seq)| u64::from_be_bytes(*seq));
-                let id = ConversionId::from_bytes(Reader::new(&id).id()?);
-                let is_known = damage.conversions.contains(&seq) || damage.set_back.contains(&seq);
-                // In the range of a block that cannot be read another one may hold it.
-                if damage.is_about(seq) && (is_known || !matches!(self.backlog.at(seq, id), Ok(Some(_)))) {
-                    gone.push(key);
-                }
-            }
-        }
         let mut group = Group::default();
-        for key in gone.into_iter().filter(|key| !damage.entries.contains_key(&**key)) {
-            group.remove(&key);
+        for key in &damage.stale {
+            group.remove(key);
             self.commit_some(&mut group, &damage.ledger)?;
         }
         for (key, id) in &damage.entries {
             group.insert(key, id.as_bytes().to_vec());
             self.commit_some(&mut group, &damage.ledger)?;
-        }
-        for id in &damage.ids {
-            for key in self.status_keys(*id)? {
-                group.remove(&key);
-                self.commit_some(&mut group, &damage.ledger)?;
-            }
         }
         for block in &damage.blocks {
             group.put_block(block);

@@ -209,7 +209,11 @@ impl Store {
             {
                 continue;
             }
-            let kept = told(self.kept_at(seq, ConversionId::from_bytes(Reader::new(&id).id()?)))?;
+            // What is damaged is lost, and is told with the others.
+            let kept = match self.kept_at(seq, ConversionId::from_bytes(Reader::new(&id).id()?)) {
+                Err(StoreError::Form(_)) => None,
+                kept => kept?,
+            };
             let letter = kept.and_then(|kept| {
                 let leg = kept.legs.iter().find(|leg| leg.destination == destination)?;
                 dead_letter(&kept.record, leg)

@@ -3,7 +3,7 @@
 use super::super::folder::{Folder, Lock, State as FolderState};
 use super::super::history::{History, Mark};
 use super::super::record::{Leg, Record};
-use super::super::store::{Applier, Room, Store};
+use super::super::store::{Anew, Applier, Room, Store};
 use super::super::vault::Vault;
 use super::*;
 
@@ -27,7 +27,7 @@ fn what_is_written_anew_while_it_is_read_ahead_is_read_or_said_to_be_left() {
         let is_done = AtomicU64::new(0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while store.write_blocks_anew(&folder, &mut ledger, false).unwrap() {}
+                while store.write_blocks_anew(&folder, &mut ledger, false).unwrap() != Anew::Nothing {}
                 is_done.store(1, Ordering::Release);
             });
             loop {

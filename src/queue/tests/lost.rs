@@ -148,6 +148,10 @@ async fn a_block_that_cannot_be_read_costs_itself_alone_and_stops_nothing() {
             assert_eq!(of_order.iter().map(|status| status.id).collect::<Vec<_>>(), [*id]);
         }
         assert!(queue.status(ids[4]).await.is_err(), "what is damaged is said to be");
+        // Nor is a repeat of it a second sale.
+        queue.accept(submission_of("block-4", 50, &["a"])).await.expect_err("it cannot be read");
+        let erased = queue.forget(Forget::Order { merchant: "acme".to_owned(), order_id: "order-block-5".to_owned() });
+        drop(erased.await);
         eventually("it is counted", async || metric(queue, "queue_lost_total") > 0).await;
     };
     goes_on(&queue, "before").await;
@@ -183,4 +187,36 @@ async fn who_asks_a_store_that_is_left_meanwhile_asks_again() {
     assert_eq!(answer.unwrap(), 2);
     assert_ne!(asked[0], asked[1]);
     assert_eq!(asked[1], std::ptr::from_ref(&*shared.store()).addr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_block_that_is_not_written_anew_says_nothing_of_how_far_the_store_has_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options { backlog_bytes: 128 * 1024, ..small() };
+    let start = || Queue::open_with(&settings(dir.path(), &["a"]), Clock::system(), options()).unwrap();
+    let queue = start();
+    for number in 0..400 {
+        accept(&queue, submission_of(&format!("sparse-{number}"), 600, &["a"])).await;
+    }
+    eventually("all is moved", async || metric(&queue, "window_conversions") == 0).await;
+    let first = next(&queue, "a").await;
+    damage_block(dir.path());
+    for _ in 0..399 {
+        let Ok(delivery) = tokio::time::timeout(Duration::from_millis(500), queue.next(&name("a"))).await else {
+            break;
+        };
+        queue.settle(&delivery, delivered(), None);
+    }
+    // Delivered at the first try: the history's alone.
+    for number in 0..100 {
+        accept(&queue, submission_of(&format!("new-{number}"), 50, &["a"])).await;
+        queue.settle(&next(&queue, "a").await, delivered(), None);
+    }
+    eventually("it is moved", async || metric(&queue, "window_conversions") == 0).await;
+    let segments = || crate::queue::log::segment::numbers(&dir.path().join("backlog")).unwrap();
+    eventually("what is whole is given back", async || segments().len() <= 2).await;
+    drop(first);
+    queue.close().await.unwrap();
+    drop(queue);
+    start().close().await.unwrap();
 }

@@ -65,6 +65,17 @@ impl Window {
         Some((Arc::clone(&entry.record), Arc::clone(&entry.legs)))
     }
 
+    /// All of them as they stand, and the changes that the store does not have yet.
+    pub(in super::super) fn all(&self) -> (Vec<(Arc<Record>, Arc<Vec<Leg>>)>, Vec<Arc<Change>>) {
+        let entries = self.entries.values().map(|entry| (Arc::clone(&entry.record), Arc::clone(&entry.legs)));
+        (entries.collect(), self.changes.iter().cloned().collect())
+    }
+
+    /// How often something was taken in, or became of it.
+    pub(in super::super) fn events(&self) -> u64 {
+        self.events
+    }
+
     /// Dead letters of the window, and the changes on their way to the store that make one of a delivery, or none.
     pub(in super::super) fn dead(&self, filter: &DeadFilter) -> (Vec<DeadEntry>, Vec<Arc<Change>>) {
         let mut found = Vec::new();
