@@ -60,10 +60,9 @@ impl Wanted {
         }
         let to = to.unwrap_or(today);
         let from = from.unwrap_or(to);
-        let days = (to - from).get_days();
-        if days < 0 {
+        let Some(days) = number(to).checked_sub(number(from)) else {
             return Err(wrong(format!("from: {from} is after {to}")));
-        }
+        };
         if days >= DAYS_MAX {
             return Err(wrong(format!("from: at most {DAYS_MAX} days at once")));
         }
@@ -79,7 +78,8 @@ fn date(day: u64) -> jiff::civil::Date {
 }
 
 fn number(date: jiff::civil::Date) -> u64 {
-    u64::try_from((date - FIRST_DAY).get_days()).unwrap_or(0)
+    let days = FIRST_DAY.until(date).map_or(0, |span| span.get_days());
+    u64::try_from(days).unwrap_or(0)
 }
 
 /// What was accepted in some days, and what became of it.
@@ -239,7 +239,7 @@ fn states(schemas: &mut schemars::SchemaGenerator) -> schemars::Schema {
 const FIRST_DAY: jiff::civil::Date = jiff::civil::date(1970, 1, 1);
 const DAY_MS: u64 = 86_400_000;
 /// A leap year.
-const DAYS_MAX: i32 = 366;
+const DAYS_MAX: u64 = 366;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,8 @@
 
 mod anew;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod books;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod broken;
 mod crash;
 mod faults;

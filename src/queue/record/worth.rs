@@ -54,7 +54,8 @@ impl Worth {
         let is_test = r.u8()? != 0;
         let amount = r.option(|r| {
             let currency = r.text()?.into();
-            Ok(Amount { currency, money: Money::parse(r.text()?).map_err(|_| Malformed("an amount"))? })
+            let money = Money::parse(r.text()?).map_err(|_no_amount| Malformed("an amount"))?;
+            Ok(Amount { money, currency })
         })?;
         Ok(Worth { kind, is_test, amount })
     }

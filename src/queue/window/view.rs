@@ -11,6 +11,9 @@ use super::lane::Lane;
 use super::{Entry, Window};
 use crate::conversion::{ConversionId, DestinationName};
 
+/// A conversion, and what each destination is owed of it.
+type Standing = (Arc<Record>, Arc<Vec<Leg>>);
+
 impl Window {
     pub(in super::super) fn hold(&mut self, destination: &DestinationName, hold: Option<Hold>) {
         self.lanes.of(destination).hold = hold;
@@ -66,7 +69,7 @@ impl Window {
     }
 
     /// All of them as they stand, and the changes that the store does not have yet.
-    pub(in super::super) fn all(&self) -> (Vec<(Arc<Record>, Arc<Vec<Leg>>)>, Vec<Arc<Change>>) {
+    pub(in super::super) fn all(&self) -> (Vec<Standing>, Vec<Arc<Change>>) {
         let entries = self.entries.values().map(|entry| (Arc::clone(&entry.record), Arc::clone(&entry.legs)));
         (entries.collect(), self.changes.iter().cloned().collect())
     }
