@@ -47,6 +47,7 @@ mod pauses;
 mod picture;
 mod plan;
 mod process;
+mod reconcile;
 mod reload;
 mod route;
 mod treatment;
@@ -193,6 +194,7 @@ impl Admin {
             }
             Look::Order(order) => self.ingress.orders(order).await,
             Look::Audit => self.audit_page(query).await,
+            Look::Reconcile => self.reconcile(query).await,
         }
     }
 

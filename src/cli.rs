@@ -18,6 +18,7 @@ mod output;
 mod pages;
 mod panics;
 mod progress;
+mod reconcile;
 mod recover;
 mod refusal;
 mod relay;
@@ -173,6 +174,8 @@ enum Command {
     },
     /// Shows what was changed through the admin API, and by whom
     Audit(audit::AuditArgs),
+    /// Adds up what was accepted and what became of it: numbers and exact sums by day, destination, currency and state
+    Reconcile(reconcile::ReconcileArgs),
     /// Erases what was received for an order or of a customer; what is owed of it is sent to nobody
     Forget(forget::ForgetArgs),
     /// Gives back what the queue's store holds of what is gone, while no relay uses the folder
@@ -223,6 +226,7 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => destinations::probe(&cli.configuration, &args),
         Command::Reload(args) => reload::command(&cli.configuration, &args),
         Command::Audit(args) => audit::command(&cli.configuration, &args),
+        Command::Reconcile(args) => reconcile::command(&cli.configuration, &args),
         Command::Dead { command } => dead::command(&cli.configuration, &command),
         Command::Forget(args) => forget::command(&cli.configuration, &args),
         Command::Compact => compact::command(&cli.configuration),

@@ -70,7 +70,7 @@ pub enum Value {
 const _: () = assert!(size_of::<Value>() == 24, "what a short text takes");
 
 /// What a conversion is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
     /// Something happened.
     Conversion,

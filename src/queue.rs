@@ -20,13 +20,16 @@
 //! | `vault` | what is stored, sealed |
 //! | `log` | append-only files of commits |
 //! | `journal` | what is accepted: append, sync, replay |
-//! | `store` | sled: what waits, and dead letters |
+//! | `backlog` | what waits, and dead letters: append-only blocks |
+//! | `store` | sled: what is alive of it, and how it stands |
 //! | `history` | what became of the others, and which keys were used |
 //! | `folder` | the data folder: lock, state file, space |
 //! | `window` | what is in memory, and who is handed what next |
 //! | `committer`, `mover` | the two threads: waiting → journal, memory → store |
 //! | `waiters` | who waits until nothing more is owed |
 //! | `shared` | what the threads and the callers share |
+//! | `look_up` | a conversion, wherever it is |
+//! | `books` | what was accepted and what became of it, added up |
 //! | `dead` | dead letters: listed, replayed, discarded |
 //! | `forget` | what is to be erased, erased |
 //! | `generation` | the store's file, given back |
@@ -36,6 +39,8 @@
 //! | `embedded` | all of it wired as an engine |
 //! | `metrics` | what is measured |
 
+mod backlog;
+mod books;
 mod clock;
 mod codec;
 mod committer;
@@ -47,6 +52,7 @@ mod generation;
 mod history;
 mod journal;
 mod log;
+mod look_up;
 mod metrics;
 mod mover;
 mod panics;
@@ -78,6 +84,7 @@ use prometheus_client::registry::Registry;
 
 use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal};
 
+pub use self::books::{Account, Books, BooksOf, Difference, Sum, Total};
 pub use self::clock::Clock;
 pub use self::folder::OpenError;
 pub use self::forget::{Forget, Forgotten};
@@ -267,6 +274,28 @@ impl Queue {
     /// When storage cannot be read.
     pub async fn stored(&self, id: ConversionId) -> Result<Option<Stored>, ReadError> {
         self.0.stored(id).await
+    }
+
+    /// Adds up what was accepted and what became of it: reads all that waits, and what was settled of those days.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub async fn books(&self, of: BooksOf) -> Result<Books, ReadError> {
+        self.0.books(of).await
+    }
+
+    /// Holds what is kept of deliveries that are pending or dead against what is counted, for a metric and the log; again and
+    /// again, so often that it costs little. Never returns.
+    pub async fn compare(&self) {
+        let mut pause = COMPARED_EVERY;
+        loop {
+            tokio::time::sleep(pause).await;
+            let began = tokio::time::Instant::now();
+            if let Err(error) = self.0.compare().await {
+                tracing::error!(%error, "what is kept cannot be held against what is counted");
+            }
+            pause = COMPARED_EVERY.max(began.elapsed().saturating_mul(COMPARED_SHARE));
+        }
     }
 
     /// Deals with all dead letters that are meant (unless the filter says until when: those given up by now); durable when
@@ -476,6 +505,8 @@ pub(crate) trait Engine: Send + Sync {
     fn order<'a>(&'a self, merchant: &'a str, order_id: &'a str) -> Promise<'a, Result<Vec<Status>, ReadError>>;
     fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>>;
     fn stored(&self, id: ConversionId) -> Promise<'_, Result<Option<Stored>, ReadError>>;
+    fn books(&self, of: BooksOf) -> Promise<'_, Result<Books, ReadError>>;
+    fn compare(&self) -> Promise<'_, Result<(), ReadError>>;
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>>;
     fn forget(&self, what: Forget) -> Promise<'_, Result<Forgotten, ReadError>>;
     fn backlog(&self, destination: &DestinationName) -> Backlog;
@@ -506,3 +537,7 @@ pub(crate) struct Lease {
 
 /// The most statuses that [`Queue::order`] returns.
 pub const ORDER_STATUSES_MAX: usize = 100;
+/// What is kept is held against what is counted so often at most …
+const COMPARED_EVERY: Duration = Duration::from_secs(600);
+/// … and takes no more than such a part of the time.
+const COMPARED_SHARE: u32 = 200;

@@ -230,6 +230,33 @@ async fn finish(accounts: &Shared, sandbox: &Sandbox, file: &std::path::Path, ro
     .await;
     accounts.lock().unwrap().forget_settled();
     balanced(accounts, &relay).await;
+    reconciled(&http, &relay, acknowledged.len()).await;
     assert_eq!(relay.terminate(), Some(0));
     summary
+}
+
+/// The books say of every destination what its stand-in has: as many, and as much to the cent.
+async fn reconciled(http: &Http, relay: &Process, count: usize) {
+    let url = format!("{}/admin/reconcile?from=2026-01-01", relay.admin);
+    let answer = http.call(Method::GET, &url, &[], "").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let books = &answer.body;
+    assert_eq!((&books["differences"], &books["unread"]), (&json!([]), &json!(0)), "{books}");
+    let cents = |row: &Value| -> u64 { row["sum"].as_str().unwrap().replace('.', "").parse().unwrap() };
+    let rows = |name: &str| books[name].as_array().unwrap().clone();
+    let total = |rows: &[Value]| {
+        let counts: u64 = rows.iter().map(|row| row["count"].as_u64().unwrap()).sum();
+        (counts, rows.iter().map(cents).sum::<u64>())
+    };
+    let expected = (u64::try_from(count).unwrap(), u64::try_from(count).unwrap() * 9990);
+    assert_eq!(total(&rows("accepted")), expected, "{books}");
+    for platform in Platform::ALL {
+        let theirs: Vec<Value> =
+            rows("deliveries").into_iter().filter(|row| row["destination"] == platform.name()).collect();
+        assert!(
+            theirs.iter().all(|row| ["delivered", "duplicate"].contains(&row["state"].as_str().unwrap())),
+            "{books}"
+        );
+        assert_eq!(total(&theirs), expected, "{}: {books}", platform.name());
+    }
 }

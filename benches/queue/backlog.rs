@@ -1,4 +1,6 @@
 //! What a backlog costs: the others' throughput, memory, disk, start-up.
+//!
+//! A backlog is fresh: nobody has asked for any of it; or all of it has been attempted once, and waits for its time.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -6,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use capi_relay::conversion::DestinationName;
-use capi_relay::queue::{Clock, Queue};
+use capi_relay::queue::{Clock, Outcome, Queue};
 use serde::{Deserialize, Serialize};
 
-use super::load::{Served, accept, in_flight, median, names, settings, submission};
-use super::{Failed, machine, say};
+use super::load::{Served, accept, attempt, in_flight, median, names, settings, submission};
+use super::{Failed, machine, say, say_aside};
 
 /// First argument of the process that fills a folder and serves the others …
 pub(crate) const FILL: &str = "--fill";
@@ -24,10 +26,6 @@ struct Filled {
     /// Under load, at the end of it and at most.
     memory_bytes: u64,
     memory_bytes_max: u64,
-    /// Of the store's file with the backlog in it and nothing else.
-    disk_bytes: u64,
-    /// What of it is owed.
-    live_bytes: u64,
     /// Conversions a second, accepted and delivered to four: with an empty queue and with this one.
     rounds: Vec<(f64, f64)>,
 }
@@ -38,18 +36,22 @@ struct Opened {
     seconds: f64,
     memory_bytes: u64,
     pending: u64,
+    /// What is owed.
+    live_bytes: u64,
+    /// Of store and backlog, as they were found and after they were compacted.
+    disk_bytes: (u64, u64),
 }
 
-pub(crate) fn compare(folder: &Path, sizes: &[u32], quick: bool) -> Result<(), Failed> {
+pub(crate) fn compare(folder: &Path, sizes: &[u32], sort: &str, quick: bool) -> Result<(), Failed> {
     let round = if quick { ROUND / 20 } else { ROUND };
-    say(&format!("\nbacklog: medians of {ROUNDS} rounds of {round}, {CALLERS} in flight, [worst … best]"));
+    say(&format!("\nbacklog, {sort}: medians of {ROUNDS} rounds of {round}, {CALLERS} in flight, [worst … best]"));
     say(
-        "    queued   fill/s    empty/s backlogged/s  ratio (≥ 0.8)        RSS, most MiB (≤ 150)   B/queued disk/live   open s (≤ 1 at 10^6)  RSS MiB",
+        "    queued   fill/s    empty/s backlogged/s  ratio (≥ 0.8)        RSS, most MiB (≤ 150)   B/queued disk/live, compacted (≤ 2)   open s (≤ 1 at 10^6)  RSS MiB",
     );
     for size in sizes {
         let folder = folder.join(size.to_string());
         std::fs::create_dir_all(&folder)?;
-        let mut filling = child(FILL, &folder, &[size.to_string(), round.to_string()])?;
+        let mut filling = child(FILL, &folder, &[size.to_string(), round.to_string(), sort.to_owned()])?;
         let filled: Filled = serde_json::from_str(&line_of(&mut filling)?)?;
         // It goes on accepting and delivering until this.
         std::thread::sleep(Duration::from_secs(1));
@@ -69,17 +71,18 @@ pub(crate) fn compare(folder: &Path, sizes: &[u32], quick: bool) -> Result<(), F
 
 /// Fills a folder, measures, says so, and serves on until it is killed.
 pub(crate) async fn fill(folder: &Path, arguments: &[String]) -> Result<(), Failed> {
-    let [size, round] = arguments else {
-        return Err("how many, and how many a round?".into());
+    let [size, round, sort] = arguments else {
+        return Err("how many, how many a round, and how do they stand?".into());
     };
     let (size, round): (u32, u32) = (size.parse()?, round.parse()?);
     let (dead, four) = (names(&[DEAD])?, names(&ALIVE)?);
     let path = folder.join("backlogged");
     let backlogged = Served::start(Queue::open(settings(&path)?, Clock::system())?, &four);
     let fill_seconds = accept_all(&backlogged, 256, size, &dead).await?;
+    if sort == WAITING {
+        put_off(&backlogged.queue, size, &dead).await?;
+    }
     backlogged.idle(true).await?;
-    let disk_bytes = machine::disk_bytes(&path.join("store.1"))?;
-    let live_bytes = backlogged.queue.depths().pending_bytes;
     // Before there is a second queue in this process.
     served(&backlogged, round, &four).await?;
     let (memory_bytes, memory_bytes_max) = (machine::memory("VmRSS")?, machine::memory("VmHWM")?);
@@ -90,7 +93,7 @@ pub(crate) async fn fill(folder: &Path, arguments: &[String]) -> Result<(), Fail
         rounds.push((served(&empty, round, &four).await?, served(&backlogged, round, &four).await?));
     }
     empty.end().await;
-    let filled = Filled { fill_seconds, memory_bytes, memory_bytes_max, disk_bytes, live_bytes, rounds };
+    let filled = Filled { fill_seconds, memory_bytes, memory_bytes_max, rounds };
     say(&serde_json::to_string(&filled)?);
     loop {
         served(&backlogged, round, &four).await?;
@@ -108,6 +111,22 @@ async fn accept_all(to: &Served, callers: u32, count: u32, owed: &[DestinationNa
     Ok(round.await?.seconds)
 }
 
+/// Attempts each once, and has it wait for a year.
+async fn put_off(queue: &Queue, count: u32, owed: &[DestinationName]) -> Result<(), Failed> {
+    let (queue, name) = (queue.clone(), owed.first().ok_or("nobody is owed anything")?.clone());
+    let due_ms = Clock::system().unix_ms().saturating_add(365 * 86_400_000);
+    let round = in_flight(CALLERS, 0..count, move |_| {
+        let (queue, name) = (queue.clone(), name.clone());
+        async move {
+            let delivery = queue.next(&name).await;
+            queue.settle(&delivery, Outcome::Retry { due_ms, spent: true }, Some(attempt()));
+            Ok(())
+        }
+    });
+    say_aside(&format!("{:.0} put off a second", f64::from(count) / round.await?.seconds));
+    Ok(())
+}
+
 /// Conversions a second, accepted and delivered; nothing of them is left in the window.
 async fn served(queue: &Served, count: u32, four: &[DestinationName]) -> Result<f64, Failed> {
     let begun = machine::now();
@@ -118,14 +137,33 @@ async fn served(queue: &Served, count: u32, four: &[DestinationName]) -> Result<
 
 /// Opens a folder that was left, and says how long that took.
 pub(crate) fn open(folder: &Path) -> Result<(), Failed> {
-    let settings = settings(&folder.join("backlogged"))?;
+    let path = folder.join("backlogged");
     let begun = machine::now();
-    let queue = Queue::open(settings, Clock::system())?;
+    let queue = Queue::open(settings(&path)?, Clock::system())?;
     let seconds = begun.elapsed().as_secs_f64();
-    let depths = queue.depths().destinations;
-    let pending = depths.iter().find(|(name, _)| name.as_str() == DEAD).map_or(0, |(_, depth)| depth.pending);
-    say(&serde_json::to_string(&Opened { seconds, memory_bytes: machine::memory("VmRSS")?, pending })?);
+    let memory_bytes = machine::memory("VmRSS")?;
+    let depths = queue.depths();
+    let pending = depths.destinations.iter().find(|(name, _)| name.as_str() == DEAD);
+    let (pending, live_bytes) = (pending.map_or(0, |(_, depth)| depth.pending), depths.pending_bytes);
+    drop(queue);
+    let found_bytes = disk_bytes(&path)?;
+    Queue::compact(&settings(&path)?)?;
+    let disk_bytes = (found_bytes, disk_bytes(&path)?);
+    say(&serde_json::to_string(&Opened { seconds, memory_bytes, pending, live_bytes, disk_bytes })?);
     Ok(())
+}
+
+/// Of store and backlog.
+fn disk_bytes(path: &Path) -> Result<u64, Failed> {
+    let mut bytes = 0_u64;
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with("store.") || name == "backlog" {
+            bytes = bytes.saturating_add(machine::disk_bytes(&entry.path())?);
+        }
+    }
+    Ok(bytes)
 }
 
 /// This program again.
@@ -145,10 +183,12 @@ fn line_of(child: &mut Child) -> Result<String, Failed> {
 fn line(size: u32, filled: &Filled, opened: &Opened) -> String {
     let ratios = || filled.rounds.iter().map(|(empty, backlogged)| backlogged / empty);
     let queued = f64::from(size);
-    let disk = precise(filled.disk_bytes);
+    let live = precise(opened.live_bytes);
+    let (found, compacted) = opened.disk_bytes;
+    let (found, compacted) = (precise(found), precise(compacted));
     let of_each = |figure: f64, digits: usize| if size == 0 { "–".to_owned() } else { format!("{figure:.digits$}") };
     format!(
-        "{size:10} {:8.0} {:10.0} {:12.0}   {:.2} [{:.2} … {:.2}]  {:9.0} {:6.0} {:>21} {:>9} {:8.2} {:22.0}",
+        "{size:10} {:8.0} {:10.0} {:12.0}   {:.2} [{:.2} … {:.2}]  {:9.0} {:6.0} {:>21} {:>9} {:>9} {:19.2} {:22.0}",
         queued / filled.fill_seconds,
         median(filled.rounds.iter().map(|(empty, _)| *empty)),
         median(filled.rounds.iter().map(|(_, backlogged)| *backlogged)),
@@ -157,8 +197,9 @@ fn line(size: u32, filled: &Filled, opened: &Opened) -> String {
         ratios().fold(0.0, f64::max),
         mebibytes(filled.memory_bytes),
         mebibytes(filled.memory_bytes_max),
-        of_each(disk / queued, 0),
-        of_each(disk / precise(filled.live_bytes), 1),
+        of_each(found / queued, 0),
+        of_each(found / live, 2),
+        of_each(compacted / live, 2),
         opened.seconds,
         mebibytes(opened.memory_bytes),
     )
@@ -173,6 +214,10 @@ fn precise(bytes: u64) -> f64 {
     f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) * 1024.0
 }
 
+/// How a backlog stands: nobody has asked for it …
+pub(crate) const FRESH: &str = "fresh";
+/// … or each was attempted once.
+pub(crate) const WAITING: &str = "attempted once";
 /// Nobody asks for its deliveries …
 const DEAD: &str = "thrad";
 /// … and somebody for theirs.

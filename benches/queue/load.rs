@@ -163,7 +163,7 @@ impl Served {
     }
 }
 
-fn attempt() -> Attempt {
+pub(crate) fn attempt() -> Attempt {
     Attempt {
         at_ms: Clock::system().unix_ms(),
         duration_ms: 80,

@@ -5,7 +5,8 @@
 //! waiters.
 //!
 //! **Backlog**: with so many conversions waiting for a destination that nobody serves, what the four others get through
-//! against an empty queue, what memory and disk it takes, and how long opening takes after a `kill -9` under load.
+//! against an empty queue, what memory and disk it takes, before and after it is compacted, and how long opening takes after a
+//! `kill -9` under load. **Waiting**: the same when all of it has been attempted once and waits for its time.
 //!
 //! **Encryption**: the same accepting, as it is and sealed.
 //!
@@ -13,7 +14,7 @@
 //! Each backlog has a process of its own, so that its memory is its own.
 //!
 //! `cargo bench --bench queue` takes a quarter of an hour; `-- --quick` under one, and its figures say little; `-- --all` adds
-//! a backlog of three million; `-- --accept`, `-- --sealed` and `-- --backlog` do one part.
+//! a backlog of three million; `-- --accept`, `-- --sealed`, `-- --backlog` and `-- --waiting` do one part.
 
 /// As the relay itself.
 #[global_allocator]
@@ -47,7 +48,7 @@ fn main() -> Result<(), Failed> {
     }
     let folder = tempfile::Builder::new().prefix("queue").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     say(&machine::described(folder.path())?);
-    let part = |flag: &str| asked(flag) || !["--accept", "--sealed", "--backlog"].into_iter().any(asked);
+    let part = |flag: &str| asked(flag) || !["--accept", "--sealed", "--backlog", "--waiting"].into_iter().any(asked);
     if part("--accept") {
         runtime.block_on(accept::compare(folder.path(), quick))?;
     }
@@ -62,9 +63,18 @@ fn main() -> Result<(), Failed> {
         } else {
             &[0, 100_000, 1_000_000]
         };
-        backlog::compare(folder.path(), sizes, quick)?;
+        backlog::compare(folder.path(), sizes, backlog::FRESH, quick)?;
+    }
+    if part("--waiting") {
+        let sizes: &[u32] = if quick { &[5_000] } else { &[100_000, 1_000_000] };
+        backlog::compare(folder.path(), sizes, backlog::WAITING, quick)?;
     }
     Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "standard output has one line that is read")]
+fn say_aside(line: &str) {
+    eprintln!("{line}");
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what a bench is for")]

@@ -25,6 +25,7 @@ pub(super) enum Look<'p> {
     Conversion(&'p str),
     Order(&'p str),
     Audit,
+    Reconcile,
 }
 
 /// What is to be done.
@@ -52,6 +53,7 @@ impl<'p> Route<'p> {
             ["admin", "destinations"] => Route::Look(Look::Destinations),
             ["admin", "dead"] => Route::Look(Look::DeadLetters),
             ["admin", "audit"] => Route::Look(Look::Audit),
+            ["admin", "reconcile"] => Route::Look(Look::Reconcile),
             ["admin", "dead", "replay"] => Route::Bid(Bid::Replay),
             ["admin", "dead", "discard"] => Route::Bid(Bid::Discard),
             ["admin", "reload"] => Route::Bid(Bid::Reload),

@@ -88,6 +88,11 @@ pub(super) fn admin(configuration: &ConfigurationArgs, args: &AdminArgs, path: &
     admin_call(configuration, args, path, Call::default())
 }
 
+/// The same for what takes its time.
+pub(super) fn patient(configuration: &ConfigurationArgs, args: &AdminArgs, path: &str) -> Result<Answer, String> {
+    admin_call(configuration, args, path, Call { patient: true, ..Call::default() })
+}
+
 /// Bids the admin listener do what the path and the JSON say, which may take its time.
 pub(super) fn bid(
     configuration: &ConfigurationArgs,

@@ -1,4 +1,4 @@
-//! `compact`: the space that the queue's store takes for what is gone, given back at once. A relay that serves does it by
+//! `compact`: the space that the queue's store and backlog take for what is gone, given back at once. A relay that serves does it by
 //! itself when it is worth it; this is for a disk that is short now.
 
 use super::progress::{Counted, Progress};

@@ -32,10 +32,15 @@ pub(super) struct ExportArgs {
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ExportArgs) -> u8 {
     match export(configuration, args) {
-        Ok(Exported { conversions, pending, dead }) => {
+        Ok(Exported { conversions, pending, dead, unread }) => {
             let (conversions, pending) =
                 (output::counted(conversions, "conversion"), output::counted(pending, "delivery"));
             output::error(&format!("{conversions} exported: {pending} pending, {dead} dead"));
+            if unread > 0 {
+                let more = output::counted(unread, "damaged conversion");
+                output::error(&format!("{more} not in the export: `capi-relay recover` says where the damage is"));
+                return NO;
+            }
             DONE
         }
         Err(error) => {

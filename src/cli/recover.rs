@@ -83,8 +83,15 @@ fn found(survey: &Survey) {
 
 fn planned(survey: &Survey) {
     if survey.store.is_some() {
+        output::line(if survey.store_stays {
+            "would keep copies of the backlog's damaged files, take out what is damaged, and leave all else of the store"
+        } else {
+            "would move the store aside and make a new one"
+        });
         output::line(
-            "would move the store aside and make a new one: what waited in it, and its dead letters, are lost",
+            "would take up again what lies in the backlog's files and the history does not know as settled, as it stood when \
+             it was moved there: what became of it since, attempts and dead letters, is lost, and it is delivered again; \
+             where the history does not go back so far, or is damaged, it would keep copies of the files instead",
         );
     }
     if survey.history.is_some() {
@@ -102,6 +109,16 @@ fn did(recovered: &Recovered) {
     }
     if let Some(keys) = &recovered.keys {
         output::line(&format!("the keys that it is sealed with were copied: {}", keys.display()));
+    }
+    if recovered.survey.store.is_some() {
+        let (taken_up, too_old) = (output::counted(recovered.taken_up, "conversion"), recovered.too_old);
+        output::line(&format!("{taken_up} taken up again from the backlog's files"));
+        if too_old > 0 {
+            let left = output::counted(too_old, "conversion");
+            output::line(&format!(
+                "{left} left there, for nothing says whether they were settled: the files are kept in quarantine/"
+            ));
+        }
     }
     let were = if recovered.rebuilt == 1 { "was" } else { "were" };
     output::line(&format!("{} {were} rebuilt from the journal", output::counted(recovered.rebuilt, "conversion")));

@@ -127,6 +127,8 @@ impl Relay {
         let (drain, end) = (CancellationToken::new(), CancellationToken::new());
         let (mut serving, mut observing) = (JoinSet::new(), JoinSet::new());
         observing.spawn(Arc::new(observer).run(admin_listener, end.clone()));
+        let (comparing, until) = (queue.clone(), end.clone());
+        observing.spawn(async move { until.run_until_cancelled(comparing.compare()).await.unwrap_or_default() });
         serving.spawn(Arc::clone(&ingress).run(public_listener, drain.clone()));
         let running = (pools.clone(), drain.clone());
         serving.spawn(async move { running.0.run(running.1).await });

@@ -29,7 +29,7 @@ impl Shared {
         let (in_window, changes) = self.window().dead(filter);
         let changed: HashSet<(ConversionId, DestinationName)> =
             changes.iter().map(|change| (change.id, change.destination.clone())).collect();
-        let DeadFound { entries: stored, next, lost } = self.store().dead(filter, &from, limit)?;
+        let DeadFound { entries: stored, next, lost } = self.ask(|store| store.dead(filter, &from, limit))?;
         self.note_lost(lost);
         // What is on its way to the store counts, not what the store has.
         let unchanged = stored.into_iter().filter(|entry| !changed.contains(&entry.letter.key()));
@@ -53,10 +53,8 @@ impl Shared {
         if let Some((record, _legs)) = in_window {
             return Ok(Some(Stored { meta: record.meta.clone(), conversion: record.conversion() }));
         }
-        let Some(kept) = self.store().kept(id)? else { return Ok(None) };
-        let Some(body) = self.store().body(&kept)? else { return Ok(None) };
-        let record = kept.record.with_body(body);
-        Ok(Some(Stored { conversion: record.conversion(), meta: record.meta }))
+        let Some(kept) = self.kept(id)? else { return Ok(None) };
+        Ok(Some(Stored { conversion: kept.record.conversion(), meta: kept.record.meta }))
     }
 
     /// Each is counted once, however often it is come to.

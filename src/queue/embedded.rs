@@ -16,8 +16,8 @@ use super::record::{self, Change, Event, Leg, Record, Settlement};
 use super::shared::{Options, Shared};
 use super::window::Step;
 use super::{
-    AcceptError, Accepted, Attempt, Backlog, DeadFilter, DeadPage, Depths, Engine, Hold, Lease, Outcome, PageRequest,
-    Promise, ReadError, Settings, Status, Stored, Submission, Treated, Treatment, recovery,
+    AcceptError, Accepted, Attempt, Backlog, Books, BooksOf, DeadFilter, DeadPage, Depths, Engine, Hold, Lease,
+    Outcome, PageRequest, Promise, ReadError, Settings, Status, Stored, Submission, Treated, Treatment, recovery,
 };
 use crate::conversion::{ConversionId, DestinationName};
 
@@ -248,6 +248,14 @@ impl Engine for Embedded {
 
     fn stored(&self, id: ConversionId) -> Promise<'_, Result<Option<Stored>, ReadError>> {
         Box::pin(self.read(move |shared| shared.stored(id)))
+    }
+
+    fn books(&self, of: BooksOf) -> Promise<'_, Result<Books, ReadError>> {
+        Box::pin(self.read(move |shared| shared.books(&of)))
+    }
+
+    fn compare(&self) -> Promise<'_, Result<(), ReadError>> {
+        Box::pin(self.read(|shared| shared.compare()))
     }
 
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>> {

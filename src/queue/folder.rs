@@ -6,6 +6,7 @@
 //! | `state` | what must be found here: written whole or not at all, checked by a checksum |
 //! | `journal/` | segments |
 //! | `store.N/` | the store, generation N |
+//! | `backlog/` | segments of what waits, and of dead letters |
 //! | `history/` | segments of what is settled |
 //! | `keys/` | data keys, sealed, when a key is configured |
 //! | `forgetting` | what is being forgotten on request, while it is |
@@ -61,7 +62,8 @@ pub enum OpenError {
     /// An older capi-relay wrote it.
     #[error(
         "{path} was written by an older capi-relay (format {found}; this one reads {known}); let that version deliver \
-         what is in it, then give this one an empty folder"
+         what is in it, or take it along: `capi-relay export` with that version, then `capi-relay import` with this one \
+         into an empty folder"
     )]
     Older {
         /// The folder.
@@ -200,6 +202,8 @@ pub(super) struct State {
     pub(super) unclean_generation: u64,
     /// So may the journal's segments up to this one: none may be used again.
     pub(super) unclean_segment: u64,
+    /// No segment of the backlog later than this one has been made (0: none yet). Which must be there the store says.
+    pub(super) newest_backlog: u64,
 }
 
 impl State {
@@ -220,6 +224,7 @@ impl State {
             is_keyed: false,
             unclean_generation: 0,
             unclean_segment: 0,
+            newest_backlog: 0,
         }
     }
 }
@@ -404,6 +409,7 @@ pub(super) fn write_state(folder: &Path, state: State) -> io::Result<()> {
     w.u64(u64::from(state.is_keyed));
     w.u64(state.unclean_generation);
     w.u64(state.unclean_segment);
+    w.u64(state.newest_backlog);
     let mut bytes = w.finish();
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
@@ -443,6 +449,7 @@ pub(super) fn read_state(folder: &Path) -> Result<Option<State>, OpenError> {
             is_keyed: next() == 1,
             unclean_generation: next(),
             unclean_segment: next(),
+            newest_backlog: next(),
         };
         Some((format, state))
     };
@@ -473,7 +480,7 @@ const BALLAST: &str = "ballast";
 const OWNER_ONLY: u32 = 0o700;
 const STATE_MAGIC: [u8; 8] = *b"capiQue\n";
 /// Version of the whole folder's format.
-const FORMAT: u32 = 3;
-const STATE_LEN: usize = 128;
+const FORMAT: u32 = 4;
+const STATE_LEN: usize = 136;
 /// sled cannot open without writing: with less than this the ballast is given up first.
 const OPENING_BYTES: u64 = 16 * 1024 * 1024;

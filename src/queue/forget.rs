@@ -5,6 +5,7 @@
 //! | what is meant is found, and its ids are written down: whatever ends this, the next start or request finishes it | `find`, `intent` |
 //! | what is owed is withdrawn, what is dead discarded: changes, as any settlement; so all of it moves to the history | `withdraw` |
 //! | the state says which of the journal's segments and of the store's generations hold bytes of it | `leftovers` |
+//! | in the backlog's segments all that is gone is overwritten | `backlog/erase.rs` |
 //! | the history's segments are written anew without it | `history/erase.rs` |
 //! | the journal goes on in a new segment; those that hold bytes of it are removed, and not used again | `leftovers` |
 //! | the store's file is left behind by a new generation | `generation.rs` |

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::folder::{Folder, OpenError};
 use super::shared::Shared;
-use super::store::{self, Store, StoreError};
+use super::store::{self, Ledger, Store, StoreError};
 
 /// When a store's file is worth giving back.
 #[derive(Debug, Clone, Copy)]
@@ -53,9 +53,9 @@ fn is_unclean(folder: &Folder) -> bool {
     state.generation <= state.unclean_generation
 }
 
-/// Whether a copy is worth while, and is rid of what was to be forgotten: not while parts of that are still to be removed.
+/// Whether a copy is worth while, or the store is to be rid of what was to be forgotten.
 fn is_due(folder: &Folder, sparse: Sparse, store: &Store) -> bool {
-    if is_unclean(folder) { !store.has_garbage() } else { sparse.is(store) }
+    is_unclean(folder) || sparse.is(store)
 }
 
 /// The mover's part.
@@ -140,12 +140,21 @@ pub(super) fn at_start(folder: &Folder, store: Store, sparse: Sparse, free_bytes
     }
 }
 
-/// Whatever it gives back. Returns the file's bytes before and now.
-pub(super) fn compact(folder: &Folder, store: Store, free_bytes_min: u64) -> Result<(u64, u64), OpenError> {
+/// Whatever it gives back, of the backlog too. Returns the bytes of both before and now.
+pub(super) fn compact(
+    folder: &Folder,
+    store: Store,
+    mut ledger: Ledger,
+    free_bytes_min: u64,
+) -> Result<(u64, u64), OpenError> {
     let path = folder.path();
-    match renew(folder, &store, free_bytes_min) {
+    let bytes = |store: &Store| store.file_bytes().saturating_add(store.backlog().bytes().0);
+    let bytes_before = bytes(&store);
+    let compacted = compact_backlog(folder, &store, &mut ledger, free_bytes_min);
+    let renewed = compacted.and_then(|()| renew(folder, &store, free_bytes_min));
+    match renewed {
         Ok(next) => {
-            let bytes = (store.file_bytes(), next.file_bytes());
+            let bytes = (bytes_before, bytes(&next));
             remove(store, &before(folder));
             Ok(bytes)
         }
@@ -183,6 +192,12 @@ impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Failure {
         Failure::PutOff(error.to_string())
     }
+}
+
+/// Segments of the backlog are given up one by one: there must be room for one of them.
+fn compact_backlog(folder: &Folder, store: &Store, ledger: &mut Ledger, free_bytes_min: u64) -> Result<(), Failure> {
+    room_for(0, folder, free_bytes_min)?;
+    Ok(store.compact_blocks(folder, ledger)?)
 }
 
 /// All of it, with nobody else at work.

@@ -8,7 +8,7 @@
 //! log; when it is full, its index is written behind its commits, and it never changes again. Memory holds the index of the
 //! segment that is written and a filter of fixed size for each of the newest others.
 //!
-//! **Never.** Nothing here is owed to anybody: what waits, and dead letters, are the store's.
+//! **Never.** Nothing here is owed to anybody: what waits, and dead letters, are the backlog's.
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -21,6 +21,7 @@
 //! | `place` | a segment that may hold what is asked for, read |
 //! | `expiry` | what is too old, given up |
 //! | `erase` | what is to be forgotten, taken out of full segments |
+//! | `scan` | all that was settled, from the first on |
 //! | `opening` | taking up what an earlier process left |
 
 mod batch;
@@ -32,6 +33,7 @@ mod full;
 mod mark;
 mod opening;
 mod place;
+mod scan;
 mod table;
 
 use std::collections::VecDeque;
@@ -58,6 +60,7 @@ use crate::conversion::ConversionId;
 
 pub(super) use self::batch::Batch;
 pub(super) use self::mark::Mark;
+pub(super) use self::scan::Met;
 
 /// The open history of a folder. Written by the mover alone; read from anywhere but a runtime thread.
 #[derive(Debug)]
@@ -88,6 +91,8 @@ struct Index {
     /// Oldest first.
     full: VecDeque<Arc<Full>>,
     written: Option<Written>,
+    /// Of the first record that is kept.
+    first_seq: u64,
 }
 
 /// What is known of the segment that is being written.
@@ -136,7 +141,24 @@ impl History {
         segment_bytes: u64,
     ) -> History {
         let end = End { segment: None, number, at: 0, next_seq, mark, buffer: Vec::new() };
-        History { dir, vault, segment_bytes, end: Mutex::new(end), index: RwLock::default() }
+        let index = RwLock::new(Index { first_seq: next_seq, ..Index::default() });
+        History { dir, vault, segment_bytes, end: Mutex::new(end), index }
+    }
+
+    /// Sequence number of the first record that is kept: what was learned before is known no more.
+    pub(super) fn first_seq(&self) -> u64 {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).first_seq
+    }
+
+    /// Whatever was settled since then is known here (Unix ms): what was before may have been given up, or lost.
+    pub(super) fn complete_since_ms(&self) -> u64 {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        if index.first_seq <= FIRST_SEQ {
+            return 0;
+        }
+        // Of a full segment it is said when its last record was written.
+        let oldest = index.full.front().map(|full| full.mark.written_ms);
+        oldest.or(index.written.as_ref().and_then(|written| written.since_ms)).unwrap_or(u64::MAX)
     }
 
     /// Sequence number of the next record: how far the history has come.
@@ -272,15 +294,21 @@ impl History {
         })
     }
 
-    /// Ids of settled conversions for an order, those that were settled first, at most [`ORDER_STATUSES_MAX`].
+    /// Ids of conversions for an order, those that came here first, at most [`ORDER_STATUSES_MAX`].
     pub(super) fn order(&self, order: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
         self.looked(|| {
             let by = By::Order(*order);
             let mut ids = Vec::new();
             for place in self.places(by, |_| true).into_iter().rev() {
                 let left = ORDER_STATUSES_MAX.saturating_sub(ids.len());
-                ids.append(&mut place.first_records(by, left, |_, kept| Ok(Some(kept.names.id)))?);
+                // One that waited is here twice.
+                let mut found = place.first_records(by, left.saturating_mul(2), |_, kept| Ok(Some(kept.names.id)))?;
+                found.retain(|id| !ids.contains(id));
+                found.sort_unstable();
+                found.dedup();
+                ids.append(&mut found);
             }
+            ids.truncate(ORDER_STATUSES_MAX);
             Ok(ids)
         })
     }
@@ -428,6 +456,8 @@ const FILTERS_MAX: usize = 384;
 /// Keys in a segment: a filter has ten bits for each of so many. Only what waits, and has no more here than its key, comes
 /// to more in the segment's bytes.
 const KEYS_MAX: usize = 50_000;
+/// Of the first record that there is of a folder.
+const FIRST_SEQ: u64 = 1;
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod tests;

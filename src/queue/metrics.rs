@@ -8,7 +8,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -23,6 +23,7 @@ pub(super) struct Metrics {
     pub(super) duplicates: Counter,
     pub(super) given_back: Counter,
     pub(super) lost: Counter,
+    pub(super) unaccounted: Gauge,
 }
 
 impl Metrics {
@@ -34,6 +35,7 @@ impl Metrics {
             duplicates: Counter::default(),
             given_back: Counter::default(),
             lost: Counter::default(),
+            unaccounted: Gauge::default(),
         }
     }
 
@@ -51,6 +53,11 @@ impl Metrics {
             "queue_lost",
             "Deliveries and dead letters that the store names and whose conversion it does not have: it is damaged",
             self.lost.clone(),
+        );
+        registry.register(
+            "unaccounted_deliveries",
+            "Deliveries that are counted as pending or dead and are not kept, or the reverse, when it was compared last",
+            self.unaccounted.clone(),
         );
         registry.register_collector(Box::new(Gauges(shared)));
     }
@@ -98,6 +105,9 @@ impl Collector for Gauges {
         let store = shared.store();
         gauge(&mut encoder, "store_file_bytes", "Size of the store's file", store.file_bytes())?;
         gauge(&mut encoder, "store_live_bytes", "Bytes of what the store holds", store.live_bytes())?;
+        let (backlog_bytes, backlog_live_bytes) = store.backlog().bytes();
+        gauge(&mut encoder, "backlog_bytes", "Size of the files of what waits and of dead letters", backlog_bytes)?;
+        gauge(&mut encoder, "backlog_live_bytes", "Bytes of what waits and of dead letters", backlog_live_bytes)?;
         gauge(&mut encoder, "history_bytes", "Bytes of what is settled and still kept", shared.history.bytes())?;
         let segments = u64::try_from(shared.segments.count()).unwrap_or(u64::MAX);
         gauge(&mut encoder, "journal_segments", "Segments of the journal in use", segments)?;

@@ -1,8 +1,8 @@
 //! The mover: one thread that takes over into the store what the window has, in order, and gives up the journal behind it.
 //!
 //! A conversion is moved when it is settled, or has lingered in the window, or when the window is pressed; so most are moved
-//! when nothing is owed any more, and are appended to the history. What is still owed goes to the store, with its body and
-//! its place in the queue. Changes to moved deliveries follow in the order in which they were made. What is written to the
+//! when nothing is owed any more, and are appended to the history. What is still owed goes to the backlog, some conversions to
+//! a block, and the store names the block. Changes to moved deliveries follow in the order in which they were made. What is written to the
 //! store between two syncs is bounded (`GROUP_BYTES_MAX` says why).
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use super::generation::Generations;
 use super::history::Mark;
 use super::journal::Through;
 use super::shared::Shared;
-use super::store::{Applier, GROUP_BYTES_MAX, Ledger, StoreError};
+use super::store::{Anew, Applier, GROUP_BYTES_MAX, Ledger, MoveBytes, StoreError};
 use super::window::{Move, MoveRoom};
 
 /// Wakes the mover before its time.
@@ -70,8 +70,10 @@ pub(super) struct Mover {
     store_seq: u64,
     pace: Clock,
     housekept_ms: u64,
-    /// Whether parts of long bodies are still to be removed.
-    unswept: bool,
+    /// Whether blocks of the backlog were written anew the last time: there may be more.
+    is_untidy: bool,
+    /// Without room for that it is not tried again before.
+    tidied_not_before_ms: u64,
     generations: Generations,
     turn: u8,
 }
@@ -86,7 +88,8 @@ impl Mover {
             store_seq,
             pace: Clock::system(),
             housekept_ms: 0,
-            unswept: false,
+            is_untidy: false,
+            tidied_not_before_ms: 0,
             generations: Generations::default(),
             turn: 0,
         }
@@ -151,13 +154,35 @@ impl Mover {
         let more = self.step(drain)?;
         let busy = drain || more || self.shared.is_pressed();
         let copying = self.generations.turn(&self.shared, now_ms, busy)?;
+        // However much there is to do: what is gone must not fill the disk.
+        let tidies = !busy || self.turn.is_multiple_of(TIDY_TURN) && self.shared.store().backlog().is_wasteful();
+        self.is_untidy = tidies && self.tidy(now_ms)?;
         Ok(if busy {
             Duration::ZERO
-        } else if copying || self.unswept || !self.is_drained() {
+        } else if copying || self.is_untidy || !self.is_drained() {
             BETWEEN_GROUPS
         } else {
             IDLE
         })
+    }
+
+    /// Writes some blocks of the backlog anew, if there is room for that. Returns whether there may be more.
+    fn tidy(&mut self, now_ms: u64) -> Result<bool, StoreError> {
+        if now_ms < self.tidied_not_before_ms {
+            return Ok(false);
+        }
+        match self.shared.store().write_blocks_anew(&self.shared.folder, &mut self.ledger, false) {
+            Err(StoreError::NoSpace(error)) => {
+                tracing::debug!(%error, "writing the backlog anew is put off");
+                self.tidied_not_before_ms = now_ms.saturating_add(TIDIED_AGAIN_MS);
+                Ok(false)
+            }
+            Ok(Anew::Written) => {
+                self.store_seq = self.ledger.moved_seq;
+                Ok(true)
+            }
+            anew => anew.map(|anew| anew != Anew::Nothing),
+        }
     }
 
     /// Moves and changes one group; all that is there, whatever its age, if `all`. Returns whether there was much to do.
@@ -175,20 +200,26 @@ impl Mover {
             if applier.bytes() > CHANGES_BYTES {
                 break;
             }
-            applier.change(change)?;
+            if let Some(damage) = applier.change(change)? {
+                shared.note_lost_change(change, damage)?;
+            }
             applied = applied.saturating_add(1);
         }
         let room = MoveRoom {
-            store_bytes: MOVES_BYTES.saturating_sub(applier.bytes()),
-            history_bytes: HISTORY_BYTES.saturating_sub(applier.history_bytes()),
+            bytes: MoveBytes {
+                store: MOVES_BYTES.saturating_sub(applier.bytes()),
+                backlog: BACKLOG_BYTES,
+                history: HISTORY_BYTES.saturating_sub(applier.history_bytes()),
+            },
             alone: applied == 0,
         };
         let moves = self.begin_moves(room, all);
         for moved in &moves {
             applier.move_in(&moved.record, &moved.legs)?;
         }
-        self.unswept = applier.bytes() < GROUP_BYTES_MAX / 2 && applier.sweep()?;
+        let moved_bytes = moves.iter().fold(0, |sum: usize, moved| sum.saturating_add(moved.record.body.len()));
         let full = applier.bytes() > GROUP_BYTES_MAX / 2
+            || moved_bytes > BACKLOG_BYTES / 2
             || applier.history_bytes() > HISTORY_BYTES / 2
             || applied < changes.len()
             || spare && !shared.window().first_changes(1).is_empty();
@@ -249,7 +280,8 @@ impl Mover {
         }
         self.forget()?;
         self.renew_keys()?;
-        self.note_oldest()
+        self.note_oldest();
+        Ok(())
     }
 
     /// Removes data keys that nothing needs any more, and makes another when it is time.
@@ -281,14 +313,13 @@ impl Mover {
     }
 
     /// Looks up how old the store's oldest pending conversions are.
-    pub(super) fn note_oldest(&self) -> Result<(), StoreError> {
+    pub(super) fn note_oldest(&self) {
         let shared = &self.shared;
         let destinations = shared.window().with_pending();
         for destination in destinations {
-            let oldest_ms = shared.store().oldest_ms(&destination)?;
+            let oldest_ms = shared.store().oldest_ms(&destination);
             shared.window().set_oldest(&destination, oldest_ms);
         }
-        Ok(())
     }
 
     pub(super) fn is_drained(&self) -> bool {
@@ -320,11 +351,17 @@ const CHANGES_MAX: usize = 512;
 const CHANGES_BYTES: usize = 48 * 1024;
 /// … and moves fill it up to this.
 const MOVES_BYTES: usize = 104 * 1024;
+/// Appended to the backlog in one group, a single larger conversion aside: some milliseconds of writing.
+const BACKLOG_BYTES: usize = 2 * 1024 * 1024;
 /// Appended to the history in one group: some thousand conversions, a few milliseconds of writing.
 const HISTORY_BYTES: usize = 512 * 1024;
 /// What was settled is forgotten this much later than it might be, at most: an eighth of the time that it is kept.
 const SEGMENTS_OF_HISTORY: u64 = 8;
 /// Taken out of the window under one lock: everybody else waits for it.
 const MOVES_AT_ONCE: usize = 64;
+/// Of a busy mover every so manyth turn is for writing blocks anew.
+const TIDY_TURN: u8 = 8;
+/// After there was no room for writing blocks anew.
+const TIDIED_AGAIN_MS: u64 = 60_000;
 /// Every so manyth group is without changes and has room left.
 const SPARE_TURN: u8 = 4;

@@ -8,10 +8,12 @@
 //! | `forms` | states, attempts and events as bytes |
 //! | `leg` | what one destination is owed, and what a settlement does to it |
 //! | `stored` | conversions and changes as bytes, sealed |
+//! | `worth` | what the books need of a conversion |
 
 mod forms;
 mod leg;
 mod stored;
+mod worth;
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,9 +27,10 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 
 pub(super) use self::leg::{Event, Leg, Position, Settlement};
 pub(super) use self::stored::{
-    Change, Kept, accepted_id, decode_accepted, decode_outcome, decode_status, encode_accepted, encode_outcome,
-    encode_status, key_number,
+    Change, Settled, accepted_id, decode_accepted, decode_legs, decode_outcome, decode_settled, encode_accepted,
+    encode_changed, encode_outcome, key_number,
 };
+pub(super) use self::worth::{Amount, Worth};
 
 /// An accepted conversion. Its place in the order of acceptance is its `seq`.
 pub(super) struct Record {
@@ -40,6 +43,7 @@ pub(super) struct Record {
     pub(super) key: KeyHash,
     /// Tells whether a repeat has the same content.
     pub(super) digest: KeyHash,
+    pub(super) worth: Worth,
     pub(super) body: Bytes,
     conversion: OnceLock<Result<Arc<Conversion>, Refusal>>,
 }
@@ -56,6 +60,7 @@ impl Record {
             order_key: conversion.order_id().map(|order_id| vault.hash(&submission.meta.merchant, order_id)),
             key: vault.hash(&submission.meta.merchant, &submission.meta.dedup_key),
             digest: first_half(&conversion.content_digest()),
+            worth: Worth::of(conversion),
             body: submission.body.clone(),
             conversion: OnceLock::from(Ok(Arc::clone(conversion))),
         }
@@ -72,7 +77,10 @@ impl Record {
         let (event_id, order_id) = names;
         let key = vault.hash(&meta.merchant, &meta.dedup_key);
         let order_key = order_id.as_deref().map(|order_id| vault.hash(&meta.merchant, order_id));
-        Record { seq: 0, meta, event_id, order_id, order_key, key, digest, body, conversion: OnceLock::new() }
+        let conversion = Conversion::parse(&body, &event_id).map(Arc::new);
+        let worth = conversion.as_ref().map_or_else(|_| Worth::unknown(), |conversion| Worth::of(conversion));
+        let conversion = OnceLock::from(conversion);
+        Record { seq: 0, meta, event_id, order_id, order_key, key, digest, worth, body, conversion }
     }
 
     pub(super) fn conversion(&self) -> Result<Arc<Conversion>, Refusal> {
@@ -93,6 +101,7 @@ impl Record {
         w.option(self.order_id.as_deref(), Writer::text);
         w.option(self.meta.idempotency_key.as_deref(), Writer::text);
         w.text(&self.meta.dedup_key);
+        self.worth.encode(w);
         if let Some(trace) = self.meta.trace {
             w.raw(&trace.to_bytes());
         }
@@ -111,6 +120,7 @@ impl Record {
         let order_id = r.option(Reader::text)?.map(str::to_owned);
         let idempotency_key = r.option(Reader::text)?.map(str::to_owned);
         let dedup_key = r.text()?.to_owned();
+        let worth = Worth::decode(r)?;
         let trace = if is_traced { Some(TraceParent::from_bytes(r.array()?)) } else { None };
         let received_at = Timestamp::from_instant(id.instant());
         let meta = Meta { id, merchant, idempotency_key, dedup_key, received_at, trace };
@@ -123,6 +133,7 @@ impl Record {
             order_key,
             key,
             digest,
+            worth,
             body: Bytes::new(),
             conversion: OnceLock::new(),
         })

@@ -54,14 +54,13 @@ fn open_claimed(
     let (state, vault, store, ledger) = match state {
         Some(state) => {
             let vault = Arc::new(Vault::open(path, settings.encryption.as_ref(), state)?);
-            let (store, ledger) = open_store(path, state, &vault)?;
+            let (store, ledger) = open_store(path, state, &vault, options.backlog_bytes)?;
             (state, vault, store, ledger)
         }
-        None => create(settings, &clock, &lock)?,
+        None => create(settings, &clock, options.backlog_bytes, &lock)?,
     };
     let folder = Arc::new(Folder::new(path, lock, state, options.ballast_bytes));
     vault.renew(&folder, clock.unix_ms(), options.key_time).map_err(|source| OpenError::write(path, source))?;
-    store.remove_unmoved_bodies(ledger.moved_seq).map_err(|error| OpenError::store(path, &error))?;
     let store = generation::at_start(&folder, store, options.sparse, settings.free_bytes_min)?;
     make_dir(&folder.journal_dir()).map_err(|source| OpenError::write(path, source))?;
     journal::remove_released(&folder).map_err(|source| OpenError::write(path, source))?;
@@ -71,6 +70,8 @@ fn open_claimed(
     let mut recovery =
         Recovery { mover: Mover::new(Arc::clone(&shared), ledger), shared, last_accepted: 0, needed: BTreeMap::new() };
     let replayed = recovery.replay(state)?;
+    // All that should be named is: what the store has lost with its end, if anything, has come from the journal again.
+    recovery.remove_unnamed()?;
     recovery.finish_forgetting()?;
     let Recovery { shared, mover, last_accepted, .. } = recovery;
     let segment_bytes = shared.options.segment_bytes;
@@ -83,8 +84,8 @@ fn open_claimed(
     Ok(Opened { shared, journal, mover, last_accepted })
 }
 
-/// Gives the store's file back, whatever that brings, of a folder that nobody serves. The journal stays as it is. Returns
-/// the file's bytes before and now.
+/// Gives back what store and backlog hold of what is gone, of a folder that nobody serves. The journal stays as it is. Returns
+/// the bytes of both before and now.
 pub(super) fn compact(settings: &Settings) -> Result<(u64, u64), OpenError> {
     let path = &settings.path;
     let missing = |source| OpenError::read(path, source);
@@ -92,15 +93,16 @@ pub(super) fn compact(settings: &Settings) -> Result<(u64, u64), OpenError> {
     let (lock, state) = Folder::claim(path, settings.allow_volatile)?;
     let state = state.ok_or_else(|| OpenError::read(&path.join("state"), ErrorKind::NotFound.into()))?;
     // Bytes are copied as they are: no key is needed.
-    let (store, _) = open_store(path, state, &Arc::new(Vault::plain()))?;
-    generation::compact(&Folder::new(path, lock, state, 0), store, settings.free_bytes_min)
+    let (store, ledger) = open_store(path, state, &Arc::new(Vault::plain()), Options::default().backlog_bytes)?;
+    store.backlog().remove_unnamed()?;
+    generation::compact(&Folder::new(path, lock, state, 0), store, ledger, settings.free_bytes_min)
 }
 
 /// The generation in force. Others are none's: an unfinished one is removed before, for the room that it takes; one that
 /// was left behind after, for until then it may be the last that opens.
-fn open_store(path: &Path, state: State, vault: &Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
+fn open_store(path: &Path, state: State, vault: &Arc<Vault>, backlog_bytes: u64) -> Result<(Store, Ledger), OpenError> {
     generation::remove_others(path, state.generation, true)?;
-    let opened = Store::open(&store::dir(path, state.generation), state, Arc::clone(vault))?;
+    let opened = Store::open(&store::dir(path, state.generation), state, Arc::clone(vault), backlog_bytes)?;
     generation::remove_others(path, state.generation, false)?;
     Ok(opened)
 }
@@ -118,7 +120,12 @@ fn open_history(
 }
 
 /// A new folder. The lock's holder is the only one here.
-fn create(settings: &Settings, clock: &Clock, _lock: &Lock) -> Result<(State, Arc<Vault>, Store, Ledger), OpenError> {
+fn create(
+    settings: &Settings,
+    clock: &Clock,
+    backlog_bytes: u64,
+    _lock: &Lock,
+) -> Result<(State, Arc<Vault>, Store, Ledger), OpenError> {
     let path = &settings.path;
     let journal_dir = path.join("journal");
     if !journal::is_empty(&journal_dir).map_err(|source| OpenError::read(&journal_dir, source))? {
@@ -128,7 +135,8 @@ fn create(settings: &Settings, clock: &Clock, _lock: &Lock) -> Result<(State, Ar
     let epoch = rand::random();
     let mut state = State::first(epoch, FIRST_GENERATION);
     let vault = Arc::new(Vault::create(path, settings.encryption.as_ref(), clock.unix_ms(), &mut state)?);
-    let (store, ledger) = Store::create(&store::dir(path, FIRST_GENERATION), epoch, Arc::clone(&vault))?;
+    let dir = store::dir(path, FIRST_GENERATION);
+    let (store, ledger) = Store::create(&dir, epoch, Arc::clone(&vault), (state.newest_backlog, backlog_bytes))?;
     write_state(path, state).map_err(|source| OpenError::write(path, source))?;
     Ok((state, vault, store, ledger))
 }
@@ -174,7 +182,7 @@ impl Recovery {
         let depths = window.depths();
         let pending: u64 = depths.destinations.values().map(|depth| depth.pending).sum();
         drop(window);
-        self.mover.note_oldest().map_err(|error| self.failed(&error))?;
+        self.mover.note_oldest();
         let is_encrypted = self.shared.vault.sealing().number() != PLAIN;
         tracing::info!(pending, pending_bytes = depths.pending_bytes, is_encrypted, "queue opened");
         let strangers = depths.destinations.iter().filter(|(name, _)| !self.shared.destinations.contains(name));
@@ -200,6 +208,17 @@ impl Recovery {
         }
         self.shared.finish_forgetting(&withdrawn).unwrap_or_else(put_off);
         Ok(())
+    }
+
+    /// What a crash has left of the backlog. Whatever comes later, the state knows of all that there is.
+    fn remove_unnamed(&self) -> Result<(), OpenError> {
+        let (folder, store) = (&self.shared.folder, self.shared.store());
+        let newest = store.backlog().newest();
+        if newest > folder.state().newest_backlog {
+            let noted = folder.update(|state| state.newest_backlog = state.newest_backlog.max(newest));
+            noted.map_err(|source| OpenError::write(folder.path(), source))?;
+        }
+        store.backlog().remove_unnamed()
     }
 
     fn visit(&mut self, segment: u64, seq: u64, kind: Kind, payload: &[u8]) -> Result<(), OpenError> {
@@ -240,7 +259,11 @@ impl Recovery {
         }
         drop(window);
         let failed = |error| self.failed(&error);
-        let kept = self.shared.store().kept(change.id).map_err(failed)?;
+        let kept = match self.shared.store().kept_at(change.seq, change.id) {
+            // It may have been applied before what it is about was damaged; who comes to that says so.
+            Err(StoreError::Form(_)) => return Ok(()),
+            kept => kept.map_err(failed)?,
+        };
         let is_new = kept.is_some_and(|kept| {
             // What comes of it is told when it is applied: changes before it may be on their way.
             let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);

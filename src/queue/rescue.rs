@@ -1,10 +1,14 @@
 //! Recovering a folder that opening refuses: what is whole is kept, what is damaged is moved aside, and what the journal
 //! still holds is rebuilt.
 //!
-//! A folder has three parts: journal, store, history. Whichever is whole stays as it is. A damaged store is begun anew; of a
+//! A folder has three parts: journal, store (with its backlog), history. Whichever is whole stays as it is. A store that
+//! cannot be read is begun anew; of one that can, what is damaged is mended, or taken out; of a
 //! damaged history and a damaged journal all commits that are whole are taken over, for each says so itself (an index alone
-//! that is damaged is made anew in its place). Then every conversion in the journal that neither store nor history knows is
-//! taken up as at a start, with what its settlements say; but what was forgotten on request, as the history knows by its key,
+//! that is damaged is made anew in its place).
+//!
+//! Then what neither store nor history knows is taken up: of a damaged store what lies in the backlog's segments, as it stood
+//! when it was moved, if the history is whole and goes back so far that it says what was settled since; and of the journal every conversion, with what
+//! its settlements say. What was forgotten on request, as the history knows by its key,
 //! stays forgotten. One whose last settlement was lost with the damage is delivered
 //! again, with the same idempotency value.
 //!
@@ -15,33 +19,31 @@
 //! What is put aside may be sealed with data keys that nothing in force needs any more, and those are overwritten within a day.
 //! So the quarantine is given copies of all keys with it.
 
+mod aside;
 mod history;
 mod journal;
 mod keys;
+mod rebuild;
 
-use std::collections::HashSet;
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::aside::{copy_aside, keep_aside, put_store_aside};
 use self::journal::Found;
+use self::rebuild::Rebuilding;
 use super::Settings;
+use super::backlog;
 use super::clock::Clock;
-use super::folder::{
-    Folder, Lock, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, sync_dir, write_state,
-};
-use super::generation;
+use super::folder::{Folder, Lock, OpenError, State, drop_ballast_if_full, free_bytes, make_dir, write_state};
 use super::history::History;
-use super::journal::Kind;
+use super::log::segment;
 use super::mover::Mover;
-use super::record::{self, Change};
 use super::shared::{Options, STORE_FREE_BYTES_MIN, Shared};
-use super::store::{self, Ledger, Store, StoreError};
+use super::store::{self, Damage, Ledger, Store, StoreError};
 use super::vault::Vault;
-use super::window::Entry;
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
 
 /// What is damaged in a folder, and what the journal holds.
@@ -49,6 +51,8 @@ use crate::conversion::{ConversionId, DestinationName, Timestamp};
 pub struct Survey {
     /// What is wrong with the store.
     pub store: Option<String>,
+    /// What is wrong with it can be taken out, or made again; all else of it stays.
+    pub store_stays: bool,
     /// What is wrong with the history.
     pub history: Option<String>,
     /// What is wrong with the journal, in the order of its segments.
@@ -78,6 +82,11 @@ pub struct Recovered {
     pub survey: Survey,
     /// Conversions of the journal that were rebuilt: nothing else knew them.
     pub rebuilt: u64,
+    /// Conversions that a damaged store knew no more, taken up as they stood when they were moved out of the journal.
+    pub taken_up: u64,
+    /// Conversions that lie in the same files and are not taken up: received so long ago that the history would not know any
+    /// more whether they were settled.
+    pub too_old: u64,
     /// Settlements of conversions that are no longer there.
     pub gone: u64,
     /// The first of those conversions, and whose delivery was settled.
@@ -95,6 +104,8 @@ struct Parts {
     vault: Arc<Vault>,
     survey: Survey,
     store: Option<(Store, Ledger)>,
+    /// Of its backlog.
+    damage: Option<Damage>,
     history: Option<History>,
     /// Segments of the journal that are damaged.
     segments: Vec<PathBuf>,
@@ -114,9 +125,9 @@ pub(super) fn advise(error: OpenError, path: &Path, state: State) -> OpenError {
         journal::look(path, state, &mut found, &mut |_, _, _| Ok(())).ok()?;
         let (from, to) = found.received()?;
         Some(format!(
-            "the journal holds {} conversions received from {from} to {to}: `capi-relay recover` rebuilds the queue from it \
-             and from what else is whole; what had been moved out of the journal into a damaged part is lost: conversions \
-             received before {to}, and most of them before {from}",
+            "the journal holds {} conversions received from {from} to {to}: `capi-relay recover` rebuilds the queue from it, \
+             from the backlog's files and from what else is whole; of what had been moved out of the journal, conversions \
+             received before {to} and most of them before {from}, what only a damaged part holds is lost",
             found.conversions
         ))
     };
@@ -149,7 +160,11 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     drop_ballast_if_full(path)?;
     let mut survey = Survey::default();
     let vault = Arc::new(Vault::open(path, settings.encryption.as_ref(), state)?);
-    let store = damaged(whole_store(path, state, &vault), &mut survey.store)?;
+    let store = damaged(whole_store(path, state, &vault, options.backlog_bytes), &mut survey.store)?;
+    let (store, damage) = store.map_or((None, None), |(store, ledger, damage)| (Some((store, ledger)), damage));
+    if let Some(damage) = &damage {
+        (survey.store, survey.store_stays) = (Some(damage.what()), true);
+    }
     let mut expected = state;
     if let Some((_, ledger)) = &store {
         expected.history_seq = expected.history_seq.max(ledger.history_seq);
@@ -167,7 +182,7 @@ fn look(settings: &Settings, options: &Options) -> Result<Parts, OpenError> {
     survey.received = found.received();
     let Found { wrong, missing, conversions, settlements, segments, last_seq, .. } = found;
     survey = Survey { journal: wrong, missing, conversions, settlements, ..survey };
-    Ok(Parts { state, lock, vault, survey, store, history, segments, last_seq })
+    Ok(Parts { state, lock, vault, survey, store, damage, history, segments, last_seq })
 }
 
 /// A part that is damaged is none, and it is said what is wrong with it. Other refusals are not for recovering.
@@ -182,16 +197,21 @@ fn damaged<T>(part: Result<T, OpenError>, wrong: &mut Option<String>) -> Result<
     }
 }
 
-/// Opens the store, and reads all of it.
-fn whole_store(path: &Path, state: State, vault: &Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
+/// Opens the store, and reads all of it; what is damaged of its backlog does not make it a damaged one.
+fn whole_store(
+    path: &Path,
+    state: State,
+    vault: &Arc<Vault>,
+    backlog_bytes: u64,
+) -> Result<(Store, Ledger, Option<Damage>), OpenError> {
     let dir = store::dir(path, state.generation);
-    let (store, ledger) = Store::open(&dir, state, Arc::clone(vault))?;
-    store.verify(&dir, &ledger)?;
-    Ok((store, ledger))
+    let (store, ledger, lacks) = Store::open_with_what_there_is(&dir, state, Arc::clone(vault), backlog_bytes)?;
+    let damage = store.verify(&dir, &ledger, lacks)?;
+    Ok((store, ledger, damage))
 }
 
 pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Result<Recovered, OpenError> {
-    let Parts { state, lock, vault, survey, store, history, segments, last_seq } = look(settings, &options)?;
+    let Parts { state, lock, vault, survey, store, damage, history, segments, last_seq } = look(settings, &options)?;
     let path = &settings.path;
     let mut recovered = Recovered { survey, ..Recovered::default() };
     if recovered.survey.is_whole() {
@@ -199,19 +219,20 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     }
     let write = |source| OpenError::write(path, source);
     let (quarantine, scratch) = begin(path)?;
-    if store.is_none() || history.is_none() || !segments.is_empty() {
+    if store.is_none() || damage.is_some() || history.is_none() || !segments.is_empty() {
         recovered.keys = keys::copy(path, &quarantine).map_err(write)?;
     }
     let mut next = State { epoch: rand::random(), ..state };
     let (store, ledger) = match store {
         Some(whole) => {
             next.epoch = state.epoch;
-            whole
+            without(damage, path, whole, &quarantine, &mut recovered.aside)?
         }
         None => {
             next.generation = state.generation.saturating_add(1);
-            recovered.aside.extend(put_store_aside(path, state.generation, &quarantine)?);
-            Store::create(&store::dir(path, next.generation), next.epoch, Arc::clone(&vault))?
+            recovered.aside.extend(put_store_aside(path, state, &quarantine)?);
+            let dir = store::dir(path, next.generation);
+            Store::create(&dir, next.epoch, Arc::clone(&vault), (state.newest_backlog, options.backlog_bytes))?
         }
     };
     for segment in &segments {
@@ -219,27 +240,28 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     }
     let folder = Arc::new(Folder::new(&scratch, lock, next, 0));
     let failed = |error: &StoreError| OpenError::store(path, error);
-    let history = match history {
+    let (history, settled_before_ms) = match history {
         Some(whole) => {
             whole.mend_tables().map_err(|error| failed(&error))?;
-            whole
+            let known_since_ms = whole.complete_since_ms();
+            (whole, known_since_ms)
         }
         None => {
             let (begun, copies) = history::rebuild(path, &quarantine, &folder, &vault, &store, &ledger, &options)?;
             recovered.aside.extend(copies);
-            begun
+            // Of what was damaged nothing says whether it was settled.
+            (begun, u64::MAX)
         }
     };
-    store.remove_unmoved_bodies(ledger.moved_seq).map_err(|error| failed(&error))?;
     let shared = Arc::new(Shared::new(settings, clock, options, Arc::clone(&folder), vault, store, history, &ledger));
     let mover = Mover::new(Arc::clone(&shared), ledger);
-    let mut rebuilding = Rebuilding { path, shared, mover, recovered, forgotten: HashSet::new() };
-    journal::look(path, state, &mut Found::default(), &mut |seq, kind, payload| rebuilding.visit(seq, kind, payload))?;
-    rebuilding.drain()?;
-    let Rebuilding { shared, mover, recovered, .. } = rebuilding;
+    let rebuilt = Rebuilding::new(path, shared, mover, recovered).run(state, settled_before_ms)?;
+    let Rebuilding { shared, mover, mut recovered, left, .. } = rebuilt;
+    copy_segments(path, &left, &quarantine, &mut recovered.aside)?;
     let ledger = noted(&shared, &mover, next.epoch, last_seq).map_err(|error| failed(&error))?;
-    next.newest_history = folder.state().newest_history.max(next.newest_history);
-    next.oldest_history = folder.state().oldest_history;
+    let made = folder.state();
+    next.newest_history = made.newest_history.max(next.newest_history);
+    (next.oldest_history, next.newest_backlog) = (made.oldest_history, made.newest_backlog);
     (next.moved_seq, next.store_seq, next.history_seq) = (ledger.moved_seq, ledger.moved_seq, ledger.history_seq);
     if !recovered.survey.journal.is_empty() {
         // All that it held is in the store and the history.
@@ -251,11 +273,33 @@ pub(super) fn recover(settings: &Settings, clock: Clock, options: Options) -> Re
     Ok(recovered)
 }
 
-fn put_store_aside(path: &Path, generation: u64, quarantine: &Path) -> Result<Option<PathBuf>, OpenError> {
-    let moved = move_aside(&store::dir(path, generation), quarantine);
-    let moved = moved.map_err(|source| OpenError::write(path, source))?;
-    generation::remove_others(path, generation, true)?;
-    Ok(moved)
+/// Takes out what is damaged of the backlog of a whole store, if anything is, and keeps the segments in which it lies.
+fn without(
+    damage: Option<Damage>,
+    path: &Path,
+    (store, ledger): (Store, Ledger),
+    quarantine: &Path,
+    aside: &mut Vec<PathBuf>,
+) -> Result<(Store, Ledger), OpenError> {
+    let Some(damage) = damage else { return Ok((store, ledger)) };
+    copy_segments(path, &damage.segments, quarantine, aside)?;
+    let ledger = store.mend(damage).map_err(|error| OpenError::store(path, &error))?;
+    Ok((store, ledger))
+}
+
+/// Keeps copies of segments of the backlog: those in their place are written to, or go.
+fn copy_segments(
+    path: &Path,
+    numbers: &BTreeSet<u64>,
+    quarantine: &Path,
+    aside: &mut Vec<PathBuf>,
+) -> Result<(), OpenError> {
+    for number in numbers {
+        let segment = segment::path(&path.join(backlog::DIR), *number);
+        let kept = copy_aside(&segment, quarantine, "backlog");
+        aside.extend(kept.map_err(|source| OpenError::write(path, source))?);
+    }
+    Ok(())
 }
 
 /// Where the queue has come with all that could be had back.
@@ -263,7 +307,7 @@ fn noted(shared: &Shared, mover: &Mover, epoch: u64, last_seq: u64) -> Result<Le
     let mut ledger = mover.ledger().clone();
     ledger.moved_seq = ledger.moved_seq.max(last_seq).max(shared.history.mark().moved_seq);
     ledger.history_seq = shared.history.next_seq();
-    ledger.epoch = epoch;
+    (ledger.epoch, ledger.is_being_mended) = (epoch, false);
     shared.store().write_ledger(&ledger)?;
     Ok(ledger)
 }
@@ -282,141 +326,11 @@ fn begin(path: &Path) -> Result<(PathBuf, PathBuf), OpenError> {
     Ok((quarantine, scratch))
 }
 
-/// Rebuilds what the journal holds.
-struct Rebuilding<'a> {
-    path: &'a Path,
-    shared: Arc<Shared>,
-    mover: Mover,
-    recovered: Recovered,
-    /// Conversions of the journal that were forgotten on request.
-    forgotten: HashSet<ConversionId>,
-}
-
-impl Rebuilding<'_> {
-    fn visit(&mut self, seq: u64, kind: Kind, payload: &[u8]) -> Result<(), OpenError> {
-        let unread = |error: super::codec::Malformed| OpenError::damaged(self.path, error.to_string());
-        match kind {
-            Kind::Accepted => {
-                let (record, legs) = record::decode_accepted(&self.shared.vault, payload, seq).map_err(unread)?;
-                let users = self.shared.history.users(&record.key).map_err(|error| self.failed(&error))?;
-                if users.contains(&(record.meta.id, true)) {
-                    self.forgotten.insert(record.meta.id);
-                    return Ok(());
-                }
-                if self.is_known(record.meta.id)? {
-                    return Ok(());
-                }
-                self.recovered.rebuilt = self.recovered.rebuilt.saturating_add(1);
-                let permit = self.shared.try_permit(&record);
-                let is_full = permit.is_none();
-                let since_ms = self.shared.clock.elapsed_ms();
-                self.shared.window().insert_all([Entry::new(Arc::new(record), legs, since_ms, permit)]);
-                if is_full { self.drain() } else { Ok(()) }
-            }
-            Kind::Settled => {
-                let change = Change::decode(&self.shared.vault, payload).map_err(unread)?;
-                self.settled(Arc::new(change))
-            }
-        }
-    }
-
-    fn settled(&mut self, change: Arc<Change>) -> Result<(), OpenError> {
-        if self.shared.window().settle_again(&change) {
-            return Ok(());
-        }
-        let kept = self.shared.store().kept(change.id).map_err(|error| self.failed(&error))?;
-        if let Some(kept) = kept {
-            let leg = kept.legs.iter().find(|leg| leg.destination == change.destination);
-            if leg.is_some_and(|leg| leg.revision < change.settlement.revision) {
-                self.shared.window().change_again(change);
-                // One by one: what comes next may be about the same delivery.
-                self.drain()?;
-            }
-        } else if !self.forgotten.contains(&change.id) && !self.is_known(change.id)? {
-            self.recovered.gone = self.recovered.gone.saturating_add(1);
-            if self.recovered.gone_first.len() < GONE_LISTED_MAX {
-                self.recovered.gone_first.push((change.id, change.destination.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the store or the history has it.
-    fn is_known(&self, id: ConversionId) -> Result<bool, OpenError> {
-        self.shared.is_known(id).map_err(|error| self.failed(&error))
-    }
-
-    fn drain(&mut self) -> Result<(), OpenError> {
-        while !self.mover.is_drained() {
-            if !self.shared.space.has_room_for_store(&self.shared.folder) {
-                let (path, source) = (self.path.to_owned(), io::ErrorKind::StorageFull.into());
-                return Err(OpenError::NoSpace { path, source });
-            }
-            self.mover.step(true).map_err(|error| self.failed(&error))?;
-        }
-        Ok(())
-    }
-
-    fn failed(&self, error: &StoreError) -> OpenError {
-        OpenError::store(self.path, error)
-    }
-}
-
-/// Moves a folder into the quarantine under a name of its own; nothing when it is not there.
-fn move_aside(from: &Path, quarantine: &Path) -> io::Result<Option<PathBuf>> {
-    if !from.exists() {
-        return Ok(None);
-    }
-    let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let to = free_name(quarantine, &name);
-    std::fs::rename(from, &to)?;
-    sync_dir(quarantine)?;
-    from.parent().map_or(Ok(()), sync_dir)?;
-    Ok(Some(to))
-}
-
-/// Keeps a segment in the quarantine under a name of its own, unless it is there. The one in its place goes when nothing
-/// needs it.
-fn keep_aside(from: &Path, quarantine: &Path, what: &str) -> io::Result<Option<PathBuf>> {
-    let file = match std::fs::metadata(from) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let name = format!("recovered-{what}-{name}");
-    let is_it =
-        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|kept| (kept.dev(), kept.ino()) == (file.dev(), file.ino()));
-    // Of one that was begun before.
-    if let Some(kept) = names(quarantine, &name).take_while(|path| path.exists()).find(is_it) {
-        return Ok(Some(kept));
-    }
-    let to = free_name(quarantine, &name);
-    if std::fs::hard_link(from, &to).is_err() {
-        std::fs::copy(from, &to)?;
-        File::open(&to)?.sync_all()?;
-    }
-    sync_dir(quarantine)?;
-    Ok(Some(to))
-}
-
-fn free_name(dir: &Path, name: &str) -> PathBuf {
-    names(dir, name).find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
-}
-
-fn names(dir: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
-    let numbered = (1_u32..).map(move |number| dir.join(format!("{name}.{number}")));
-    std::iter::once(dir.join(name)).chain(numbered)
-}
-
 fn at(id_ms: u64) -> String {
     let ms = i64::try_from(id_ms).unwrap_or(i64::MAX);
     let instant = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
     Timestamp::from_instant(instant).as_str().to_owned()
 }
-
-/// Settlements without their conversion that are named.
-const GONE_LISTED_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests;

@@ -17,14 +17,14 @@ use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Level;
 use super::mover::Signal;
-use super::record::{Change, Event, Kept, Leg, Record};
+use super::record::{Change, Event, Leg, Record};
 use super::status::{Outcome, Status};
 use super::store::{Ledger, Place, Store, StoreError};
 use super::vault::Vault;
 use super::waiters::Waiters;
 use super::window::{Refill, Window};
-use super::{AcceptError, ORDER_STATUSES_MAX, ReadError, Settings};
-use crate::conversion::{ConversionId, DestinationName};
+use super::{AcceptError, Settings};
+use crate::conversion::DestinationName;
 
 /// Sizes that tests make small.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub(super) struct Options {
     pub(super) window_bytes: u32,
     /// Of a segment of the history.
     pub(super) history_bytes: u64,
+    /// Of a segment of the backlog.
+    pub(super) backlog_bytes: u64,
     /// How long a conversion that is not settled stays in the window.
     pub(super) linger: Duration,
     /// Changes that wait for the store before nothing more is handed out.
@@ -53,6 +55,7 @@ impl Default for Options {
             segment_bytes: SEGMENT_BYTES,
             window_bytes: WINDOW_BYTES,
             history_bytes: HISTORY_BYTES,
+            backlog_bytes: BACKLOG_BYTES,
             linger: LINGER,
             changes_max: CHANGES_MAX,
             ballast_bytes: BALLAST_BYTES,
@@ -66,7 +69,7 @@ impl Default for Options {
 pub(super) struct Shared {
     pub(super) folder: Arc<Folder>,
     pub(super) vault: Arc<Vault>,
-    /// The one in force.
+    /// The one in force. It is [asked](Shared::ask).
     store: RwLock<Arc<Store>>,
     pub(super) segments: Arc<Segments>,
     pub(super) history: History,
@@ -148,9 +151,21 @@ impl Shared {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store in force, for one question: what is asked later may have to be asked of another.
+    /// The store in force now.
     pub(super) fn store(&self) -> Arc<Store> {
         Arc::clone(&self.store.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks the store in force; and again, when another has taken its place meanwhile: what the one that was left says goes
+    /// with the backlog no longer.
+    pub(super) fn ask<T>(&self, question: impl Fn(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        loop {
+            let store = self.store();
+            let answer = question(&store);
+            if Arc::ptr_eq(&store, &self.store()) {
+                return answer;
+            }
+        }
     }
 
     /// Puts another in its place, which holds the same.
@@ -284,7 +299,7 @@ impl Shared {
     /// Reads ahead for a destination. Blocks.
     pub(super) fn refill(&self, refill: &Refill) {
         let Refill { destination, now_ms, skip, rooms } = refill;
-        let loaded = self.store().load(destination, *now_ms, skip, *rooms);
+        let loaded = self.ask(|store| store.load(destination, *now_ms, skip, *rooms));
         let (loaded, error) = match loaded {
             Ok(loaded) => (Some(loaded), None),
             Err(error) => (None, Some(error)),
@@ -298,77 +313,7 @@ impl Shared {
             tracing::error!(%destination, seq, "the store names a delivery whose conversion it does not have");
         }
     }
-
-    /// Place in the order of acceptance, and legs, of a conversion of which something is owed or dead, or was just now.
-    /// Blocks.
-    pub(super) fn standing(&self, id: ConversionId) -> Result<Option<Standing>, ReadError> {
-        let in_window = self.window().entry(id);
-        if let Some((record, legs)) = in_window {
-            return Ok(Some((record.seq, legs)));
-        }
-        Ok(self.kept_now(id)?.map(|kept| (kept.record.seq, Arc::new(kept.legs))))
-    }
-
-    /// What the store keeps of a conversion, with what is on its way there. Blocks.
-    pub(super) fn kept_now(&self, id: ConversionId) -> Result<Option<Kept>, StoreError> {
-        let changes = self.window().changes_of(id);
-        let Some(mut kept) = self.store().kept(id)? else {
-            return Ok(None);
-        };
-        for change in &changes {
-            let leg = kept.legs.iter_mut().find(|leg| leg.destination == change.destination);
-            leg.map(|leg| leg.apply(&change.settlement));
-        }
-        Ok(Some(kept))
-    }
-
-    /// Whether the store or the history has it: its key may be known for longer, for a store can be lost. Blocks.
-    pub(super) fn is_known(&self, id: ConversionId) -> Result<bool, StoreError> {
-        Ok(self.store().kept(id)?.is_some() || self.history.status(id)?.is_some())
-    }
-
-    /// A status as the store has it, with what is on its way there; or the history: what goes there leaves the store
-    /// afterwards. Blocks.
-    pub(super) fn stored_status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
-        let Some(kept) = self.kept_now(id)? else { return Ok(self.history.status(id)?) };
-        let window = self.window();
-        Ok(Some(kept.record.status(&kept.legs, |destination| window.held_because(destination))))
-    }
-
-    /// Memory first: what leaves it is in the store before.
-    pub(super) fn any_status(&self, id: ConversionId) -> Result<Option<Status>, ReadError> {
-        let in_window = self.window().status(id);
-        in_window.map_or_else(|| self.stored_status(id), |status| Ok(Some(status)))
-    }
-
-    /// Blocks.
-    pub(super) fn order(&self, merchant: &str, order_id: &str) -> Result<Vec<Status>, ReadError> {
-        let ids = self.ids_of_order(merchant, order_id)?;
-        let statuses = ids.into_iter().map(|id| self.any_status(id));
-        Ok(statuses.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    }
-
-    /// The oldest of a merchant's conversions for an order. Blocks.
-    pub(super) fn ids_of_order(&self, merchant: &str, order_id: &str) -> Result<Vec<ConversionId>, ReadError> {
-        let mut ids = self.window().order(merchant, order_id);
-        let order = self.vault.hash(merchant, order_id);
-        ids.extend(self.store().order(&order)?);
-        ids.extend(self.history.order(&order)?);
-        ids.sort_unstable();
-        ids.dedup();
-        ids.truncate(ORDER_STATUSES_MAX);
-        Ok(ids)
-    }
 }
-
-impl From<StoreError> for ReadError {
-    fn from(error: StoreError) -> ReadError {
-        ReadError::Store(error.to_string())
-    }
-}
-
-/// Place in the order of acceptance, and legs.
-pub(super) type Standing = (u64, Arc<Vec<Leg>>);
 
 /// How much room the file system has, as last looked at.
 pub(super) struct Space {
@@ -464,6 +409,8 @@ const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 const WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 /// Some 50,000 conversions: what its index takes in memory while it is written, and a start reads when it was not ended.
 const HISTORY_BYTES: u64 = 16 * 1024 * 1024;
+/// Some 40,000 conversions. One of which most is gone is written anew, and a descriptor is kept open for each.
+const BACKLOG_BYTES: u64 = 64 * 1024 * 1024;
 /// Longer than a quick destination takes to answer, so that what it answers at once is never written as waiting.
 const LINGER: Duration = Duration::from_millis(250);
 /// Of up to a few kilobytes each (an excerpt); they take the mover less than a second.

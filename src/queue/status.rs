@@ -141,7 +141,7 @@ pub struct Acceptance {
 }
 
 /// Why a delivery was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeadKind {
     /// The destination refused it.
     Rejected,
@@ -270,7 +270,7 @@ pub enum HoldKind {
 }
 
 /// State of one delivery (DESIGN §7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// No attempt yet.
     Queued,

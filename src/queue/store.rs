@@ -1,6 +1,8 @@
 //! The store: sled, under the conditions on which it keeps what it is given.
 //!
-//! It holds what waits (fresh overflow and retries) and dead letters, each with its status and its body. Reads come from anywhere but a runtime thread; writes from the mover alone, in groups.
+//! It says what is alive in the backlog: an entry for each of its blocks, and beside that the legs of those conversions whose
+//! deliveries have been attempted, what waits by its time, and dead letters by theirs. Reads come from anywhere but a runtime
+//! thread; writes from the mover alone, in groups.
 //!
 //! sled 0.34.7, measured: its own `flush` is not durable on Linux; a lost tail of more than one of its 512 KiB segments
 //! makes it open **empty**; a leftover of a snapshot makes it not open at all; `flush_async` hangs, and after a
@@ -12,20 +14,24 @@
 //! - A sentinel with the folder's epoch, and how far the store has come, are compared with the state file: a store that
 //!   opened with less is refused.
 //! - No value is larger than [`PIECE_BYTES`]. sled keeps up to 16 entries in a node and writes nodes; one of more than
-//!   128 KiB goes to a file of its own that no sync of ours covers. Bodies and long statuses are cut in pieces.
+//!   128 KiB goes to a file of its own that no sync of ours covers. Long statuses are cut in pieces. Only the entry of a block
+//!   that is owed to more than forty destinations is larger, and then by some bytes for each.
 //! - What sled writes is more than it is given: a node is written anew every ten updates. [`Group`] counts that in.
 //! - Its file never shrinks: `copy` makes another store that holds the same.
 
+mod anew;
 mod apply;
 mod copy;
 mod flush;
+mod kept;
 mod keys;
-mod long;
+mod ledger;
+mod mend;
 mod probe;
 mod read;
 mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,15 +43,19 @@ use self::copy::Copy;
 use self::flush::Flusher;
 use self::probe::Layout;
 use self::watch::{Stopped, watched};
-use super::codec::{Malformed, Reader, Writer};
+use super::backlog::{Backlog, Block, Lacking};
+use super::codec::{Malformed, Reader};
 use super::folder::{OpenError, State, is_full, make_dir, sync, sync_dir};
 use super::panics::caught;
-use super::vault::{PLAIN, Vault};
-use crate::conversion::DestinationName;
+use super::vault::Vault;
 
-pub(super) use self::apply::{Applier, move_bytes};
+pub(super) use self::anew::Anew;
+pub(super) use self::apply::{Applier, MoveBytes};
 pub(super) use self::copy::remove;
+pub(super) use self::kept::Kept;
 pub(super) use self::keys::Place;
+pub(super) use self::ledger::Ledger;
+pub(super) use self::mend::Damage;
 pub(super) use self::read::{DeadEntry, DeadFound, Loaded, Room, dead_letter};
 
 /// An open store.
@@ -57,6 +67,8 @@ pub(super) struct Store {
     live_bytes: AtomicU64,
     /// The store that is to take this one's place, while it is being made.
     copy: Mutex<Option<Copy>>,
+    /// What its entries of blocks name; a copy's are the same.
+    backlog: Arc<Backlog>,
     vault: Arc<Vault>,
     /// Behind the database: its handle is the last to go.
     flusher: Flusher,
@@ -76,28 +88,33 @@ pub(super) enum StoreError {
     NoSpace(#[source] io::Error),
     #[error("reading the history: {0}")]
     History(#[source] io::Error),
+    #[error("the backlog: {0}")]
+    Backlog(#[source] io::Error),
 }
 
-/// What the store says about itself, written with every group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ledger {
-    pub(super) epoch: u64,
-    /// Every conversion up to this sequence number has been moved, here or to the history.
-    pub(super) moved_seq: u64,
-    /// The history had come this far when this was written.
-    pub(super) history_seq: u64,
-    /// Stored bytes of conversions still owed to someone.
-    pub(super) pending_bytes: u64,
-    pub(super) tallies: BTreeMap<DestinationName, Tally>,
-    /// How many conversions are sealed with each data key.
-    pub(super) sealed: BTreeMap<u64, u64>,
+/// What a store has not of its backlog.
+pub(super) struct Lacks {
+    /// Blocks that it names.
+    named: u64,
+    /// Those of them that are not there.
+    blocks: Vec<Lacking>,
 }
 
-/// How much the store holds for a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Tally {
-    pub(super) pending: u64,
-    pub(super) dead: u64,
+impl Lacks {
+    /// In words, if it lacks anything.
+    fn what(&self, ledger: &Ledger) -> Option<String> {
+        let missing = || self.blocks.first().map(|lacking| lacking.why.clone());
+        miscounted(self.named, ledger).or_else(missing)
+    }
+}
+
+/// What does not agree with what the store counts, in words.
+fn miscounted(named: u64, ledger: &Ledger) -> Option<String> {
+    if ledger.is_being_mended {
+        return Some("the store was being recovered, and that was not ended".to_owned());
+    }
+    let counted = ledger.blocks;
+    (named != counted).then(|| format!("the store names {named} blocks of the backlog, and counts {counted}"))
 }
 
 /// Writes that become durable together.
@@ -137,11 +154,18 @@ pub(super) fn cost(bytes: usize) -> usize {
 }
 
 impl Store {
-    /// Makes an empty store and syncs all of it.
-    pub(super) fn create(dir: &Path, epoch: u64, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
+    /// Makes an empty store and syncs all of it. `newest_backlog`: the last segment that the folder's backlog has had;
+    /// `backlog_bytes`: of one of its segments.
+    pub(super) fn create(
+        dir: &Path,
+        epoch: u64,
+        vault: Arc<Vault>,
+        (newest_backlog, backlog_bytes): (u64, u64),
+    ) -> Result<(Store, Ledger), OpenError> {
         let write = |source| OpenError::write(dir, source);
         make_dir(dir).map_err(write)?;
-        let store = Store::open_sled(dir, vault, &|| Ok(Layout::new()))?;
+        let backlog = Backlog::begin_anew(folder_of(dir), newest_backlog, backlog_bytes).map_err(write)?;
+        let store = Store::open_sled(dir, vault, Arc::new(backlog), &|| Ok(Layout::new()))?;
         let ledger = Ledger::new(epoch);
         let mut group = Group::default();
         group.insert(keys::LEDGER, ledger.encode());
@@ -150,15 +174,34 @@ impl Store {
         Ok((store, ledger))
     }
 
-    /// Opens a store and holds it to the state file.
-    pub(super) fn open(dir: &Path, state: State, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
+    /// Opens a store with its backlog and holds it to the state file. `backlog_bytes`: of a segment of the backlog.
+    pub(super) fn open(
+        dir: &Path,
+        state: State,
+        vault: Arc<Vault>,
+        backlog_bytes: u64,
+    ) -> Result<(Store, Ledger), OpenError> {
+        let (store, ledger, lacks) = Store::open_with_what_there_is(dir, state, vault, backlog_bytes)?;
+        match lacks.what(&ledger) {
+            Some(what) => Err(OpenError::damaged(dir.parent().unwrap_or(dir), what)),
+            None => Ok((store, ledger)),
+        }
+    }
+
+    /// The same, for recovering: whatever of the backlog is not there.
+    pub(super) fn open_with_what_there_is(
+        dir: &Path,
+        state: State,
+        vault: Arc<Vault>,
+        backlog_bytes: u64,
+    ) -> Result<(Store, Ledger, Lacks), OpenError> {
         if !dir.join("db").exists() || !dir.join("conf").exists() {
             return Err(OpenError::damaged(dir, "the store's files are missing"));
         }
         remove_snapshot_leftovers(dir).map_err(|source| OpenError::write(dir, source))?;
         let files = || probe::files(dir).map_err(|source| OpenError::read(dir, source));
         let before = files()?;
-        match Store::open_held_to(dir, state, vault) {
+        match Store::open_held_to(dir, state, vault, backlog_bytes) {
             // Whatever sled does when it is put away, it has done: then it is seen whether it wrote.
             Err(OpenError::Damaged { path, what, .. }) => {
                 Err(OpenError::Damaged { path, what, written: files()? != before })
@@ -167,8 +210,16 @@ impl Store {
         }
     }
 
-    fn open_held_to(dir: &Path, state: State, vault: Arc<Vault>) -> Result<(Store, Ledger), OpenError> {
-        let store = Store::open_sled(dir, vault, &|| probe::read(dir))?;
+    fn open_held_to(
+        dir: &Path,
+        state: State,
+        vault: Arc<Vault>,
+        backlog_bytes: u64,
+    ) -> Result<(Store, Ledger, Lacks), OpenError> {
+        let folder = folder_of(dir);
+        let none = Backlog::begin_anew(folder, state.newest_backlog, backlog_bytes);
+        let none = none.map_err(|source| OpenError::read(folder, source))?;
+        let store = Store::open_sled(dir, vault, Arc::new(none), &|| probe::read(dir))?;
         let ledger = store.ledger().map_err(|error| OpenError::store(dir, &error))?;
         let Some(ledger) = ledger else {
             return Err(OpenError::damaged(dir, "the store opened empty, and it should not be"));
@@ -186,11 +237,36 @@ impl Store {
         // Opening, sled writes a snapshot and clears segments that it makes up for: its name must last before they are gone.
         sync_dir(dir).map_err(|source| OpenError::write(dir, source))?;
         store.file.sync_data().map_err(|source| OpenError::write(dir, source))?;
-        Ok((store, ledger))
+        // sled panics on some damage where it should return an error.
+        let blocks = caught(|| store.blocks());
+        let blocks = blocks.map_err(|said| OpenError::damaged(dir, format!("sled cannot read its file: {said}")))?;
+        let blocks = blocks.map_err(|error| OpenError::store(dir, &error))?;
+        let named = u64::try_from(blocks.len()).unwrap_or(u64::MAX);
+        let (backlog, blocks) = Backlog::open(folder, state.newest_backlog, blocks, backlog_bytes)?;
+        Ok((Store { backlog: Arc::new(backlog), ..store }, ledger, Lacks { named, blocks }))
+    }
+
+    /// What it says of all blocks.
+    fn blocks(&self) -> Result<Vec<Block>, StoreError> {
+        let entries = self.db.scan_prefix([keys::BLOCK]).map(|entry| {
+            let (key, block) = entry?;
+            Ok(Block::decode(keys::block_number(&key).ok_or(Malformed("block key"))?, &block)?)
+        });
+        entries.collect()
+    }
+
+    /// What its entries of blocks name.
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.backlog
     }
 
     /// `see` reads what sled is to find, before each try.
-    fn open_sled(dir: &Path, vault: Arc<Vault>, see: &dyn Fn() -> io::Result<Layout>) -> Result<Store, OpenError> {
+    fn open_sled(
+        dir: &Path,
+        vault: Arc<Vault>,
+        backlog: Arc<Backlog>,
+        see: &dyn Fn() -> io::Result<Layout>,
+    ) -> Result<Store, OpenError> {
         let read = |source| OpenError::read(dir, source);
         let open = || {
             let config = sled::Config::new()
@@ -232,7 +308,8 @@ impl Store {
         // A store of before they were counted has none: the first copy counts them.
         let live_bytes = live_bytes.and_then(|bytes| Reader::new(&bytes).u64().ok()).unwrap_or_default();
         let flusher = Flusher::new(&db, dir)?;
-        Ok(Store { db, file, live_bytes: AtomicU64::new(live_bytes), copy: Mutex::default(), vault, flusher })
+        let (live_bytes, copy) = (AtomicU64::new(live_bytes), Mutex::default());
+        Ok(Store { db, file, live_bytes, copy, backlog, vault, flusher })
     }
 
     /// Applies the group, also to a copy that is being made, and returns once it is on stable storage.
@@ -274,36 +351,6 @@ impl Store {
         self.commit(group)
     }
 
-    /// Reads every conversion with its body, and holds the deliveries to the ledger's counts.
-    pub(super) fn verify(&self, dir: &Path, ledger: &Ledger) -> Result<(), OpenError> {
-        let count = || {
-            let mut found = Ledger::new(ledger.epoch);
-            let mut after = None;
-            while let Some((kept, _)) = self.kept_after(after)? {
-                after = Some(kept.record.meta.id);
-                found.seals(kept.key);
-                for leg in &kept.legs {
-                    let tally = found.tally(&leg.destination);
-                    tally.pending = tally.pending.saturating_add(u64::from(leg.pending()));
-                    tally.dead = tally.dead.saturating_add(u64::from(leg.dead().is_some()));
-                }
-            }
-            found.tallies.retain(|_, tally| *tally != Tally::default());
-            Ok::<_, StoreError>((found.tallies, found.sealed))
-        };
-        // sled panics on some damage where it should return an error.
-        let found = caught(count);
-        let found = found.map_err(|said| OpenError::damaged(dir, format!("sled cannot read its file: {said}")))?;
-        let found = found.map_err(|error| OpenError::store(dir, &error))?;
-        let mut known = ledger.tallies.clone();
-        known.retain(|_, tally| *tally != Tally::default());
-        if found == (known, ledger.sealed.clone()) {
-            Ok(())
-        } else {
-            Err(OpenError::damaged(dir, "the store does not hold all the deliveries that it counts"))
-        }
-    }
-
     /// Bytes of the store's file.
     pub(super) fn file_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
@@ -313,6 +360,11 @@ impl Store {
     pub(super) fn live_bytes(&self) -> u64 {
         self.live_bytes.load(Ordering::Relaxed)
     }
+}
+
+/// The data folder in which a store lies.
+fn folder_of(dir: &Path) -> &Path {
+    dir.parent().unwrap_or(dir)
 }
 
 fn entry_bytes(key_len: usize, value_len: usize) -> u64 {
@@ -335,6 +387,7 @@ impl OpenError {
             StoreError::NoSpace(source)
             | StoreError::Sync(source)
             | StoreError::History(source)
+            | StoreError::Backlog(source)
             | StoreError::Sled(sled::Error::Io(source))
                 if is_full(source) =>
             {
@@ -343,71 +396,10 @@ impl OpenError {
             StoreError::NoSpace(_)
             | StoreError::Sync(_)
             | StoreError::History(_)
+            | StoreError::Backlog(_)
             | StoreError::Sled(_)
             | StoreError::Form(_) => OpenError::Store { path, what: error.to_string() },
         }
-    }
-}
-
-impl Ledger {
-    /// Of an empty store.
-    pub(super) fn new(epoch: u64) -> Ledger {
-        let (tallies, sealed) = (BTreeMap::new(), BTreeMap::new());
-        Ledger { epoch, moved_seq: 0, history_seq: 0, pending_bytes: 0, tallies, sealed }
-    }
-
-    /// One more conversion is sealed with that data key.
-    fn seals(&mut self, key: u64) {
-        if key != PLAIN {
-            let count = self.sealed.entry(key).or_default();
-            *count = count.saturating_add(1);
-        }
-    }
-
-    /// One less.
-    fn unseals(&mut self, key: u64) {
-        if let Some(count) = self.sealed.get_mut(&key) {
-            *count = count.saturating_sub(1);
-        }
-        self.sealed.retain(|_, count| *count > 0);
-    }
-
-    pub(super) fn tally(&mut self, destination: &DestinationName) -> &mut Tally {
-        self.tallies.entry(destination.clone()).or_default()
-    }
-
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::with_capacity(256);
-        w.u8(LEDGER_FORM);
-        w.u64(self.epoch);
-        w.u64(self.moved_seq);
-        w.u64(self.history_seq);
-        w.u64(self.pending_bytes);
-        w.list(self.tallies.iter(), |w, (destination, tally)| {
-            w.text(destination.as_str());
-            w.u64(tally.pending);
-            w.u64(tally.dead);
-        });
-        w.list(self.sealed.iter(), |w, (key, count)| {
-            w.u64(*key);
-            w.u64(*count);
-        });
-        w.finish()
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Ledger, Malformed> {
-        let mut r = Reader::new(bytes);
-        if r.u8()? != LEDGER_FORM {
-            return Err(Malformed("form of the ledger"));
-        }
-        let (epoch, moved_seq, history_seq, pending_bytes) = (r.u64()?, r.u64()?, r.u64()?, r.u64()?);
-        let tallies = r.list(|r| {
-            let destination = DestinationName::parse(r.text()?).ok_or(Malformed("destination"))?;
-            Ok((destination, Tally { pending: r.u64()?, dead: r.u64()? }))
-        })?;
-        let tallies = tallies.into_iter().collect();
-        let sealed = r.list(|r| Ok((r.u64()?, r.u64()?)))?.into_iter().collect();
-        Ok(Ledger { epoch, moved_seq, history_seq, pending_bytes, tallies, sealed })
     }
 }
 
@@ -458,10 +450,9 @@ pub(super) const GROUP_BYTES_MAX: usize = 128 * 1024;
 /// The largest value: twenty in one node are well below what sled still writes to its own file.
 pub(super) const PIECE_BYTES: usize = 4 * 1024;
 /// sled's page cache, as sled counts it; in memory it takes two to three times that.
-const CACHE_BYTES: u64 = 24 * 1024 * 1024;
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// The fixed part of [`cost`].
 const ENTRY_BYTES: usize = 160;
-const LEDGER_FORM: u8 = 1;
 /// An earlier handle in this process is put away within milliseconds; this allows seconds.
 const LOCK_TRIES: usize = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(50);

@@ -1,6 +1,9 @@
 //! What only this engine does, tested on real folders: sizes, files, damage, ends. What any engine promises is held in
 //! `tests/conformance.rs`. With `CAPI_RELAY_TEST_SEALED` set all of the folders are encrypted.
 
+mod anew;
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+mod books;
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 mod broken;
 mod crash;
@@ -69,6 +72,7 @@ pub(super) fn small() -> Options {
         segment_bytes: 64 * 1024,
         window_bytes: 64 * 1024,
         history_bytes: 48 * 1024,
+        backlog_bytes: 64 * 1024,
         linger: Duration::from_millis(30),
         changes_max: 64,
         ballast_bytes: 0,
@@ -171,7 +175,7 @@ pub(super) async fn state(queue: &Queue, id: ConversionId, destination: &str) ->
 }
 
 /// What the metrics tell of that name.
-fn metric(queue: &Queue, name: &str) -> u64 {
+pub(super) fn metric(queue: &Queue, name: &str) -> u64 {
     let mut registry = Registry::default();
     queue.register_metrics(&mut registry);
     let mut text = String::new();

@@ -53,6 +53,8 @@ pub struct Exported {
     pub pending: u64,
     /// Deliveries of them that were given up.
     pub dead: u64,
+    /// Conversions that are kept, and cannot be read: they are damaged, and not in the file.
+    pub unread: u64,
 }
 
 /// What became of the conversions of a file.
@@ -148,18 +150,19 @@ pub(super) fn export(
     };
     write(lines.header(&at))?;
     let store = work.shared.store();
-    let mut after = None;
-    while let Some((kept, body)) = store.kept_after(after).map_err(|error| work.failed(&error))? {
-        after = Some(kept.record.meta.id);
-        if selection.takes(&kept.legs) {
+    let (mut after, mut unread) = (0, 0_u64);
+    while let Some(some) = store.next_kept(after).map_err(|error| work.failed(&error))? {
+        after = some.to;
+        unread = unread.saturating_add(u64::try_from(some.unread).unwrap_or(u64::MAX));
+        for kept in some.found.iter().filter(|kept| selection.takes(&kept.legs)) {
             trailer.count(&kept.legs);
-            write(lines.conversion(&kept.record.with_body(body), &kept.legs))?;
+            write(lines.conversion(&kept.record, &kept.legs))?;
         }
     }
     write(lines.trailer(&trailer))?;
     out.flush().map_err(TransferError::Write)?;
     let Trailer { conversions, pending, dead } = trailer;
-    Ok(Exported { conversions, pending, dead })
+    Ok(Exported { conversions, pending, dead, unread })
 }
 
 /// `refused` is told the line of each conversion that is not taken in, and why.

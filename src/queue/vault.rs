@@ -8,7 +8,8 @@
 //! | part | sealed | in the clear |
 //! | --- | --- | --- |
 //! | journal | conversions, settlements | ids |
-//! | store | bodies, statuses | ids, destinations, due times, counts |
+//! | backlog | conversions | ids, hashes of orders |
+//! | store | changed statuses | ids, destinations, due times, counts |
 //! | history | what became of a conversion | ids |
 //!
 //! Deduplication keys and order ids are in the clear nowhere: their hashes are, keyed with a key of the folder's own if it was
@@ -89,7 +90,6 @@ pub(super) enum Part {
     Accepted,
     Settlement,
     Status,
-    Body,
     Outcome,
 }
 
@@ -99,7 +99,6 @@ impl Context {
             Part::Accepted => 1,
             Part::Settlement => 2,
             Part::Status => 3,
-            Part::Body => 4,
             Part::Outcome => 5,
         };
         let mut bytes = [0; 17];
@@ -366,15 +365,6 @@ pub(super) fn key_number(bytes: &[u8]) -> Result<u64, Malformed> {
     Reader::new(bytes).number()
 }
 
-/// So many bytes are written by [`Sealing::seal`] for `len`.
-pub(super) fn sealed_len(number: u64, len: u32) -> u32 {
-    let mut w = Writer::default();
-    w.number(number);
-    let head = u32::try_from(w.len()).unwrap_or(u32::MAX);
-    let seal = if number == PLAIN { 0 } else { SEAL_BYTES };
-    len.saturating_add(head).saturating_add(seal)
-}
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -387,8 +377,6 @@ fn first_half(hash: impl IntoIterator<Item = u8>) -> KeyHash {
 
 /// What is not sealed has this for a key's number.
 pub(super) const PLAIN: u64 = 0;
-/// Nonce and tag.
-const SEAL_BYTES: u32 = 28;
 /// In the folder: the keys' files.
 pub(super) const DIR: &str = "keys";
 const NO_KEY: Malformed = Malformed("the data key that it was sealed with is not there");

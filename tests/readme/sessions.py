@@ -352,7 +352,7 @@ SERVE = "capi-relay serve"
 # What runs until a signal, and the word by which it says that it does.
 STAYS = {SERVE: " serving ", "capi-relay sandbox": "Ctrl-C"}
 # Commands that ask a running relay, and those for a folder that none uses.
-ASKS = {"send", "status", "dead", "forget", "destinations", "pause", "resume", "probe", "audit", "health"}
+ASKS = {"send", "status", "dead", "forget", "destinations", "pause", "resume", "probe", "audit", "reconcile", "health"}
 NEEDS_FOLDER = {"compact", "export", "import", "recover"}
 STAGES = {
     "capi-relay": Trial,
@@ -364,4 +364,5 @@ STAGES = {
     "A destination that does not work": Operating,
     "Dead letters, replayed": Operating,
     "Who changed what": Operating,
+    "What was accepted, and what became of it": Operating,
 }

@@ -7,6 +7,7 @@ use super::super::dead::{LetterView, PageView, kinds};
 use super::super::destinations::{DestinationView, DestinationsView};
 use super::super::orders::{PauseMeant, ProbedView};
 use super::super::plan::PlanView;
+use super::super::reconcile::BooksView;
 use super::super::reload::{ReloadMeant, ReloadedView};
 use super::super::treatment::{DiscardedView, Meant, ReplayedView};
 use super::super::{OPENMETRICS, Report, forget};
@@ -50,6 +51,7 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
     let letter = found(schemas.answered::<LetterView<'_>>());
     let audit = found(schemas.answered::<audit::Page>());
     let of_letter = "One of them, with what a replay would send and all attempts that are kept";
+    let books = found(schemas.answered::<BooksView<'_>>());
     let of_order = "What became of every merchant's conversions of an order";
     vec![
         ("/metrics", "get", look("Metrics", Vec::new(), metrics, plain)),
@@ -73,6 +75,19 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
             look(of_letter, vec![in_path("destination", &name()), conversion_id()], letter, one),
         ),
         ("/admin/audit", "get", look("What was changed, newest first", audit_page(), audit, &["400", "401", "503"])),
+        ("/admin/reconcile", "get", look(BOOKS, days(), books, &["400", "401", "503"])),
+    ]
+}
+
+fn days() -> Vec<Value> {
+    let query = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "query", "description": description, "schema": schema });
+    let day = || json!({ "type": "string", "pattern": "^$|^[0-9]{4}-[0-9]{2}-[0-9]{2}$" });
+    let text = || json!({ "type": "string" });
+    vec![
+        query("from", "The first day (UTC) on which they were received; `to` without it. At most 366 days.", day()),
+        query("to", "The last; today without it.", day()),
+        query("destination", "Only what this one was owed.", text()),
+        query("merchant", "Only of this merchant.", text()),
     ]
 }
 
@@ -176,5 +191,6 @@ fn orders(schemas: &mut Schemas) -> Vec<Served> {
 }
 
 const TAG: &str = "admin";
+const BOOKS: &str = "What was accepted in some days and what became of it, in numbers and exact sums";
 /// With the admin token, or without where none is configured.
 const GUARDED: &[Option<&str>] = &[None, Some("admin")];

@@ -22,8 +22,8 @@ pub(super) struct Found {
     taken: HashSet<ConversionId>,
     /// Not to be dealt with.
     left_out: HashSet<ConversionId>,
-    /// How far the store was looked through.
-    after: Option<ConversionId>,
+    /// How far the backlog was looked through, in the order of acceptance.
+    after: u64,
 }
 
 impl Found {
@@ -77,13 +77,10 @@ impl Shared {
         let mut ids: Vec<_> =
             in_window.iter().filter(|record| is_theirs(record)).map(|record| record.meta.id).collect();
         while ids.len() < MEANT_AT_ONCE
-            && let Some((id, entry)) = self.store().next_kept(found.after)?
+            && let Some(some) = self.ask(|store| store.next_kept(found.after))?
         {
-            found.after = Some(id);
-            // What is gone meanwhile is settled.
-            if entry.is_some_and(|(kept, body)| is_theirs(&kept.record.with_body(body))) {
-                ids.push(id);
-            }
+            found.after = some.to;
+            ids.extend(some.found.iter().filter(|kept| is_theirs(&kept.record)).map(|kept| kept.record.meta.id));
         }
         Ok(ids)
     }

@@ -1,4 +1,4 @@
-//! Bytes of what was forgotten: in the history, in the journal's segments, in the store's file.
+//! Bytes of what was forgotten: in the backlog, in the history, in the journal's segments, in the store's file.
 
 use std::collections::HashSet;
 
@@ -13,13 +13,20 @@ impl Shared {
     /// Erases conversions of which the history has all. Before that it is noted what else holds bytes of them. Blocks.
     pub(super) fn erase(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
         self.leave_behind()?;
-        self.history.erase(ids).map_err(|error| match error {
+        let erased = self.store().backlog().erase().and_then(|()| self.history.erase(ids));
+        if let Err(error @ StoreError::Sync(_)) = &erased {
+            // What else was written to the file and not synced is lost, too.
+            self.fail(&format!("erasing: {error}"));
+        }
+        erased.map_err(|error| match error {
             StoreError::NoSpace(_) => {
                 ReadError::Closed(format!("{error}; it goes on with the next start, or when you ask again"))
             }
-            error @ (StoreError::Sled(_) | StoreError::Sync(_) | StoreError::Form(_) | StoreError::History(_)) => {
-                ReadError::from(error)
-            }
+            error @ (StoreError::Sled(_)
+            | StoreError::Sync(_)
+            | StoreError::Form(_)
+            | StoreError::History(_)
+            | StoreError::Backlog(_)) => ReadError::from(error),
         })
     }
 

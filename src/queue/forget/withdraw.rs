@@ -3,6 +3,7 @@
 use super::super::ReadError;
 use super::super::record::{Change, Event, Leg, Settlement};
 use super::super::shared::Shared;
+use super::super::store::StoreError;
 use super::Forgotten;
 use crate::conversion::{ConversionId, DestinationName};
 
@@ -19,14 +20,21 @@ impl Shared {
     pub(super) fn withdraw_all(&self, ids: Vec<ConversionId>) -> Result<Round, ReadError> {
         let mut round = Round { done: Vec::new(), busy: Vec::new(), counts: Forgotten::default() };
         for id in ids {
-            let is_done = self.withdraw(id, &mut round.counts)?;
+            let is_done = match self.withdraw(id, &mut round.counts) {
+                // The others are withdrawn all the same.
+                Err(StoreError::Form(damage)) => {
+                    tracing::error!(%id, %damage, "what is to be forgotten cannot be read, and stays until it is recovered");
+                    true
+                }
+                withdrawn => withdrawn?,
+            };
             if is_done { round.done.push(id) } else { round.busy.push(id) }
         }
         Ok(round)
     }
 
     /// False, and all of it is left as it is, when a delivery of it is being sent now.
-    fn withdraw(&self, id: ConversionId, counts: &mut Forgotten) -> Result<bool, ReadError> {
+    fn withdraw(&self, id: ConversionId, counts: &mut Forgotten) -> Result<bool, StoreError> {
         let Some((seq, legs)) = self.standing(id)? else { return Ok(true) };
         let mut taken = Taken { shared: self, seq, destinations: Vec::new() };
         for leg in legs.iter().filter(|leg| leg.pending()) {

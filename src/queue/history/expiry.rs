@@ -62,7 +62,10 @@ impl History {
             Err(error) if is_full(&error) => return Ok(()),
             Err(error) => return Err(StoreError::Sync(error)),
         }
-        self.index.write().unwrap_or_else(PoisonError::into_inner).full.drain(..count);
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let given_up: Vec<_> = index.full.drain(..count).collect();
+        index.first_seq = given_up.last().map_or(index.first_seq, |last| last.next_seq);
+        drop(index);
         remove_expired(&self.dir, oldest).map_err(StoreError::Sync)
     }
 }

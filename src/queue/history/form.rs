@@ -3,7 +3,7 @@
 //! A record is read alone, far from the commit that it was written with: hence a checksum of its own.
 
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::record::{self, Leg, Record};
+use super::super::record::{self, Leg, Record, Settled};
 use super::super::status::Status;
 use super::super::vault::{self, KeyHash, PLAIN, Sealing, Vault};
 use crate::conversion::ConversionId;
@@ -12,7 +12,7 @@ use crate::conversion::ConversionId;
 pub(super) mod kind {
     /// First in each commit: how far the conversions have been moved with it.
     pub(in super::super) const THROUGH: u8 = 1;
-    /// A key is used by a conversion that the store has.
+    /// A key is used by a conversion that the backlog has.
     pub(in super::super) const USED: u8 = 2;
     /// A conversion that nothing is owed of any more.
     pub(in super::super) const SETTLED: u8 = 3;
@@ -27,7 +27,7 @@ pub(super) struct Names {
     pub(super) key: KeyHash,
     /// Tells whether a repeat has the same content.
     pub(super) digest: KeyHash,
-    /// Of a settled conversion with an order id.
+    /// Of a conversion with an order id.
     pub(super) order: Option<KeyHash>,
 }
 
@@ -50,9 +50,9 @@ impl Names {
     }
 }
 
-/// That a conversion uses its key, and whether a repeat is the same.
+/// That a conversion uses its key and is of its order, and whether a repeat is the same.
 pub(super) fn encode_used(vault: &Vault, record: &Record) -> (Names, Vec<u8>) {
-    encode_names(Names { order: None, ..Names::of(vault, record) })
+    encode_names(Names::of(vault, record))
 }
 
 /// What stays of a record that is erased: nothing by which its content could be guessed.
@@ -111,6 +111,11 @@ impl<'a> Kept<'a> {
     /// Of a settled one.
     pub(super) fn status(&self, vault: &Vault) -> Result<Status, Malformed> {
         record::decode_outcome(vault, self.names.id, self.rest.rest())
+    }
+
+    /// What the books need of a settled one.
+    pub(super) fn settled(&self, vault: &Vault) -> Result<Settled, Malformed> {
+        record::decode_settled(vault, self.names.id, self.rest.rest())
     }
 
     /// Number of the key with which it is sealed, if it is.

@@ -39,9 +39,10 @@ pub(super) fn open(dir: &Path, quarantine: &Path, state: State, segment_bytes: u
     if let Some(missing) = (state.oldest_history..=state.newest_history).find(|number| !numbers.contains(number)) {
         return Err(OpenError::damaged(dir, format!("history segment {missing:016x} is missing")));
     }
-    let (mut found, mut next_seq) = (Vec::new(), None);
+    let (mut found, mut next_seq, mut first_seq) = (Vec::new(), None, None);
     for number in &numbers {
-        let segment = look(dir, quarantine, *number, next_seq)?;
+        let (segment, begins) = look(dir, quarantine, *number, next_seq)?;
+        first_seq.get_or_insert(begins);
         next_seq = Some(match &segment {
             Found::Full(full) => full.next_seq,
             Found::Unended(unended) => unended.next_seq,
@@ -68,7 +69,7 @@ pub(super) fn open(dir: &Path, quarantine: &Path, state: State, segment_bytes: u
         mark: Mark { moved_seq: state.moved_seq, store_seq: state.store_seq, written_ms: 0 },
         buffer: Vec::new(),
     };
-    let index = RwLock::new(Index::default());
+    let index = RwLock::new(Index { first_seq: first_seq.unwrap_or(has), ..Index::default() });
     for segment in found {
         // One that is not the last was to be ended when the process was.
         seal(dir, &mut end, &index).map_err(write)?;
@@ -92,23 +93,24 @@ pub(super) fn open(dir: &Path, quarantine: &Path, state: State, segment_bytes: u
     Ok((end, index))
 }
 
-/// Reads what must be read of a segment; it must go on at record `next_seq`, if that is known.
-fn look(dir: &Path, quarantine: &Path, number: u64, next_seq: Option<u64>) -> Result<Found, OpenError> {
+/// Reads what must be read of a segment, which must go on at record `next_seq`, if that is known; and says where it begins.
+fn look(dir: &Path, quarantine: &Path, number: u64, next_seq: Option<u64>) -> Result<(Found, u64), OpenError> {
     let read = |source| OpenError::read(dir, source);
     let damaged = |why: &str| quarantined(dir, quarantine, "history", number, why);
     let segment = Segment::open(dir, number).map_err(read)?.map_err(damaged)?;
     if next_seq.is_some_and(|next_seq| segment.first_seq != next_seq) {
         return Err(damaged("commits before this one's are missing"));
     }
+    let first_seq = segment.first_seq;
     if let Some(full) = Full::open(dir, &segment).map_err(read)? {
-        return Ok(Found::Full(full));
+        return Ok((Found::Full(full), first_seq));
     }
     let unended = scan(segment).map_err(read)?.map_err(|why| damaged(&why))?;
     let at = unended.at;
     if let Some(behind) = whole_commit_after(&unended.segment, at).map_err(read)? {
         return Err(damaged(&format!("the commit at byte {at} is damaged, and one at byte {behind} came after it")));
     }
-    Ok(Found::Unended(Box::new(unended)))
+    Ok((Found::Unended(Box::new(unended)), first_seq))
 }
 
 /// Reads the commits of a segment without an index.

@@ -69,11 +69,7 @@ pub(super) struct Open([BTreeSet<(u64, u32)>; TABLES]);
 impl Open {
     /// `is_settled`: whether it says what became of the conversion, beside that it used its key.
     pub(super) fn insert(&mut self, names: &Names, is_settled: bool, at: u32) {
-        let asked = [
-            Some(By::Key(names.key)),
-            names.order.filter(|_| is_settled).map(By::Order),
-            is_settled.then_some(By::Id(names.id)),
-        ];
+        let asked = [Some(By::Key(names.key)), names.order.map(By::Order), is_settled.then_some(By::Id(names.id))];
         for by in asked.into_iter().flatten() {
             let (table, prefix) = by.entry();
             self.0.get_mut(table).map(|table| table.insert((prefix, at)));

@@ -63,6 +63,11 @@ impl Segment {
     }
 }
 
+/// Whether the disk says that it cannot read a part of a file: the rest of it is not concerned.
+pub(in super::super) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// The spare file, with at least so many bytes allocated; it is made when there is none.
 pub(in super::super) fn allocate_spare(dir: &Path, bytes: u64) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(spare_path(dir))?;

@@ -172,18 +172,26 @@ impl Leg {
         }
     }
 
+    /// Whether its destination is on hold or not.
+    pub(in super::super) fn state(&self) -> State {
+        match self.position {
+            Position::Fresh => State::Queued,
+            Position::Waiting { .. } if self.attempts == 0 => State::Queued,
+            Position::Waiting { .. } => State::Retrying,
+            Position::Accepted { .. } => State::Accepted,
+            Position::Done { state, .. } => state,
+        }
+    }
+
     pub(in super::super) fn status(&self, held: Option<String>) -> DeliveryStatus {
-        let (state, next_attempt_ms) = match self.position {
-            Position::Fresh => (State::Queued, None),
-            Position::Waiting { due_ms, .. } if self.attempts == 0 => (State::Queued, Some(due_ms)),
-            Position::Waiting { due_ms, .. } => (State::Retrying, Some(due_ms)),
-            Position::Accepted { due_ms, .. } => (State::Accepted, Some(due_ms)),
-            Position::Done { state, .. } => (state, None),
+        let next_attempt_ms = match self.position {
+            Position::Waiting { due_ms, .. } | Position::Accepted { due_ms, .. } => Some(due_ms),
+            Position::Fresh | Position::Done { .. } => None,
         };
         let (state, reason) = match held {
             Some(held) if self.owed() => (State::Held, Some(held)),
-            Some(held) if self.is_accepted() => (state, Some(held)),
-            Some(_) | None => (state, self.reason.clone()),
+            Some(held) if self.is_accepted() => (self.state(), Some(held)),
+            Some(_) | None => (self.state(), self.reason.clone()),
         };
         DeliveryStatus {
             state,

@@ -1,4 +1,4 @@
-//! Conversions and changes as bytes: the journal's forms, the store's and the history's.
+//! Conversions and changes as bytes: the journal's forms, which the backlog has too, the store's and the history's.
 //!
 //! The journal's forms begin with a version and the conversion's id; the rest of each is sealed.
 
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::status::Status;
+use super::super::status::{State, Status};
 use super::super::vault::{self, Context, Part, Sealing, Vault};
 use super::forms::{decode_attempt, decode_destination, decode_event, encode_attempt, encode_event};
 use super::leg::{Leg, Settlement};
-use super::{ATTEMPTS_KEPT, Record, cut};
+use super::{ATTEMPTS_KEPT, Record, Worth, cut};
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
 
 /// A settlement and the delivery that it is about.
@@ -109,48 +109,25 @@ fn opening<'a>(bytes: &'a [u8], forms: &[u8]) -> Result<(u8, ConversionId, &'a [
     Ok((form, id, r.rest()))
 }
 
-/// The store's form of a status; sealed: seq, length of the body, head, legs.
-pub(in super::super) fn encode_status(
+/// The store's form of the legs of a conversion, once they have changed; sealed: all of it.
+pub(in super::super) fn encode_changed(
     sealing: &Sealing,
-    record: &Record,
-    body_len: u32,
+    id: ConversionId,
     legs: &[Leg],
 ) -> Result<Vec<u8>, Malformed> {
     let mut w = Writer::with_capacity(512);
-    w.u8(if record.meta.trace.is_some() { TRACED_STATUS_FORM } else { STATUS_FORM });
-    sealing.seal(Context(Part::Status, record.meta.id), &mut w, |w| {
-        w.number(record.seq);
-        w.number(body_len);
-        record.encode_head(w);
-        encode_legs(w, legs);
-    })?;
+    w.u8(LEGS_FORM);
+    sealing.seal(Context(Part::Status, id), &mut w, |w| encode_legs(w, legs))?;
     Ok(w.finish())
 }
 
-/// What a status says: the record without its body, the body's length, the legs; and how it is kept.
-pub(in super::super) struct Kept {
-    pub(in super::super) record: Record,
-    pub(in super::super) body_len: u32,
-    pub(in super::super) legs: Vec<Leg>,
-    /// The status is in so many pieces.
-    pub(in super::super) pieces: u32,
-    /// Number of the key with which it is sealed, and the body.
-    pub(in super::super) key: u64,
-}
-
-pub(in super::super) fn decode_status(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Kept, Malformed> {
+pub(in super::super) fn decode_legs(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Vec<Leg>, Malformed> {
     let mut r = Reader::new(bytes);
-    let form = r.u8()?;
-    if ![STATUS_FORM, TRACED_STATUS_FORM].contains(&form) {
+    if r.u8()? != LEGS_FORM {
         return Err(Malformed("form of a status"));
     }
-    let key = vault::key_number(r.rest())?;
     let opened = vault.open_sealed(Context(Part::Status, id), r.rest())?;
-    let mut r = Reader::new(&opened);
-    let (seq, body_len) = (r.number()?, r.number()?);
-    let record = Record::decode_head(vault, &mut r, (id, seq), form == TRACED_STATUS_FORM)?;
-    let legs = r.list(Leg::decode)?;
-    Ok(Kept { record, body_len, legs, pieces: 1, key })
+    Reader::new(&opened).list(Leg::decode)
 }
 
 /// The history's form of a conversion that nothing is owed of; sealed: all that a status shows beside the id.
@@ -164,8 +141,30 @@ pub(in super::super) fn encode_outcome(
         w.text(&record.meta.merchant);
         w.text(&record.event_id);
         w.option(record.order_id.as_deref(), Writer::text);
+        w.number(record.seq);
+        record.worth.encode(w);
         encode_legs(w, legs);
     })
+}
+
+/// What the books need of it.
+pub(in super::super) struct Settled {
+    pub(in super::super) seq: u64,
+    pub(in super::super) merchant: Arc<str>,
+    pub(in super::super) worth: Worth,
+    pub(in super::super) states: Vec<(DestinationName, State)>,
+}
+
+pub(in super::super) fn decode_settled(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Settled, Malformed> {
+    let opened = vault.open_sealed(Context(Part::Outcome, id), bytes)?;
+    let mut r = Reader::new(&opened);
+    let merchant = Arc::from(r.text()?);
+    r.text()?;
+    r.option(Reader::text)?;
+    let (seq, worth) = (r.number()?, Worth::decode(&mut r)?);
+    let legs = r.list(Leg::decode)?;
+    let states = legs.into_iter().map(|leg| (leg.state(), leg.destination)).map(|(state, name)| (name, state));
+    Ok(Settled { seq, merchant, worth, states: states.collect() })
 }
 
 pub(in super::super) fn decode_outcome(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Status, Malformed> {
@@ -174,6 +173,8 @@ pub(in super::super) fn decode_outcome(vault: &Vault, id: ConversionId, bytes: &
     let merchant = Arc::from(r.text()?);
     let event_id = r.text()?.to_owned();
     let order_id = r.option(Reader::text)?.map(str::to_owned);
+    r.number::<u64>()?;
+    Worth::decode(&mut r)?;
     let legs = r.list(Leg::decode)?;
     let received_at = Timestamp::from_instant(id.instant()).as_str().to_owned();
     let destinations = legs.into_iter().map(|leg| (leg.destination.clone(), leg.status(None))).collect();
@@ -206,7 +207,6 @@ pub(super) const LEGS_BYTES_MAX: usize = 24 * 1024;
 /// First byte of each stored form: a later version of it gets another number.
 const ACCEPTED_FORM: u8 = 1;
 const SETTLED_FORM: u8 = 1;
-const STATUS_FORM: u8 = 1;
+const LEGS_FORM: u8 = 3;
 /// With the trace that it belongs to, at the end of the head.
 const TRACED_FORM: u8 = 2;
-const TRACED_STATUS_FORM: u8 = 2;

@@ -11,7 +11,7 @@ use super::super::log::{frame, salvage};
 use super::super::shared::Options;
 use super::super::store::{Ledger, Store, StoreError};
 use super::super::vault::Vault;
-use super::keep_aside;
+use super::aside::keep_aside;
 
 /// Reads every commit, also those of full segments, which an opening leaves unread.
 pub(super) fn verify(path: &Path, state: State) -> Result<(), OpenError> {
@@ -87,10 +87,10 @@ pub(super) fn rebuild(
         visited.map_err(read)?.map_err(failed)?;
     }
     // Keys of what waits, and of dead letters, may have been among what is lost.
-    let mut after = None;
-    while let Some((kept, _)) = store.kept_after(after).map_err(failed)? {
-        after = Some(kept.record.meta.id);
-        batch.used(&kept.record);
+    let mut after = 0;
+    while let Some(some) = store.next_kept(after).map_err(failed)? {
+        after = some.to;
+        some.found.iter().for_each(|kept| batch.used(&kept.record));
         if batch.bytes() > COPIED_BYTES {
             history.append(folder, &batch.take(), mark).map_err(failed)?;
         }

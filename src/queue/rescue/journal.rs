@@ -64,7 +64,9 @@ pub(super) type Visit<'v> = dyn FnMut(u64, Kind, &[u8]) -> Result<(), OpenError>
 
 /// The newest segment that there is or should be.
 pub(super) fn newest(folder: &Path, state: State) -> io::Result<u64> {
-    let there = segment::numbers(&folder.join("journal"))?.last().copied().unwrap_or(0);
+    let dir = folder.join("journal");
+    // One that is missing is damaged as a whole: segment by segment.
+    let there = if dir.exists() { segment::numbers(&dir)?.last().copied().unwrap_or(0) } else { 0 };
     Ok(there.max(state.newest_segment))
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::folder::{make_dir, sync, sync_dir};
 use super::super::vault::DIR;
-use super::free_name;
+use super::aside::free_name;
 
 /// Copies the keys into the quarantine, each once; nothing when there are none. Copies, not other names of the files: a key
 /// that is removed is overwritten in its file.

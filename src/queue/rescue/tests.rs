@@ -1,15 +1,17 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 
 use super::super::status::{DeadFilter, DeadLetter, Depths, Outcome, State, Status, Treatment, Verdict};
 use super::super::tests::{
-    accept, attempt, copy_folder, dead, dead_letters, delivered, encryption, eventually, name, next, open_sled,
+    accept, attempt, copy_folder, dead, dead_letters, delivered, encryption, eventually, metric, name, next, open_sled,
     settings, small, state, submission_of,
 };
-use super::super::{Accepted, Queue};
+use super::super::{Accepted, Forget, Queue};
 use super::*;
+
+mod backlog;
 
 const NAMES: [&str; 2] = ["a", "b"];
 
@@ -104,13 +106,17 @@ async fn goes_on(path: &Path, before: &Seen, ids: &[ConversionId]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_lost_or_damaged_is_rebuilt_from_the_journal() {
-    let damages: [fn(&Path); 3] = [
+    let damages: [fn(&Path); 4] = [
         |store| std::fs::remove_dir_all(store).unwrap(),
         |store| {
             std::fs::remove_dir_all(store).unwrap();
             drop(sled::Config::new().path(store).open().unwrap());
         },
         |store| zero(&store.join("db"), 0),
+        |store| {
+            zero(&store.join("db"), 0);
+            std::fs::remove_dir_all(store.with_file_name("backlog")).unwrap();
+        },
     ];
     for (number, damage) in damages.into_iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();
@@ -118,10 +124,14 @@ async fn a_store_that_is_lost_or_damaged_is_rebuilt_from_the_journal() {
         let before = seen_in_copy(dir.path(), &ids).await;
         damage(&dir.path().join("store.1"));
         refused(dir.path(), 204);
-        let Recovered { survey, rebuilt, gone, aside, .. } = recovered(dir.path());
+        let Recovered { survey, rebuilt, taken_up, gone, aside, .. } = recovered(dir.path());
         assert!(survey.store.is_some() && survey.history.is_none() && survey.journal.is_empty(), "{survey:?}");
-        assert_eq!((rebuilt, gone, aside.len()), (4, 0, usize::from(number > 0)));
-        assert!(aside.iter().all(|path| path.starts_with(dir.path().join("quarantine")) && path.join("db").exists()));
+        // Where there is a backlog it has them first; its one segment is kept beside the store.
+        let (taken, from_journal) = if number < 3 { (4, 0) } else { (0, 4) };
+        assert_eq!((taken_up, rebuilt, gone), (taken, from_journal, 0));
+        let stores = aside.iter().filter(|path| path.join("db").exists()).count();
+        assert_eq!((stores, aside.len()), (usize::from(number > 0), stores + usize::from(number < 3)));
+        assert!(aside.iter().all(|path| path.starts_with(dir.path().join("quarantine")) && path.exists()));
         goes_on(dir.path(), &before, &ids).await;
     }
 }
@@ -198,6 +208,7 @@ async fn a_damaged_commit_of_the_journal_costs_what_is_in_it_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settlements_of_what_was_lost_with_the_store_are_counted_and_named() {
     let damages: [fn(&Path); 2] = [|store| std::fs::remove_dir_all(store).unwrap(), |store| zero(&store.join("db"), 1)];
+    let and_its_backlog = |dir: &Path| std::fs::remove_dir_all(dir.join("backlog")).unwrap();
     for damage in damages {
         let dir = tempfile::tempdir().unwrap();
         let queue = opened(dir.path(), small()).unwrap();
@@ -213,6 +224,7 @@ async fn settlements_of_what_was_lost_with_the_store_are_counted_and_named() {
         queue.close().await.unwrap();
         drop(queue);
         damage(&dir.path().join("store.1"));
+        and_its_backlog(dir.path());
         let text = opened(dir.path(), small()).expect_err("it was opened").to_string();
         assert!(text.contains("`capi-relay recover`"), "{text}");
         let Recovered { gone, gone_first, rebuilt, survey, .. } = recovered(dir.path());
@@ -264,13 +276,14 @@ async fn a_store_that_lacks_what_it_counts_is_found_and_rebuilt() {
     let ids = filled(dir.path(), roomy()).await;
     let before = seen_in_copy(dir.path(), &ids).await;
     let store = open_sled(&dir.path().join("store.1"));
-    let (status, _) = store.scan_prefix("s").next().unwrap().unwrap();
-    store.remove(status).unwrap();
+    let (block, _) = store.scan_prefix("b").next().unwrap().unwrap();
+    store.remove(block).unwrap();
     store.flush().unwrap();
     drop(store);
-    let Recovered { survey, rebuilt, .. } = recovered(dir.path());
-    assert_eq!(survey.store.as_deref(), Some("the store does not hold all the deliveries that it counts"));
-    assert_eq!(rebuilt, 4);
+    refused(dir.path(), 204);
+    let Recovered { survey, taken_up, .. } = recovered(dir.path());
+    assert!(survey.store.unwrap().ends_with("the store names 0 blocks of the backlog, and counts 1"));
+    assert_eq!(taken_up, 4);
     goes_on(dir.path(), &before, &ids).await;
 }
 
@@ -292,8 +305,8 @@ async fn what_was_forgotten_on_request_stays_so_although_the_journal_still_holds
         assert_eq!(status.is_none(), forgotten.contains(id), "{number}");
     }
     std::fs::remove_dir_all(dir.path().join("store.1")).unwrap();
-    let Recovered { rebuilt, gone, gone_first, .. } = recovered(dir.path());
-    assert_eq!((rebuilt, gone, gone_first), (4, 0, Vec::new()));
+    let Recovered { rebuilt, taken_up, gone, gone_first, .. } = recovered(dir.path());
+    assert_eq!((rebuilt, taken_up, gone, gone_first), (0, 4, 0, Vec::new()));
     assert_eq!(seen(dir.path(), &ids).await, before);
 }
 

@@ -1,18 +1,21 @@
 //! What taking a conversion over from the journal, and changing a delivery, mean as writes.
 //!
-//! A conversion of which something is owed, or dead, is the store's; of which nothing is, the history's. Once the last of it
+//! A conversion of which something is owed, or dead, is the backlog's; of which nothing is, the history's. Once the last of it
 //! is settled it goes from the one to the other and does not come back.
 //!
 //! Everything goes through an [`Applier`], which keeps the ledger in step: a group and its ledger are one batch. What the
-//! history gets is synced before: a crash in between repeats the group, and what was written twice says the same.
+//! backlog and the history get is synced before: a crash in between repeats the group. What the backlog got then nothing names,
+//! and what the history was told twice says the same.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::super::backlog::{Block, Draft, Item, Key, Owed, entry_bytes};
+use super::super::codec::Malformed;
 use super::super::folder::Folder;
 use super::super::history::{Batch, History, Mark};
-use super::super::record::{self, Change, Kept, Leg, Position, Record};
+use super::super::record::{self, Change, Leg, Position, Record};
 use super::super::vault::Sealing;
-use super::long::is_inline;
+use super::kept::Kept;
 use super::{Group, Ledger, Store, StoreError, cost, keys};
 use crate::conversion::ConversionId;
 
@@ -25,8 +28,14 @@ pub(in super::super) struct Applier<'a> {
     before: Ledger,
     ledger: Ledger,
     group: Group,
+    /// Of the entries of blocks that come to the group with its end.
+    block_bytes: usize,
     batch: Batch,
-    /// Statuses changed in this group: sled does not show them before it is applied.
+    /// What the backlog takes over.
+    drafts: Vec<Draft>,
+    /// Blocks changed in this group.
+    blocks: BTreeMap<Key, Block>,
+    /// Conversions changed in this group: sled does not show them before it is applied.
     changed: HashMap<ConversionId, Kept>,
 }
 
@@ -38,14 +47,17 @@ impl<'a> Applier<'a> {
             before: ledger.clone(),
             ledger: ledger.clone(),
             group: Group::default(),
+            block_bytes: 0,
             batch: Batch::new(&store.vault),
+            drafts: Vec::new(),
+            blocks: BTreeMap::new(),
             changed: HashMap::new(),
         }
     }
 
     /// Roughly what the group writes to the store.
     pub(in super::super) fn bytes(&self) -> usize {
-        self.group.bytes()
+        self.group.bytes().saturating_add(self.block_bytes)
     }
 
     /// What it appends to the history.
@@ -57,16 +69,13 @@ impl<'a> Applier<'a> {
     pub(in super::super) fn move_in(&mut self, record: &Record, legs: &[Leg]) -> Result<(), StoreError> {
         let id = record.meta.id;
         self.ledger.moved_seq = self.ledger.moved_seq.max(record.seq);
-        if !needs_body(legs) {
+        if !is_kept(legs) {
             return Ok(self.batch.settled(record, legs)?);
-        }
-        if !is_inline(record) {
-            self.store.write_body(&self.sealing, record)?;
         }
         self.batch.used(record);
         self.ledger.seals(self.sealing.number());
         for leg in legs {
-            for key in keys::queued(&leg.destination, record.seq, leg.position) {
+            if let Some(key) = keys::queued(&leg.destination, record.seq, leg.position) {
                 self.group.insert(&key, id.as_bytes().to_vec());
             }
             let tally = self.ledger.tally(&leg.destination);
@@ -81,34 +90,38 @@ impl<'a> Applier<'a> {
         if legs.iter().any(Leg::pending) {
             self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_add(record.stored_bytes());
         }
-        if is_inline(record) {
-            self.group.put_body(&self.sealing, record)?;
+        let accepted = record::encode_accepted(&self.sealing, record, legs)?;
+        let owed = legs.iter().map(|leg| (leg.destination.clone(), owed(leg))).collect();
+        let item = Item::new((record.seq, id, self.sealing.number()), record.order_key.as_ref(), &accepted, owed);
+        match self.drafts.last_mut().filter(|draft| draft.has_room_for(&item)) {
+            Some(draft) => draft.push(item),
+            None => {
+                self.drafts.push(Draft::of(vec![item]));
+                self.block_bytes = self.block_bytes.saturating_add(block_cost(legs));
+            }
         }
-        let body_len = u32::try_from(record.body.len()).unwrap_or(u32::MAX);
-        if let Some(order) = &record.order_key {
-            self.group.insert(&keys::order(order, id), Vec::new());
-        }
-        self.group.put_status(id, &record::encode_status(&self.sealing, record, body_len, legs)?, 0);
         Ok(())
     }
 
     /// Applies a change to a delivery that was moved. One that was applied before, or whose conversion has been forgotten,
-    /// changes nothing.
-    pub(in super::super) fn change(&mut self, change: &Change) -> Result<(), StoreError> {
+    /// changes nothing; so does one of a conversion that may be here and cannot be read: then it returns what is damaged.
+    pub(in super::super) fn change(&mut self, change: &Change) -> Result<Option<Malformed>, StoreError> {
         let mut kept = match self.changed.remove(&change.id) {
             Some(kept) => kept,
-            None => match self.store.kept(change.id)? {
-                Some(kept) => kept,
-                None => return Ok(()),
+            None => match self.store.kept_at(change.seq, change.id) {
+                Ok(Some(kept)) => kept,
+                Ok(None) => return Ok(None),
+                Err(StoreError::Form(damage)) => return Ok(Some(damage)),
+                Err(error) => return Err(error),
             },
         };
         self.change_kept(&mut kept, change)?;
         self.changed.insert(change.id, kept);
-        Ok(())
+        Ok(None)
     }
 
     fn change_kept(&mut self, kept: &mut Kept, change: &Change) -> Result<(), StoreError> {
-        let Kept { record, body_len, legs, pieces, key } = kept;
+        let Kept { record, legs, pieces, key, .. } = kept;
         let was_owed = legs.iter().any(Leg::pending);
         let Some(leg) = legs.iter_mut().find(|leg| leg.destination == change.destination) else {
             return Ok(());
@@ -121,41 +134,49 @@ impl<'a> Applier<'a> {
             let place = keys::Place::of(&leg.destination, at_ms, record.seq);
             self.group.remove(&place.0);
         }
-        for key in keys::queued(&leg.destination, record.seq, before) {
+        if let Some(key) = keys::queued(&leg.destination, record.seq, before) {
             self.group.remove(&key);
         }
-        for key in keys::queued(&leg.destination, record.seq, leg.position) {
+        if let Some(key) = keys::queued(&leg.destination, record.seq, leg.position) {
             self.group.insert(&key, record.meta.id.as_bytes().to_vec());
         }
-        let leg = &*leg;
+        let leg = leg.clone();
         let tally = self.ledger.tally(&leg.destination);
         tally.pending = moved_count(tally.pending, was_dead.is_none(), leg.pending());
         tally.dead = moved_count(tally.dead, was_dead.is_some(), leg.dead().is_some());
-        self.dead_entry(record, leg);
-        let bytes = stored_bytes(record, *body_len);
+        self.dead_entry(record, &leg);
+        let bytes = record.stored_bytes();
         match (was_owed, legs.iter().any(Leg::pending)) {
             (true, false) => self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_sub(bytes),
             (false, true) => self.ledger.pending_bytes = self.ledger.pending_bytes.saturating_add(bytes),
             (true, true) | (false, false) => {}
         }
-        if needs_body(legs) {
-            let status = record::encode_status(&self.store.vault.sealing_with(*key)?, record, *body_len, legs)?;
+        if is_kept(legs) {
+            let sealing = self.store.vault.sealing_with(*key)?;
+            let status = record::encode_changed(&sealing, record.meta.id, legs)?;
             *pieces = self.group.put_status(record.meta.id, &status, *pieces);
+            let slot = kept.slot;
+            let block = self.block_of(kept);
+            block.put_leg(&leg.destination, slot, owed(&leg));
+            block.put_changed(slot, true);
             return Ok(());
         }
         self.batch.settled(record, legs)?;
         self.group.remove_status(record.meta.id, *pieces);
-        if let Some(order) = &record.order_key {
-            self.group.remove(&keys::order(order, record.meta.id));
-        }
         self.ledger.unseals(*key);
-        self.group.remove_body(kept);
+        let (slot, bytes) = (kept.slot, kept.bytes);
+        self.block_of(kept).remove(slot, bytes);
         Ok(())
     }
 
-    /// Removes some pieces of long bodies that are not needed any more. Returns whether there were any.
-    pub(in super::super) fn sweep(&mut self) -> Result<bool, StoreError> {
-        self.store.sweep(&mut self.group)
+    /// The block of a conversion, to be changed.
+    fn block_of(&mut self, kept: &Kept) -> &mut Block {
+        let block = &kept.found.block;
+        let block_bytes = &mut self.block_bytes;
+        self.blocks.entry(block.key()).or_insert_with(|| {
+            *block_bytes = block_bytes.saturating_add(cost(block.entry_bytes()));
+            Block::clone(block)
+        })
     }
 
     /// Makes the group durable and returns the ledger that it left. Without anything to write nothing is synced.
@@ -166,16 +187,35 @@ impl<'a> Applier<'a> {
         folder: &Folder,
         mark: Mark,
     ) -> Result<Ledger, StoreError> {
-        let is_stored = self.group.bytes() > 0;
+        let (is_stored, backlog) = (self.bytes() > 0, &self.store.backlog);
+        let mut added = Vec::new();
+        if !self.drafts.is_empty() {
+            added = backlog.append(folder, &self.drafts, history.next_seq())?;
+        }
         if !self.batch.is_empty() {
             // What goes to the store is moved once the store says so.
             let moved_seq = if is_stored { self.before.moved_seq } else { self.ledger.moved_seq };
-            history.append(folder, &self.batch, Mark { moved_seq, ..mark })?;
+            if let Err(error) = history.append(folder, &self.batch, Mark { moved_seq, ..mark }) {
+                backlog.withdraw()?;
+                return Err(error);
+            }
             self.ledger.history_seq = history.next_seq();
         }
         if is_stored {
+            for block in added.iter().chain(self.blocks.values()) {
+                self.group.put_block(block);
+            }
+            let gone = self.blocks.values().filter(|block| !block.is_alive()).count();
+            self.ledger.count_blocks(added.len(), gone);
             self.group.insert(keys::LEDGER, self.ledger.encode());
+            // Who comes to what waits by an entry of the store finds it.
+            backlog.publish(added, &[]);
             self.store.commit(self.group)?;
+            backlog.publish(self.blocks.into_values(), &[]);
+            // What is being had back of it may lie there.
+            if !self.ledger.is_being_mended {
+                backlog.remove_unneeded();
+            }
         }
         Ok(self.ledger)
     }
@@ -190,24 +230,75 @@ impl<'a> Applier<'a> {
     }
 }
 
-/// Roughly what moving a conversion writes to the store, the body included when it goes with it, and to the history.
-pub(in super::super) fn move_bytes(record: &Record, legs: &[Leg]) -> (usize, usize) {
-    let body = if is_inline(record) { cost(record.body.len()) } else { 0 };
-    let texts = legs.iter().fold(HEAD_BYTES, |sum, leg| {
-        let excerpts = leg.history.iter().filter_map(|attempt| attempt.excerpt.as_ref()).map(String::len);
-        let captured = leg.captured.iter().map(|(name, value)| name.len().saturating_add(value.len()));
-        let reason = leg.reason.as_ref().map_or(0, String::len);
-        sum.saturating_add(excerpts.chain(captured).fold(reason.saturating_add(LEG_BYTES), usize::saturating_add))
-    });
-    let entries = legs.iter().filter(|leg| leg.pending() || leg.dead().is_some()).count().saturating_mul(2);
-    let index = cost(INDEX_BYTES).saturating_mul(entries.saturating_add(2));
-    if !needs_body(legs) {
-        return (0, texts);
+impl Group {
+    /// Writes what is said of a block; of one in which nothing is alive nothing is.
+    pub(super) fn put_block(&mut self, block: &Block) {
+        let key = keys::block(block.number);
+        if block.is_alive() {
+            self.insert(&key, block.encode());
+        } else {
+            self.remove_sized(&key, block.entry_bytes());
+        }
     }
-    (body.saturating_add(cost(texts)).saturating_add(index), HEAD_BYTES)
 }
 
-fn needs_body(legs: &[Leg]) -> bool {
+/// Roughly what moving a conversion writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in super::super) struct MoveBytes {
+    /// To the store.
+    pub(in super::super) store: usize,
+    /// To the backlog.
+    pub(in super::super) backlog: usize,
+    /// To the history.
+    pub(in super::super) history: usize,
+}
+
+impl MoveBytes {
+    pub(in super::super) fn of(record: &Record, legs: &[Leg]) -> MoveBytes {
+        let texts = legs.iter().fold(HEAD_BYTES, |sum, leg| {
+            let excerpts = leg.history.iter().filter_map(|attempt| attempt.excerpt.as_ref()).map(String::len);
+            let captured = leg.captured.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+            let reason = leg.reason.as_ref().map_or(0, String::len);
+            sum.saturating_add(excerpts.chain(captured).fold(reason.saturating_add(LEG_BYTES), usize::saturating_add))
+        });
+        if !is_kept(legs) {
+            return MoveBytes { history: texts, ..MoveBytes::default() };
+        }
+        let has_place = |leg: &&Leg| leg.dead().is_some() || leg.pending() && leg.position != Position::Fresh;
+        let places = legs.iter().filter(has_place).count().saturating_mul(cost(INDEX_BYTES));
+        // A block is begun for so many conversions, or for so many bytes.
+        let blocks = record.body.len().saturating_add(texts).checked_div(BLOCK_SHARE_BYTES).unwrap_or(0);
+        let shares = block_cost(legs).checked_div(BLOCK_SHARE).unwrap_or(0).saturating_mul(blocks.saturating_add(1));
+        MoveBytes {
+            store: places.saturating_add(shares),
+            backlog: record.body.len().saturating_add(texts),
+            history: USED_BYTES,
+        }
+    }
+
+    pub(in super::super) fn and(self, other: MoveBytes) -> MoveBytes {
+        MoveBytes {
+            store: self.store.saturating_add(other.store),
+            backlog: self.backlog.saturating_add(other.backlog),
+            history: self.history.saturating_add(other.history),
+        }
+    }
+
+    pub(in super::super) fn fits(self, room: MoveBytes) -> bool {
+        self.store <= room.store && self.backlog <= room.backlog && self.history <= room.history
+    }
+}
+
+fn block_cost(legs: &[Leg]) -> usize {
+    cost(entry_bytes(legs.iter().filter(|leg| leg.owed()).map(|leg| &leg.destination)))
+}
+
+pub(super) fn owed(leg: &Leg) -> Owed {
+    Owed { is_fresh: leg.position == Position::Fresh, is_owed: leg.owed() }
+}
+
+/// Whether something of it is owed or dead.
+fn is_kept(legs: &[Leg]) -> bool {
     legs.iter().any(|leg| leg.pending() || leg.dead().is_some())
 }
 
@@ -216,13 +307,15 @@ fn moved_count(count: u64, before: bool, after: bool) -> u64 {
     count.saturating_sub(u64::from(before)).saturating_add(u64::from(after))
 }
 
-fn stored_bytes(record: &Record, body_len: u32) -> u64 {
-    record.stored_bytes().saturating_add(u64::from(body_len))
-}
-
-/// A status without its legs.
+/// A conversion without its body and its legs.
 const HEAD_BYTES: usize = 300;
-/// One leg's part of the status.
+/// One leg's part.
 const LEG_BYTES: usize = 90;
+/// What the history is told of a conversion that waits.
+const USED_BYTES: usize = 80;
 /// An entry of an index.
 const INDEX_BYTES: usize = 70;
+/// Conversions that a block's entry is counted for: a quarter of those that it has room for …
+const BLOCK_SHARE: usize = 32;
+/// … or so many bytes for each of them.
+const BLOCK_SHARE_BYTES: usize = 32 * 1024;

@@ -10,6 +10,8 @@
 //!
 //! At the last key the two are the same, and stay so until one takes the other's place.
 //!
+//! What its entries of blocks name is shared: the backlog is not copied.
+//!
 //! The store never depends on its copy: one that cannot be written is given up, and what is given up leaves nothing behind.
 
 use std::io;
@@ -45,7 +47,8 @@ impl Store {
             std::fs::remove_dir_all(dir).map_err(write)?;
         }
         make_dir(dir).map_err(write)?;
-        let store = Box::new(Store::open_sled(dir, Arc::clone(&self.vault), &|| Ok(Layout::new()))?);
+        let store =
+            Box::new(Store::open_sled(dir, Arc::clone(&self.vault), Arc::clone(&self.backlog), &|| Ok(Layout::new()))?);
         let copy = Copy { store, dir: dir.to_owned(), pass: Pass::EveryOther, after: None };
         *self.copy() = Some(copy);
         Ok(())

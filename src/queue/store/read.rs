@@ -1,16 +1,16 @@
 //! Reading the store: statuses, work that is due, dead letters. Every scan is bounded by what it returns and skips.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use foldhash::HashSet;
 
+use super::super::backlog::{Found, Key, Stretch};
 use super::super::codec::{Malformed, Reader};
-use super::super::record::{Kept, Leg, Record};
+use super::super::record::{Leg, Record};
 use super::super::status::{Attempt, DeadFilter, DeadKind, DeadLetter, Verdict};
 use super::super::vault::KeyHash;
 use super::super::{Lease, ORDER_STATUSES_MAX};
+use super::kept::Kept;
 use super::{Place, Store, StoreError, keys};
 use crate::conversion::{ConversionId, DestinationName};
 
@@ -65,96 +65,120 @@ impl Store {
         (due, fresh): (Room, Room),
     ) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
-        for (lane, room) in [(keys::due_lane(destination), due), (keys::fresh_lane(destination), fresh)] {
-            let (mut count, mut bytes) = (0_usize, 0_usize);
-            for entry in self.db.scan_prefix(lane) {
-                let (key, id) = entry?;
-                let (seq, due_ms) = keys::queued_parts(&key).ok_or(Malformed("queue key"))?;
-                if skip.contains(&seq) {
-                    continue;
-                }
-                if !room.is_left(count, bytes) || due_ms.is_some_and(|due_ms| due_ms > now_ms) {
-                    loaded.more_fresh |= due_ms.is_none();
-                    loaded.next_due_ms = loaded.next_due_ms.or(due_ms);
-                    break;
-                }
-                let Some(lease) = self.lease(destination, &id, due_ms)? else {
-                    loaded.lost.push(seq);
-                    continue;
-                };
-                count = count.saturating_add(1);
-                bytes = bytes.saturating_add(lease.record.body.len());
-                loaded.leases.push(lease);
-            }
-        }
+        self.load_due(destination, now_ms, skip, due, &mut loaded)?;
+        self.load_fresh(destination, skip, fresh, &mut loaded)?;
         Ok(loaded)
     }
 
-    /// The delivery of a queue entry; `None` when it was settled in the meantime, or lost.
-    fn lease(
+    fn load_due(
         &self,
         destination: &DestinationName,
-        id: &[u8],
-        due_ms: Option<u64>,
-    ) -> Result<Option<Lease>, StoreError> {
-        let id = ConversionId::from_bytes(Reader::new(id).id()?);
-        let Some(kept) = self.kept(id)? else {
-            return Ok(None);
-        };
-        let Some(leg) = kept.legs.iter().find(|leg| leg.destination == *destination && leg.pending()) else {
-            return Ok(None);
-        };
-        let (attempts, revision, replayed_ms) = (leg.attempts, leg.revision, leg.replayed_ms());
-        let acceptance = leg.acceptance();
-        let Some(body) = self.body(&kept)? else {
-            return Ok(None);
-        };
-        let record = Arc::new(kept.record.with_body(body));
-        let destination = destination.clone();
-        Ok(Some(Lease { destination, record, attempts, revision, due_ms, replayed_ms, acceptance }))
+        now_ms: u64,
+        skip: &HashSet<u64>,
+        room: Room,
+        loaded: &mut Loaded,
+    ) -> Result<(), StoreError> {
+        let (mut count, mut bytes) = (0_usize, 0_usize);
+        for entry in self.db.scan_prefix(keys::due_lane(destination)) {
+            let (key, id) = entry?;
+            let (due_ms, seq) = keys::queued_parts(&key).ok_or(Malformed("queue key"))?;
+            if skip.contains(&seq) {
+                continue;
+            }
+            if !room.is_left(count, bytes) || due_ms > now_ms {
+                loaded.next_due_ms = Some(due_ms);
+                break;
+            }
+            let id = ConversionId::from_bytes(Reader::new(&id).id()?);
+            let kept = told(self.kept_at(seq, id))?;
+            let Some(lease) = kept.and_then(|kept| lease(destination, kept, Some(due_ms))) else {
+                loaded.lost.push(seq);
+                continue;
+            };
+            count = count.saturating_add(1);
+            bytes = bytes.saturating_add(lease.record.body.len());
+            loaded.leases.push(lease);
+        }
+        Ok(())
     }
 
-    /// The conversion whose id comes after this one's, with its body; the first one after none. For a store that nobody
-    /// writes to: what is not whole is damaged.
-    pub(in super::super) fn kept_after(&self, id: Option<ConversionId>) -> Result<Option<(Kept, Bytes)>, StoreError> {
-        match self.next_kept(id)? {
-            None => Ok(None),
-            Some((_, Some(entry))) => Ok(Some(entry)),
-            Some((_, None)) => Err(Malformed("a status without its body").into()),
+    fn load_fresh(
+        &self,
+        destination: &DestinationName,
+        skip: &HashSet<u64>,
+        room: Room,
+        loaded: &mut Loaded,
+    ) -> Result<(), StoreError> {
+        let mut fresh = Fresh { destination, skip, room, count: 0, bytes: 0, loaded };
+        let (mut from, rewrites) = (Key::default(), self.backlog.rewrites());
+        loop {
+            let blocks = self.backlog.fresh(destination, from, BLOCKS_AT_ONCE);
+            let Some(last) = blocks.last() else {
+                // What was written anew may lie before where this has come to.
+                fresh.loaded.more_fresh |= self.backlog.rewrites() != rewrites;
+                return Ok(());
+            };
+            let (first_seq, number) = last.block.key();
+            from = (first_seq, number.saturating_add(1));
+            for found in &blocks {
+                if !self.load_block(found, &mut fresh)? {
+                    return Ok(());
+                }
+            }
         }
     }
 
-    /// The same while it is written to: the id, and what is still there of it.
-    pub(in super::super) fn next_kept(&self, id: Option<ConversionId>) -> Result<Option<Next>, StoreError> {
-        let from = id.map_or(Bound::Included(vec![keys::STATUS]), |id| Bound::Excluded(keys::status(id)));
-        let Some(entry) = self.db.range((from, Bound::Excluded(vec![keys::STATUS.saturating_add(1)]))).next() else {
-            return Ok(None);
+    /// Takes what is fresh in a block. False when there was no room for all of it.
+    fn load_block(&self, found: &Found, fresh: &mut Fresh<'_>) -> Result<bool, StoreError> {
+        let Some(places) = told(found.places().map(Some))? else {
+            // One for all of them: what they are cannot be told.
+            let (first_seq, _) = found.block.key();
+            fresh.loaded.lost.extend((!fresh.skip.contains(&first_seq)).then_some(first_seq));
+            return Ok(true);
         };
-        let id = entry?.0.split_last_chunk::<16>().map(|(_, id)| *id).ok_or(Malformed("status key"))?;
-        let id = ConversionId::from_bytes(id);
-        let Some(kept) = self.kept(id)? else { return Ok(Some((id, None))) };
-        let body = self.body(&kept)?;
-        Ok(Some((id, body.map(|body| (kept, body)))))
+        let bits = found.fresh(fresh.destination);
+        for place in places.iter().filter(|place| bits.contains(place.slot)) {
+            let seq = place.contents.seq;
+            if fresh.skip.contains(&seq) {
+                continue;
+            }
+            if !fresh.room.is_left(fresh.count, fresh.bytes) {
+                fresh.loaded.more_fresh = true;
+                return Ok(false);
+            }
+            // What is fresh stands as it stood.
+            let kept = told(self.kept_as_it_stood(place))?;
+            fresh.take(seq, kept);
+        }
+        Ok(true)
+    }
+
+    /// What is alive of some conversions that come after that one in the order of acceptance; `None` when none do.
+    pub(in super::super) fn next_kept(&self, after: u64) -> Result<Option<Stretch<Kept>>, StoreError> {
+        let Some(Stretch { found, mut unread, to }) = self.backlog.next_after(after)? else { return Ok(None) };
+        let mut kept = Vec::with_capacity(found.len());
+        for place in found {
+            match told(self.kept_there(&place))? {
+                Some(one) => kept.push(one),
+                None => unread = unread.saturating_add(1),
+            }
+        }
+        Ok(Some(Stretch { found: kept, unread, to }))
     }
 
     /// When the oldest conversion that is owed to the destination here was received.
-    pub(in super::super) fn oldest_ms(&self, destination: &DestinationName) -> Result<Option<u64>, StoreError> {
-        let mut oldest = None;
-        for lane in [keys::fresh_lane(destination), keys::age_lane(destination)] {
-            if let Some(entry) = self.db.scan_prefix(lane).next() {
-                let received_ms = ConversionId::from_bytes(Reader::new(&entry?.1).id()?).unix_ms();
-                oldest = Some(oldest.map_or(received_ms, |oldest: u64| oldest.min(received_ms)));
-            }
-        }
-        Ok(oldest)
+    pub(in super::super) fn oldest_ms(&self, destination: &DestinationName) -> Option<u64> {
+        self.backlog.oldest_ms(destination)
     }
 
-    /// The ids of a merchant's conversions for an order, oldest first.
-    pub(in super::super) fn order(&self, order: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
+    /// The ids of a merchant's conversions for an order, oldest first, of which the history may know no more: its first record
+    /// is `history_seq`.
+    pub(in super::super) fn order(&self, order: &KeyHash, history_seq: u64) -> Result<Vec<ConversionId>, StoreError> {
         let mut found = Vec::new();
-        for key in self.db.scan_prefix(keys::orders(order)).keys().take(ORDER_STATUSES_MAX) {
-            if let Some((_, id)) = key?.split_last_chunk::<16>() {
-                found.push(ConversionId::from_bytes(*id));
+        for place in self.backlog.of_order(order, history_seq)? {
+            let Some(kept) = told(self.kept_as_it_stood(&place))? else { continue };
+            if kept.record.order_key == Some(*order) && found.len() < ORDER_STATUSES_MAX {
+                found.push(kept.record.meta.id);
             }
         }
         Ok(found)
@@ -179,13 +203,17 @@ impl Store {
                 found.next = Some(place);
                 return Ok(found);
             }
-            let (destination, at_ms) = keys::dead_parts(&key).ok_or(Malformed("dead letter's key"))?;
+            let (destination, at_ms, seq) = keys::dead_parts(&key).ok_or(Malformed("dead letter's key"))?;
             if filter.since_ms.is_some_and(|since_ms| at_ms < since_ms)
                 || filter.until_ms.is_some_and(|until_ms| at_ms >= until_ms)
             {
                 continue;
             }
-            let kept = self.kept(ConversionId::from_bytes(Reader::new(&id).id()?))?;
+            // What is damaged is lost, and is told with the others.
+            let kept = match self.kept_at(seq, ConversionId::from_bytes(Reader::new(&id).id()?)) {
+                Err(StoreError::Form(_)) => None,
+                kept => kept?,
+            };
             let letter = kept.and_then(|kept| {
                 let leg = kept.legs.iter().find(|leg| leg.destination == destination)?;
                 dead_letter(&kept.record, leg)
@@ -202,8 +230,47 @@ impl Store {
     }
 }
 
-/// An id, and the conversion with its body.
-pub(in super::super) type Next = (ConversionId, Option<(Kept, Bytes)>);
+/// Fresh deliveries of a destination, read ahead.
+struct Fresh<'l> {
+    destination: &'l DestinationName,
+    skip: &'l HashSet<u64>,
+    room: Room,
+    count: usize,
+    bytes: usize,
+    loaded: &'l mut Loaded,
+}
+
+impl Fresh<'_> {
+    fn take(&mut self, seq: u64, kept: Option<Kept>) {
+        let Some(lease) = kept.and_then(|kept| lease(self.destination, kept, None)) else {
+            self.loaded.lost.push(seq);
+            return;
+        };
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(lease.record.body.len());
+        self.loaded.leases.push(lease);
+    }
+}
+
+/// A delivery that is owed; `None` when it was settled in the meantime, or lost.
+fn lease(destination: &DestinationName, kept: Kept, due_ms: Option<u64>) -> Option<Lease> {
+    let leg = kept.legs.iter().find(|leg| leg.destination == *destination && leg.pending())?;
+    let (attempts, revision, replayed_ms) = (leg.attempts, leg.revision, leg.replayed_ms());
+    let acceptance = leg.acceptance();
+    let (record, destination) = (Arc::new(kept.record), destination.clone());
+    Some(Lease { destination, record, attempts, revision, due_ms, replayed_ms, acceptance })
+}
+
+/// What is damaged is lost: whoever comes to it says so, and the others go on.
+fn told<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Form(damage)) => {
+            tracing::error!(%damage, "what waits cannot be read");
+            Ok(None)
+        }
+        read => read,
+    }
+}
 
 /// How a dead leg is listed.
 pub(in super::super) fn dead_letter(record: &Record, leg: &Leg) -> Option<DeadLetter> {
@@ -238,3 +305,5 @@ fn may_have_arrived(attempt: &Attempt) -> bool {
 
 /// Dead letters looked at for one page, matching or not.
 const DEAD_LOOKED_AT_MAX: usize = 5_000;
+/// Blocks looked at together for what is fresh: more than are read ahead.
+const BLOCKS_AT_ONCE: usize = 4;

@@ -107,10 +107,11 @@ enum Part {
     Folder,
     Journal,
     History,
+    Backlog,
     Store,
 }
 
-const PARTS: [Part; 4] = [Part::Folder, Part::Journal, Part::History, Part::Store];
+const PARTS: [Part; 5] = [Part::Folder, Part::Journal, Part::History, Part::Backlog, Part::Store];
 
 /// A folder of segments.
 fn segments(dir: &Path) -> Vec<PathBuf> {
@@ -124,6 +125,7 @@ fn files(part: Part, folder: &Path) -> Vec<PathBuf> {
         Part::Folder => ["", "state", "state.new", "lock"].iter().map(|name| folder.join(name)).collect(),
         Part::Journal => segments(&folder.join("journal")),
         Part::History => segments(&folder.join("history")),
+        Part::Backlog => segments(&folder.join("backlog")),
         Part::Store => {
             let generations = (1..60).map(|number| folder.join(format!("store.{number}")));
             generations.flat_map(|dir| ["", "db", "conf", "blobs"].map(|name| dir.join(name))).collect()

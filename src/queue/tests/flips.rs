@@ -207,12 +207,13 @@ fn number_from(variable: &str) -> Option<u64> {
     std::env::var_os(variable).map(|text| text.to_str().unwrap().parse().unwrap())
 }
 
-/// One bit: most often in the store, and where something is written.
+/// One bit: most often in the store or the backlog, and where something is written.
 fn choose(files: &Files, seed: &mut u64) -> (PathBuf, usize, u8) {
     let below = |seed: &mut u64, count: usize| usize::try_from(roll(seed)).unwrap() % count;
-    let in_store: Vec<&PathBuf> = files.keys().filter(|name| name.ends_with("db")).collect();
+    let is_stored = |name: &&PathBuf| name.ends_with("db") || name.starts_with("backlog");
+    let in_store: Vec<&PathBuf> = files.keys().filter(is_stored).collect();
     let names: Vec<&PathBuf> = files.iter().filter(|(_, bytes)| !bytes.is_empty()).map(|(name, _)| name).collect();
-    let name = if roll(seed) % 5 < 2 { in_store[0] } else { names[below(seed, names.len())] };
+    let name = if roll(seed) % 5 < 2 { in_store[below(seed, in_store.len())] } else { names[below(seed, names.len())] };
     let bytes = &files[name];
     let mut at = below(seed, bytes.len());
     // Unwritten parts now and then.

@@ -49,6 +49,7 @@ async fn lost() -> Lost {
     copy_folder(&path, &copy);
     let backup = exported(&copy);
     std::fs::remove_dir_all(path.join("store.1")).unwrap();
+    std::fs::remove_dir_all(path.join("backlog")).unwrap();
     let Recovered { rebuilt, .. } = Queue::recover(&settings_here(&path), Clock::system()).unwrap();
     println!("{rebuilt} rebuilt");
     let queue = open(&path, &["a", "b"]);

@@ -66,6 +66,11 @@ fn forgetting_on_request_cut_short_loses_nothing_else_and_brings_nothing_back() 
     check(Scenario::Forgetting);
 }
 
+#[test]
+fn a_backlog_whose_segments_are_made_written_anew_and_removed_cut_short_loses_nothing() {
+    check(Scenario::Backlog);
+}
+
 /// What is recovered from here was left by a power cut, or by a kill that left in the cache what was not synced; and so
 /// was what the one before it had recovered from.
 #[test]

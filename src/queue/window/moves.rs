@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::record::{Leg, Position, Record};
-use super::super::store::move_bytes;
+use super::super::store::MoveBytes;
 use super::{Entry, Window};
 
 /// A conversion as the mover took it down.
@@ -15,8 +15,7 @@ pub(in super::super) struct Move {
 /// How much may be moved at once.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct MoveRoom {
-    pub(in super::super) store_bytes: usize,
-    pub(in super::super) history_bytes: usize,
+    pub(in super::super) bytes: MoveBytes,
     /// Whether one that is larger goes too, alone.
     pub(in super::super) alone: bool,
 }
@@ -27,13 +26,11 @@ impl Window {
     /// settled.
     pub(in super::super) fn begin_moves(&mut self, room: MoveRoom, ripe: impl Fn(u64) -> bool) -> Vec<Move> {
         let mut moves = Vec::new();
-        let mut bytes = (0_usize, 0_usize);
+        let mut bytes = MoveBytes::default();
         for entry in self.entries.values_mut() {
-            let (stored, appended) = move_bytes(&entry.record, &entry.legs);
-            bytes = (bytes.0.saturating_add(stored), bytes.1.saturating_add(appended));
+            bytes = bytes.and(MoveBytes::of(&entry.record, &entry.legs));
             let settled = !entry.legs.iter().any(Leg::pending);
-            let fits = bytes.0 <= room.store_bytes && bytes.1 <= room.history_bytes;
-            let fits = fits || (room.alone && moves.is_empty());
+            let fits = bytes.fits(room.bytes) || (room.alone && moves.is_empty());
             if !(settled || ripe(entry.since_ms)) || !fits {
                 break;
             }

@@ -11,6 +11,9 @@ use super::lane::Lane;
 use super::{Entry, Window};
 use crate::conversion::{ConversionId, DestinationName};
 
+/// A conversion, and what each destination is owed of it.
+type Standing = (Arc<Record>, Arc<Vec<Leg>>);
+
 impl Window {
     pub(in super::super) fn hold(&mut self, destination: &DestinationName, hold: Option<Hold>) {
         self.lanes.of(destination).hold = hold;
@@ -63,6 +66,17 @@ impl Window {
     pub(in super::super) fn entry(&self, id: ConversionId) -> Option<(Arc<Record>, Arc<Vec<Leg>>)> {
         let entry = self.entries.get(self.by_id.get(&id)?)?;
         Some((Arc::clone(&entry.record), Arc::clone(&entry.legs)))
+    }
+
+    /// All of them as they stand, and the changes that the store does not have yet.
+    pub(in super::super) fn all(&self) -> (Vec<Standing>, Vec<Arc<Change>>) {
+        let entries = self.entries.values().map(|entry| (Arc::clone(&entry.record), Arc::clone(&entry.legs)));
+        (entries.collect(), self.changes.iter().cloned().collect())
+    }
+
+    /// How often something was taken in, or became of it.
+    pub(in super::super) fn events(&self) -> u64 {
+        self.events
     }
 
     /// Dead letters of the window, and the changes on their way to the store that make one of a delivery, or none.

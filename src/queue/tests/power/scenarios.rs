@@ -34,11 +34,12 @@ pub(super) enum Scenario {
     Generations,
     Sealed,
     Forgetting,
+    Backlog,
     Recovery,
 }
 
 impl Scenario {
-    const ALL: [(Scenario, &str); 9] = [
+    const ALL: [(Scenario, &str); 10] = [
         (Scenario::FirstStart, "first start"),
         (Scenario::Steady, "steady work"),
         (Scenario::RetriesAndOverflow, "retries and overflow"),
@@ -47,6 +48,7 @@ impl Scenario {
         (Scenario::Generations, "generations"),
         (Scenario::Sealed, "data keys"),
         (Scenario::Forgetting, "forgetting"),
+        (Scenario::Backlog, "backlog"),
         (Scenario::Recovery, "recovery"),
     ];
 
@@ -67,7 +69,12 @@ impl Scenario {
 
     pub(super) fn options(self) -> Options {
         // Full after a dozen conversions.
-        let small = Options { history_bytes: 8 * 1024, key_time: Duration::from_millis(700), ..small() };
+        let small = Options {
+            history_bytes: 8 * 1024,
+            backlog_bytes: 48 * 1024,
+            key_time: Duration::from_millis(700),
+            ..small()
+        };
         if self == Scenario::Generations {
             // Nothing presses: that would put a copy off.
             return Options { window_bytes: 1 << 20, sparse: always().sparse, ..small };
@@ -96,6 +103,7 @@ async fn the_child_that_is_recorded() {
         Scenario::History | Scenario::Sealed => child.history().await,
         Scenario::Generations => child.generations().await,
         Scenario::Forgetting => child.forgetting().await,
+        Scenario::Backlog => child.backlog().await,
         Scenario::Recovery => child.recovery().await,
     }
 }
@@ -306,6 +314,33 @@ impl Child {
             self.idle().await;
         }
         workers.shutdown().await;
+    }
+
+    /// Much waits, in several segments; most of it is delivered, out of the order in which it came: segments become sparse, are
+    /// written anew, and go.
+    async fn backlog(&self) {
+        let segments = || crate::queue::log::segment::numbers(&self.path.join("backlog")).unwrap_or_default();
+        for number in 0..60 {
+            self.accept([300, 1500, 9000][number % 3], &["b"]).await;
+            if number % 4 == 3 {
+                self.idle().await;
+            }
+        }
+        eventually("it fills some segments", async || segments().last() > Some(&2)).await;
+        let mut held = Vec::new();
+        for number in 0..50_usize {
+            let delivery = next(&self.queue, "b").await;
+            match number % 5 {
+                0 => held.push(delivery),
+                1 => self.settle(&delivery, How::RetryInAYear),
+                _ => self.settle(&delivery, How::Delivered),
+            }
+        }
+        eventually("sparse segments go", async || segments().first() > Some(&1)).await;
+        held.iter().for_each(|delivery| self.settle(delivery, How::Dead));
+        eventually("all but the last go", async || segments().len() < 3).await;
+        self.accept(9000, &["a", "b"]).await;
+        self.idle().await;
     }
 
     /// A folder as a power cut left it, and some work.
