@@ -43,8 +43,8 @@ pub(crate) struct Measured {
     pub(crate) answered: Vec<f64>,
     /// The same from when it was sent in fact: what the server made of it.
     pub(crate) served: Vec<f64>,
-    /// Answered 503.
-    pub(crate) refused: u32,
+    /// Seconds to each 503, likewise.
+    pub(crate) refused: Vec<f64>,
     /// Seconds to the fifth arrival, in their order.
     pub(crate) arrived: Vec<f64>,
     pub(crate) seconds: f64,
@@ -53,8 +53,17 @@ pub(crate) struct Measured {
 impl Measured {
     /// 202s a second.
     pub(crate) fn rate(&self) -> f64 {
-        f64::from(u32::try_from(self.answered.len()).unwrap_or(u32::MAX)) / self.seconds
+        count(&self.answered) / self.seconds
     }
+
+    /// 503s a second.
+    pub(crate) fn refusal_rate(&self) -> f64 {
+        count(&self.refused) / self.seconds
+    }
+}
+
+pub(crate) fn count(all: &[f64]) -> f64 {
+    f64::from(u32::try_from(all.len()).unwrap_or(u32::MAX))
 }
 
 /// Sends for so long.
@@ -70,11 +79,12 @@ pub(crate) async fn run(server: &Server, sinks: &Sinks, load: Load, time: Durati
         let Measured { answered, served, refused, .. } = ended??;
         measured.answered.extend(answered);
         measured.served.extend(served);
-        measured.refused = measured.refused.saturating_add(refused);
+        measured.refused.extend(refused);
     }
     measured.seconds = turn.begun.elapsed().as_secs_f64();
     measured.answered.sort_by(f64::total_cmp);
     measured.served.sort_by(f64::total_cmp);
+    measured.refused.sort_by(f64::total_cmp);
     Ok(measured)
 }
 
@@ -123,7 +133,7 @@ async fn one_connection(mut connection: Connection, turn: Arc<Turn>, book: Arc<B
             }
             503 => {
                 book.expect_no_more(number);
-                measured.refused = measured.refused.saturating_add(1);
+                measured.refused.push(sent.elapsed().as_secs_f64());
             }
             other => return Err(format!("answered {other}").into()),
         }

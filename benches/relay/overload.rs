@@ -6,7 +6,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::load::{self, Load, Measured};
+use super::load::{self, Load, Measured, count};
 use super::process::{Kind, Server, mebibytes};
 use super::sinks::Sinks;
 use super::{CONNECTIONS, Failed, Plan, at, say};
@@ -19,53 +19,79 @@ pub(crate) async fn measure(sinks: &Sinks, plan: &Plan) -> Result<(), Failed> {
     let apart = std::thread::available_parallelism()?.get() > 1 && pin(std::process::id(), 1);
     let mut server = Server::start_on(Kind::Relay, sinks, apart.then_some(0)).await?;
     let saturating = Load::Saturation { connections: CONNECTIONS };
-    let time = Duration::from_secs(plan.overload_seconds);
+    let seconds = |share: u64| Duration::from_secs(plan.overload_seconds.div_ceil(share));
     // What comes first pays for pages, connections and caches.
-    run(&server, sinks, saturating, Duration::from_secs(plan.overload_seconds.div_ceil(4))).await?;
-    let saturated = run(&server, sinks, saturating, Duration::from_secs(plan.overload_seconds.div_ceil(2))).await?;
-    let memory = mebibytes(server.memory("VmRSS")?);
+    run(&server, sinks, saturating, seconds(4)).await?;
+    let saturated = run(&server, sinks, saturating, seconds(2)).await?;
     #[expect(
         clippy::as_conversions,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a rate of thousands"
     )]
-    let rate = (saturated.rate() * TIMES) as u32;
-    let overloaded = run(&server, sinks, Load::Pace { rate, connections: MANY }, time).await?;
-    let memory_after = mebibytes(server.memory("VmHWM")?);
-    let sent = overloaded.rate() + f64::from(overloaded.refused) / overloaded.seconds;
+    let rate = (saturated.measured.rate() * TIMES) as u32;
+    let overloading = Load::Pace { rate, connections: MANY };
+    let overloaded = run(&server, sinks, overloading, seconds(1)).await?;
+    server.stop().await?;
+    let server = Server::start_on(Kind::Refusing, sinks, apart.then_some(0)).await?;
+    let floor = run(&server, sinks, overloading, seconds(6)).await?;
+    server.stop().await?;
     say(&format!(
-        "overload: {} connections, {rate} a second for {} s, processors {}\n",
-        MANY,
+        "overload: {MANY} connections, {rate} a second for {} s, processors {}\n",
         plan.overload_seconds,
         if apart { "apart" } else { "shared" }
     ));
-    say("| | at saturation | overloaded | ratio |\n| --- | --- | --- | --- |");
-    say(&format!(
-        "| accepted, a second | {:.0} | {:.0} | {:.2} |",
-        saturated.rate(),
-        overloaded.rate(),
-        overloaded.rate() / saturated.rate()
-    ));
-    say(&format!("| answered, a second | {:.0} | {sent:.0} | |", saturated.rate()));
-    for (name, percent) in [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)] {
-        let of = |measured: &Measured| at(&measured.served, percent);
-        say(&format!(
-            "| accepted within, {name}, ms | {:.1} | {:.1} | {:.2} |",
-            of(&saturated),
-            of(&overloaded),
-            of(&overloaded) / of(&saturated)
-        ));
-    }
-    say(&format!("| memory, MiB | {memory:.1} | {memory_after:.1} | {:.2} |", memory_after / memory));
-    server.stop().await
+    report(&saturated, &overloaded, &floor);
+    Ok(())
 }
 
-async fn run(server: &Server, sinks: &Sinks, load: Load, time: Duration) -> Result<Measured, Failed> {
+/// What one load came to.
+struct Loaded {
+    measured: Measured,
+    /// Of the server, until all that it accepted was delivered.
+    processor_seconds: f64,
+    /// At most, in MiB.
+    memory: f64,
+}
+
+async fn run(server: &Server, sinks: &Sinks, load: Load, time: Duration) -> Result<Loaded, Failed> {
     sinks.forget();
+    server.forget_most_memory()?;
+    let processor = server.processor_seconds()?;
     let measured = load::run(server, sinks, load, time).await?;
     sinks.wait_for(u32::try_from(measured.answered.len())?).await?;
-    Ok(measured)
+    let processor_seconds = server.processor_seconds()? - processor;
+    let memory = mebibytes(server.memory("VmHWM")?);
+    Ok(Loaded { measured, processor_seconds, memory })
+}
+
+fn report(saturated: &Loaded, overloaded: &Loaded, floor: &Loaded) {
+    say("| | at saturation | overloaded | ratio |\n| --- | --- | --- | --- |");
+    let row = |name: &str, of: &dyn Fn(&Loaded) -> f64, digits: usize| {
+        let (before, after) = (of(saturated), of(overloaded));
+        say(&format!("| {name} | {before:.digits$} | {after:.digits$} | {:.2} |", after / before));
+    };
+    row("accepted, a second", &|loaded| loaded.measured.rate(), 0);
+    for (name, percent) in [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)] {
+        row(&format!("accepted within, {name}, ms"), &|loaded| at(&loaded.measured.served, percent), 1);
+    }
+    row("refused, a second", &|loaded| loaded.measured.refusal_rate(), 0);
+    for (name, percent) in [("p50", 50.0), ("p99", 99.0)] {
+        row(&format!("refused within, {name}, ms"), &|loaded| at(&loaded.measured.refused, percent), 1);
+    }
+    row("processor seconds for 1,000 accepted", &processor_of_accepted, 3);
+    row("memory at most, MiB", &|loaded| loaded.memory, 1);
+    let in_vain =
+        overloaded.processor_seconds - processor_of_accepted(saturated) * count(&overloaded.measured.answered) / 1e3;
+    say(&format!(
+        "\na refusal: {:.1} µs of processor beyond what those accepted take at saturation; of a bare server {:.1} µs",
+        in_vain / count(&overloaded.measured.refused) * 1e6,
+        floor.processor_seconds / count(&floor.measured.refused) * 1e6
+    ));
+}
+
+fn processor_of_accepted(loaded: &Loaded) -> f64 {
+    loaded.processor_seconds / count(&loaded.measured.answered) * 1e3
 }
 
 /// Keeps a process on one processor; whether that could be done.

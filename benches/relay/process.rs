@@ -13,10 +13,12 @@ use super::Failed;
 use super::http::Connection;
 use super::sinks::Sinks;
 
-/// Which of the two.
+/// Which of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Floor,
+    /// The floor of a refusal.
+    Refusing,
     Relay,
 }
 
@@ -24,6 +26,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Floor => "floor",
+            Kind::Refusing => "refusing floor",
             Kind::Relay => "relay",
         }
     }
@@ -55,6 +58,7 @@ impl Server {
                 let ports = sinks.addresses.iter().map(|address| address.port().to_string());
                 (std::env::current_exe()?, std::iter::once("floor".to_owned()).chain(ports).collect())
             }
+            Kind::Refusing => (std::env::current_exe()?, vec!["floor".to_owned()]),
             Kind::Relay => {
                 let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
                 let path = folder.path().join("routes.toml");
@@ -71,7 +75,7 @@ impl Server {
             }
             None => Command::new(program),
         };
-        let output = if kind == Kind::Floor { Stdio::piped() } else { Stdio::null() };
+        let output = if kind == Kind::Relay { Stdio::null() } else { Stdio::piped() };
         let since = now();
         let mut child = command.args(arguments).stdout(output).stderr(Stdio::null()).spawn()?;
         let address = match child.stdout.take() {
@@ -126,6 +130,11 @@ impl Server {
         let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
         let ticks: u32 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum();
         Ok(f64::from(ticks) / 100.0)
+    }
+
+    /// Counts the most bytes in use (`VmHWM`) from now on.
+    pub(crate) fn forget_most_memory(&self) -> Result<(), Failed> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
     }
 
     /// Bytes in use now (`VmRSS`) or at most so far (`VmHWM`).

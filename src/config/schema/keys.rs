@@ -76,7 +76,7 @@ pub(super) const SERVER: &[Key] = &[
     key("admin_token_sha256", TextOrListByName, "SHA-256 of the admin bearer token, or a list while it is changed, or one of these for each name: `{ ana = \"…\" }`; needed beyond loopback."),
     key("body_max", SIZE, "Largest request body; default `4MiB`."),
     key("connections_max", COUNT, "Most connections at once; default 10000."),
-    key("requests_at_once_max", COUNT, "Most requests worked on at once, once their bodies are there; more wait a moment and are then answered 503; default 64 for each processor."),
+    key("requests_at_once_max", COUNT, "Most requests worked on at once, once their bodies are there; more wait for their turn, and after a second or more in vain are answered 503; default 64 for each processor."),
     key("connections_per_address_max", COUNT, "Most connections at once of one client address, loopback excepted; default 256."),
     key("trusted_proxies", List, "Networks of the proxies whose word for the client's address is taken: `10.0.0.0/8`."),
     key("proxy_protocol", Flag, "Each connection begins with a PROXY header (version 1 or 2), and comes from a trusted proxy."),
