@@ -265,14 +265,17 @@ map.order = "order_id"
         super().__init__(*stage)
         answers = {"scaleo": (404, '{"error":"Click not found"}'), "dsp": (401, '{"error":"token expired"}')}
         self.platforms = Platforms(self.PORT, answers)
-        token = subprocess.run(["capi-relay", "token"], env=self.environment, capture_output=True, text=True, check=True).stdout.split()
-        self.environment |= {"ACME_TOKEN_SHA256": token[3], "CAPI_RELAY_TOKEN": token[1]}
+        self.issue_token()
         self.write_routes("")
         self.serves(True)
         shown = re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", self.block("", "$ capi-relay dead list"))
         for number, identity in enumerate(shown, 1001):
             self.words[identity] = self.send(f"order-{number}", f"clk-{number}")
         eventually("each destination has had its say", self.is_as_shown)
+
+    def issue_token(self):
+        token = subprocess.run(["capi-relay", "token"], env=self.environment, capture_output=True, text=True, check=True).stdout.split()
+        self.environment |= {"ACME_TOKEN_SHA256": token[3], "CAPI_RELAY_TOKEN": token[1]}
 
     def write_routes(self, more):
         (self.folder / "routes.toml").write_text(self.ROUTES.format(port=self.PORT, more=more))
@@ -302,6 +305,28 @@ map.order = "order_id"
     def after(self, command, printed):
         if command.text.startswith("capi-relay dead replay --id"):
             eventually("the replayed one is delivered", lambda: self.destinations()["scaleo"]["pending"] == 0)
+
+
+class Reloading(Operating):
+    """`Reload`: a file without a destination for which work waits."""
+
+    CODES = {"capi-relay reload": 1}
+    PORT = 18098
+
+    def __init__(self, *stage):
+        Stage.__init__(self, *stage)
+        self.platforms = Platforms(self.PORT, {"dsp": (400, "{}")})
+        self.issue_token()
+        self.write_routes("")
+        self.serves(True)
+        self.send("order-1", "clk-1")
+        eventually("one is a dead letter", lambda: self.destinations()["dsp"]["dead"] == 1)
+        self.platforms.answers["dsp"] = (503, "")
+        for number in (2, 3, 4):
+            self.send(f"order-{number}", f"clk-{number}")
+        eventually("three wait", lambda: self.destinations()["dsp"]["pending"] == 3)
+        routes = (self.folder / "routes.toml").read_text()
+        (self.folder / "routes.toml").write_text(routes.partition("[destination.dsp]")[0])
 
 
 class Platforms:
@@ -361,6 +386,7 @@ STAGES = {
     "Forgetting": Trial,
     "A damaged folder": Trial,
     "Prove a mapping before it is deployed": Goldens,
+    "Reload": Reloading,
     "A destination that does not work": Operating,
     "Dead letters, replayed": Operating,
     "Who changed what": Operating,
