@@ -33,7 +33,7 @@ pub(crate) async fn measure(sinks: &Sinks, plan: &Plan) -> Result<(), Failed> {
     let overloading = Load::Pace { rate, connections: MANY };
     let overloaded = run(&server, sinks, overloading, seconds(1)).await?;
     server.stop().await?;
-    let server = Server::start_on(Kind::Refusing, sinks, apart.then_some(0)).await?;
+    let mut server = Server::start_on(Kind::Refusing, sinks, apart.then_some(0)).await?;
     let floor = run(&server, sinks, overloading, seconds(6)).await?;
     server.stop().await?;
     say(&format!(
