@@ -19,9 +19,7 @@ impl Admin {
             self.known(name)?;
         }
         let books = self.queue.books(wanted.of.clone()).await.map_err(|error| problem::unreadable(&error))?;
-        let keep = self.ingress.config().queue.history_keep;
-        let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-        Ok(problem::json(StatusCode::OK, &BooksView::new(&wanted, &books, now_ms, now_ms.saturating_sub(keep_ms))))
+        Ok(problem::json(StatusCode::OK, &BooksView::new(&wanted, &books, now_ms)))
     }
 }
 
@@ -96,16 +94,17 @@ pub(super) struct BooksView<'a> {
     merchant: Option<&'a str>,
     #[schemars(with = "Option<jiff::Timestamp>")]
     as_of: Option<Shown<jiff::Timestamp>>,
-    /// What was settled before then may be kept no more (`history.keep`): of earlier days something may be missing.
+    /// What was settled before then may be kept no more (`history.keep`, or damage): of earlier days something may be missing.
+    /// `null`: nothing is.
     #[schemars(with = "Option<jiff::Timestamp>")]
     kept_since: Option<Shown<jiff::Timestamp>>,
     /// Each conversion once.
     accepted: Vec<AcceptedView<'a>>,
     /// Each delivery once: of a destination they are as many, and as much, as what was accepted for it.
     deliveries: Vec<DeliveriesView<'a>>,
-    /// Conversions that were forgotten on request, and are in no sum.
+    /// Conversions of anybody's that were forgotten on request, and are in no sum.
     forgotten: u64,
-    /// Conversions that are damaged, whenever they were received, and are in no sum.
+    /// Conversions, or records of settled ones, that are damaged, anybody's and whenever received; they are in no sum.
     unread: u64,
     /// Where what is kept of pending deliveries and dead letters is not what the relay counts.
     differences: Vec<DifferenceView<'a>>,
@@ -171,7 +170,8 @@ struct DifferenceView<'a> {
 }
 
 impl<'a> BooksView<'a> {
-    fn new(wanted: &'a Wanted, books: &'a Books, now_ms: u64, kept_since_ms: u64) -> BooksView<'a> {
+    fn new(wanted: &'a Wanted, books: &'a Books, now_ms: u64) -> BooksView<'a> {
+        let known_since_ms = books.known_since_ms.min(now_ms);
         let accepted =
             books.accepted.iter().map(|(account, sum)| AcceptedView { account: account.into(), sum: sum.into() });
         let deliveries = books.deliveries.iter().map(|((destination, account, state), sum)| DeliveriesView {
@@ -187,7 +187,7 @@ impl<'a> BooksView<'a> {
             destination: wanted.of.destination.as_ref().map(|name| name.as_str()),
             merchant: wanted.of.merchant.as_deref(),
             as_of: instant(now_ms),
-            kept_since: instant(kept_since_ms),
+            kept_since: if known_since_ms > 0 { instant(known_since_ms) } else { None },
             accepted: accepted.collect(),
             deliveries: deliveries.collect(),
             forgotten: books.forgotten,

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::audit::{Action, Audit, By, Change, Which};
-use super::orders::{Made, audited};
+use super::audit::{Action, Audit, By, Change, Ending, Outcome, Which};
+use super::orders::Made;
 use super::{Admin, body};
 use crate::config::Succession;
 use crate::conversion::DestinationName;
@@ -93,8 +93,12 @@ impl Reloads {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
-    /// Makes a reload that the admin API was not asked for, once it is written down that it is to be made: for what cause,
-    /// in a word (`SIGHUP`, `file`) and in words. The report of why nothing changed, also where it cannot be written down.
+    /// Makes a reload that the admin API was not asked for, and writes it down before: for what cause, in a word (`SIGHUP`,
+    /// `file`) and in words. Where that cannot be written, or takes long, it is made all the same: a certificate must not run
+    /// out, nor a token that was taken out stay valid, because a disk is full.
+    ///
+    /// # Errors
+    /// The report of why nothing changed.
     pub async fn unasked(
         &self,
         cause: &str,
@@ -104,14 +108,22 @@ impl Reloads {
         let by = By { who: cause.to_owned(), peer: None, user: None };
         let reason = (words != cause).then(|| words.to_owned());
         let change = Change { by, action: Action::Reload, which: None, reason };
-        let made = async {
-            match act.await {
-                Ok(reloaded) => Ok((reloaded, None)),
-                Err(report) => Err(Problem::new(Kind::ConfigurationRefused, report)),
+        let begun = timeout(WRITTEN_WITHIN, self.audit.begin(&change, self.clock.now())).await;
+        let made = act.await;
+        let outcome = if made.is_ok() { Outcome::Done } else { Outcome::Refused };
+        let problem = made.is_err().then(|| Kind::ConfigurationRefused.name().to_owned());
+        let ending = Ending { outcome, matched: None, done: None, problem };
+        match begun {
+            Ok(Ok(id)) => {
+                let end = self.audit.end(id, Action::Reload, ending, self.clock.now());
+                if let Ok(Err(error)) = timeout(WRITTEN_WITHIN, end).await {
+                    tracing::error!(%error, "the audit log cannot be written: a reload stands there as begun");
+                }
             }
-        };
-        let made = audited(&self.audit, &self.clock, change, made).await;
-        made.map_err(|problem| problem.detail().to_owned())
+            Ok(Err(error)) => tracing::error!(%error, "the audit log cannot be written: a reload is missing there"),
+            Err(_) => tracing::error!("the audit log is not written in time: a reload is missing there"),
+        }
+        made
     }
 
     /// The log that all changes stand in.
@@ -214,6 +226,8 @@ impl<'a> ReloadedView<'a> {
 const REMOVED_MAX: usize = 64;
 /// More at once is a mistake: one reload reads what all of them mean.
 const WISHES_MAX: usize = 8;
+/// A disk that takes longer is left to itself: signals are waited for as well.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 /// Reading and checking takes milliseconds; a hundred goldens no second.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(1);

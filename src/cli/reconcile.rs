@@ -95,10 +95,12 @@ fn page(books: &Value) -> String {
     let rows_shown: Vec<Vec<String>> = table(books).iter().map(|row| row.iter().map(shown).collect()).collect();
     let mut lines = vec![format!("received from {} to {} (UTC), as of {}", cell("from"), cell("to"), cell("as_of"))];
     lines.push(if rows_shown.is_empty() { "nothing".to_owned() } else { output::table(&HEADING, &rows_shown) });
-    if cell("from") < cell("kept_since") {
+    if books.get("kept_since").is_some_and(Value::is_string) && cell("from") < cell("kept_since") {
         lines.push(format!("what was settled before {} may be kept no more (history.keep)", cell("kept_since")));
     }
-    for (name, what) in [("forgotten", "forgotten on request"), ("unread", "damaged: see `capi-relay recover`")] {
+    for (name, what) in
+        [("forgotten", "forgotten on request"), ("unread", "damaged, whosever they are: see `capi-relay recover`")]
+    {
         if books.get(name).and_then(Value::as_u64) != Some(0) {
             lines.push(format!("{} more are {what}, and in no sum", cell(name)));
         }

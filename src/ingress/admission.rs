@@ -119,8 +119,8 @@ impl Gate {
         let mut hall = self.hall();
         hall.free = hall.free.saturating_add(given_back);
         if hall.next.as_ref().is_none_or(Waiter::is_gone) {
-            let is_nearly_empty = self.places_max.saturating_sub(hall.free) <= self.places_max / SHARE_OF_LATE;
-            hall.next = hall.choose(self.clock.elapsed_ms(), is_nearly_empty);
+            let is_half_empty = self.places_max.saturating_sub(hall.free) <= self.places_max / SHARE_OF_LATE;
+            hall.next = hall.choose(self.clock.elapsed_ms(), is_half_empty);
         }
         hall.free = hall.free.checked_sub(hall.next.as_ref()?.weight)?;
         hall.next.take()
@@ -133,7 +133,7 @@ impl Gate {
 
 impl Hall {
     /// Whose turn it is, if anybody's.
-    fn choose(&mut self, now_ms: u64, is_nearly_empty: bool) -> Option<Waiter> {
+    fn choose(&mut self, now_ms: u64, is_half_empty: bool) -> Option<Waiter> {
         while self.waiting.pop_front_if(|oldest| oldest.is_gone()).is_some() {}
         let good_time = self.good_time();
         let is_late = |waiter: &Waiter| Duration::from_millis(now_ms.saturating_sub(waiter.since_ms)) > good_time;
@@ -141,7 +141,7 @@ impl Hall {
             return self.waiting.pop_front();
         }
         while self.waiting.pop_back_if(|newest| newest.is_gone()).is_some() {}
-        self.waiting.pop_back_if(|newest| is_nearly_empty || !is_late(newest))
+        self.waiting.pop_back_if(|newest| is_half_empty || !is_late(newest))
     }
 
     /// Within which everyone who waits is served, in the order of coming.
@@ -208,8 +208,8 @@ const ROUNDS_IN_GOOD_TIME: u32 = 2;
 const GOOD_TIME_MIN: Duration = Duration::from_millis(20);
 /// A disk that hesitates makes nobody late.
 const GOOD_TIME_MAX: Duration = Duration::from_millis(500);
-/// Who is late is worked on while no more than an eighth of the places is taken: there is nobody else, or nearly.
-const SHARE_OF_LATE: u32 = 8;
+/// Who is late is worked on while no more than half of the places is taken: the others are for who comes now.
+const SHARE_OF_LATE: u32 = 2;
 /// Shorter than any client's own patience, and as long as a disk may hesitate.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Where very many wait, refusals are spread so far: they take a thirtieth of one processor.

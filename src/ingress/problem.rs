@@ -253,6 +253,7 @@ impl Problem {
         self.wait
     }
 
+    #[cfg(test)]
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

@@ -37,8 +37,10 @@ pub struct Books {
     pub deliveries: BTreeMap<(DestinationName, Account, State), Sum>,
     /// Conversions that were forgotten on request: all that is known is that they were.
     pub forgotten: u64,
-    /// Conversions that are damaged, whenever they were received; they are in no sum.
+    /// Conversions, or records of the history, that are damaged, whenever they were received; they are in no sum.
     pub unread: u64,
+    /// Of what was settled before then something may be known no more (Unix ms; 0: all of it is known).
+    pub known_since_ms: u64,
     /// Where what is there of deliveries that are owed or dead, whenever received, differs from what the queue counts by more
     /// than what was done meanwhile explains.
     pub differences: Vec<Difference>,
@@ -112,6 +114,8 @@ struct Entry<'e> {
 /// What is being added up.
 struct Adding<'a> {
     of: &'a BooksOf,
+    /// What came later is not in it.
+    as_of_ms: u64,
     books: Books,
     met: Seen,
     forgotten: HashSet<ConversionId>,
@@ -143,7 +147,7 @@ impl Adding<'_> {
         let is_meant = |name: &DestinationName| self.of.destination.as_ref().is_none_or(|only| only == name);
         let meant: Vec<_> = entry.states.iter().filter(|(name, _)| is_meant(name)).collect();
         let is_theirs = self.of.merchant.as_deref().is_none_or(|merchant| merchant == entry.merchant);
-        let is_within = (self.of.from_ms..self.of.until_ms).contains(&received_ms);
+        let is_within = (self.of.from_ms..self.of.until_ms).contains(&received_ms) && received_ms <= self.as_of_ms;
         if !is_within || !is_theirs || meant.is_empty() && self.of.destination.is_some() {
             return;
         }
@@ -193,14 +197,15 @@ impl Adding<'_> {
 impl Shared {
     /// Adds up. Reads all that waits and what was settled of those days: seconds for some million conversions. Blocks.
     pub(super) fn books(&self, of: &BooksOf) -> Result<Books, ReadError> {
+        let as_of_ms = self.clock.unix_ms();
         let (met, forgotten, standing) = (Seen::default(), HashSet::new(), BTreeMap::new());
-        let mut adding = Adding { of, books: Books::default(), met, forgotten, standing };
+        let mut adding = Adding { of, as_of_ms, books: Books::default(), met, forgotten, standing };
         let received = of.from_ms..=of.until_ms;
-        // The long part first; what comes there meanwhile comes last.
-        let next_seq = self.history.scan(0, &received, &mut |met| adding.add_met(met))?;
         adding.books.differences = self.add_all_kept(&mut adding)?;
-        self.history.scan(next_seq, &received, &mut |met| adding.add_met(met))?;
+        // Last: it has what has gone there meanwhile. Of what a crash has left in both, what is kept is right.
+        self.history.scan(&received, &|| self.is_stopped(), &mut |met| adding.add_met(met))?;
         let mut books = adding.books;
+        books.known_since_ms = self.history.complete_since_ms();
         books.forgotten = u64::try_from(adding.forgotten.len()).unwrap_or(u64::MAX);
         Ok(books)
     }
@@ -209,7 +214,7 @@ impl Shared {
     pub(super) fn compare(&self) -> Result<(), ReadError> {
         let of = BooksOf { from_ms: 0, until_ms: 0, destination: None, merchant: None };
         let (met, forgotten, standing) = (Seen::default(), HashSet::new(), BTreeMap::new());
-        let mut adding = Adding { of: &of, books: Books::default(), met, forgotten, standing };
+        let mut adding = Adding { of: &of, as_of_ms: 0, books: Books::default(), met, forgotten, standing };
         let differences = self.add_all_kept(&mut adding)?;
         let apart = |(there, counted): (u64, u64)| there.abs_diff(counted);
         let all = differences.iter().map(|difference| apart(difference.pending).saturating_add(apart(difference.dead)));
@@ -234,6 +239,9 @@ impl Shared {
         drop(entries);
         let mut after = 0;
         while let Some(some) = self.ask(|store| store.next_kept(after))? {
+            if self.is_stopped() {
+                return Err(ReadError::Closed("the relay is ending".to_owned()));
+            }
             after = some.to;
             adding.books.unread = adding.books.unread.saturating_add(u64::try_from(some.unread).unwrap_or(u64::MAX));
             for kept in &some.found {
@@ -241,18 +249,22 @@ impl Shared {
             }
         }
         let counted = counted.destinations.into_iter().map(|(name, depth)| (name, (depth.pending, depth.dead)));
-        let done_meanwhile = self.window().events().saturating_sub(events);
+        let now = self.window().events();
+        let done_meanwhile = |name: &DestinationName| {
+            let of = |events: &BTreeMap<DestinationName, u64>| events.get(name).copied().unwrap_or(0);
+            of(&now).saturating_sub(of(&events))
+        };
         Ok(differences(&adding.standing, &counted.collect(), done_meanwhile))
     }
 }
 
-/// `explained`: each event changes a destination's counts by one at most.
+/// `explained`: by so much at most a destination's counts have changed meanwhile.
 fn differences(
     there: &BTreeMap<DestinationName, (u64, u64)>,
     counted: &BTreeMap<DestinationName, (u64, u64)>,
-    explained: u64,
+    explained: impl Fn(&DestinationName) -> u64,
 ) -> Vec<Difference> {
-    let is_apart = |(there, counted): (u64, u64)| there.abs_diff(counted) > explained;
+    let is_apart = |name: &DestinationName, (there, counted): (u64, u64)| there.abs_diff(counted) > explained(name);
     let names: HashSet<&DestinationName> = there.keys().chain(counted.keys()).collect();
     let mut differences: Vec<Difference> = names
         .into_iter()
@@ -261,7 +273,10 @@ fn differences(
             let (there, counted) = (of(there), of(counted));
             Difference { destination: name.clone(), pending: (there.0, counted.0), dead: (there.1, counted.1) }
         })
-        .filter(|difference| is_apart(difference.pending) || is_apart(difference.dead))
+        .filter(|difference| {
+            let name = &difference.destination;
+            is_apart(name, difference.pending) || is_apart(name, difference.dead)
+        })
         .collect();
     differences.sort_unstable_by(|a, b| a.destination.cmp(&b.destination));
     differences

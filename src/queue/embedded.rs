@@ -251,11 +251,30 @@ impl Engine for Embedded {
     }
 
     fn books(&self, of: BooksOf) -> Promise<'_, Result<Books, ReadError>> {
-        Box::pin(self.read(move |shared| shared.books(&of)))
+        Box::pin(async move {
+            // One at a time: each reads everything.
+            let turn = Arc::clone(&self.shared.adding_up).acquire_owned().await;
+            let turn = turn.map_err(|error| ReadError::Closed(error.to_string()))?;
+            self.read(move |shared| {
+                let books = shared.books(&of);
+                drop(turn);
+                books
+            })
+            .await
+        })
     }
 
     fn compare(&self) -> Promise<'_, Result<(), ReadError>> {
-        Box::pin(self.read(|shared| shared.compare()))
+        Box::pin(async {
+            let turn = Arc::clone(&self.shared.adding_up).acquire_owned().await;
+            let turn = turn.map_err(|error| ReadError::Closed(error.to_string()))?;
+            self.read(move |shared| {
+                let compared = shared.compare();
+                drop(turn);
+                compared
+            })
+            .await
+        })
     }
 
     fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>> {

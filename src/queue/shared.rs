@@ -95,6 +95,8 @@ pub(super) struct Shared {
     pub(super) lost_dead: Mutex<HashSet<Place>>,
     /// Held by the one who deals with dead letters.
     pub(super) treating: Semaphore,
+    /// Held by the one who adds up.
+    pub(super) adding_up: Arc<Semaphore>,
     pub(super) failure: watch::Sender<Option<String>>,
     pub(super) closed: AtomicBool,
 }
@@ -137,6 +139,7 @@ impl Shared {
             applied: watch::Sender::new(0),
             lost_dead: Mutex::new(HashSet::new()),
             treating: Semaphore::new(1),
+            adding_up: Arc::new(Semaphore::new(1)),
             failure: watch::Sender::new(None),
             closed: AtomicBool::new(false),
             folder,

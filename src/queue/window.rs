@@ -46,8 +46,6 @@ pub(super) struct Window {
     /// Settlements of moved deliveries that the store has not applied yet, oldest first. Shared with who looks at them.
     changes: VecDeque<Arc<Change>>,
     changes_taken: u64,
-    /// How often something was taken in, or became of it: as much can a count have changed.
-    events: u64,
     /// Stored bytes of pending conversions in the window, and in the store.
     window_bytes: u64,
     stored_bytes: u64,
@@ -92,7 +90,6 @@ impl Window {
             lanes: Lanes::default(),
             changes: VecDeque::new(),
             changes_taken: 0,
-            events: 0,
             window_bytes: 0,
             stored_bytes: ledger.pending_bytes,
             changes_max,
@@ -124,13 +121,13 @@ impl Window {
     }
 
     fn insert(&mut self, entry: Entry) {
-        self.events = self.events.saturating_add(1);
         let record = &entry.record;
         let seq = record.seq;
         self.by_id.insert(record.meta.id, seq);
         self.by_key.insert(record.key, seq);
         for leg in entry.legs.iter() {
             let lane = self.lanes.of(&leg.destination);
+            lane.events = lane.events.saturating_add(1);
             if leg.pending() {
                 lane.pending = lane.pending.saturating_add(1);
                 shelve(lane, record, leg);

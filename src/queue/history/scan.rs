@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::sync::PoisonError;
 
 use super::super::log::frame;
+use super::super::log::salvage;
 use super::super::log::segment::Segment;
-use super::super::log::{salvage, walk};
 use super::super::record::Settled;
 use super::super::store::StoreError;
 use super::form::{Kept, kind};
@@ -23,69 +23,61 @@ pub(in super::super) enum Met {
     Unread(u64),
 }
 
-/// A segment that is to be read.
+/// A segment that is to be read, up to a record.
 struct Part {
     number: u64,
-    /// Of a full one: the next segment's first record.
-    next_seq: Option<u64>,
+    next_seq: u64,
 }
 
 impl History {
-    /// Visits what was settled from that record on and was received within those times (Unix ms); others may come with it.
-    /// Returns the record from which a later scan goes on. What is given up meanwhile, for it is too old, is left out.
+    /// Visits what was settled so far and was received within those times (Unix ms); others may come with it. What is given up
+    /// meanwhile, for it is too old, is left out. Ends early when it `is_over`.
     pub(in super::super) fn scan(
         &self,
-        from_seq: u64,
         received: &RangeInclusive<u64>,
+        is_over: &dyn Fn() -> bool,
         visit: &mut dyn FnMut(Met),
-    ) -> Result<u64, StoreError> {
-        let next_seq = self.next_seq();
-        for part in self.parts(from_seq, received) {
-            self.scan_part(&part, from_seq, visit)?;
+    ) -> Result<(), StoreError> {
+        for part in self.parts(received) {
+            if is_over() {
+                return Err(StoreError::History(io::ErrorKind::Interrupted.into()));
+            }
+            self.scan_part(&part, visit)?;
         }
-        Ok(next_seq)
+        Ok(())
     }
 
-    fn parts(&self, from_seq: u64, received: &RangeInclusive<u64>) -> Vec<Part> {
-        let written = {
-            let end = self.lock_end();
-            end.segment.as_ref().map(|_| Part { number: end.number, next_seq: None })
-        };
+    fn parts(&self, received: &RangeInclusive<u64>) -> Vec<Part> {
+        // Nothing is appended meanwhile.
+        let end = self.lock_end();
         let meets = |times: &Received| times.first_ms <= *received.end() && times.last_ms >= *received.start();
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let full = index.full.iter().filter(|full| full.next_seq > from_seq && meets(&full.received));
-        let mut parts: Vec<Part> =
-            full.map(|full| Part { number: full.number, next_seq: Some(full.next_seq) }).collect();
-        // It may have become full since it was looked at.
-        parts.extend(written.filter(|written| index.full.iter().all(|full| full.number != written.number)));
-        parts
+        let full = index.full.iter().filter(|full| meets(&full.received));
+        let full = full.map(|full| Part { number: full.number, next_seq: full.next_seq });
+        let written = end.segment.as_ref().map(|_| Part { number: end.number, next_seq: end.next_seq });
+        full.chain(written).collect()
     }
 
-    fn scan_part(&self, part: &Part, from_seq: u64, visit: &mut dyn FnMut(Met)) -> Result<(), StoreError> {
+    fn scan_part(&self, part: &Part, visit: &mut dyn FnMut(Met)) -> Result<(), StoreError> {
         let segment = match Segment::open(&self.dir, part.number) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             opened => opened.map_err(StoreError::History)?,
         };
         let segment = segment.map_err(|why| StoreError::History(io::Error::new(io::ErrorKind::InvalidData, why)))?;
         let mut next_seq = segment.first_seq;
-        let mut commit = |header: &frame::Header, body: &[u8]| {
-            let end = header.first_seq.saturating_add(u64::from(header.count));
-            let missing = header.first_seq.saturating_sub(next_seq.max(from_seq));
+        let visited = salvage(&segment, |_, header, body| {
+            // What comes behind is being written.
+            let begins = header.first_seq.min(part.next_seq);
+            let missing = begins.saturating_sub(next_seq);
             if missing > 0 {
                 visit(Met::Unread(missing));
             }
-            next_seq = end;
-            if end > from_seq {
-                self.scan_commit(header, body, visit);
-            }
+            next_seq = header.first_seq.saturating_add(u64::from(header.count));
+            self.scan_commit(header, body, visit);
             Ok::<(), StoreError>(())
-        };
-        if part.next_seq.is_some() {
-            salvage(&segment, |_, header, body| commit(header, body)).map_err(StoreError::History)??;
-        } else {
-            walk(&segment, |_, header, body| commit(header, body)).map_err(StoreError::History)??;
-        }
-        let missing = part.next_seq.unwrap_or(0).saturating_sub(next_seq.max(from_seq));
+        });
+        visited.map_err(StoreError::History)??;
+        let missing = part.next_seq.saturating_sub(next_seq);
         if missing > 0 {
             visit(Met::Unread(missing));
         }

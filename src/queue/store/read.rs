@@ -158,9 +158,15 @@ impl Store {
         let Some(Stretch { found, mut unread, to }) = self.backlog.next_after(after)? else { return Ok(None) };
         let mut kept = Vec::with_capacity(found.len());
         for place in found {
-            match told(self.kept_there(&place))? {
-                Some(one) => kept.push(one),
-                None => unread = unread.saturating_add(1),
+            match self.kept_there(&place) {
+                Ok(Some(one)) => kept.push(one),
+                // Settled since it was found.
+                Ok(None) => {}
+                Err(StoreError::Form(damage)) => {
+                    tracing::error!(%damage, "what waits cannot be read");
+                    unread = unread.saturating_add(1);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(Some(Stretch { found: kept, unread, to }))

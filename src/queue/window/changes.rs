@@ -11,11 +11,13 @@ use crate::conversion::ConversionId;
 impl Window {
     /// Applies a settlement. A change to what the store has (or is being given) waits for the mover: then true.
     pub(in super::super) fn settle(&mut self, change: Change) -> bool {
-        self.events = self.events.saturating_add(1);
         let seq = change.seq;
         let lane = self.lanes.of(&change.destination);
         lane.leased.remove(&seq);
         let entry = self.entries.get_mut(&seq);
+        let is_counted =
+            !matches!(&change.settlement.event, Event::Settled(Outcome::Retry { .. } | Outcome::Accepted { .. }));
+        lane.events = lane.events.saturating_add(u64::from(is_counted));
         match &change.settlement.event {
             Event::Settled(Outcome::Retry { .. } | Outcome::Accepted { .. }) => {}
             Event::Settled(outcome) => {

@@ -98,6 +98,8 @@ pub(super) struct Lane {
     pub(super) stored_oldest_ms: Option<u64>,
     pub(super) pending: u64,
     pub(super) dead: u64,
+    /// How often these two have changed, or may have.
+    pub(super) events: u64,
     pub(super) hold: Option<Hold>,
     pub(super) changed: Arc<Notify>,
     /// Something came in of which nobody has been told.
@@ -170,6 +172,7 @@ impl Lane {
             stored_oldest_ms: None,
             pending: 0,
             dead: 0,
+            events: 0,
             hold: None,
             changed: Arc::new(Notify::new()),
             has_news: false,

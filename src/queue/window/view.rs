@@ -74,9 +74,9 @@ impl Window {
         (entries.collect(), self.changes.iter().cloned().collect())
     }
 
-    /// How often something was taken in, or became of it.
-    pub(in super::super) fn events(&self) -> u64 {
-        self.events
+    /// How often a destination's counts have changed.
+    pub(in super::super) fn events(&self) -> BTreeMap<DestinationName, u64> {
+        self.lanes.iter().map(|lane| (lane.name.clone(), lane.events)).collect()
     }
 
     /// Dead letters of the window, and the changes on their way to the store that make one of a delivery, or none.
