@@ -375,7 +375,7 @@ async fn a_damaged_folder_names_the_way_out_and_recover_says_first_what_it_would
     assert!(said.contains("store: the store's files are missing") && said.contains("nothing was changed"), "{said}");
     let (code, said, error) = run(&["recover", "--yes", "--config", path]);
     assert_eq!(code, Some(0), "{error}");
-    assert!(said.contains("history: whole") && said.contains("1 conversion was rebuilt"), "{said}");
+    assert!(said.contains("history: whole") && said.contains("1 conversion taken up again"), "{said}");
     let (code, said, _) = run(&["recover", "--config", path]);
     assert_eq!(code, Some(0));
     assert!(said.contains("nothing is damaged"), "{said}");
