@@ -181,7 +181,7 @@ pub(super) struct ReloadMeant {
     /// Destinations that the file no longer has and that may go although work waits for them: it is held until they are
     /// configured again.
     #[serde(default)]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(regex(pattern = "^[a-z][a-z0-9_-]*$"), length(max = 64)))]
     remove: Vec<String>,
 }
 
