@@ -167,11 +167,14 @@ impl Adding<'_> {
     /// Of the backlog or of memory, with what is on its way there.
     fn add_kept(&mut self, record: &Record, legs: &[Leg], changes: Option<&Vec<Arc<Change>>>) {
         let stand = |leg: &Leg| {
-            let mut leg = leg.clone();
-            let theirs = changes.into_iter().flatten().filter(|change| change.destination == leg.destination);
-            let theirs: Vec<_> = theirs.cloned().collect();
-            theirs.iter().for_each(|change| _ = leg.apply(&change.settlement));
-            (leg.destination.clone(), leg.state())
+            // Hardly any has one on its way: only then there is something to copy.
+            let changed = changes.map(|changes| {
+                let mut changed = leg.clone();
+                let theirs = changes.iter().filter(|change| change.destination == leg.destination);
+                theirs.for_each(|change| _ = changed.apply(&change.settlement));
+                changed.state()
+            });
+            (leg.destination.clone(), changed.unwrap_or_else(|| leg.state()))
         };
         let states: Vec<_> = legs.iter().map(stand).collect();
         let (id, merchant) = (record.meta.id, &*record.meta.merchant);
@@ -195,7 +198,7 @@ impl Adding<'_> {
 }
 
 impl Shared {
-    /// Adds up. Reads all that waits and what was settled of those days: seconds for some million conversions. Blocks.
+    /// Adds up. Reads all that waits and what was settled of those days. Blocks.
     pub(super) fn books(&self, of: &BooksOf) -> Result<Books, ReadError> {
         let as_of_ms = self.clock.unix_ms();
         let (met, forgotten, standing) = (Seen::default(), HashSet::new(), BTreeMap::new());
