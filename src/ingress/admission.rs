@@ -212,7 +212,7 @@ const GOOD_TIME_MAX: Duration = Duration::from_millis(500);
 const SHARE_OF_LATE: u32 = 2;
 /// Shorter than any client's own patience, and as long as a disk may hesitate.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Where very many wait, refusals are spread so far: they take a thirtieth of one processor.
+/// Where very many wait, refusals are spread so far: a thousand a second.
 const REFUSAL_EVERY: Duration = Duration::from_millis(1);
 /// About the shortest time after which clients give up by themselves.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);

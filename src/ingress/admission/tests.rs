@@ -144,18 +144,24 @@ async fn a_large_body_takes_the_places_that_its_work_is_and_the_largest_a_quarte
     assert!(gate.enter(usize::MAX).await.is_ok());
 }
 
-#[tokio::test(start_paused = true)]
-async fn places_are_gathered_for_a_large_body_whose_turn_it_is() {
-    let (gate, entered) = (gate(8), Entered::default());
+/// All of eight places are held, and somebody waits for two.
+async fn with_a_large_one_waiting(gate: &Arc<Admission>) -> (Vec<Admitted>, JoinHandle<Result<(), Problem>>) {
     let mut held = Vec::new();
     for _ in 0..8 {
         held.push(gate.enter(0).await.unwrap());
     }
     let large = tokio::spawn({
-        let gate = Arc::clone(&gate);
+        let gate = Arc::clone(gate);
         async move { gate.enter(2 * BYTES_OF_A_PLACE).await.map(drop) }
     });
     yield_now().await;
+    (held, large)
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_are_gathered_for_a_large_body_whose_turn_it_is() {
+    let (gate, entered) = (gate(8), Entered::default());
+    let (mut held, large) = with_a_large_one_waiting(&gate).await;
     held.pop();
     let small = entered.waits(&gate, "small").await;
     held.pop();
@@ -167,15 +173,7 @@ async fn places_are_gathered_for_a_large_body_whose_turn_it_is() {
 #[tokio::test(start_paused = true)]
 async fn who_is_gone_keeps_no_place_and_holds_nobody_up() {
     let (gate, entered) = (gate(8), Entered::default());
-    let mut held = Vec::new();
-    for _ in 0..8 {
-        held.push(gate.enter(0).await.unwrap());
-    }
-    let large = tokio::spawn({
-        let gate = Arc::clone(&gate);
-        async move { gate.enter(2 * BYTES_OF_A_PLACE).await.map(drop) }
-    });
-    yield_now().await;
+    let (mut held, large) = with_a_large_one_waiting(&gate).await;
     held.pop();
     let small = entered.waits(&gate, "small").await;
     large.abort();
