@@ -267,6 +267,21 @@ fn only_neighbours_become_one_and_no_block_grows_wide_over_others() {
 }
 
 #[test]
+fn blocks_of_a_sparse_segment_become_one_only_where_no_other_lies_between() {
+    let (bench, mut entries) = (Bench::new(1 << 20), Entries::new());
+    let backlog = bench.open(&entries).unwrap();
+    for first in [1, 11, 1001] {
+        bench.put(&backlog, &mut entries, (first..first + 10).map(|seq| item(seq, 100)).collect());
+    }
+    backlog.end_segment();
+    bench.put(&backlog, &mut entries, vec![item(500, 100)]);
+    let gone = (1..21).chain(1001..1011).filter(|seq| seq % 10 != 5);
+    gone.for_each(|seq| settle(&backlog, &mut entries, seq));
+    let merged: Vec<u64> = backlog.sparse(true).unwrap().keys().iter().map(|key| key.0).collect();
+    assert_eq!(merged, [1, 11], "not the one behind 500");
+}
+
+#[test]
 fn a_wide_block_costs_those_in_between_nothing() {
     let (bench, mut entries) = (Bench::new(1 << 20), Entries::new());
     let backlog = bench.open(&entries).unwrap();
