@@ -286,7 +286,7 @@ impl EventKind {
         }
     }
 
-    fn parse(word: &str) -> Option<EventKind> {
+    pub(crate) fn parse(word: &str) -> Option<EventKind> {
         [EventKind::Conversion, EventKind::Refund, EventKind::Adjustment].into_iter().find(|kind| kind.as_str() == word)
     }
 }

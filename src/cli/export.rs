@@ -1,4 +1,4 @@
-//! `export`: pending work and dead letters as a file. Standard output holds the file alone; what is said of it goes to
+//! `export`: pending work, dead letters and what is known of settled conversions as a file. Standard output holds the file alone; what is said of it goes to
 //! standard error.
 
 use std::fs::{File, OpenOptions};
@@ -25,6 +25,12 @@ pub(super) struct ExportArgs {
     /// Only those with a pending delivery
     #[arg(long, conflicts_with = "dead")]
     pending: bool,
+    /// What is settled too: all that the history keeps, instead of what was received within `queue.dedup_window`
+    #[arg(long, conflicts_with_all = ["destination", "dead", "pending"])]
+    history: bool,
+    /// Nothing of what is settled: where the file goes, a repeat of it is a second sale
+    #[arg(long, conflicts_with = "history")]
+    no_settled: bool,
     /// The file to write; `-` is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: String,
@@ -32,10 +38,12 @@ pub(super) struct ExportArgs {
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ExportArgs) -> u8 {
     match export(configuration, args) {
-        Ok(Exported { conversions, pending, dead, unread }) => {
+        Ok(Exported { conversions, pending, dead, settled, unread }) => {
             let (conversions, pending) =
                 (output::counted(conversions, "conversion"), output::counted(pending, "delivery"));
-            output::error(&format!("{conversions} exported: {pending} pending, {dead} dead"));
+            output::error(&format!(
+                "{conversions} exported: {pending} pending, {dead} dead; beside them {settled} settled"
+            ));
             if unread > 0 {
                 let more = output::counted(unread, "damaged conversion");
                 output::error(&format!("{more} not in the export: `capi-relay recover` says where the damage is"));
@@ -61,7 +69,13 @@ fn export(configuration: &ConfigurationArgs, args: &ExportArgs) -> Result<Export
         (false, true) => Some(Standing::Pending),
         (false, false) => None,
     };
-    let selection = Selection { destination: destination.transpose()?, standing };
+    let destination = destination.transpose()?;
+    let settled_within = match (args.no_settled || destination.is_some() || standing.is_some(), args.history) {
+        (true, _) => None,
+        (false, true) => Some(config.queue.history_keep),
+        (false, false) => Some(config.queue.dedup_window),
+    };
+    let selection = Selection { destination, standing, settled_within };
     let queue = queue_settings(&config);
     let write = |out: &mut dyn Write| {
         // A file that is shown on the terminal is not written into.

@@ -19,9 +19,9 @@ pub(super) struct ImportArgs {
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ImportArgs) -> u8 {
     match import(configuration, args) {
-        Ok(Imported { new, known, refused }) => {
+        Ok(Imported { new, settled, known, refused }) => {
             let new = output::counted(new, "conversion");
-            output::line(&format!("{new} imported, {known} known already, {refused} refused"));
+            output::line(&format!("{new} imported, {settled} settled, {known} known already, {refused} refused"));
             if refused == 0 { DONE } else { NO }
         }
         Err(error) => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::ReadError;
 use super::history::Met;
-use super::record::{Amount, Change, Leg, Record, Worth};
+use super::record::{Amount, Change, Leg, Record, Settled, Worth};
 use super::shared::Shared;
 use super::status::State;
 use crate::conversion::{ConversionId, DestinationName, EventKind, Money};
@@ -183,9 +183,10 @@ impl Adding<'_> {
 
     fn add_met(&mut self, met: Met) {
         match met {
-            Met::Settled(id, settled) => {
-                let (merchant, worth, states) = (&*settled.merchant, &settled.worth, &*settled.states);
-                self.add(settled.seq, &Entry { id, merchant, worth, states });
+            Met::Settled(settled) => {
+                let Settled { id, merchant, seq, worth, legs, .. } = &*settled;
+                let states: Vec<_> = legs.iter().map(|leg| (leg.destination.clone(), leg.state())).collect();
+                self.add(*seq, &Entry { id: *id, merchant, worth, states: &states });
             }
             Met::Forgotten(id) => {
                 if (self.of.from_ms..self.of.until_ms).contains(&id.unix_ms()) {

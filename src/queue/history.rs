@@ -284,10 +284,10 @@ impl History {
             let by = By::Id(id);
             let received = |received: &Received| (received.first_ms..=received.last_ms).contains(&id.unix_ms());
             for place in self.places(by, received) {
-                let mut found = place
-                    .records(by, |kind, kept| (kind == kind::SETTLED).then(|| kept.status(&self.vault)).transpose())?;
-                if let Some(status) = found.pop() {
-                    return Ok(Some(status));
+                let settled =
+                    |kind, kept: Kept<'_>| (kind == kind::SETTLED).then(|| kept.settled(&self.vault)).transpose();
+                if let Some(settled) = place.records(by, settled)?.pop() {
+                    return Ok(Some(settled.into_status()));
                 }
             }
             Ok(None)

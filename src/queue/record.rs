@@ -27,8 +27,8 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 
 pub(super) use self::leg::{Event, Leg, Position, Settlement};
 pub(super) use self::stored::{
-    Change, Settled, accepted_id, decode_accepted, decode_legs, decode_outcome, decode_settled, encode_accepted,
-    encode_changed, encode_outcome, key_number,
+    Change, Settled, accepted_id, decode_accepted, decode_legs, encode_accepted, encode_changed, encode_outcome,
+    key_number,
 };
 pub(super) use self::worth::{Amount, Worth};
 
@@ -46,6 +46,14 @@ pub(super) struct Record {
     pub(super) worth: Worth,
     pub(super) body: Bytes,
     conversion: OnceLock<Result<Arc<Conversion>, Refusal>>,
+}
+
+/// What a conversion is known by beside its [`Meta`].
+pub(super) struct Names {
+    pub(super) event_id: String,
+    pub(super) order_id: Option<String>,
+    /// Tells whether a repeat has the same content.
+    pub(super) digest: KeyHash,
 }
 
 impl Record {
@@ -67,19 +75,18 @@ impl Record {
     }
 
     /// From what was kept elsewhere; `seq` is given once its place in the journal is known.
-    pub(super) fn kept(
-        vault: &Vault,
-        meta: Meta,
-        names: (String, Option<String>),
-        digest: KeyHash,
-        body: Bytes,
-    ) -> Record {
-        let (event_id, order_id) = names;
+    pub(super) fn kept(vault: &Vault, meta: Meta, names: Names, body: Bytes) -> Record {
+        let conversion = Conversion::parse(&body, &names.event_id).map(Arc::new);
+        let worth = conversion.as_ref().map_or_else(|_| Worth::unknown(), |conversion| Worth::of(conversion));
+        Record { body, conversion: OnceLock::from(conversion), ..Record::settled(vault, meta, names, worth) }
+    }
+
+    /// From what was kept elsewhere of one that nothing is owed of: without its body.
+    pub(super) fn settled(vault: &Vault, meta: Meta, names: Names, worth: Worth) -> Record {
+        let Names { event_id, order_id, digest } = names;
         let key = vault.hash(&meta.merchant, &meta.dedup_key);
         let order_key = order_id.as_deref().map(|order_id| vault.hash(&meta.merchant, order_id));
-        let conversion = Conversion::parse(&body, &event_id).map(Arc::new);
-        let worth = conversion.as_ref().map_or_else(|_| Worth::unknown(), |conversion| Worth::of(conversion));
-        let conversion = OnceLock::from(conversion);
+        let (body, conversion) = (Bytes::new(), OnceLock::new());
         Record { seq: 0, meta, event_id, order_id, order_key, key, digest, worth, body, conversion }
     }
 

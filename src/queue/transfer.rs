@@ -1,4 +1,5 @@
-//! Export and import: pending work and dead letters as a file, for a backup and for another machine.
+//! Export and import: pending work, dead letters and what is known of settled conversions as a file, for a backup and for
+//! another machine.
 //!
 //! **Promises.** An export is whole or says that it is not (its last line counts). An import is durable when it returns,
 //! takes a conversion that is known by its id once, and counts nothing anew: attempts, due times and reasons are what they
@@ -9,14 +10,17 @@
 
 mod line;
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::io::{self, BufRead, ErrorKind, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::line::{Fault, Lines, Reading, Said, Trailer};
 use super::Settings;
 use super::clock::Clock;
 use super::folder::OpenError;
+use super::history::Met;
 use super::journal::{Journal, Kind, Through};
 use super::mover::Mover;
 use super::record::{self, Leg, Record};
@@ -26,13 +30,17 @@ use super::vault::KeyHash;
 use super::window::Entry;
 use crate::conversion::{ConversionId, DestinationName};
 
-/// Which conversions are exported: those with a delivery of which all that is said here is so.
+/// Which conversions are exported: those with a delivery that is owed or dead, of which all that is said here is so; and of
+/// those of which nothing is, the newer.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// It is for this destination.
     pub destination: Option<DestinationName>,
     /// It stands so; `None`: either.
     pub standing: Option<Standing>,
+    /// What is known of those of which nothing is owed or dead and that were received so long ago at most: so a repeat of one is
+    /// no second sale where the file goes. `None`: of none.
+    pub settled_within: Option<Duration>,
 }
 
 /// How a delivery stands that is not done with.
@@ -53,6 +61,8 @@ pub struct Exported {
     pub pending: u64,
     /// Deliveries of them that were given up.
     pub dead: u64,
+    /// Conversions beside those, of which nothing is owed or dead.
+    pub settled: u64,
     /// Conversions that are kept, and cannot be read: they are damaged, and not in the file.
     pub unread: u64,
 }
@@ -60,8 +70,10 @@ pub struct Exported {
 /// What became of the conversions of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Imported {
-    /// Taken in.
+    /// Taken in with what they owe.
     pub new: u64,
+    /// Taken in, of which nothing is owed or dead.
+    pub settled: u64,
     /// Known by their id already, and left alone.
     pub known: u64,
     /// Not taken in: another conversion uses their key.
@@ -106,7 +118,7 @@ pub enum TransferError {
 }
 
 fn stay(imported: &Imported) -> String {
-    match imported.new {
+    match imported.new.saturating_add(imported.settled) {
         0 => String::new(),
         new => format!(" ({new} conversions were imported before and stay; importing them again does no harm)"),
     }
@@ -140,7 +152,7 @@ pub(super) fn export(
 ) -> Result<Exported, TransferError> {
     let state = settings.path.join("state");
     std::fs::metadata(&state).map_err(|source| TransferError::Open(OpenError::read(&state, source)))?;
-    let at = clock.now().to_string();
+    let (at, now_ms) = (clock.now().to_string(), clock.unix_ms());
     let mut work = Work::open(settings, clock, options)?;
     work.drain()?;
     let (mut lines, mut trailer) = (Lines::default(), Trailer::default());
@@ -159,10 +171,26 @@ pub(super) fn export(
             write(lines.conversion(&kept.record, &kept.legs))?;
         }
     }
+    if let Some(time) = selection.settled_within {
+        let since_ms = now_ms.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let failed = OnceCell::new();
+        let mut visit = |met| match met {
+            Met::Settled(settled) if settled.id.unix_ms() >= since_ms => {
+                trailer.count_settled();
+                write(lines.settled(*settled)).unwrap_or_else(|error| _ = failed.set(error));
+            }
+            Met::Settled(_) | Met::Forgotten(_) => {}
+            Met::Unread(records) => unread = unread.saturating_add(records),
+        };
+        let has_failed = || failed.get().is_some();
+        let read = work.shared.history.scan(&(since_ms..=u64::MAX), &has_failed, &mut visit);
+        failed.into_inner().map_or(Ok(()), Err)?;
+        read.map_err(|error| work.failed(&error))?;
+    }
     write(lines.trailer(&trailer))?;
     out.flush().map_err(TransferError::Write)?;
-    let Trailer { conversions, pending, dead } = trailer;
-    Ok(Exported { conversions, pending, dead, unread })
+    let Trailer { conversions, pending, dead, settled } = trailer;
+    Ok(Exported { conversions, pending, dead, settled, unread })
 }
 
 /// `refused` is told the line of each conversion that is not taken in, and why.
@@ -235,21 +263,26 @@ impl Work {
                 Ok(said) => said,
                 Err(fault) => return Ok(Err(fault)),
             };
-            match said {
+            let (record, legs) = match said {
                 Said::Conversion(conversion) => {
-                    let (record, legs) = *conversion;
-                    read.count(&legs);
-                    if let Some(why) = self.take(record, legs)? {
-                        self.imported.refused = self.imported.refused.saturating_add(1);
-                        refused(reading.number, &why);
-                    }
+                    read.count(&conversion.1);
+                    *conversion
+                }
+                Said::Settled(conversion) => {
+                    read.count_settled();
+                    *conversion
                 }
                 Said::End(trailer) if trailer == read => return Ok(reading.end()),
-                Said::End(Trailer { conversions, .. }) => {
-                    let found = read.conversions;
-                    let why = format!("the trailer counts {conversions} conversions, and {found} stand before it");
+                Said::End(trailer) => {
+                    let all = |trailer: &Trailer| trailer.conversions.saturating_add(trailer.settled);
+                    let (said, found) = (all(&trailer), all(&read));
+                    let why = format!("the trailer counts {said} conversions, and {found} stand before it");
                     return Ok(Err(Fault::Line(why)));
                 }
+            };
+            if let Some(why) = self.take(record, legs)? {
+                self.imported.refused = self.imported.refused.saturating_add(1);
+                refused(reading.number, &why);
             }
         }
     }
@@ -310,7 +343,10 @@ impl Work {
         let records = taken.iter().map(|(_, _, encoded)| (Kind::Accepted, encoded.as_slice()));
         self.journal.append(records, through).map_err(|error| self.failed(&error))?;
         self.last_accepted = last_seq;
-        self.imported.new = self.imported.new.saturating_add(count);
+        let settled = taken.iter().filter(|(_, legs, _)| legs.iter().all(|leg| !leg.pending() && leg.dead().is_none()));
+        let settled = u64::try_from(settled.count()).unwrap_or(u64::MAX);
+        self.imported.settled = self.imported.settled.saturating_add(settled);
+        self.imported.new = self.imported.new.saturating_add(count.saturating_sub(settled));
         let since_ms = self.shared.clock.elapsed_ms();
         for (seq, (record, legs, _)) in (first_seq..).zip(taken) {
             let record = Arc::new(record.with_seq(seq));

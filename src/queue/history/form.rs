@@ -4,7 +4,6 @@
 
 use super::super::codec::{Malformed, Reader, Writer};
 use super::super::record::{self, Leg, Record, Settled};
-use super::super::status::Status;
 use super::super::vault::{self, KeyHash, PLAIN, Sealing, Vault};
 use crate::conversion::ConversionId;
 
@@ -108,14 +107,9 @@ impl<'a> Kept<'a> {
         Ok(Kept { names: Names::decode(&mut r)?, rest: r })
     }
 
-    /// Of a settled one.
-    pub(super) fn status(&self, vault: &Vault) -> Result<Status, Malformed> {
-        record::decode_outcome(vault, self.names.id, self.rest.rest())
-    }
-
-    /// What the books need of a settled one.
+    /// Of a settled one: all that is kept.
     pub(super) fn settled(&self, vault: &Vault) -> Result<Settled, Malformed> {
-        record::decode_settled(vault, self.names.id, self.rest.rest())
+        Settled::decode(vault, self.names.id, self.rest.rest())
     }
 
     /// Number of the key with which it is sealed, if it is.

@@ -1,4 +1,4 @@
-//! All that was settled, read segment by segment: for the books.
+//! All that was settled, read segment by segment: for the books, and for an export.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -16,7 +16,7 @@ use crate::conversion::ConversionId;
 /// What a scan met.
 pub(in super::super) enum Met {
     /// A conversion that is settled. One that a crash had moved twice is met twice.
-    Settled(ConversionId, Settled),
+    Settled(Box<Settled>),
     /// One that was forgotten on request.
     Forgotten(ConversionId),
     /// Records that are damaged, so many.
@@ -90,8 +90,9 @@ impl History {
         };
         for record in records {
             let met = match record.kind {
-                kind::SETTLED => Kept::decode(record.payload)
-                    .and_then(|kept| Ok(Met::Settled(kept.names.id, kept.settled(&self.vault)?))),
+                kind::SETTLED => {
+                    Kept::decode(record.payload).and_then(|kept| Ok(Met::Settled(Box::new(kept.settled(&self.vault)?))))
+                }
                 kind::ERASED => Kept::decode(record.payload).map(|kept| Met::Forgotten(kept.names.id)),
                 _ => continue,
             };

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::codec::{Malformed, Reader, Writer};
-use super::super::status::{State, Status};
-use super::super::vault::{self, Context, Part, Sealing, Vault};
+use super::super::status::Status;
+use super::super::vault::{self, Context, KeyHash, Part, Sealing, Vault};
 use super::forms::{decode_attempt, decode_destination, decode_event, encode_attempt, encode_event};
 use super::leg::{Leg, Settlement};
 use super::{ATTEMPTS_KEPT, Record, Worth, cut};
@@ -130,7 +130,8 @@ pub(in super::super) fn decode_legs(vault: &Vault, id: ConversionId, bytes: &[u8
     Reader::new(&opened).list(Leg::decode)
 }
 
-/// The history's form of a conversion that nothing is owed of; sealed: all that a status shows beside the id.
+/// The history's form of a conversion that nothing is owed of; sealed: all that a status shows beside the id, and what makes
+/// sure of a repeat in another folder.
 pub(in super::super) fn encode_outcome(
     w: &mut Writer,
     sealing: &Sealing,
@@ -141,44 +142,50 @@ pub(in super::super) fn encode_outcome(
         w.text(&record.meta.merchant);
         w.text(&record.event_id);
         w.option(record.order_id.as_deref(), Writer::text);
+        w.text(&record.meta.dedup_key);
+        w.raw(&record.digest);
         w.number(record.seq);
         record.worth.encode(w);
         encode_legs(w, legs);
     })
 }
 
-/// What the books need of it.
+/// A conversion as the history keeps it.
 pub(in super::super) struct Settled {
-    pub(in super::super) seq: u64,
+    pub(in super::super) id: ConversionId,
     pub(in super::super) merchant: Arc<str>,
+    pub(in super::super) event_id: String,
+    pub(in super::super) order_id: Option<String>,
+    pub(in super::super) dedup_key: String,
+    pub(in super::super) digest: KeyHash,
+    pub(in super::super) seq: u64,
     pub(in super::super) worth: Worth,
-    pub(in super::super) states: Vec<(DestinationName, State)>,
+    pub(in super::super) legs: Vec<Leg>,
 }
 
-pub(in super::super) fn decode_settled(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Settled, Malformed> {
-    let opened = vault.open_sealed(Context(Part::Outcome, id), bytes)?;
-    let mut r = Reader::new(&opened);
-    let merchant = Arc::from(r.text()?);
-    r.text()?;
-    r.option(Reader::text)?;
-    let (seq, worth) = (r.number()?, Worth::decode(&mut r)?);
-    let legs = r.list(Leg::decode)?;
-    let states = legs.into_iter().map(|leg| (leg.state(), leg.destination)).map(|(state, name)| (name, state));
-    Ok(Settled { seq, merchant, worth, states: states.collect() })
-}
+impl Settled {
+    pub(in super::super) fn decode(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Settled, Malformed> {
+        let opened = vault.open_sealed(Context(Part::Outcome, id), bytes)?;
+        let mut r = Reader::new(&opened);
+        Ok(Settled {
+            id,
+            merchant: Arc::from(r.text()?),
+            event_id: r.text()?.to_owned(),
+            order_id: r.option(Reader::text)?.map(str::to_owned),
+            dedup_key: r.text()?.to_owned(),
+            digest: r.id()?,
+            seq: r.number()?,
+            worth: Worth::decode(&mut r)?,
+            legs: r.list(Leg::decode)?,
+        })
+    }
 
-pub(in super::super) fn decode_outcome(vault: &Vault, id: ConversionId, bytes: &[u8]) -> Result<Status, Malformed> {
-    let opened = vault.open_sealed(Context(Part::Outcome, id), bytes)?;
-    let mut r = Reader::new(&opened);
-    let merchant = Arc::from(r.text()?);
-    let event_id = r.text()?.to_owned();
-    let order_id = r.option(Reader::text)?.map(str::to_owned);
-    r.number::<u64>()?;
-    Worth::decode(&mut r)?;
-    let legs = r.list(Leg::decode)?;
-    let received_at = Timestamp::from_instant(id.instant()).as_str().to_owned();
-    let destinations = legs.into_iter().map(|leg| (leg.destination.clone(), leg.status(None))).collect();
-    Ok(Status { id, event_id, order_id, merchant, received_at, destinations })
+    pub(in super::super) fn into_status(self) -> Status {
+        let Settled { id, event_id, order_id, merchant, legs, .. } = self;
+        let received_at = Timestamp::from_instant(id.instant()).as_str().to_owned();
+        let destinations = legs.into_iter().map(|leg| (leg.destination.clone(), leg.status(None))).collect();
+        Status { id, event_id, order_id, merchant, received_at, destinations }
+    }
 }
 
 /// Cut to [`LEGS_BYTES_MAX`] by leaving out the oldest excerpts first.

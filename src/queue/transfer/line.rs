@@ -12,10 +12,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::super::record::{Leg, Position, Record};
+use super::super::record::{Amount, Leg, Names, Position, Record, Settled, Worth};
 use super::super::status::{Attempt, DeadKind, Negotiated, Protocol, State, Tls, Verdict};
 use super::super::vault::Vault;
-use crate::conversion::{ConversionId, DestinationName, Meta, Timestamp, TraceParent};
+use crate::conversion::{ConversionId, DestinationName, EventKind, Meta, Money, Timestamp, TraceParent};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +31,9 @@ pub(super) struct Trailer {
     pub(super) conversions: u64,
     pub(super) pending: u64,
     pub(super) dead: u64,
+    /// Conversions that nothing is owed of. In the first form there were none.
+    #[serde(default)]
+    pub(super) settled: u64,
 }
 
 impl Trailer {
@@ -39,6 +42,10 @@ impl Trailer {
         self.conversions = self.conversions.saturating_add(1);
         self.pending = self.pending.saturating_add(count(Leg::pending));
         self.dead = self.dead.saturating_add(count(|leg| leg.dead().is_some()));
+    }
+
+    pub(super) fn count_settled(&mut self) {
+        self.settled = self.settled.saturating_add(1);
     }
 }
 
@@ -61,7 +68,22 @@ struct Line {
     /// Instead of `body`, when that is no UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
+    /// Instead of both, when nothing of it is owed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    worth: Option<WorthLine>,
     deliveries: Vec<DeliveryLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorthLine {
+    kind: String,
+    test: bool,
+    /// An exact decimal number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    currency: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,6 +157,27 @@ impl Lines {
             digest: hex::encode(record.digest),
             body,
             body_base64,
+            worth: None,
+            deliveries: legs.iter().map(DeliveryLine::of).collect(),
+        };
+        self.seal(&line)
+    }
+
+    pub(super) fn settled(&mut self, settled: Settled) -> io::Result<String> {
+        let Settled { id, merchant, event_id, order_id, dedup_key, digest, worth, legs, .. } = settled;
+        let line = Line {
+            id: id.to_string(),
+            merchant: merchant.as_ref().to_owned(),
+            event_id,
+            order_id,
+            idempotency_key: None,
+            dedup_key,
+            received_at: Timestamp::from_instant(id.instant()).as_str().to_owned(),
+            traceparent: None,
+            digest: hex::encode(digest),
+            body: None,
+            body_base64: None,
+            worth: Some(WorthLine::of(&worth)),
             deliveries: legs.iter().map(DeliveryLine::of).collect(),
         };
         self.seal(&line)
@@ -167,6 +210,8 @@ pub(super) enum Fault {
 /// What a line says.
 pub(super) enum Said {
     Conversion(Box<(Record, Vec<Leg>)>),
+    /// Nothing of it is owed.
+    Settled(Box<(Record, Vec<Leg>)>),
     End(Trailer),
 }
 
@@ -194,9 +239,10 @@ impl<'i> Reading<'i> {
         }
         let header: Header = serde_json::from_str(&text).map_err(|error| other(&error.to_string()))?;
         match header.capi_relay_export {
-            FORM => Ok(()),
+            OLDEST_FORM..=FORM => Ok(()),
             found => Err(Fault::Line(format!(
-                "the export has form {found}, and this version reads {FORM}: import it with the version that wrote it"
+                "the export has form {found}, and this version reads {OLDEST_FORM} to {FORM}: import it with the version \
+                 that wrote it"
             ))),
         }
     }
@@ -215,8 +261,9 @@ impl<'i> Reading<'i> {
             return Ok(Said::End(serde_json::from_str(&text).map_err(unread)?));
         }
         let line: Line = serde_json::from_str(&text).map_err(unread)?;
+        let is_settled = line.worth.is_some();
         let read = line.read(vault).map_err(|what| Fault::Line(format!("`{what}` is not of the form of an export")))?;
-        Ok(Said::Conversion(Box::new(read)))
+        Ok(if is_settled { Said::Settled(Box::new(read)) } else { Said::Conversion(Box::new(read)) })
     }
 
     /// Behind the trailer there is nothing.
@@ -268,11 +315,6 @@ impl Line {
         let id = ConversionId::parse(&self.id).ok_or("id")?;
         let mut digest = [0; 16];
         hex::decode_to_slice(&self.digest, &mut digest).map_err(|_odd| "digest")?;
-        let body = match (self.body, self.body_base64) {
-            (Some(body), None) => Bytes::from(body),
-            (None, Some(body)) => Bytes::from(BASE64.decode(body).map_err(|_odd| "body_base64")?),
-            (Some(_), Some(_)) | (None, None) => return Err("body"),
-        };
         let meta = Meta {
             id,
             merchant: Arc::from(self.merchant),
@@ -282,8 +324,42 @@ impl Line {
             trace: self.traceparent.as_deref().and_then(TraceParent::parse),
         };
         let legs = self.deliveries.into_iter().map(DeliveryLine::read).collect::<Option<Vec<_>>>();
-        let names = (self.event_id, self.order_id);
-        Ok((Record::kept(vault, meta, names, digest, body), legs.ok_or("deliveries")?))
+        let legs = legs.ok_or("deliveries")?;
+        let names = Names { event_id: self.event_id, order_id: self.order_id, digest };
+        let record = match (self.body, self.body_base64, self.worth) {
+            (Some(body), None, None) => Record::kept(vault, meta, names, Bytes::from(body)),
+            (None, Some(body), None) => {
+                let body = BASE64.decode(body).map_err(|_odd| "body_base64")?;
+                Record::kept(vault, meta, names, Bytes::from(body))
+            }
+            // What is owed cannot be sent without a body.
+            (None, None, Some(worth)) if !legs.iter().any(|leg| leg.pending() || leg.dead().is_some()) => {
+                Record::settled(vault, meta, names, worth.read().ok_or("worth")?)
+            }
+            _ => return Err("body"),
+        };
+        Ok((record, legs))
+    }
+}
+
+impl WorthLine {
+    fn of(worth: &Worth) -> WorthLine {
+        let (value, currency) = match &worth.amount {
+            None => (None, None),
+            Some(Amount { money, currency }) => {
+                (Some(money.text().as_str().to_owned()), Some(currency.as_ref().to_owned()))
+            }
+        };
+        WorthLine { kind: worth.kind.as_str().to_owned(), test: worth.is_test, value, currency }
+    }
+
+    fn read(self) -> Option<Worth> {
+        let kind = EventKind::parse(&self.kind)?;
+        let amount = match (self.value, self.currency) {
+            (None, None) => None,
+            (value, currency) => Some(Amount { money: Money::parse(&value?).ok()?, currency: currency?.into() }),
+        };
+        Some(Worth { kind, is_test: self.test, amount })
     }
 }
 
@@ -380,7 +456,9 @@ const SETTLED: [State; 7] = [
     State::Discarded,
 ];
 /// Of the whole file: a later one gets another number.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
+/// It had nothing that is settled.
+const OLDEST_FORM: u32 = 1;
 const SEAL: &str = ",\"crc32c\":\"";
 /// With eight digits and what closes the object.
 const SEAL_BYTES: usize = SEAL.len() + 10;
