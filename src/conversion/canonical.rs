@@ -1,8 +1,11 @@
 //! Sameness: bytes that are equal for equal JSON values, and the digest of a conversion's content.
 
+use std::sync::LazyLock;
+
 use sha2::{Digest, Sha256};
 
-use super::schema::{ROWS_TOP, SCHEMA};
+use super::schema::{self, ROWS_TOP, SCHEMA};
+use super::values::Values;
 use super::{Conversion, Json, Value, rules, write_text};
 
 impl Json {
@@ -22,12 +25,12 @@ impl Conversion {
     pub fn content_digest(&self) -> [u8; 32] {
         let mut out = Vec::with_capacity(CANONICAL_BYTES);
         let generated = (!self.event_id_given()).then_some(rules::EVENT_ID);
-        write_fields(self.values.iter().filter(|(place, _)| Some(*place) != generated), &mut out);
+        write_fields(&self.values, &SORTED.top, generated, &mut out);
         let mut click_ids: Vec<_> = self.click_ids.iter().map(|(network, id)| (&**network, id)).collect();
         click_ids.sort_unstable();
         write_members(&click_ids, |id, out| write_text(id, out), &mut out);
         for item in &self.items {
-            write_fields(item.values.iter().map(|(place, value)| (place.saturating_add(ROWS_TOP), value)), &mut out);
+            write_fields(&item.values, &SORTED.item, None, &mut out);
         }
         Sha256::digest(&out).into()
     }
@@ -36,12 +39,55 @@ impl Conversion {
 /// Room for the canonical form of most conversions.
 const CANONICAL_BYTES: usize = 2048;
 
+/// The schema's fields of both levels, sorted by path once and for all.
+struct Sorted {
+    top: Vec<Field>,
+    item: Vec<Field>,
+}
+
+/// A field of a level.
+struct Field {
+    /// Among the level's values.
+    place: usize,
+    /// Its path as a member's name, with what comes behind that.
+    name: Vec<u8>,
+}
+
+static SORTED: LazyLock<Sorted> = LazyLock::new(|| {
+    let (top, item) = SCHEMA.split_at(ROWS_TOP);
+    Sorted { top: sorted(top), item: sorted(item) }
+});
+
+fn sorted(level: &[schema::Field]) -> Vec<Field> {
+    let mut fields: Vec<_> = level.iter().map(|field| field.path).enumerate().collect();
+    fields.sort_unstable_by_key(|(_, path)| *path);
+    let named = |(place, path)| {
+        let mut name = Vec::new();
+        write_text(path, &mut name);
+        name.push(b':');
+        Field { place, name }
+    };
+    fields.into_iter().map(named).collect()
+}
+
 /// The fields of a level as an object, sorted by path.
-fn write_fields<'a>(fields: impl Iterator<Item = (usize, &'a Value)>, out: &mut Vec<u8>) {
-    let path = |row: usize| SCHEMA.get(row).map_or("", |field| field.path);
-    let mut fields: Vec<_> = fields.map(|(row, value)| (path(row), value)).collect();
-    fields.sort_unstable_by_key(|(path, _)| *path);
-    write_members(&fields, |value, out| write_value(value, out), out);
+fn write_fields<const ROWS: usize>(
+    values: &Values<ROWS>,
+    fields: &[Field],
+    left_out: Option<usize>,
+    out: &mut Vec<u8>,
+) {
+    out.push(b'{');
+    let begin = out.len();
+    for Field { place, name } in fields.iter().filter(|field| Some(field.place) != left_out) {
+        let Some(value) = values.at(*place) else { continue };
+        if out.len() > begin {
+            out.push(b',');
+        }
+        out.extend_from_slice(name);
+        write_value(value, out);
+    }
+    out.push(b'}');
 }
 
 fn write_members<T>(members: &[(&str, T)], write: impl Fn(&T, &mut Vec<u8>), out: &mut Vec<u8>) {
@@ -60,8 +106,8 @@ fn write_members<T>(members: &[(&str, T)], write: impl Fn(&T, &mut Vec<u8>), out
 fn write_value(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Text(text) => write_text(text, out),
-        Value::Money(amount) => write_number(&amount.to_string(), out),
-        Value::Int(number) => write_number(&number.to_string(), out),
+        Value::Money(amount) => write_number(amount.text().as_str(), out),
+        Value::Int(number) => write_number(itoa::Buffer::new().format(*number), out),
         Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
         Value::Timestamp(time) => write_text(time.as_str(), out),
         Value::Date(date) => write_text(date.as_str(), out),
@@ -120,7 +166,8 @@ fn write_normal(text: &str, out: &mut Vec<u8>) -> Option<()> {
     while out.pop_if(|digit| *digit == b'0').is_some() {
         power = power.checked_add(1)?;
     }
-    out.extend_from_slice(format!("e{power}").as_bytes());
+    out.push(b'e');
+    out.extend_from_slice(itoa::Buffer::new().format(power).as_bytes());
     Some(())
 }
 
