@@ -3,8 +3,9 @@
 //!
 //! Parsing, mapping and storing take processors, and what is begun beyond what they can do makes everything begun before
 //! later. So a request whose body is there waits here for its place. As long as all can be answered in good time, who came
-//! first goes first: a burst passes. Where they cannot, who came last goes first, and who is late has what is left: most are
-//! answered soon, instead of all of them late, and whose client has given up meanwhile is worked on last. (Maurer, "Fail at
+//! first goes first: a burst passes. Where they cannot, who came last goes first, and who is late has what is left, and where that
+//! lasts only what is hardly used: most are answered soon, instead of all of them late, and whose client has given up meanwhile is
+//! worked on last. (Maurer, "Fail at
 //! Scale", ACM Queue 13(8).) What a good time is follows from how long places have been held of late.
 //!
 //! Nobody is refused at once. Who is refused comes again, and is refused again: what that takes of the processor is missing
@@ -44,6 +45,8 @@ struct Hall {
     waiting: VecDeque<Waiter>,
     /// How long a place has been held of late, in sixteenths of a millisecond.
     held: u64,
+    /// Since when there has been somebody late, whenever it was somebody's turn.
+    late_since_ms: Option<u64>,
 }
 
 struct Waiter {
@@ -64,7 +67,7 @@ impl Admission {
     /// `places_max`: requests that are worked on at once; `None`: as many as the processors can.
     pub(super) fn new(places_max: Option<NonZeroU32>, clock: Clock) -> Admission {
         let places_max = places_max.map_or_else(default_places, NonZeroU32::get);
-        let hall = Mutex::new(Hall { free: places_max, next: None, waiting: VecDeque::new(), held: 0 });
+        let hall = Mutex::new(Hall { free: places_max, next: None, waiting: VecDeque::new(), held: 0, late_since_ms: None });
         Admission { gate: Arc::new(Gate { places_max, clock, hall }) }
     }
 
@@ -119,8 +122,7 @@ impl Gate {
         let mut hall = self.hall();
         hall.free = hall.free.saturating_add(given_back);
         if hall.next.as_ref().is_none_or(Waiter::is_gone) {
-            let is_half_empty = self.places_max.saturating_sub(hall.free) <= self.places_max / SHARE_OF_LATE;
-            hall.next = hall.choose(self.clock.elapsed_ms(), is_half_empty);
+            hall.next = hall.choose(self.clock.elapsed_ms(), self.places_max);
         }
         hall.free = hall.free.checked_sub(hall.next.as_ref()?.weight)?;
         hall.next.take()
@@ -133,15 +135,19 @@ impl Gate {
 
 impl Hall {
     /// Whose turn it is, if anybody's.
-    fn choose(&mut self, now_ms: u64, is_half_empty: bool) -> Option<Waiter> {
+    fn choose(&mut self, now_ms: u64, places_max: u32) -> Option<Waiter> {
         while self.waiting.pop_front_if(|oldest| oldest.is_gone()).is_some() {}
         let good_time = self.good_time();
         let is_late = |waiter: &Waiter| Duration::from_millis(now_ms.saturating_sub(waiter.since_ms)) > good_time;
-        if !is_late(self.waiting.front()?) {
+        if !self.waiting.front().is_some_and(is_late) {
+            self.late_since_ms = None;
             return self.waiting.pop_front();
         }
+        let late_ms = now_ms.saturating_sub(*self.late_since_ms.get_or_insert(now_ms));
+        let share = if Duration::from_millis(late_ms) < BURST { SHARE_OF_LATE } else { SHARE_OF_LATE_THEN };
+        let has_room_for_late = places_max.saturating_sub(self.free) <= places_max / share;
         while self.waiting.pop_back_if(|newest| newest.is_gone()).is_some() {}
-        self.waiting.pop_back_if(|newest| is_half_empty || !is_late(newest))
+        self.waiting.pop_back_if(|newest| has_room_for_late || !is_late(newest))
     }
 
     /// Within which everyone who waits is served, in the order of coming.
@@ -208,8 +214,12 @@ const ROUNDS_IN_GOOD_TIME: u32 = 2;
 const GOOD_TIME_MIN: Duration = Duration::from_millis(20);
 /// A disk that hesitates makes nobody late.
 const GOOD_TIME_MAX: Duration = Duration::from_millis(500);
-/// Who is late is worked on while no more than half of the places is taken: the others are for who comes now.
+/// Who is late is worked on while no more than half of the places is taken: the others are for who comes now …
 const SHARE_OF_LATE: u32 = 2;
+/// … and where that lasts, while hardly any is: of what comes more often than it can be worked on, what is answered is answered soon.
+const SHARE_OF_LATE_THEN: u32 = 8;
+/// So long it is a burst: all of it is to be answered.
+const BURST: Duration = Duration::from_millis(500);
 /// Shorter than any client's own patience, and as long as a disk may hesitate.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Where very many wait, refusals are spread so far: a thousand a second.

@@ -74,9 +74,9 @@ async fn where_not_all_can_be_served_in_time_the_newest_are_and_the_others_when_
     assert_eq!(entered.names(), ["next", "newer", "new", "old"]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_is_late_is_served_while_half_of_the_places_are_free() {
-    let (gate, entered) = (gate(16), Entered::default());
+/// All of sixteen places are held, and of two that wait one is next and one late; for so long.
+async fn with_one_late(entered: &Entered, time: Duration) -> (Arc<Admission>, Vec<Admitted>, JoinHandle<()>) {
+    let gate = gate(16);
     let mut held = Vec::new();
     for _ in 0..16 {
         held.push(gate.enter(0).await.unwrap());
@@ -84,12 +84,37 @@ async fn who_is_late_is_served_while_half_of_the_places_are_free() {
     let next = entered.waits(&gate, "next").await;
     let late = entered.waits(&gate, "late").await;
     advance(GOOD_TIME_MAX + Duration::from_millis(1)).await;
-    held.truncate(9);
+    // Whose turn it was goes first; from then on somebody is late.
+    held.truncate(15);
     next.await.unwrap();
+    advance(time).await;
+    (gate, held, late)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_late_is_served_while_half_of_the_places_are_free() {
+    let entered = Entered::default();
+    let (gate, mut held, late) = with_one_late(&entered, Duration::ZERO).await;
+    held.truncate(9);
     assert!(timeout(Duration::ZERO, gate.enter(0)).await.is_ok(), "who comes now has a place that is free");
     assert_eq!(entered.names(), ["next"]);
     held.truncate(8);
     late.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_that_lasts_who_is_late_is_served_while_hardly_a_place_is_taken() {
+    let entered = Entered::default();
+    let (gate, mut held, late) = with_one_late(&entered, BURST).await;
+    held.truncate(3);
+    yield_now().await;
+    assert!(timeout(Duration::ZERO, gate.enter(0)).await.is_ok(), "who comes now has a place that is free");
+    assert_eq!(entered.names(), ["next"]);
+    held.truncate(2);
+    late.await.unwrap();
+    // Nobody is late any more: what comes next is another burst.
+    drop(timeout(Duration::ZERO, gate.enter(0)).await);
+    assert_eq!(gate.gate.hall().late_since_ms, None);
 }
 
 #[tokio::test(start_paused = true)]
