@@ -23,7 +23,7 @@ pub(crate) const OPEN: &str = "--open";
 #[derive(Serialize, Deserialize)]
 struct Filled {
     fill_seconds: f64,
-    /// Under load, at the end of it and at most.
+    /// While the others are served, in the middle, and at most so far.
     memory_bytes: u64,
     memory_bytes_max: u64,
     /// Conversions a second, accepted and delivered to four: with an empty queue and with this one.
@@ -46,8 +46,9 @@ pub(crate) fn compare(folder: &Path, sizes: &[u32], sort: &str, quick: bool) -> 
     let round = if quick { ROUND / 20 } else { ROUND };
     say(&format!("\nbacklog, {sort}: medians of {ROUNDS} rounds of {round}, {CALLERS} in flight, [worst … best]"));
     say(
-        "    queued   fill/s    empty/s backlogged/s  ratio (≥ 0.8)        RSS, most MiB (≤ 150)   B/queued disk/live, compacted (≤ 2)   open s (≤ 1 at 10^6)  RSS MiB",
+        "    queued   fill/s    empty/s backlogged/s  ratio (≥ 0.8)        RSS, of first, most MiB (≤ 150)   B/queued disk/live, compacted (≤ 2)   open s (≤ 1 at 10^6)  RSS MiB",
     );
+    let mut first = None;
     for size in sizes {
         let folder = folder.join(size.to_string());
         std::fs::create_dir_all(&folder)?;
@@ -63,7 +64,8 @@ pub(crate) fn compare(folder: &Path, sizes: &[u32], sort: &str, quick: bool) -> 
         if opened.pending < u64::from(*size) {
             return Err(format!("{} of {size} are left", opened.pending).into());
         }
-        say(&line(*size, &filled, &opened));
+        let first = *first.get_or_insert(filled.memory_bytes);
+        say(&line(*size, first, &filled, &opened));
         std::fs::remove_dir_all(&folder)?;
     }
     Ok(())
@@ -84,8 +86,8 @@ pub(crate) async fn fill(folder: &Path, arguments: &[String]) -> Result<(), Fail
     }
     backlogged.idle(true).await?;
     // Before there is a second queue in this process.
-    served(&backlogged, round, &four).await?;
-    let (memory_bytes, memory_bytes_max) = (machine::memory("VmRSS")?, machine::memory("VmHWM")?);
+    let memory_bytes = steady_memory(&backlogged, round, &four).await?;
+    let memory_bytes_max = machine::memory("VmHWM")?;
     let empty = Served::start(Queue::open(settings(&folder.join("empty"))?, Clock::system())?, &four);
     served(&empty, round, &four).await?;
     let mut rounds = Vec::new();
@@ -125,6 +127,23 @@ async fn put_off(queue: &Queue, count: u32, owed: &[DestinationName]) -> Result<
     });
     say_aside(&format!("{:.0} put off a second", f64::from(count) / round.await?.seconds));
     Ok(())
+}
+
+/// Bytes, in the middle of what is found again and again while the others are served.
+async fn steady_memory(queue: &Served, round: u32, four: &[DestinationName]) -> Result<u64, Failed> {
+    let sampling = tokio::spawn(async {
+        let mut samples = Vec::new();
+        for _ in 0..MEMORY_SAMPLES {
+            tokio::time::sleep(BETWEEN_SAMPLES).await;
+            samples.push(machine::memory("VmRSS").map_err(|error| error.to_string())?);
+        }
+        samples.sort_unstable();
+        samples.get(samples.len() / 2).copied().ok_or_else(|| "no sample".to_owned())
+    });
+    while !sampling.is_finished() {
+        served(queue, round, four).await?;
+    }
+    Ok(sampling.await??)
 }
 
 /// Conversions a second, accepted and delivered; nothing of them is left in the window.
@@ -180,15 +199,14 @@ fn line_of(child: &mut Child) -> Result<String, Failed> {
     Ok(line)
 }
 
-fn line(size: u32, filled: &Filled, opened: &Opened) -> String {
+fn line(size: u32, first_memory: u64, filled: &Filled, opened: &Opened) -> String {
     let ratios = || filled.rounds.iter().map(|(empty, backlogged)| backlogged / empty);
     let queued = f64::from(size);
     let live = precise(opened.live_bytes);
     let (found, compacted) = opened.disk_bytes;
     let (found, compacted) = (precise(found), precise(compacted));
-    let of_each = |figure: f64, digits: usize| if size == 0 { "–".to_owned() } else { format!("{figure:.digits$}") };
     format!(
-        "{size:10} {:8.0} {:10.0} {:12.0}   {:.2} [{:.2} … {:.2}]  {:9.0} {:6.0} {:>21} {:>9} {:>9} {:19.2} {:22.0}",
+        "{size:10} {:8.0} {:10.0} {:12.0}   {:.2} [{:.2} … {:.2}]  {:9.0} {:9.2} {:5.0} {:21.0} {:9.2} {:9.2} {:19.2} {:22.0}",
         queued / filled.fill_seconds,
         median(filled.rounds.iter().map(|(empty, _)| *empty)),
         median(filled.rounds.iter().map(|(_, backlogged)| *backlogged)),
@@ -196,10 +214,11 @@ fn line(size: u32, filled: &Filled, opened: &Opened) -> String {
         ratios().fold(f64::INFINITY, f64::min),
         ratios().fold(0.0, f64::max),
         mebibytes(filled.memory_bytes),
+        precise(filled.memory_bytes) / precise(first_memory),
         mebibytes(filled.memory_bytes_max),
-        of_each(found / queued, 0),
-        of_each(found / live, 2),
-        of_each(compacted / live, 2),
+        found / queued,
+        found / live,
+        compacted / live,
         opened.seconds,
         mebibytes(opened.memory_bytes),
     )
@@ -226,5 +245,8 @@ const ALIVE: [&str; 4] = ["impact", "scaleo", "trackdesk", "dsp"];
 const ROUNDS: u32 = 5;
 /// Conversions of a round: more than the window holds.
 const ROUND: u32 = 10_000;
+/// What is taken for memory varies by half from one second to the next: what is free is not given back at once.
+const MEMORY_SAMPLES: usize = 600;
+const BETWEEN_SAMPLES: Duration = Duration::from_millis(50);
 /// In flight while the others are served.
 const CALLERS: u32 = 64;

@@ -57,11 +57,11 @@ fn main() -> Result<(), Failed> {
     }
     if part("--backlog") {
         let sizes: &[u32] = if quick {
-            &[0, 5_000]
+            &[1_000, 5_000]
         } else if asked("--all") {
-            &[0, 100_000, 1_000_000, 3_000_000]
+            &[1_000, 100_000, 1_000_000, 3_000_000]
         } else {
-            &[0, 100_000, 1_000_000]
+            &[1_000, 100_000, 1_000_000]
         };
         backlog::compare(folder.path(), sizes, backlog::FRESH, quick)?;
     }

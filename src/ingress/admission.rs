@@ -67,7 +67,8 @@ impl Admission {
     /// `places_max`: requests that are worked on at once; `None`: as many as the processors can.
     pub(super) fn new(places_max: Option<NonZeroU32>, clock: Clock) -> Admission {
         let places_max = places_max.map_or_else(default_places, NonZeroU32::get);
-        let hall = Mutex::new(Hall { free: places_max, next: None, waiting: VecDeque::new(), held: 0, late_since_ms: None });
+        let hall =
+            Mutex::new(Hall { free: places_max, next: None, waiting: VecDeque::new(), held: 0, late_since_ms: None });
         Admission { gate: Arc::new(Gate { places_max, clock, hall }) }
     }
 
@@ -145,7 +146,7 @@ impl Hall {
         }
         let late_ms = now_ms.saturating_sub(*self.late_since_ms.get_or_insert(now_ms));
         let share = if Duration::from_millis(late_ms) < BURST { SHARE_OF_LATE } else { SHARE_OF_LATE_THEN };
-        let has_room_for_late = places_max.saturating_sub(self.free) <= places_max / share;
+        let has_room_for_late = places_max.saturating_sub(self.free).saturating_mul(share) <= places_max;
         while self.waiting.pop_back_if(|newest| newest.is_gone()).is_some() {}
         self.waiting.pop_back_if(|newest| has_room_for_late || !is_late(newest))
     }

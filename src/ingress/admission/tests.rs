@@ -83,7 +83,7 @@ async fn with_one_late(entered: &Entered, time: Duration) -> (Arc<Admission>, Ve
     }
     let next = entered.waits(&gate, "next").await;
     let late = entered.waits(&gate, "late").await;
-    advance(GOOD_TIME_MAX + Duration::from_millis(1)).await;
+    advance(GOOD_TIME_MAX.saturating_add(Duration::from_millis(1))).await;
     // Whose turn it was goes first; from then on somebody is late.
     held.truncate(15);
     next.await.unwrap();
