@@ -125,7 +125,7 @@ impl Admin {
 
     /// By which token, if tokens are asked for. Without one, the name that the request came by tells a person on this machine from a web page's script whose
     /// own name was pointed at loopback.
-    fn authorize(&self, request: &Request<Incoming>) -> Result<Holder, Problem> {
+    fn authorize(&self, request: &Request<&mut Incoming>) -> Result<Holder, Problem> {
         // Those of the configuration in force: a reload changes them.
         let config = self.ingress.config();
         match config.server.admin_token_sha256.as_slice() {
@@ -198,7 +198,7 @@ impl Admin {
         }
     }
 
-    async fn bid(&self, bid: Bid<'_>, request: Request<Incoming>) -> Result<Reply, Problem> {
+    async fn bid(&self, bid: Bid<'_>, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         match bid {
             Bid::Pause(name) => self.pause(name, request).await,
             Bid::Resume(name) => self.resume(name, request).await,
@@ -212,7 +212,7 @@ impl Admin {
 }
 
 impl Api for Admin {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+    async fn answer(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         if let Some(answer) = self.shown(&request).await {
             return answer;
         }

@@ -186,7 +186,7 @@ impl Ingress {
     }
 
     /// Whose request it is.
-    fn sender<'c>(&self, current: &'c Current, request: &Request<Incoming>) -> Result<&'c Arc<Client>, Problem> {
+    fn sender<'c>(&self, current: &'c Current, request: &Request<&mut Incoming>) -> Result<&'c Arc<Client>, Problem> {
         let shown = request.extensions().get::<Arc<Shown>>();
         if let Some(tls) = &self.tls {
             tls.check(shown.map(Arc::as_ref))?;
@@ -237,7 +237,7 @@ impl Current {
 }
 
 impl Api for Ingress {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+    async fn answer(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         let unknown = || Problem::new(Kind::NotFound, format!("no such path: there are {PATHS}"));
         let resource = Resource::of(request.uri().path()).ok_or_else(unknown)?;
         let current = self.current();

@@ -12,11 +12,11 @@ use crate::ingress::fields;
 use crate::ingress::problem::{Kind, Problem};
 
 /// The same, where nothing need be said.
-pub(super) async fn json_or_nothing(request: Request<Incoming>) -> Result<Bytes, Problem> {
+pub(super) async fn json_or_nothing(request: Request<&mut Incoming>) -> Result<Bytes, Problem> {
     if request.body().is_end_stream() { Ok(Bytes::new()) } else { json(request).await }
 }
 
-pub(super) async fn json(request: Request<Incoming>) -> Result<Bytes, Problem> {
+pub(super) async fn json(request: Request<&mut Incoming>) -> Result<Bytes, Problem> {
     fields::check_plain_json(request.headers())?;
     let body = Limited::new(request.into_body(), BYTES_MAX);
     #[expect(clippy::disallowed_methods, reason = "the body is wrapped in Limited on the line above")]

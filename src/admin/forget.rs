@@ -13,7 +13,7 @@ use crate::ingress::problem::{self, Kind, Problem, Reply};
 use crate::queue::{Forget, Forgotten};
 
 impl Admin {
-    pub(super) async fn forget(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+    pub(super) async fn forget(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         let by = self.by(&request);
         let body = body::json(request).await?;
         let what = meant(&body, || self.merchants())?;

@@ -78,7 +78,7 @@ impl Admin {
     }
 
     /// Who asks.
-    pub(super) fn by(&self, request: &Request<Incoming>) -> By {
+    pub(super) fn by(&self, request: &Request<&mut Incoming>) -> By {
         let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.to_canonical());
         let digests = &self.ingress.config().server.admin_token_sha256;
         let tokens = Tokens::new(digests.iter().map(|token| (token.digest, token)));
@@ -100,7 +100,7 @@ impl Admin {
         }
     }
 
-    pub(super) async fn pause(&self, name: &str, request: Request<Incoming>) -> Result<Reply, Problem> {
+    pub(super) async fn pause(&self, name: &str, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         let (by, destination) = (self.by(&request), self.configured(name)?);
         let reason = reason(&body::json_or_nothing(request).await?)?;
         let change = Change { by, action: Action::Pause, which: of(&destination), reason: reason.clone() };
@@ -111,7 +111,7 @@ impl Admin {
         .await
     }
 
-    pub(super) async fn resume(&self, name: &str, request: Request<Incoming>) -> Result<Reply, Problem> {
+    pub(super) async fn resume(&self, name: &str, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         let (by, destination) = (self.by(&request), self.configured(name)?);
         let change = Change { by, action: Action::Resume, which: of(&destination), reason: None };
         self.audited(change, async {
@@ -121,7 +121,7 @@ impl Admin {
         .await
     }
 
-    pub(super) async fn probe(&self, name: &str, request: Request<Incoming>) -> Result<Reply, Problem> {
+    pub(super) async fn probe(&self, name: &str, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         let (by, destination) = (self.by(&request), self.configured(name)?);
         let change = Change { by, action: Action::Probe, which: of(&destination), reason: None };
         self.audited(change, async {

@@ -17,7 +17,7 @@ use crate::ingress::strict;
 
 impl Admin {
     /// The answer where the page, or what it listens to, is asked for.
-    pub(super) async fn shown(&self, request: &Request<Incoming>) -> Option<Result<Reply, Problem>> {
+    pub(super) async fn shown(&self, request: &Request<&mut Incoming>) -> Option<Result<Reply, Problem>> {
         let path = request.uri().path();
         let file = at(path);
         if file.is_none() && path != OVERVIEW && path != EVENTS {

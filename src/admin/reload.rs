@@ -163,7 +163,7 @@ impl Reloads {
 }
 
 impl Admin {
-    pub(super) async fn reload(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+    pub(super) async fn reload(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         let by = self.by(&request);
         let remove = removed(&body::json_or_nothing(request).await?)?;
         let names = remove.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();

@@ -48,7 +48,7 @@ impl Remedy {
 }
 
 impl Admin {
-    pub(super) async fn treat(&self, remedy: Remedy, request: Request<Incoming>) -> Result<Reply, Problem> {
+    pub(super) async fn treat(&self, remedy: Remedy, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         let by = self.by(&request);
         let (filter, wanted) = meant(remedy, &body::json(request).await?)?;
         if let Some(name) = &filter.destination {

@@ -17,14 +17,14 @@ use crate::config::Config;
 
 impl Ingress {
     /// The whole body, within its limit of bytes and time, and its share of the memory for bodies.
-    pub(super) async fn read(&self, config: &Config, body: Incoming) -> Result<(Bytes, Room), Problem> {
+    pub(super) async fn read(&self, config: &Config, body: &mut Incoming) -> Result<(Bytes, Room), Problem> {
         match timeout(config.server.request_timeout, self.read_frames(body, config.server.body_bytes_max)).await {
             Ok(read) => read,
             Err(_elapsed) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
         }
     }
 
-    async fn read_frames(&self, mut body: Incoming, bytes_max: usize) -> Result<(Bytes, Room), Problem> {
+    async fn read_frames(&self, body: &mut Incoming, bytes_max: usize) -> Result<(Bytes, Room), Problem> {
         if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
             return Err(too_large(bytes_max));
         }

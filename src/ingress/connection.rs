@@ -35,7 +35,7 @@ pub(super) use activity::InHand;
 use activity::{Activity, Rest};
 
 use super::addresses::{Addresses, Held};
-use super::lingering::Lingering;
+use super::lingering::{self, Lingering};
 use super::metrics::{Connections, Ending};
 use super::problem::{Kind, Problem, Reply};
 use super::proxy::{self, Proxies};
@@ -48,7 +48,7 @@ mod activity;
 /// What a listener answers.
 pub(crate) trait Api: Send + Sync + 'static {
     /// The answer to a request whose head is sound.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Reply, Problem>> + Send;
+    fn answer(&self, request: Request<&mut Incoming>) -> impl Future<Output = Result<Reply, Problem>> + Send;
     /// Told of every refusal, the ones that never reached `answer` among them.
     fn refused(&self, kind: Kind);
 }
@@ -198,7 +198,7 @@ impl<A: Api> Connection<A> {
     }
 
     /// Counts a request for each client that a trusted proxy names.
-    fn enter(&self, request: &Request<Incoming>) -> Result<Vec<Held>, Problem> {
+    fn enter(&self, request: &Request<&mut Incoming>) -> Result<Vec<Held>, Problem> {
         let Front { proxies, addresses, .. } = &*self.front;
         if proxies.protocol || !proxies.trusts(self.peer) {
             return Ok(Vec::new());
@@ -320,23 +320,31 @@ impl<A: Api> Connection<A> {
     }
 
     /// One request and its answer.
-    async fn exchange(&self, mut request: Request<Incoming>) -> Result<Reply, Infallible> {
+    async fn exchange(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
         let in_hand = self.activity.begin();
-        let (is_head, has_body) = (request.method() == Method::HEAD, !request.body().is_end_stream());
+        let (head, mut body) = request.into_parts();
+        let (is_head, is_http2) = (head.method == Method::HEAD, head.version == Version::HTTP_2);
+        let (has_body, is_awaited) = (!body.is_end_stream(), head.headers.contains_key(header::EXPECT));
+        let mut request = Request::from_parts(head, &mut body);
         if let Some(shown) = self.shown.get() {
             request.extensions_mut().insert(Arc::clone(shown));
         }
         request.extensions_mut().insert(Peer(self.peer));
         let sound = strict::check(&request);
         // Where a head is not as it should be, somebody in front may see the next request begin elsewhere than we do.
-        let ends = sound.is_err() && request.version() < Version::HTTP_2;
+        let ends = sound.is_err() && !is_http2;
         let answer = async {
             sound?;
             let _held = self.enter(&request)?;
             self.api.answer(request).await
         };
         let outcome = self.caught(answer).await;
-        self.activity.unread.store(has_body && outcome.is_err(), Ordering::Relaxed);
+        let is_unread = has_body && outcome.is_err();
+        self.activity.unread.store(is_unread, Ordering::Relaxed);
+        // Who waits for a word to begin has not begun.
+        if is_unread && is_http2 && !is_awaited {
+            lingering::discard(&mut body).await;
+        }
         let mut reply = outcome.unwrap_or_else(|problem| {
             tracing::debug!(reason = problem.kind().name(), "request refused");
             self.api.refused(problem.kind());

@@ -32,7 +32,7 @@ impl Ingress {
         &self,
         config: &Config,
         client: &Client,
-        request: Request<Incoming>,
+        request: Request<&mut Incoming>,
     ) -> Result<Reply, Problem> {
         let begun = Instant::now();
         let wait = fields::wait(request.headers());
@@ -61,7 +61,7 @@ impl Ingress {
         &self,
         config: &Config,
         client: &Client,
-        request: Request<Incoming>,
+        request: Request<&mut Incoming>,
     ) -> Result<(Verdicts, Option<Left>), Problem> {
         let (head, body) = request.into_parts();
         let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);

@@ -2,7 +2,9 @@
 //!
 //! Whoever closes a TCP connection with unread data in it resets it, and a client that is still sending may lose the answer
 //! that told it why. So, when a request was refused before its body was read: first our side is closed, then what still
-//! comes is read and thrown away, for a moment and up to a limit.
+//! comes is read and thrown away, for a moment and up to a limit. A stream of HTTP/2 that is answered before its body has come is
+//! reset behind the answer (RFC 9113 §8.1), which some clients take for the answer (curl before 8.0, as Debian 12 has it): there
+//! what comes is thrown away before the answer is given.
 
 use std::io;
 use std::pin::Pin;
@@ -11,8 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// A stream that lingers at shutdown if `unread` says so.
 pub(super) struct Lingering<T> {
@@ -76,6 +81,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Reads what still comes of a body, for a moment and up to a limit.
+pub(super) async fn discard(body: &mut Incoming) {
+    let discarding = async {
+        let mut discarded_bytes = 0_usize;
+        while discarded_bytes < DISCARDED_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            discarded_bytes = discarded_bytes.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    timeout(LINGER, discarding).await.ok();
 }
 
 /// A client that is told `413` or `401` stops, or has sent what it meant to, well within this.

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use http::{StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ struct Probe {
 }
 
 impl Api for Probe {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+    async fn answer(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         match request.uri().path() {
             "/waits" => {
                 self.arrived.notify_one();
@@ -433,45 +433,82 @@ fn connection() -> Arc<Connection<Probe>> {
     Arc::new(Connection { api: Arc::default(), front, activity, shutdown, peer, shown })
 }
 
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// What begins a connection of HTTP/2.
+fn preface() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// Kinds and streams of the frames that come until nothing has come for so long.
+async fn frames(client: &mut DuplexStream, quiet: Duration) -> Vec<(u8, u8)> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(Ok(read @ 1..)) = timeout(quiet, client.read(&mut buffer)).await {
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+    let (mut seen, mut rest) = (Vec::new(), bytes.as_slice());
+    while let [_, high, low, kind, _, _, _, _, stream, behind @ ..] = rest {
+        seen.push((*kind, *stream));
+        rest = &behind[usize::from(*high) * 256 + usize::from(*low)..];
+    }
+    seen
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+/// The last of a stream, and the last of a head.
+const END: u8 = 1;
+const HEAD_END: u8 = 4;
+
 #[tokio::test(start_paused = true)]
 async fn a_request_that_crosses_the_idle_goaway_is_answered() {
     let (mut client, server) = tokio::io::duplex(1 << 16);
     let connection = connection();
     let probe = Arc::clone(&connection.api);
-    let task = tokio::spawn(async move { connection.http2(server).await });
-    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-        let mut bytes = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
-        bytes.extend_from_slice(payload);
-        bytes
-    };
-    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-    client.write_all(&frame(4, 0, 0, &[])).await.unwrap();
-    client.write_all(&frame(1, 5, 1, &[0x82, 0x87, 0x84, 0x41, 1, b'a'])).await.unwrap();
+    let _task = tokio::spawn(async move { connection.http2(server).await });
+    client.write_all(&preface()).await.unwrap();
+    client.write_all(&frame(HEADERS, END | HEAD_END, 1, &[0x82, 0x87, 0x84, 0x41, 1, b'a'])).await.unwrap();
     sleep(Duration::from_millis(5500)).await;
-    client
-        .write_all(&frame(1, 5, 3, &[0x82, 0x87, 0x04, 6, b'/', b'w', b'a', b'i', b't', b's', 0x41, 1, b'a']))
-        .await
-        .unwrap();
+    let head = [&[0x82, 0x87, 0x04, 6], b"/waits".as_slice(), &[0x41, 1, b'a']].concat();
+    client.write_all(&frame(HEADERS, END | HEAD_END, 3, &head)).await.unwrap();
     timeout(Duration::from_secs(1), probe.arrived.notified()).await.expect("taken");
     sleep(Duration::from_secs(3)).await;
     probe.let_go.notify_one();
-    let mut bytes = vec![];
-    let mut seen = vec![];
-    let mut buffer = [0; 4096];
-    while let Ok(Ok(n)) = timeout(Duration::from_secs(2), client.read(&mut buffer)).await {
-        if n == 0 {
-            break;
-        }
-        bytes.extend_from_slice(&buffer[..n]);
-    }
-    let mut at = 0;
-    while at + 9 <= bytes.len() {
-        let len = usize::from(bytes[at + 1]) * 256 + usize::from(bytes[at + 2]);
-        seen.push((bytes[at + 3], bytes[at + 8]));
-        at += 9 + len;
-    }
-    let ended = task.is_finished();
-    assert!(seen.contains(&(1, 3)), "{seen:?} finished {ended}");
+    let seen = frames(&mut client, Duration::from_secs(2)).await;
+    assert!(seen.contains(&(HEADERS, 3)), "{seen:?}");
+}
+
+/// Some clients take a reset behind the answer for the answer.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_over_http_2_waits_for_the_body_so_that_no_reset_comes_behind_it() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let connection = connection();
+    let _task = tokio::spawn(async move { connection.http2(server).await });
+    client.write_all(&preface()).await.unwrap();
+    let head = [&[0x83, 0x87, 0x04, 8], b"/refuses".as_slice(), &[0x41, 1, b'a']].concat();
+    let answered =
+        |seen: &[(u8, u8)], stream| (seen.contains(&(HEADERS, stream)), seen.contains(&(RST_STREAM, stream)));
+    let moment = Duration::from_millis(500);
+    client.write_all(&frame(HEADERS, HEAD_END, 1, &head)).await.unwrap();
+    assert_eq!(answered(&frames(&mut client, moment).await, 1), (false, false));
+    client.write_all(&frame(DATA, END, 1, b"{}")).await.unwrap();
+    assert_eq!(answered(&frames(&mut client, moment).await, 1), (true, false));
+    // Whose body does not come is answered all the same.
+    client.write_all(&frame(HEADERS, HEAD_END, 3, &head)).await.unwrap();
+    assert_eq!(answered(&frames(&mut client, moment).await, 3), (false, false));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(answered(&frames(&mut client, moment).await, 3), (true, true));
+    // Who asks before it sends has not begun to.
+    let asking = [&head, [0x0f, 20, 12].as_slice(), b"100-continue"].concat();
+    client.write_all(&frame(HEADERS, HEAD_END, 5, &asking)).await.unwrap();
+    assert_eq!(answered(&frames(&mut client, moment).await, 5), (true, true));
 }
 
 #[tokio::test(start_paused = true)]
