@@ -173,8 +173,9 @@ impl Queue {
         rescue::recover(settings, clock, shared::Options::default())
     }
 
-    /// Writes pending work and dead letters of a folder that no process serves, one conversion a line, oldest receipt
-    /// first. A conversion that is meant goes whole, with all its deliveries. Nothing is taken out of the folder. Blocks.
+    /// Writes what a folder that no process serves owes, its dead letters and what it knows of settled conversions, one
+    /// conversion a line; what is owed comes first, oldest receipt first. A conversion that is meant goes whole, with all its
+    /// deliveries. Nothing is taken out of the folder. Blocks.
     ///
     /// # Errors
     /// The folder is refused as by [`Queue::open`], or cannot be read; or `out` cannot be written. What was written is no

@@ -31,6 +31,7 @@ mod goldens;
 mod hostile;
 mod incident;
 mod mapping;
+mod moving;
 mod mutation;
 mod presets;
 mod progress;

@@ -1,10 +1,11 @@
-//! `export`: pending work, dead letters and what is known of settled conversions as a file. Standard output holds the file alone; what is said of it goes to
-//! standard error.
+//! `export`: pending work, dead letters and what is known of settled conversions as a file. Standard output holds the file
+//! alone; what is said of it goes to standard error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -38,22 +39,40 @@ pub(super) struct ExportArgs {
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ExportArgs) -> u8 {
     match export(configuration, args) {
-        Ok(Exported { conversions, pending, dead, settled, unread }) => {
-            let (conversions, pending) =
-                (output::counted(conversions, "conversion"), output::counted(pending, "delivery"));
-            output::error(&format!(
-                "{conversions} exported: {pending} pending, {dead} dead; beside them {settled} settled"
-            ));
-            if unread > 0 {
-                let more = output::counted(unread, "damaged conversion");
-                output::error(&format!("{more} not in the export: `capi-relay recover` says where the damage is"));
-                return NO;
-            }
-            DONE
-        }
+        Ok(exported) => told(&exported, args),
         Err(error) => {
             output::error(&error);
             NO
+        }
+    }
+}
+
+fn told(exported: &Exported, args: &ExportArgs) -> u8 {
+    let Exported { conversions, pending, dead, settled, unread, unread_history } = *exported;
+    let (conversions, pending) = (output::counted(conversions, "conversion"), output::counted(pending, "delivery"));
+    let settled = args.settled().map_or_else(String::new, |_| format!("; beside them {settled} settled"));
+    output::error(&format!("{conversions} exported: {pending} pending, {dead} dead{settled}"));
+    let damaged = [(unread, "damaged conversion"), (unread_history, "damaged record of the history")];
+    for (count, noun) in damaged.into_iter().filter(|(count, _)| *count > 0) {
+        let more = output::counted(count, noun);
+        output::error(&format!("{more} not in the export: `capi-relay recover` says where the damage is"));
+    }
+    if unread == 0 && unread_history == 0 { DONE } else { NO }
+}
+
+/// Which of what is settled is taken along.
+enum SettledOf {
+    Window,
+    History,
+}
+
+impl ExportArgs {
+    /// `None`: nothing of it.
+    fn settled(&self) -> Option<SettledOf> {
+        match (self.no_settled || self.destination.is_some() || self.dead || self.pending, self.history) {
+            (true, _) => None,
+            (false, true) => Some(SettledOf::History),
+            (false, false) => Some(SettledOf::Window),
         }
     }
 }
@@ -70,11 +89,10 @@ fn export(configuration: &ConfigurationArgs, args: &ExportArgs) -> Result<Export
         (false, false) => None,
     };
     let destination = destination.transpose()?;
-    let settled_within = match (args.no_settled || destination.is_some() || standing.is_some(), args.history) {
-        (true, _) => None,
-        (false, true) => Some(config.queue.history_keep),
-        (false, false) => Some(config.queue.dedup_window),
-    };
+    let settled_within = args.settled().map(|settled| match settled {
+        SettledOf::Window => config.queue.dedup_window,
+        SettledOf::History => Duration::MAX,
+    });
     let selection = Selection { destination, standing, settled_within };
     let queue = queue_settings(&config);
     let write = |out: &mut dyn Write| {

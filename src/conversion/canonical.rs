@@ -172,8 +172,41 @@ fn write_normal(text: &str, out: &mut Vec<u8>) -> Option<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The digest, made without what is known of the schema beforehand.
+    pub(in super::super) fn digest_by_sorting(conversion: &Conversion) -> [u8; 32] {
+        fn object(mut members: Vec<(&str, Vec<u8>)>, out: &mut Vec<u8>) {
+            members.sort_unstable();
+            write_members(&members, |written, out| out.extend_from_slice(written), out);
+        }
+        let written = |value: &Value| {
+            let mut out = Vec::new();
+            match value {
+                Value::Money(amount) => write_number(&amount.to_string(), &mut out),
+                Value::Int(number) => write_number(&number.to_string(), &mut out),
+                other => write_value(other, &mut out),
+            }
+            out
+        };
+        let path = |row: usize| SCHEMA[row].path;
+        let mut out = Vec::new();
+        let generated = |row: usize| row == rules::EVENT_ID && !conversion.event_id_given();
+        let fields = conversion.values.iter().filter(|(row, _)| !generated(*row));
+        object(fields.map(|(row, value)| (path(row), written(value))).collect(), &mut out);
+        let click_ids = conversion.click_ids.iter().map(|(network, id)| {
+            let mut text = Vec::new();
+            write_text(id, &mut text);
+            (&**network, text)
+        });
+        object(click_ids.collect(), &mut out);
+        for item in &conversion.items {
+            let fields = item.values.iter().map(|(row, value)| (path(row.saturating_add(ROWS_TOP)), written(value)));
+            object(fields.collect(), &mut out);
+        }
+        Sha256::digest(&out).into()
+    }
 
     fn canonical(text: &str) -> String {
         String::from_utf8(Json::parse(text.as_bytes()).unwrap().canonical()).unwrap()

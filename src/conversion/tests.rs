@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::canonical::tests::digest_by_sorting;
 use super::problem::Problem;
 use super::*;
 
@@ -399,6 +400,19 @@ fn a_member_named_like_the_mark_of_a_number_is_a_member_like_any_other() {
     }
 }
 
+#[test]
+fn the_digest_is_over_all_fields_sorted_by_path() {
+    for generated in [false, true] {
+        let mut body = full();
+        if generated {
+            body.as_object_mut().unwrap().remove("event_id");
+        }
+        let conversion = Conversion::parse(body.to_string().as_bytes(), "generated").unwrap();
+        assert_eq!(conversion.event_id_given(), !generated);
+        assert_eq!(conversion.content_digest(), digest_by_sorting(&conversion));
+    }
+}
+
 /// A document out of known and unknown names and values of every type.
 fn any_document() -> impl Strategy<Value = String> {
     let name = prop_oneof![
@@ -461,6 +475,7 @@ proptest! {
         prop_assert_eq!(&first, &second);
         if let (Ok(first), Ok(second)) = (first, second) {
             prop_assert_eq!(first.content_digest(), second.content_digest());
+            prop_assert_eq!(first.content_digest(), digest_by_sorting(&first));
         }
     }
 }

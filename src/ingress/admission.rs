@@ -3,10 +3,10 @@
 //!
 //! Parsing, mapping and storing take processors, and what is begun beyond what they can do makes everything begun before
 //! later. So a request whose body is there waits here for its place. As long as all can be answered in good time, who came
-//! first goes first: a burst passes. Where they cannot, who came last goes first, and who is late has what is left, and where that
-//! lasts only what is hardly used: most are answered soon, instead of all of them late, and whose client has given up meanwhile is
-//! worked on last. (Maurer, "Fail at
-//! Scale", ACM Queue 13(8).) What a good time is follows from how long places have been held of late.
+//! first goes first: a burst passes. Where they cannot, who came last goes first, and who is late has what is left; where that
+//! lasts, and more and more are late, they have only what is hardly used. So most are answered soon, instead of all of them
+//! late, and whose client has given up meanwhile is worked on last. (Maurer, "Fail at Scale", ACM Queue 13(8).) What a good time
+//! is follows from how long places have been held of late.
 //!
 //! Nobody is refused at once. Who is refused comes again, and is refused again: what that takes of the processor is missing
 //! for those who could be served. Waiting takes none, and a client that waits sends nothing more meanwhile.
@@ -45,7 +45,7 @@ struct Hall {
     waiting: VecDeque<Waiter>,
     /// How long a place has been held of late, in sixteenths of a millisecond.
     held: u64,
-    /// Since when there has been somebody late, whenever it was somebody's turn.
+    /// Since when there has been somebody late, whenever it was somebody's turn, and more became late.
     late_since_ms: Option<u64>,
 }
 
@@ -144,10 +144,15 @@ impl Hall {
             self.late_since_ms = None;
             return self.waiting.pop_front();
         }
+        while self.waiting.pop_back_if(|newest| newest.is_gone()).is_some() {}
+        // For so long the newest has been waiting: nobody has become late since. What is left is the rest of a burst.
+        let waited_ms = now_ms.saturating_sub(self.waiting.back()?.since_ms);
+        if Duration::from_millis(waited_ms) > good_time.saturating_add(BURST) {
+            self.late_since_ms = None;
+        }
         let late_ms = now_ms.saturating_sub(*self.late_since_ms.get_or_insert(now_ms));
         let share = if Duration::from_millis(late_ms) < BURST { SHARE_OF_LATE } else { SHARE_OF_LATE_THEN };
         let has_room_for_late = places_max.saturating_sub(self.free).saturating_mul(share) <= places_max;
-        while self.waiting.pop_back_if(|newest| newest.is_gone()).is_some() {}
         self.waiting.pop_back_if(|newest| has_room_for_late || !is_late(newest))
     }
 

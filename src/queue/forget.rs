@@ -192,6 +192,11 @@ impl Shared {
         self.intend(&[])
     }
 
+    /// What an earlier request has left and that could not be erased so far. Blocks.
+    pub(super) fn still_to_forget(&self) -> Result<HashSet<ConversionId>, ReadError> {
+        Ok(self.left_to_forget()?.take().into_iter().collect())
+    }
+
     /// What an earlier request has left. Blocks.
     fn left_to_forget(&self) -> Result<Found, ReadError> {
         let left = intent::read(self.folder.path());

@@ -236,13 +236,16 @@ impl Shared {
 
     /// Whether there is room on disk for one more, as far as is known without waiting for anybody.
     pub(super) fn admit(&self) -> Result<(), AcceptError> {
+        self.has_room()?;
+        if self.is_over_budget.load(Ordering::Relaxed) { self.within_budget(&self.window()) } else { Ok(()) }
+    }
+
+    /// Whether there is room for what owes nothing.
+    pub(super) fn has_room(&self) -> Result<(), AcceptError> {
         if self.is_stopped() {
             return Err(AcceptError::Closed);
         }
-        if self.space.is_low() {
-            return Err(self.space.refusal());
-        }
-        if self.is_over_budget.load(Ordering::Relaxed) { self.within_budget(&self.window()) } else { Ok(()) }
+        if self.space.is_low() { Err(self.space.refusal()) } else { Ok(()) }
     }
 
     /// Notes whether more is pending than may be: after what may have changed that, so that whoever comes next is refused

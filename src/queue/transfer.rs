@@ -26,6 +26,7 @@ use super::mover::Mover;
 use super::record::{self, Leg, Record};
 use super::recovery;
 use super::shared::{Options, Shared};
+use super::store::Kept;
 use super::vault::KeyHash;
 use super::window::Entry;
 use crate::conversion::{ConversionId, DestinationName};
@@ -65,6 +66,8 @@ pub struct Exported {
     pub settled: u64,
     /// Conversions that are kept, and cannot be read: they are damaged, and not in the file.
     pub unread: u64,
+    /// Records of the history that are damaged, whatever they say: what is settled is not in the file as a whole.
+    pub unread_history: u64,
 }
 
 /// What became of the conversions of a file.
@@ -162,11 +165,13 @@ pub(super) fn export(
     };
     write(lines.header(&at))?;
     let store = work.shared.store();
-    let (mut after, mut unread) = (0, 0_u64);
+    let forgotten = work.shared.still_to_forget().map_err(|error| work.failed(&error))?;
+    let (mut after, mut unread, mut unread_history) = (0, 0_u64, 0_u64);
     while let Some(some) = store.next_kept(after).map_err(|error| work.failed(&error))? {
         after = some.to;
         unread = unread.saturating_add(u64::try_from(some.unread).unwrap_or(u64::MAX));
-        for kept in some.found.iter().filter(|kept| selection.takes(&kept.legs)) {
+        let is_meant = |kept: &&Kept| selection.takes(&kept.legs) && !forgotten.contains(&kept.record.meta.id);
+        for kept in some.found.iter().filter(is_meant) {
             trailer.count(&kept.legs);
             write(lines.conversion(&kept.record, &kept.legs))?;
         }
@@ -174,15 +179,17 @@ pub(super) fn export(
     if let Some(time) = selection.settled_within {
         let since_ms = now_ms.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let failed = OnceCell::new();
+        let has_failed = || failed.get().is_some();
+        let is_meant = |id: ConversionId| id.unix_ms() >= since_ms && !forgotten.contains(&id) && !has_failed();
         let mut visit = |met| match met {
-            Met::Settled(settled) if settled.id.unix_ms() >= since_ms => {
+            Met::Settled(settled) if is_meant(settled.id) => {
                 trailer.count_settled();
-                write(lines.settled(*settled)).unwrap_or_else(|error| _ = failed.set(error));
+                // It is the first: behind it nothing is written.
+                write(lines.settled(*settled)).unwrap_or_else(|error| drop(failed.set(error)));
             }
             Met::Settled(_) | Met::Forgotten(_) => {}
-            Met::Unread(records) => unread = unread.saturating_add(records),
+            Met::Unread(records) => unread_history = unread_history.saturating_add(records),
         };
-        let has_failed = || failed.get().is_some();
         let read = work.shared.history.scan(&(since_ms..=u64::MAX), &has_failed, &mut visit);
         failed.into_inner().map_or(Ok(()), Err)?;
         read.map_err(|error| work.failed(&error))?;
@@ -190,7 +197,7 @@ pub(super) fn export(
     write(lines.trailer(&trailer))?;
     out.flush().map_err(TransferError::Write)?;
     let Trailer { conversions, pending, dead, settled } = trailer;
-    Ok(Exported { conversions, pending, dead, settled, unread })
+    Ok(Exported { conversions, pending, dead, settled, unread, unread_history })
 }
 
 /// `refused` is told the line of each conversion that is not taken in, and why.
@@ -299,13 +306,17 @@ impl Work {
             let is_erased = users.contains(&(id, true));
             Ok(is_erased || shared.is_known(id).map_err(|error| self.failed(&error))?)
         };
-        if is_known(id)? {
+        // A history from the first day on knows each key.
+        let may_be_known = !users.is_empty() || shared.history.complete_since_ms() > 0;
+        if may_be_known && is_known(id)? {
             self.imported.known = self.imported.known.saturating_add(1);
             return Ok(None);
         }
         // Further apart, one relay takes both: the key is used anew.
         let meets = |user: &ConversionId| user.unix_ms().abs_diff(id.unix_ms()) < shared.dedup_window_ms;
-        for user in users.iter().map(|(user, _)| *user).filter(meets) {
+        // Of what owes nothing there is no second sale.
+        let owes = legs.iter().any(Leg::kept);
+        for user in users.iter().map(|(user, _)| *user).filter(|user| owes && meets(user)) {
             // The key may have outlived what used it.
             if is_known(user)? {
                 let key = &record.meta.dedup_key;
@@ -334,7 +345,11 @@ impl Work {
         if taken.is_empty() {
             return Ok(());
         }
-        let admitted = self.shared.admit().and_then(|()| self.shared.within_budget(&self.shared.window()));
+        let owes = |(_, legs, _): &(Record, Vec<Leg>, Vec<u8>)| legs.iter().any(Leg::kept);
+        let mut admitted = self.shared.has_room();
+        if taken.iter().any(owes) {
+            admitted = admitted.and_then(|()| self.shared.within_budget(&self.shared.window()));
+        }
         admitted.map_err(|error| self.failed(&error))?;
         let first_seq = self.journal.next_seq();
         let count = u64::try_from(taken.len()).unwrap_or(u64::MAX);
@@ -343,8 +358,7 @@ impl Work {
         let records = taken.iter().map(|(_, _, encoded)| (Kind::Accepted, encoded.as_slice()));
         self.journal.append(records, through).map_err(|error| self.failed(&error))?;
         self.last_accepted = last_seq;
-        let settled = taken.iter().filter(|(_, legs, _)| legs.iter().all(|leg| !leg.pending() && leg.dead().is_none()));
-        let settled = u64::try_from(settled.count()).unwrap_or(u64::MAX);
+        let settled = u64::try_from(taken.iter().filter(|taken| !owes(taken)).count()).unwrap_or(u64::MAX);
         self.imported.settled = self.imported.settled.saturating_add(settled);
         self.imported.new = self.imported.new.saturating_add(count.saturating_sub(settled));
         let since_ms = self.shared.clock.elapsed_ms();

@@ -74,7 +74,7 @@ async fn where_not_all_can_be_served_in_time_the_newest_are_and_the_others_when_
     assert_eq!(entered.names(), ["next", "newer", "new", "old"]);
 }
 
-/// All of sixteen places are held, and of two that wait one is next and one late; for so long.
+/// Fifteen of sixteen places are held, and of two that waited one was next and one is late; for so long.
 async fn with_one_late(entered: &Entered, time: Duration) -> (Arc<Admission>, Vec<Admitted>, JoinHandle<()>) {
     let gate = gate(16);
     let mut held = Vec::new();
@@ -83,7 +83,7 @@ async fn with_one_late(entered: &Entered, time: Duration) -> (Arc<Admission>, Ve
     }
     let next = entered.waits(&gate, "next").await;
     let late = entered.waits(&gate, "late").await;
-    advance(GOOD_TIME_MAX.saturating_add(Duration::from_millis(1))).await;
+    advance(GOOD_TIME_MIN.saturating_add(Duration::from_millis(1))).await;
     // Whose turn it was goes first; from then on somebody is late.
     held.truncate(15);
     next.await.unwrap();
@@ -105,16 +105,42 @@ async fn who_is_late_is_served_while_half_of_the_places_are_free() {
 #[tokio::test(start_paused = true)]
 async fn where_that_lasts_who_is_late_is_served_while_hardly_a_place_is_taken() {
     let entered = Entered::default();
-    let (gate, mut held, late) = with_one_late(&entered, BURST).await;
+    let (gate, mut held, late) = with_one_late(&entered, Duration::ZERO).await;
+    held.push(gate.enter(0).await.unwrap());
+    // One after the other becomes late.
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        others.push(entered.waits(&gate, "other").await);
+        advance(BURST / 3).await;
+    }
+    // As if no place were held for long: what a good time is stays what it was.
+    held.iter_mut().for_each(|place| place.since_ms = gate.gate.clock.elapsed_ms());
     held.truncate(3);
     yield_now().await;
     assert!(timeout(Duration::ZERO, gate.enter(0)).await.is_ok(), "who comes now has a place that is free");
-    assert_eq!(entered.names(), ["next"]);
+    assert_eq!(entered.names(), ["next", "other"], "whose turn it was keeps it");
     held.truncate(2);
     late.await.unwrap();
+    for other in others {
+        other.await.unwrap();
+    }
     // Nobody is late any more: what comes next is another burst.
     drop(timeout(Duration::ZERO, gate.enter(0)).await);
     assert_eq!(gate.gate.hall().late_since_ms, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_burst_is_served_however_long_it_takes() {
+    let entered = Entered::default();
+    let (gate, mut held, late) = with_one_late(&entered, Duration::ZERO).await;
+    // Nobody comes any more.
+    advance(BURST.saturating_add(GOOD_TIME_MIN)).await;
+    held.truncate(9);
+    yield_now().await;
+    assert_eq!(entered.names(), ["next"]);
+    held.truncate(8);
+    late.await.unwrap();
+    drop(gate);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use super::super::log::frame;
 use super::super::log::salvage;
-use super::super::log::segment::Segment;
+use super::super::log::segment::{Segment, is_unreadable};
 use super::super::record::Settled;
 use super::super::store::StoreError;
 use super::form::{Kept, kind};
@@ -23,9 +23,10 @@ pub(in super::super) enum Met {
     Unread(u64),
 }
 
-/// A segment that is to be read, up to a record.
+/// A segment that is to be read, from a record up to another.
 struct Part {
     number: u64,
+    first_seq: u64,
     next_seq: u64,
 }
 
@@ -52,36 +53,60 @@ impl History {
         let end = self.lock_end();
         let meets = |times: &Received| times.first_ms <= *received.end() && times.last_ms >= *received.start();
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let full = index.full.iter().filter(|full| meets(&full.received));
-        let full = full.map(|full| Part { number: full.number, next_seq: full.next_seq });
-        let written = end.segment.as_ref().map(|_| Part { number: end.number, next_seq: end.next_seq });
-        full.chain(written).collect()
+        let (mut parts, mut first_seq) = (Vec::new(), index.first_seq);
+        for full in &index.full {
+            let (number, next_seq) = (full.number, full.next_seq);
+            if meets(&full.received) {
+                parts.push(Part { number, first_seq, next_seq });
+            }
+            first_seq = next_seq;
+        }
+        if end.segment.is_some() {
+            parts.push(Part { number: end.number, first_seq, next_seq: end.next_seq });
+        }
+        parts
     }
 
     fn scan_part(&self, part: &Part, visit: &mut dyn FnMut(Met)) -> Result<(), StoreError> {
-        let segment = match Segment::open(&self.dir, part.number) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            opened => opened.map_err(StoreError::History)?,
-        };
-        let segment = segment.map_err(|why| StoreError::History(io::Error::new(io::ErrorKind::InvalidData, why)))?;
-        let mut next_seq = segment.first_seq;
-        let visited = salvage(&segment, |_, header, body| {
-            // What comes behind is being written.
-            let begins = header.first_seq.min(part.next_seq);
-            let missing = begins.saturating_sub(next_seq);
-            if missing > 0 {
-                visit(Met::Unread(missing));
+        let mut next_seq = part.first_seq;
+        let scanned = self.scan_commits(part, &mut next_seq, visit);
+        match scanned {
+            Err(StoreError::History(error)) if is_damage(&error) => {
+                let segment = part.number;
+                tracing::warn!(segment, %error, "a segment of the history cannot be read as a whole");
             }
-            next_seq = header.first_seq.saturating_add(u64::from(header.count));
-            self.scan_commit(header, body, visit);
-            Ok::<(), StoreError>(())
-        });
-        visited.map_err(StoreError::History)??;
+            scanned => scanned?,
+        }
         let missing = part.next_seq.saturating_sub(next_seq);
         if missing > 0 {
             visit(Met::Unread(missing));
         }
         Ok(())
+    }
+
+    /// `next_seq`: what comes next, as far as it was read.
+    fn scan_commits(&self, part: &Part, next_seq: &mut u64, visit: &mut dyn FnMut(Met)) -> Result<(), StoreError> {
+        let segment = match Segment::open(&self.dir, part.number) {
+            // It was given up meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                *next_seq = part.next_seq;
+                return Ok(());
+            }
+            opened => opened.map_err(StoreError::History)?,
+        };
+        let segment = segment.map_err(|why| StoreError::History(io::Error::new(io::ErrorKind::InvalidData, why)))?;
+        let visited = salvage(&segment, |_, header, body| {
+            // What comes behind is being written.
+            let begins = header.first_seq.min(part.next_seq);
+            let missing = begins.saturating_sub(*next_seq);
+            if missing > 0 {
+                visit(Met::Unread(missing));
+            }
+            *next_seq = header.first_seq.saturating_add(u64::from(header.count));
+            self.scan_commit(header, body, visit);
+            Ok::<(), StoreError>(())
+        });
+        visited.map_err(StoreError::History)?
     }
 
     fn scan_commit(&self, header: &frame::Header, body: &[u8], visit: &mut dyn FnMut(Met)) {
@@ -99,4 +124,9 @@ impl History {
             visit(met.unwrap_or(Met::Unread(1)));
         }
     }
+}
+
+/// Whether a part of a segment is not what was written, or the disk does not give it.
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData || is_unreadable(error)
 }

@@ -58,6 +58,11 @@ impl Leg {
         self.owed() || self.is_accepted()
     }
 
+    /// Whether its conversion is kept for it: something is to be done, or it was given up.
+    pub(in super::super) fn kept(&self) -> bool {
+        self.pending() || self.dead().is_some()
+    }
+
     /// Whether it is still to be sent.
     pub(in super::super) fn owed(&self) -> bool {
         match self.position {

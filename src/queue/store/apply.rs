@@ -299,7 +299,7 @@ pub(super) fn owed(leg: &Leg) -> Owed {
 
 /// Whether something of it is owed or dead.
 fn is_kept(legs: &[Leg]) -> bool {
-    legs.iter().any(|leg| leg.pending() || leg.dead().is_some())
+    legs.iter().any(Leg::kept)
 }
 
 /// A count of which one was part before, or is afterwards.

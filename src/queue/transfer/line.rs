@@ -333,7 +333,7 @@ impl Line {
                 Record::kept(vault, meta, names, Bytes::from(body))
             }
             // What is owed cannot be sent without a body.
-            (None, None, Some(worth)) if !legs.iter().any(|leg| leg.pending() || leg.dead().is_some()) => {
+            (None, None, Some(worth)) if !legs.iter().any(Leg::kept) => {
                 Record::settled(vault, meta, names, worth.read().ok_or("worth")?)
             }
             _ => return Err("body"),

@@ -1,3 +1,5 @@
+mod settled;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,13 +11,14 @@ use super::super::status::{
     Attempt, DeadFilter, DeadKind, DeadLetter, Depths, Outcome, State, Status, Treatment, Verdict,
 };
 use super::super::tests::{
-    accept, any_negotiated, attempt, dead, dead_letters, delivered, encryption, eventually, id_at, metric, name, next,
-    open, settings, small, state, submission_of,
+    accept, any_negotiated, attempt, dead, dead_letters, delivered, id_at, name, next, open, settings, small, state,
+    submission_of,
 };
 use super::super::vault::Vault;
-use super::super::{Accepted, BooksOf, Forget, Initial, Queue, Submission};
+use super::super::{Accepted, Queue};
 use super::*;
-use crate::conversion::{Conversion, Meta, TraceParent};
+use crate::conversion::{Meta, TraceParent};
+use settled::with_settled;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -239,19 +242,20 @@ async fn a_file_that_was_cut_or_changed_is_refused_at_its_line_and_what_came_bef
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_appended_is_taken_up_by_the_next_start_wherever_the_import_ended() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (ids, _) = filled(from.path()).await;
-    let text = exported(from.path(), &Selection::default());
+    let (mut ids, settled) = filled(from.path()).await;
+    let text = exported(from.path(), &with_settled());
     let mut input = text.as_bytes();
     let mut reading = Reading::new(&mut input);
     assert!(reading.header().is_ok());
     let roomy = Options { segment_bytes: 1 << 20, ..small() };
     let mut work = Work::open(&settings(to.path(), &NAMES), Clock::system(), roomy).unwrap();
-    while let Ok(Said::Conversion(conversion)) = reading.next(&Vault::plain()) {
+    while let Ok(Said::Conversion(conversion) | Said::Settled(conversion)) = reading.next(&Vault::plain()) {
         work.take(conversion.0, conversion.1).unwrap();
         work.append().unwrap();
     }
     // As a kill does: nothing of it was moved.
     drop(work);
+    ids.push(settled);
     assert_eq!(seen(to.path(), &ids).await, seen(from.path(), &ids).await);
 }
 
@@ -291,112 +295,6 @@ async fn a_folder_in_use_and_one_that_is_not_there_are_refused() {
     let text = exported(dir.path(), &Selection::default());
     let _queue = open(dir.path(), &NAMES);
     assert!(matches!(imported(dir.path(), &text), Err(TransferError::Open(OpenError::InUse { .. }))));
-}
-
-/// With all that was settled within an hour.
-fn with_settled() -> Selection {
-    Selection { settled_within: Some(Duration::from_secs(3600)), ..Selection::default() }
-}
-
-/// Of an explicit key: the same with other content is refused.
-fn keyed(event_id: &str, what: &str) -> Submission {
-    let body = format!(
-        r#"{{"time":"2026-01-01T00:00:00Z","event_id":"{event_id}","order_id":"order-{event_id}","value":"{what}","currency":"EUR"}}"#
-    );
-    let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
-    let meta = Meta::new(id_at(Clock::system().unix_ms()), Arc::from("acme"), None, &conversion);
-    let plan = ["a", "b"].map(|destination| (name(destination), Initial::Owed)).to_vec();
-    Submission { meta, conversion, body: Bytes::from(body), plan }
-}
-
-async fn settled_status(queue: &Queue, id: ConversionId) -> Status {
-    queue.status(id).await.unwrap().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_settled_goes_along_encrypted_or_not_and_its_repeat_is_no_second_sale() {
-    let all = BooksOf { from_ms: 0, until_ms: u64::MAX, destination: None, merchant: None };
-    let keys = [None, Some(1), Some(2)];
-    for (from_key, to_key) in keys.into_iter().flat_map(|from| keys.map(|to| (from, to))) {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let folder =
-            |path: &Path, key: Option<u8>| Settings { encryption: key.map(encryption), ..settings(path, &NAMES) };
-        let (from, to) = (folder(from.path(), from_key), folder(to.path(), to_key));
-        let queue = Queue::open_with(&from, Clock::system(), small()).unwrap();
-        let captured = BTreeMap::from([("ref".to_owned(), "r-1".to_owned())]);
-        let one = accept(&queue, keyed("settled", "12.50")).await;
-        queue.settle(&next(&queue, "a").await, Outcome::Delivered { captured }, Some(attempt(200, Verdict::Delivered)));
-        queue.settle(&next(&queue, "b").await, Outcome::Skipped { reason: "no click".to_owned() }, None);
-        let gone = accept(&queue, keyed("forgotten", "1")).await;
-        for destination in ["a", "b"] {
-            queue.settle(&next(&queue, destination).await, delivered(), None);
-        }
-        assert_eq!(queue.forget(Forget::Conversion(gone)).await.unwrap().conversions, 1);
-        let owed = accept(&queue, keyed("owed", "3")).await;
-        let (status, books) = (settled_status(&queue, one).await, queue.books(all.clone()).await.unwrap());
-        queue.close().await.unwrap();
-        drop(queue);
-        let to_text = |settings: &Settings, selection: &Selection| {
-            let mut out = Vec::new();
-            let done = export(settings, Clock::system(), small(), selection, &mut out).unwrap();
-            (String::from_utf8(out).unwrap(), done)
-        };
-        let (text, done) = to_text(&from, &with_settled());
-        assert_eq!((done.conversions, done.settled, done.unread), (1, 1, 0));
-        assert_eq!(
-            to_text(&from, &Selection { settled_within: Some(Duration::ZERO), ..Selection::default() }).1.settled,
-            0
-        );
-        let take =
-            || import(&to, Clock::system(), small(), &mut text.as_bytes(), &mut |_, why| panic!("{why}")).unwrap();
-        assert_eq!(take(), Imported { new: 1, settled: 1, ..Imported::default() });
-        assert_eq!(take(), Imported { known: 2, ..Imported::default() });
-        assert_eq!(lines(&to_text(&to, &with_settled()).0), lines(&text), "{from_key:?} to {to_key:?}");
-        let queue = Queue::open_with(&to, Clock::system(), small()).unwrap();
-        assert_eq!(settled_status(&queue, one).await, status);
-        let Ok(Accepted::Duplicate(first)) = queue.accept(keyed("settled", "12.50")).await else {
-            panic!("a second sale")
-        };
-        assert_eq!(first, status);
-        let reused = queue.accept(keyed("settled", "12.51")).await;
-        assert!(matches!(reused, Ok(Accepted::KeyReused { first }) if first == one), "{reused:?}");
-        let ids = queue.order("acme", "order-settled").await.unwrap().into_iter().map(|status| status.id);
-        assert_eq!(ids.collect::<Vec<_>>(), [one]);
-        assert_eq!(state(&queue, owed, "a").await, State::Queued);
-        assert_eq!(queue.books(all.clone()).await.unwrap().deliveries, books.deliveries);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_owed_is_not_taken_without_its_body() {
-    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let queue = open(from.path(), &NAMES);
-    let id = accept(&queue, keyed("settled", "12.50")).await;
-    for destination in ["a", "b"] {
-        queue.settle(&next(&queue, destination).await, delivered(), None);
-    }
-    eventually("it is in the history", async || metric(&queue, "window_conversions") == 0).await;
-    queue.close().await.unwrap();
-    drop(queue);
-    let mut before = None;
-    let scanned = {
-        let work = Work::open(&settings(from.path(), &NAMES), Clock::system(), small()).unwrap();
-        work.shared.history.scan(&(0..=u64::MAX), &|| false, &mut |met| {
-            if let Met::Settled(settled) = met {
-                before = Some(settled);
-            }
-        })
-    };
-    scanned.unwrap();
-    let mut settled = before.unwrap();
-    assert_eq!(settled.id, id);
-    settled.legs[0].position = Position::Fresh;
-    let (mut written, mut trailer) = (Lines::default(), Trailer::default());
-    trailer.count_settled();
-    let mut text = written.header("2026-01-01T00:00:00Z").unwrap();
-    text.push_str(&written.settled(*settled).unwrap());
-    text.push_str(&written.trailer(&trailer).unwrap());
-    refused_at(to.path(), &text, 2, 0, "`body` is not of the form of an export");
 }
 
 fn position() -> impl Strategy<Value = Position> {
