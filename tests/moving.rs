@@ -28,6 +28,15 @@ fn sealed(lines: &[Value]) -> String {
     text
 }
 
+/// The export, as if its one conversion had been received a month before.
+fn a_month_earlier(mut exported: Vec<Value>) -> Vec<Value> {
+    let id = exported[1]["id"].as_str().unwrap().to_owned();
+    let received_ms = u64::from_str_radix(&id.replace('-', "")[..12], 16).unwrap();
+    let stamp = format!("{:012x}", received_ms - 30 * 86_400_000);
+    exported[1]["id"] = Value::String(format!("{}-{}{}", &stamp[..8], &stamp[8..], &id[13..]));
+    exported
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_of_what_was_delivered_before_the_move_is_no_second_sale() {
     let (sandbox, folder, routes) = started().await;
@@ -83,12 +92,7 @@ async fn a_repeat_of_what_was_delivered_before_the_move_is_no_second_sale() {
     assert!(arrived().await.is_some(), "once");
 
     // One that was received before the window of deduplication, and is still known.
-    let mut older = exported;
-    let id = older[1]["id"].as_str().unwrap().to_owned();
-    let month_ago = u64::from_str_radix(&id.replace('-', "")[..12], 16).unwrap() - 30 * 86_400_000;
-    let stamp = format!("{month_ago:012x}");
-    older[1]["id"] = Value::String(format!("{}-{}{}", &stamp[..8], &stamp[8..], &id[13..]));
-    fs::write(&moved, sealed(&older)).unwrap();
+    fs::write(&moved, sealed(&a_month_earlier(exported))).unwrap();
     let elsewhere = folder.path().join("elsewhere").display().to_string();
     let (code, said, error) = import(&elsewhere);
     assert_eq!(code, Some(0), "{said}{error}");

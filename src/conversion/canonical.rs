@@ -186,7 +186,9 @@ pub(super) mod tests {
             match value {
                 Value::Money(amount) => write_number(&amount.to_string(), &mut out),
                 Value::Int(number) => write_number(&number.to_string(), &mut out),
-                other => write_value(other, &mut out),
+                Value::Text(_) | Value::Bool(_) | Value::Timestamp(_) | Value::Date(_) | Value::Json(_) => {
+                    write_value(value, &mut out);
+                }
             }
             out
         };

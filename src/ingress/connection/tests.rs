@@ -454,7 +454,7 @@ async fn frames(client: &mut DuplexStream, quiet: Duration) -> Vec<(u8, u8)> {
     let (mut seen, mut rest) = (Vec::new(), bytes.as_slice());
     while let [_, high, low, kind, _, _, _, _, stream, behind @ ..] = rest {
         seen.push((*kind, *stream));
-        rest = &behind[usize::from(*high) * 256 + usize::from(*low)..];
+        rest = &behind[usize::from(u16::from_be_bytes([*high, *low]))..];
     }
     seen
 }
