@@ -1,5 +1,4 @@
-//! The floor: what any service costs that takes a conversion and sends it to five places, and promises nothing; and what one
-//! costs that reads it and refuses it.
+//! The floor: what any service costs that takes a conversion and sends it to five places, and promises nothing.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -21,7 +20,7 @@ use super::sinks::LIMIT;
 
 type Sender = Client<HttpConnector, Full<Bytes>>;
 
-/// Says where it listens and serves until it is ended. `ports`: the sinks'; without any, everything is refused.
+/// Says where it listens and serves until it is ended. `ports`: the sinks'.
 pub(crate) fn serve(ports: &[String]) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -54,11 +53,6 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     #[expect(clippy::disallowed_methods, reason = "within a limit")]
     let body = Limited::new(request.into_body(), LIMIT).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    if sinks.is_empty() {
-        let mut response = Response::new(Full::new(Bytes::from_static(REFUSAL)));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        return Ok(response);
-    }
     let is_json = serde_json::from_slice::<serde_json::Value>(&body).is_ok();
     let sent = join_all(sinks.iter().map(|sink| send(&client, sink, &body))).await;
     let is_right = is_json && sent.iter().all(Result::is_ok);
@@ -76,6 +70,3 @@ async fn send(client: &Sender, sink: &str, body: &Bytes) -> Result<(), Failed> {
     let read = Limited::new(response.into_body(), LIMIT).collect().await;
     if is_success && read.is_ok() { Ok(()) } else { Err("a sink refused".into()) }
 }
-
-/// As long as the relay's.
-const REFUSAL: &[u8] = br#"{"type":"urn:capi-relay:problem:overloaded","title":"Too many requests at once","status":503,"detail":"more requests than can be worked on: nothing of this one was kept"}"#;

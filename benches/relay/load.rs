@@ -62,7 +62,7 @@ impl Measured {
     }
 }
 
-pub(crate) fn count(all: &[f64]) -> f64 {
+fn count(all: &[f64]) -> f64 {
     f64::from(u32::try_from(all.len()).unwrap_or(u32::MAX))
 }
 

@@ -6,7 +6,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::load::{self, Load, Measured, count};
+use super::load::{self, Load, Measured};
 use super::process::{Kind, Server, mebibytes};
 use super::sinks::Sinks;
 use super::{CONNECTIONS, Failed, Plan, at, say};
@@ -21,8 +21,10 @@ pub(crate) async fn measure(sinks: &Sinks, plan: &Plan) -> Result<(), Failed> {
     let saturating = Load::Saturation { connections: CONNECTIONS };
     let seconds = |share: u64| Duration::from_secs(plan.overload_seconds.div_ceil(share));
     // What comes first pays for pages, connections and caches.
-    run(&server, sinks, saturating, seconds(4)).await?;
+    let first = run(&server, sinks, saturating, seconds(4)).await?;
+    delivered(sinks, &first).await?;
     let saturated = run(&server, sinks, saturating, seconds(2)).await?;
+    delivered(sinks, &saturated).await?;
     #[expect(
         clippy::as_conversions,
         clippy::cast_possible_truncation,
@@ -33,23 +35,22 @@ pub(crate) async fn measure(sinks: &Sinks, plan: &Plan) -> Result<(), Failed> {
     let overloading = Load::Pace { rate, connections: MANY };
     let overloaded = run(&server, sinks, overloading, seconds(1)).await?;
     server.stop().await?;
-    let mut server = Server::start_on(Kind::Refusing, sinks, apart.then_some(0)).await?;
-    let floor = run(&server, sinks, overloading, seconds(6)).await?;
-    server.stop().await?;
     say(&format!(
         "overload: {MANY} connections, {rate} a second for {} s, processors {}\n",
         plan.overload_seconds,
         if apart { "apart" } else { "shared" }
     ));
-    report(&saturated, &overloaded, &floor);
+    report(&saturated, &overloaded);
     Ok(())
 }
 
 /// What one load came to.
 struct Loaded {
     measured: Measured,
-    /// Of the server, until all that it accepted was delivered.
-    processor_seconds: f64,
+    /// Requests at the sinks a second, while it was sent.
+    arrived: f64,
+    /// Of the server, a second.
+    processor: f64,
     /// At most, in MiB.
     memory: f64,
 }
@@ -59,13 +60,18 @@ async fn run(server: &Server, sinks: &Sinks, load: Load, time: Duration) -> Resu
     server.forget_most_memory()?;
     let processor = server.processor_seconds()?;
     let measured = load::run(server, sinks, load, time).await?;
-    sinks.wait_for(u32::try_from(measured.answered.len())?).await?;
-    let processor_seconds = server.processor_seconds()? - processor;
+    let arrived = f64::from(sinks.arrived()) / measured.seconds;
+    let processor = (server.processor_seconds()? - processor) / measured.seconds;
     let memory = mebibytes(server.memory("VmHWM")?);
-    Ok(Loaded { measured, processor_seconds, memory })
+    Ok(Loaded { measured, arrived, processor, memory })
 }
 
-fn report(saturated: &Loaded, overloaded: &Loaded, floor: &Loaded) {
+/// Waits until nothing is left of a load: the next one begins with nothing to do.
+async fn delivered(sinks: &Sinks, loaded: &Loaded) -> Result<(), Failed> {
+    sinks.wait_for(u32::try_from(loaded.measured.answered.len())?).await
+}
+
+fn report(saturated: &Loaded, overloaded: &Loaded) {
     say("| | at saturation | overloaded | ratio |\n| --- | --- | --- | --- |");
     let row = |name: &str, of: &dyn Fn(&Loaded) -> f64, digits: usize| {
         let (before, after) = (of(saturated), of(overloaded));
@@ -79,19 +85,9 @@ fn report(saturated: &Loaded, overloaded: &Loaded, floor: &Loaded) {
     for (name, percent) in [("p50", 50.0), ("p99", 99.0)] {
         row(&format!("refused within, {name}, ms"), &|loaded| at(&loaded.measured.refused, percent), 1);
     }
-    row("processor seconds for 1,000 accepted", &processor_of_accepted, 3);
+    row("delivered requests, a second", &|loaded| loaded.arrived, 0);
+    row("processors in use", &|loaded| loaded.processor, 2);
     row("memory at most, MiB", &|loaded| loaded.memory, 1);
-    let in_vain =
-        overloaded.processor_seconds - processor_of_accepted(saturated) * count(&overloaded.measured.answered) / 1e3;
-    say(&format!(
-        "\na refusal: {:.1} µs of processor beyond what those accepted take at saturation; of a bare server {:.1} µs",
-        in_vain / count(&overloaded.measured.refused) * 1e6,
-        floor.processor_seconds / count(&floor.measured.refused) * 1e6
-    ));
-}
-
-fn processor_of_accepted(loaded: &Loaded) -> f64 {
-    loaded.processor_seconds / count(&loaded.measured.answered) * 1e3
 }
 
 /// Keeps a process on one processor; whether that could be done.

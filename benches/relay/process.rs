@@ -17,8 +17,6 @@ use super::sinks::Sinks;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Floor,
-    /// The floor of a refusal.
-    Refusing,
     Relay,
 }
 
@@ -26,7 +24,6 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Floor => "floor",
-            Kind::Refusing => "refusing floor",
             Kind::Relay => "relay",
         }
     }
@@ -58,7 +55,6 @@ impl Server {
                 let ports = sinks.addresses.iter().map(|address| address.port().to_string());
                 (std::env::current_exe()?, std::iter::once("floor".to_owned()).chain(ports).collect())
             }
-            Kind::Refusing => (std::env::current_exe()?, vec!["floor".to_owned()]),
             Kind::Relay => {
                 let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
                 let path = folder.path().join("routes.toml");

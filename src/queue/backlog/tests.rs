@@ -23,8 +23,17 @@ pub(in super::super) fn damage(folder: &Path, place: usize) {
 /// Turns a bit over in what is said of the conversions of a block, wherever the first conversion lies.
 pub(in super::super) fn damage_block(folder: &Path) {
     let id = lying(folder)[0].1.id;
+    damage_blocks_that(folder, |frame| frame.iter().any(|slot| slot.id == id));
+}
+
+/// Likewise in every block: on a busy machine it is not sure what is moved together.
+pub(in super::super) fn damage_blocks(folder: &Path) {
+    damage_blocks_that(folder, |_| true);
+}
+
+fn damage_blocks_that(folder: &Path, is_meant: impl Fn(&[Slot]) -> bool) {
     for file in files(folder) {
-        for frame in frames(&file).iter().filter(|frame| frame.iter().any(|slot| slot.id == id)) {
+        for frame in frames(&file).iter().filter(|frame| is_meant(frame)) {
             // In the first sequence number: behind the last order and the checksum.
             turn(&file, frame.last().unwrap().order_at + 8 + 4);
         }

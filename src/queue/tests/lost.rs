@@ -3,7 +3,7 @@
 
 use super::generation::logged;
 use super::*;
-use crate::queue::backlog::tests::{damage, damage_block};
+use crate::queue::backlog::tests::{damage, damage_block, damage_blocks};
 use crate::queue::recovery;
 
 /// Dead letters of conversions that were moved before: what has changed since lies in the store, in the order of ids.
@@ -130,7 +130,7 @@ async fn a_block_that_cannot_be_read_costs_itself_alone_and_stops_nothing() {
     for _ in 0..4 {
         held.push(next(&queue, "a").await);
     }
-    damage_block(dir.path());
+    damage_blocks(dir.path());
     // Its answer comes when it can be read no more.
     queue.settle(&held[0], delivered(), None);
     let goes_on = async |queue: &Queue, word: &str| {
