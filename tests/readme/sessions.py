@@ -148,7 +148,7 @@ class Trial(Stage):
         "capi-relay send": ACCEPTED,
         "capi-relay status": r"(?s)thrad.*delivered",
         "capi-relay export": "^$",
-        "capi-relay import": "0 conversions imported, 1 known already, 0 refused",
+        "capi-relay import": "0 conversions imported, 0 settled, 1 known already, 0 refused",
         "curl": ACCEPTED,
     }
 
