@@ -52,7 +52,7 @@ fn told(exported: &Exported, args: &ExportArgs) -> u8 {
     let (conversions, pending) = (output::counted(conversions, "conversion"), output::counted(pending, "delivery"));
     let settled = args.settled().map_or_else(String::new, |_| format!("; beside them {settled} settled"));
     output::error(&format!("{conversions} exported: {pending} pending, {dead} dead{settled}"));
-    let damaged = [(unread, "damaged conversion"), (unread_history, "damaged record of the history")];
+    let damaged = [(unread, "damaged conversion"), (unread_history, "damaged history record")];
     for (count, noun) in damaged.into_iter().filter(|(count, _)| *count > 0) {
         let more = output::counted(count, noun);
         output::error(&format!("{more} not in the export: `capi-relay recover` says where the damage is"));

@@ -333,18 +333,15 @@ impl<A: Api> Connection<A> {
         let sound = strict::check(&request);
         // Where a head is not as it should be, somebody in front may see the next request begin elsewhere than we do.
         let ends = sound.is_err() && !is_http2;
+        let mut held = Vec::new();
         let answer = async {
             sound?;
-            let _held = self.enter(&request)?;
+            held = self.enter(&request)?;
             self.api.answer(request).await
         };
         let outcome = self.caught(answer).await;
-        let is_unread = has_body && outcome.is_err();
-        self.activity.unread.store(is_unread, Ordering::Relaxed);
-        // Who waits for a word to begin has not begun.
-        if is_unread && is_http2 && !is_awaited {
-            lingering::discard(&mut body).await;
-        }
+        let refusal = outcome.as_ref().err().map(Problem::kind).filter(|_| has_body);
+        self.activity.unread.store(refusal.is_some(), Ordering::Relaxed);
         let mut reply = outcome.unwrap_or_else(|problem| {
             tracing::debug!(reason = problem.kind().name(), "request refused");
             self.api.refused(problem.kind());
@@ -353,6 +350,11 @@ impl<A: Api> Connection<A> {
             }
             problem.into_reply()
         });
+        // Who waits for a word to begin has not begun.
+        if is_http2 && !is_awaited && refusal.is_some_and(waits_for_the_body) {
+            self.shutdown.run_until_cancelled(lingering::discard(&mut body)).await;
+        }
+        drop(held);
         if ends {
             reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -384,6 +386,11 @@ async fn say_tls_is_spoken(mut stream: TcpStream) {
         let mut sent = stream.take(PLAIN_BYTES_MAX);
         timeout(CLOSE_TIMEOUT, tokio::io::copy(&mut sent, &mut tokio::io::sink())).await.ok();
     }
+}
+
+/// Of one that came too late, or of which there are too many, no more is waited for.
+fn waits_for_the_body(refusal: Kind) -> bool {
+    !matches!(refusal, Kind::RequestTimeout | Kind::AddressLimit | Kind::Internal)
 }
 
 /// HEAD: the head of the answer to GET, its length included.

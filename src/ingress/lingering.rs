@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -83,8 +83,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
     }
 }
 
-/// Reads what still comes of a body, for a moment and up to a limit.
+/// Reads what still comes of a body, for a moment and up to a limit; of one that goes beyond that, nothing.
 pub(super) async fn discard(body: &mut Incoming) {
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > DISCARDED_BYTES_MAX) {
+        return;
+    }
     let discarding = async {
         let mut discarded_bytes = 0_usize;
         while discarded_bytes < DISCARDED_BYTES_MAX

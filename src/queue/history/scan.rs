@@ -30,6 +30,9 @@ struct Part {
     next_seq: u64,
 }
 
+/// All of a part was met.
+struct Enough;
+
 impl History {
     /// Visits what was settled so far and was received within those times (Unix ms); others may come with it. What is given up
     /// meanwhile, for it is too old, is left out. Ends early when it `is_over`.
@@ -96,7 +99,6 @@ impl History {
         };
         let segment = segment.map_err(|why| StoreError::History(io::Error::new(io::ErrorKind::InvalidData, why)))?;
         let visited = salvage(&segment, |_, header, body| {
-            // What comes behind is being written.
             let begins = header.first_seq.min(part.next_seq);
             let missing = begins.saturating_sub(*next_seq);
             if missing > 0 {
@@ -104,9 +106,10 @@ impl History {
             }
             *next_seq = header.first_seq.saturating_add(u64::from(header.count));
             self.scan_commit(header, body, visit);
-            Ok::<(), StoreError>(())
+            // Behind it there is nothing, or what is being written.
+            if *next_seq < part.next_seq { Ok(()) } else { Err(Enough) }
         });
-        visited.map_err(StoreError::History)?
+        visited.map(|_| ()).map_err(StoreError::History)
     }
 
     fn scan_commit(&self, header: &frame::Header, body: &[u8], visit: &mut dyn FnMut(Met)) {

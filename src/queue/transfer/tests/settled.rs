@@ -176,17 +176,50 @@ async fn a_damaged_history_costs_an_export_what_is_damaged_alone() {
     assert_eq!((done.conversions, done.unread), (1, 0));
     assert!(done.unread_history > 0 && (80..120).contains(&done.settled), "{done:?}");
     assert!(text.contains(&owed.to_string()) && text.contains(&ids[119].to_string()));
-    // Its head is gone, and with it what it is.
-    bytes[..64].fill(0);
-    std::fs::write(&first, &bytes).unwrap();
-    match export(&settings(from.path(), &NAMES), Clock::system(), small(), &with_settled(), &mut Vec::new()) {
-        Ok(done) => assert!(done.unread_history > 0 && done.conversions == 1, "{done:?}"),
-        Err(TransferError::Open(_)) => {}
-        Err(other) => panic!("{other}"),
-    }
     std::fs::write(&first, &whole).unwrap();
     let (done, _) = to_text();
     assert_eq!((done.settled, done.unread_history), (120, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_can_be_read_no_more_is_counted_and_the_others_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mark = Vec::new();
+    for batch in 0..4 {
+        // Each process begins with what the one before has left, and fills the rest of a segment.
+        let queue = open(dir.path(), &["a"]);
+        for number in 0..30 {
+            let id = accept(&queue, submission_of(&format!("read {batch} {number}"), 9, &["a"])).await;
+            let said = Attempt { excerpt: Some("x".repeat(500)), ..attempt(200, Verdict::Delivered) };
+            queue.settle(&next(&queue, "a").await, delivered(), Some(said));
+            mark.push(id);
+        }
+        queue.close().await.unwrap();
+    }
+    let work = Work::open(&settings(dir.path(), &NAMES), Clock::system(), small()).unwrap();
+    let history = dir.path().join("history");
+    let segments = segment::numbers(&history).unwrap();
+    assert!(segments.len() > 1, "{segments:?}");
+    let scanned = || {
+        let (mut settled, mut unread) = (Vec::new(), 0);
+        let mut visit = |met| match met {
+            Met::Settled(one) => settled.push(one.id),
+            Met::Unread(records) => unread += records,
+            Met::Forgotten(id) => panic!("{id} was forgotten"),
+        };
+        work.shared.history.scan(&(0..=u64::MAX), &|| false, &mut visit).unwrap();
+        (settled, unread)
+    };
+    assert_eq!(scanned(), (mark.clone(), 0));
+    let first = segment::path(&history, segments[0]);
+    let mut bytes = std::fs::read(&first).unwrap();
+    bytes[..64].fill(0);
+    std::fs::write(&first, &bytes).unwrap();
+    let (settled, unread) = scanned();
+    assert!(!settled.is_empty() && mark.ends_with(&settled) && settled.len() < mark.len());
+    // With each commit comes a record that says how far it goes.
+    let lost = u64::try_from(mark.len() - settled.len()).unwrap();
+    assert!((lost + 1..lost + 40).contains(&unread), "{lost} are lost, {unread} unread");
 }
 
 /// Takes so many bytes.
