@@ -1,40 +1,52 @@
 //! The HTTP client of one destination: sends one request and says what became of it.
 //!
-//! HTTP/1.1 and HTTP/2 by ALPN over TLS 1.2 or 1.3, plain HTTP only to loopback, perhaps through a proxy's tunnel. Idle
-//! connections are kept for seconds, busy ones for minutes, of each host as many as the concurrency. It never follows a redirect, never keeps more of a body than [`BODY_BYTES_MAX`], and
-//! never says *not sent* unless it knows: no connection was handed the request, or hyper gave it back unwritten. A
-//! connection that breaks in between counts as sent.
+//! HTTP/1.1 and HTTP/2 by ALPN over TLS 1.2 or 1.3, plain HTTP only to loopback, perhaps through a proxy's tunnel. It never
+//! follows a redirect, never keeps more of a body than [`BODY_BYTES_MAX`], and never says *not sent* unless it knows: no
+//! connection was handed the request, or hyper gave it back unwritten. A connection that breaks in between counts as sent.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `route` | the way to a host: its addresses, or a proxy's tunnel |
+//! | `trust` | whom TLS trusts, and what is shown of us |
+//! | `connector` | both, within the connect timeout |
+//! | `link` | an established connection: what it negotiated, whether a request's first byte left |
+//! | `connection` | HTTP over it |
+//! | `kept` | connections that wait for their next request |
 
+mod connection;
 mod connector;
+mod kept;
 mod link;
 mod route;
 mod trust;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::rt::TokioTimer;
-use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::judge::{Body, Failure, Transmission};
 use super::online::Line;
-use crate::config::{Connection, Limits};
+use crate::config::{self, Limits};
 use crate::mapping::{Answer, Request, Unmappable};
 use crate::queue::Negotiated;
+use connection::Connection;
 use connector::Connector;
-use link::Wire;
+use kept::{Kept, Origin};
+use link::Link;
 use trust::Refused;
 
 /// How much of an answer's body is read: predicates look at a few fields, and a platform that sends megabytes must not
@@ -42,15 +54,6 @@ use trust::Refused;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How large an answer's head may be.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How long an idle connection is kept: shorter than the five seconds after which common servers (Node, Apache) close theirs,
-/// so that the end of one does not cross a request, whose fate nobody would know then.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// How old connections may become: a busy one is never idle, and a name may lead elsewhere meanwhile.
-const CONNECTIONS_AGE_MAX: Duration = Duration::from_secs(300);
-/// How often a busy HTTP/2 connection is asked whether it lives; a dead one would swallow request after request.
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// How long a ping may stay unanswered.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who we are.
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("capi-relay/", env!("CARGO_PKG_VERSION")));
 
@@ -58,19 +61,13 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("capi-relay/", 
 /// owns it.
 pub(super) struct Client {
     connector: Connector,
-    pooled: Mutex<Pooled>,
+    kept: Arc<Kept>,
     background: Background,
     connections_max: usize,
     header_timeout: Duration,
     timeout: Duration,
     /// Whether there is a client certificate.
     shows_certificate: bool,
-}
-
-/// The connections that are kept, and since when.
-struct Pooled {
-    inner: legacy::Client<Connector, Full<Bytes>>,
-    since: Instant,
 }
 
 /// What became of a request, and over what.
@@ -82,14 +79,12 @@ pub(super) struct Sent {
 
 impl Client {
     /// Connects to nobody.
-    pub(super) fn new(limits: &Limits, connection: &Connection) -> Result<Client, rustls::Error> {
-        let (connector, background) = (Connector::new(limits, connection)?, Background::default());
+    pub(super) fn new(limits: &Limits, connection: &config::Connection) -> Result<Client, rustls::Error> {
         let connections_max = limits.concurrency.get();
-        let inner = pooled(&connector, &background, connections_max);
         Ok(Client {
-            connector,
-            pooled: Mutex::new(Pooled { inner, since: Instant::now() }),
-            background,
+            connector: Connector::new(limits, connection)?,
+            kept: Arc::new(Kept::new(connections_max)),
+            background: Background::default(),
             connections_max,
             header_timeout: limits.header_timeout,
             timeout: limits.timeout,
@@ -102,64 +97,94 @@ impl Client {
     pub(super) async fn send(&self, request: http::Request<Full<Bytes>>, stop: &CancellationToken) -> Sent {
         let begun = Instant::now();
         let later = |wait| begun.checked_add(wait).unwrap_or(begun);
-        let deadlines = Deadlines { head: later(self.header_timeout), whole: later(self.timeout) };
+        let (head, whole) = (later(self.header_timeout), later(self.timeout));
+        let alarm = pin!(sleep_until(head));
+        let stopped = pin!(stop.cancelled());
+        let mut patience = Patience { until: head, alarm, stopped };
+        let not_sent = |failure| Sent { transmission: Transmission::NotSent(failure), negotiated: None };
+        let Some(origin) = Origin::of(request.uri()) else {
+            return not_sent(Failure::of("the URL names no host".to_owned()));
+        };
         // As many as are kept can have closed.
         for _ in 0..self.connections_max {
-            if let Ok(sent) = self.send_once(request.clone(), &deadlines, stop).await {
+            let Some(connection) = self.kept.take(&origin, begun) else { break };
+            if let Ok(sent) = self.send_over(connection, &origin, request.clone(), &mut patience, whole).await {
                 return sent;
             }
         }
-        self.send_once(request, &deadlines, stop).await.unwrap_or_else(|HungUp| Sent {
-            transmission: Transmission::NotSent(Failure::of("given back: each connection had closed".to_owned())),
-            negotiated: None,
-        })
+        let connection = match patience.wait(self.connect(request.uri())).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(failure)) => return not_sent(failure),
+            Err(interruption) => return not_sent(interruption.failure(self.header_timeout)),
+        };
+        let sent = self.send_over(connection, &origin, request, &mut patience, whole).await;
+        sent.unwrap_or_else(|HungUp| not_sent(Failure::of("given back: each connection had closed".to_owned())))
     }
 
-    async fn send_once(
+    async fn send_over(
         &self,
-        mut request: http::Request<Full<Bytes>>,
-        deadlines: &Deadlines,
-        stop: &CancellationToken,
+        mut connection: Connection,
+        origin: &Origin,
+        request: http::Request<Full<Bytes>>,
+        patience: &mut Patience<'_, '_>,
+        whole: Instant,
     ) -> Result<Sent, HungUp> {
-        let connection = capture_connection(&mut request);
-        let answered = interruptible(deadlines.head, stop, self.inner().request(request)).await;
-        let wire = connection.connection_metadata().as_ref().and_then(Wire::of);
-        let transmission = match answered {
+        let negotiated = Some(connection.wire().negotiated);
+        let transmission = match patience.wait(connection.send(request)).await {
             Ok(Ok(response)) => {
-                wire.iter().for_each(Wire::note_answer);
-                read(response, deadlines.whole, stop).await
-            }
-            Ok(Err(error)) if error.is_connect() => {
-                Transmission::NotSent(connector::failure(&error, self.shows_certificate))
+                patience.until = whole;
+                let read = read(&mut connection, response, patience).await;
+                if let Transmission::Answered { body: Body::Whole, .. } = read {
+                    self.keep(connection, origin).await;
+                }
+                read
             }
             Ok(Err(error)) => {
-                let hung_up = wire.as_ref().is_some_and(Wire::was_hung_up) || is_canceled(&error);
-                if hung_up && wire.as_ref().is_some_and(Wire::was_kept) {
+                let hung_up = connection.wire().was_hung_up() || error.is_canceled();
+                if hung_up && connection.is_kept() {
                     return Err(HungUp);
                 }
-                if wire.is_none() || hung_up || is_unprocessed(&error) {
+                if hung_up || is_unprocessed(&error) {
                     Transmission::NotSent(failure("given back", &error))
                 } else if let Some(refused) = self.refused(&error) {
                     // TLS 1.3 tells of that only after the client has spoken; nobody has listened.
-                    Transmission::NotSent(Failure::refused(describe(refused.words(), error.source())))
+                    Transmission::NotSent(Failure::refused(describe(refused.words(), Some(&error))))
                 } else {
                     Transmission::Unanswered(failure("the connection broke", &error))
                 }
             }
-            Err(interruption) if wire.is_some() => Transmission::Unanswered(interruption.failure(self.header_timeout)),
-            Err(interruption) => Transmission::NotSent(interruption.failure(self.header_timeout)),
+            Err(interruption) => Transmission::Unanswered(interruption.failure(self.header_timeout)),
         };
-        Ok(Sent { transmission, negotiated: wire.map(|wire| wire.negotiated) })
+        Ok(Sent { transmission, negotiated })
+    }
+
+    /// A connection over which nothing was sent yet.
+    async fn connect(&self, uri: &Uri) -> Result<Connection, Failure> {
+        let link = self.link(uri.clone()).await?;
+        let begun = Connection::begin(link, uri, &self.background).await;
+        begun.map_err(|error| failure("no connection", &error))
+    }
+
+    /// Keeps a connection for the next request, if it takes one.
+    async fn keep(&self, connection: Connection, origin: &Origin) {
+        let Some(connection) = connection.into_kept().await else { return };
+        if self.kept.put(origin.clone(), connection, Instant::now()) {
+            self.background.execute(Arc::clone(&self.kept).close_idle());
+        }
     }
 
     /// Connects to a host, sends nothing, and closes.
     pub(super) async fn reach(&self, uri: Uri) -> Result<Line, Failure> {
-        let mut connector = self.connector.clone();
-        let failed = |error: Box<dyn Error + Send + Sync>| connector::failure(&*error, self.shows_certificate);
-        std::future::poll_fn(|context| connector.poll_ready(context)).await.map_err(failed)?;
-        let link = connector.call(uri).await.map_err(failed)?;
+        let link = self.link(uri).await?;
         let peer = link.tcp().peer_addr().map_err(|error| Failure::of(format!("the connection is gone: {error}")))?;
         Ok(Line { peer, negotiated: link.negotiated(), valid_until: link.valid_until() })
+    }
+
+    async fn link(&self, uri: Uri) -> Result<Link, Failure> {
+        let mut connector = self.connector.clone();
+        let failed = |error: Box<dyn Error + Send + Sync>| connector::failure(&*error, self.shows_certificate);
+        poll_fn(|context| connector.poll_ready(context)).await.map_err(failed)?;
+        connector.call(uri).await.map_err(failed)
     }
 
     /// Whether the peer refused what we showed of ourselves, for certain.
@@ -167,46 +192,11 @@ impl Client {
         trust::refused(error, self.shows_certificate).filter(|refused| refused.is_certain())
     }
 
-    /// The connections in use. Those that are too old are left to what goes over them, and end with that.
-    fn inner(&self) -> legacy::Client<Connector, Full<Bytes>> {
-        let now = Instant::now();
-        let mut kept = self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(kept.since) >= CONNECTIONS_AGE_MAX {
-            *kept = Pooled { inner: pooled(&self.connector, &self.background, self.connections_max), since: now };
-        }
-        kept.inner.clone()
-    }
-
     /// Ends all connections and waits until their tasks are gone.
     pub(super) async fn close(&self) {
         self.background.close().await;
+        self.kept.close().await;
     }
-}
-
-/// No connection yet, and room for so many.
-fn pooled(
-    connector: &Connector,
-    background: &Background,
-    connections_max: usize,
-) -> legacy::Client<Connector, Full<Bytes>> {
-    legacy::Client::builder(background.clone())
-        .timer(TokioTimer::new())
-        // Done here, where it is known of each request which connection it was handed to.
-        .retry_canceled_requests(false)
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(connections_max)
-        .http1_max_buf_size(HEAD_BYTES_MAX)
-        .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-        .http2_keep_alive_interval(PING_EVERY)
-        .http2_keep_alive_timeout(PING_TIMEOUT)
-        .build(connector.clone())
-}
-
-/// Until when what must have come.
-struct Deadlines {
-    head: Instant,
-    whole: Instant,
 }
 
 /// The peer had closed the connection before the first byte of the request.
@@ -236,11 +226,15 @@ pub(super) fn assemble(request: Request) -> Result<http::Request<Full<Bytes>>, U
 }
 
 /// Reads the body until its end, the limit, the deadline or a break.
-async fn read(response: http::Response<Incoming>, deadline: Instant, stop: &CancellationToken) -> Transmission {
+async fn read(
+    connection: &mut Connection,
+    response: http::Response<Incoming>,
+    patience: &mut Patience<'_, '_>,
+) -> Transmission {
     let (head, mut body) = response.into_parts();
     let mut bytes = BytesMut::new();
     let extent = loop {
-        let frame = match interruptible(deadline, stop, body.frame()).await {
+        let frame = match patience.wait(connection.frame(&mut body)).await {
             Ok(None) => break Body::Whole,
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(_))) | Err(_) => break Body::Broken,
@@ -253,6 +247,33 @@ async fn read(response: http::Response<Incoming>, deadline: Instant, stop: &Canc
         }
     };
     Transmission::Answered { answer: Answer::new(head.status, head.headers, bytes.freeze()), body: extent }
+}
+
+/// How long an exchange may take: until a deadline, and until the relay stops.
+struct Patience<'a, 'stop> {
+    until: Instant,
+    alarm: Pin<&'a mut Sleep>,
+    stopped: Pin<&'a mut WaitForCancellationFuture<'stop>>,
+}
+
+impl Patience<'_, '_> {
+    /// Waits for what `work` comes to, as long as may be.
+    async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interruption> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(Ok(done));
+            }
+            if self.alarm.deadline() != self.until {
+                self.alarm.as_mut().reset(self.until);
+            }
+            if self.alarm.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(Interruption::Deadline));
+            }
+            self.stopped.as_mut().poll(context).map(|()| Err(Interruption::Stopped))
+        })
+        .await
+    }
 }
 
 /// Why waiting ended early.
@@ -270,23 +291,6 @@ impl Interruption {
     }
 }
 
-async fn interruptible<T>(
-    deadline: Instant,
-    stop: &CancellationToken,
-    work: impl Future<Output = T>,
-) -> Result<T, Interruption> {
-    tokio::select! {
-        biased;
-        done = timeout_at(deadline, work) => done.map_err(|_elapsed| Interruption::Deadline),
-        () = stop.cancelled() => Err(Interruption::Stopped),
-    }
-}
-
-/// Whether hyper gave the request back unwritten: a kept connection turned out to be closed.
-fn is_canceled(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
-}
-
 /// Whether an HTTP/2 peer certainly did not process a request: it says so of a stream that it refuses, and of those beyond
 /// its GOAWAY (RFC 9113, 8.7 and 6.8), which are the only ones to get that error.
 fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
@@ -301,7 +305,7 @@ fn is_refused(error: &h2::Error) -> bool {
 fn failure(what: &str, error: &(dyn Error + 'static)) -> Failure {
     let timed_out =
         causes(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout));
-    let text = describe(what, error.source());
+    let text = describe(what, Some(error));
     if timed_out { Failure::timed_out(text) } else { Failure::of(text) }
 }
 

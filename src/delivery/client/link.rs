@@ -2,7 +2,8 @@
 //!
 //! A kept connection whose peer has hung up meanwhile is met again and again: HTTP/1.1 says nothing before it closes. The
 //! kernel knows of it before the runtime does, so it is asked once before each request's first byte. What is refused then
-//! was certainly not sent; without the question it would be *unknown*.
+//! was certainly not sent; without the question it would be *unknown*. Nor may there be anything to read before a kept
+//! connection is written to: it would pass for the answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,7 +13,6 @@ use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::MaybeHttpsStream;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::ProtocolVersion;
@@ -31,31 +31,29 @@ pub(in super::super) struct Link {
 pub(super) struct Wire {
     /// What it speaks.
     pub(super) negotiated: Negotiated,
-    unwritten: Arc<AtomicBool>,
-    answered: Arc<AtomicBool>,
+    marks: Arc<Marks>,
+}
+
+#[derive(Debug, Default)]
+struct Marks {
+    /// The next write is the first of a request.
+    begins: AtomicBool,
+    /// There were requests before it.
+    is_kept: AtomicBool,
+    unwritten: AtomicBool,
 }
 
 impl Wire {
-    /// Of the connection that hyper chose for a request.
-    pub(super) fn of(connected: &Connected) -> Option<Wire> {
-        let mut extras = http::Extensions::new();
-        connected.get_extras(&mut extras);
-        extras.remove()
+    /// A request of HTTP/1.1 is about to be written; the first, or on a kept connection.
+    pub(super) fn note_beginning(&self, is_kept: bool) {
+        self.marks.is_kept.store(is_kept, Ordering::Relaxed);
+        self.marks.begins.store(true, Ordering::Release);
     }
 
-    /// A request was answered over it.
-    pub(super) fn note_answer(&self) {
-        self.answered.store(true, Ordering::Release);
-    }
-
-    /// Whether a request was ever answered over it: then it was kept.
-    pub(super) fn was_kept(&self) -> bool {
-        self.answered.load(Ordering::Acquire)
-    }
-
-    /// Whether the peer had hung up before the first byte of the last request. Such a connection takes no other one.
+    /// Whether the peer had hung up, or spoken out of turn, before the first byte of the last request. Such a connection takes
+    /// no other one.
     pub(super) fn was_hung_up(&self) -> bool {
-        self.unwritten.load(Ordering::Acquire)
+        self.marks.unwritten.load(Ordering::Acquire)
     }
 }
 
@@ -71,7 +69,7 @@ impl Link {
                 Negotiated { protocol, tls: Some(if is_old { Tls::V1_2 } else { Tls::V1_3 }) }
             }
         };
-        Link { stream, wire: Wire { negotiated, unwritten: Arc::default(), answered: Arc::default() } }
+        Link { stream, wire: Wire { negotiated, marks: Arc::default() } }
     }
 
     pub(super) fn tcp(&self) -> &TcpStream {
@@ -84,6 +82,11 @@ impl Link {
     /// What it speaks.
     pub(super) fn negotiated(&self) -> Negotiated {
         self.wire.negotiated
+    }
+
+    /// What is known of it when it is in HTTP's hands.
+    pub(super) fn wire(&self) -> Wire {
+        self.wire.clone()
     }
 
     /// When the peer's certificate ends to be valid (Unix seconds), over TLS.
@@ -99,34 +102,30 @@ impl Link {
     }
 
     /// Refuses to begin a request towards a peer that reads nothing any more. HTTP/2 says itself what it did not process.
-    fn check(&self, bytes: &[u8]) -> io::Result<()> {
-        let begins = self.wire.negotiated.protocol == Protocol::Http1 && begins_request(bytes);
-        if begins && hung_up(self.tcp()) {
-            self.wire.unwritten.store(true, Ordering::Release);
+    fn check(&self) -> io::Result<()> {
+        let marks = &self.wire.marks;
+        if !marks.begins.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        marks.begins.store(false, Ordering::Release);
+        let unfit = match marks.is_kept.load(Ordering::Relaxed) {
+            // Of a TLS session there may be tickets to read.
+            false => PollFlags::RDHUP,
+            true => PollFlags::RDHUP | PollFlags::IN,
+        };
+        if is_ready(self.tcp(), unfit) {
+            marks.unwritten.store(true, Ordering::Release);
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer had closed the connection"));
         }
         Ok(())
     }
 }
 
-/// Whether these are the first bytes of a request: hyper writes nothing more of the one before once it has its answer, so
-/// that each head begins a write.
-fn begins_request(bytes: &[u8]) -> bool {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    line.ends_with(b" HTTP/1.1") && line.first().is_some_and(u8::is_ascii_uppercase)
-}
-
-/// Whether the peer has closed its side. An error here is left for the write to meet.
-fn hung_up(tcp: &TcpStream) -> bool {
-    let mut asked = [PollFd::new(tcp, PollFlags::RDHUP)];
+/// Whether the kernel knows of one of these. An error is one of them, and else left for the write to meet.
+fn is_ready(tcp: &TcpStream, flags: PollFlags) -> bool {
+    let mut asked = [PollFd::new(tcp, flags)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut asked, Some(&at_once)).is_ok_and(|ready| ready > 0)
-}
-
-impl Connection for Link {
-    fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.wire.clone())
-    }
 }
 
 impl Read for Link {
@@ -137,7 +136,7 @@ impl Read for Link {
 
 impl Write for Link {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(buf)?;
+        self.check()?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -158,7 +157,7 @@ impl Write for Link {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check(bufs.first().map(|buf| &**buf).unwrap_or_default())?;
+        self.check()?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

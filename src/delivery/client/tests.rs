@@ -1,6 +1,7 @@
 //! The client against real sockets on 127.0.0.1: every way in which an exchange can go wrong, and what is known of the
 //! request then.
 
+mod kept;
 mod proxy;
 mod tls;
 
@@ -16,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::super::judge::FailureKind;
 use super::*;
+use crate::config::Connection;
 use crate::queue::{Protocol, Tls};
 
 fn client_with(connect_ms: u64, timeout_ms: u64) -> Client {
@@ -150,13 +152,21 @@ fn answered(transmission: &Transmission, status: u16, extent: Body) -> Answer {
 
 #[tokio::test]
 async fn an_answer_is_read_whole_and_its_connection_kept() {
-    let server = answering("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}").await;
-    let client = client();
-    for _ in 0..3 {
-        let answer = answered(&send(&client, &server.url()).await, 200, Body::Whole);
-        assert_eq!(answer.body().as_ref(), b"{\"status\":\"ok\"}");
+    for (answer, status, body) in [
+        ("200 OK\r\nContent-Length: 15\r\n\r\n{\"status\":\"ok\"}", 200, "{\"status\":\"ok\"}"),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, "abcde"),
+        ("200 OK\r\nContent-Length: 0\r\n\r\n", 200, ""),
+        ("204 No Content\r\n\r\n", 204, ""),
+        ("503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy", 503, "busy"),
+    ] {
+        let server = answering(format!("HTTP/1.1 {answer}")).await;
+        let client = client();
+        for _ in 0..3 {
+            let read = answered(&send(&client, &server.url()).await, status, Body::Whole);
+            assert_eq!(read.body().as_ref(), body.as_bytes());
+        }
+        assert_eq!(server.connections(), 1, "{answer}");
     }
-    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
@@ -363,66 +373,13 @@ async fn an_oversize_body_is_read_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_had_closed_costs_nothing() {
-    let (closed, mut closes) = tokio::sync::mpsc::channel(1);
-    let server = Server::start(move |_, mut stream| {
-        let closed = closed.clone();
-        async move {
-            request(&mut stream).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-            // Closed without `Connection: close`, while the client holds it idle.
-            drop(stream);
-            closed.send(()).await.unwrap();
-        }
-    })
-    .await;
-    let client = client();
-    for number in 1..=50 {
-        answered(&send(&client, &server.url()).await, 200, Body::Whole);
-        closes.recv().await.unwrap();
-        assert_eq!(server.connections(), number);
-    }
-}
-
-/// The server is a thread of its own, and this one waits for its close without the runtime: the kernel alone knows of it when
-/// the next request is written.
-#[tokio::test]
-async fn a_close_that_the_runtime_has_not_seen_yet_is_no_unknown_outcome() {
-    const REQUESTS: usize = 20;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let (closed, closes) = std::sync::mpsc::sync_channel(1);
-    let server = std::thread::spawn(move || {
-        use std::io::{Read, Write};
-        for _ in 0..REQUESTS {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut bytes = Vec::new();
-            while !bytes.ends_with(b"{\"a\":1}") {
-                let mut buffer = [0; 1024];
-                let read = stream.read(&mut buffer).unwrap();
-                bytes.extend_from_slice(&buffer[..read]);
-            }
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-            // Not before the client keeps the connection.
-            closed.send(stream).unwrap();
-        }
-    });
-    let client = client();
-    for _ in 0..REQUESTS {
-        answered(&send(&client, &url).await, 200, Body::Whole);
-        drop(closes.recv().unwrap());
-    }
-    server.join().unwrap();
-}
-
-#[tokio::test]
 async fn what_hyper_gives_back_unwritten_was_not_sent() {
     let (near, far) = tokio::io::duplex(64);
     let io = hyper_util::rt::TokioIo::new(near);
     let (mut sender, connection) = hyper::client::conn::http1::handshake::<_, Full<Bytes>>(io).await.unwrap();
     drop((far, connection));
     let error = sender.send_request(post("http://127.0.0.1/")).await.unwrap_err();
-    assert!(is_canceled(&error), "{error:?}");
+    assert!(error.is_canceled(), "{error:?}");
 }
 
 #[tokio::test]
@@ -444,14 +401,17 @@ async fn a_stop_ends_an_exchange_at_once_and_says_what_is_known() {
     not_sent(&client.send(post(&handshake), &stop).await.transmission, false, "the relay stopped");
 }
 
-#[tokio::test]
-async fn closing_waits_for_every_connection_task() {
-    let server = answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
-    let client = client();
-    answered(&send(&client, &server.url()).await, 200, Body::Whole);
-    assert!(!client.background.tasks.is_empty(), "a connection is kept");
-    client.close().await;
-    assert!(client.background.tasks.is_empty());
+#[test]
+fn a_host_field_names_the_port_unless_the_scheme_does() {
+    for (url, named) in [
+        ("https://x.example/a", "x.example"),
+        ("https://x.example:443/", "x.example"),
+        ("http://x.example:443/", "x.example:443"),
+        ("http://127.0.0.1:80/", "127.0.0.1"),
+        ("https://[::1]:8443/", "[::1]:8443"),
+    ] {
+        assert_eq!(connection::host(&url.parse().unwrap()), named, "{url}");
+    }
 }
 
 #[test]

@@ -298,7 +298,7 @@ async fn a_busy_connection_that_is_too_old_takes_no_new_request_and_ends_with_it
         answered(&send(&client, &url("/")).await, 200, Body::Whole);
         assert_eq!(server.connections(), 1, "shared while it is young");
         tokio::time::pause();
-        tokio::time::advance(CONNECTIONS_AGE_MAX).await;
+        tokio::time::advance(super::super::kept::AGE_MAX).await;
         tokio::time::resume();
         answered(&send(&client, &url("/")).await, 200, Body::Whole);
         assert_eq!(server.connections(), 2, "the name is looked up again");

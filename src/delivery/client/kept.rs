@@ -1,0 +1,162 @@
+//! Connections that wait for their next request, by where they lead.
+//!
+//! Of HTTP/1.1 the one used last goes first, so that those beyond what is needed grow idle and are closed; HTTP/2 needs one for
+//! all. Nobody watches them while they wait: whether one is still open shows when it is taken.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use foldhash::HashMap;
+use futures_util::future::join_all;
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use tokio::time::{Instant, sleep};
+
+use super::connection::{Connection, Http1, Http2};
+
+/// Where a connection leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    is_plain: bool,
+    authority: Authority,
+}
+
+impl Origin {
+    /// Of an absolute URL.
+    pub(super) fn of(uri: &Uri) -> Option<Origin> {
+        Some(Origin { is_plain: uri.scheme() == Some(&Scheme::HTTP), authority: uri.authority()?.clone() })
+    }
+}
+
+/// The connections of one client.
+pub(super) struct Kept {
+    shelf: Mutex<Shelf>,
+    per_origin_max: usize,
+}
+
+#[derive(Default)]
+struct Shelf {
+    by_origin: HashMap<Origin, Waiting>,
+    /// Those that nobody will take, to be closed.
+    over: Vec<Http1>,
+    /// Somebody sees to it that idle ones are closed.
+    is_swept: bool,
+}
+
+/// Those of one origin, each with when it was used last.
+#[derive(Default)]
+struct Waiting {
+    /// The one used last at the end.
+    http1: Vec<(Http1, Instant)>,
+    http2: Option<(Http2, Instant)>,
+}
+
+impl Kept {
+    pub(super) fn new(per_origin_max: usize) -> Kept {
+        Kept { shelf: Mutex::default(), per_origin_max }
+    }
+
+    /// One to send a request over, if there is any.
+    pub(super) fn take(&self, origin: &Origin, now: Instant) -> Option<Connection> {
+        let mut shelf = self.shelf();
+        let Shelf { by_origin, over, .. } = &mut *shelf;
+        let waiting = by_origin.get_mut(origin)?;
+        if let Some((http2, used)) = &mut waiting.http2 {
+            if http2.is_open() && !is_idle(*used, now) && !is_old(http2.since, now) {
+                *used = now;
+                return Some(Connection::Http2(http2.clone()));
+            }
+            waiting.http2 = None;
+        }
+        let (http1, used) = waiting.http1.pop()?;
+        if is_idle(used, now) {
+            // Those below have waited longer.
+            over.extend(waiting.http1.drain(..).map(|(http1, _)| http1));
+            over.push(http1);
+            return None;
+        }
+        Some(Connection::Http1(http1))
+    }
+
+    /// Keeps one for the next request, unless it is old or there are enough. True when somebody must
+    /// [see to it](Kept::close_idle) from now on that idle ones are closed.
+    pub(super) fn put(&self, origin: Origin, connection: Connection, now: Instant) -> bool {
+        let mut shelf = self.shelf();
+        let Shelf { by_origin, over, is_swept } = &mut *shelf;
+        let waiting = by_origin.entry(origin).or_default();
+        match connection {
+            Connection::Http1(http1) if is_old(http1.since, now) || waiting.http1.len() >= self.per_origin_max => {
+                over.push(http1);
+            }
+            Connection::Http1(http1) => waiting.http1.push((http1, now)),
+            // Of several that were made at the same time the first is kept.
+            Connection::Http2(http2) => {
+                if waiting.http2.as_ref().is_none_or(|(kept, _)| !kept.is_open()) {
+                    waiting.http2 = Some((http2, now));
+                }
+            }
+        }
+        !std::mem::replace(is_swept, true)
+    }
+
+    /// Closes those that were not used for a while, until there are none.
+    pub(super) async fn close_idle(self: Arc<Kept>) {
+        loop {
+            sleep(IDLE_TIMEOUT).await;
+            let is_empty = self.sweep(Instant::now());
+            self.close_over().await;
+            if is_empty {
+                return;
+            }
+        }
+    }
+
+    /// Takes down those that were not used for a while. Returns whether there are no others.
+    fn sweep(&self, now: Instant) -> bool {
+        let mut shelf = self.shelf();
+        let Shelf { by_origin, over, is_swept } = &mut *shelf;
+        for waiting in by_origin.values_mut() {
+            let idle = waiting.http1.extract_if(.., |(_, used)| is_idle(*used, now));
+            over.extend(idle.map(|(http1, _)| http1));
+            waiting.http2.take_if(|(http2, used)| is_idle(*used, now) || !http2.is_open());
+        }
+        by_origin.retain(|_, waiting| waiting.http2.is_some() || !waiting.http1.is_empty());
+        *is_swept = !by_origin.is_empty();
+        by_origin.is_empty()
+    }
+
+    /// Closes all that no request is under way over.
+    pub(super) async fn close(&self) {
+        self.take_down();
+        self.close_over().await;
+    }
+
+    fn take_down(&self) {
+        let mut shelf = self.shelf();
+        let Shelf { by_origin, over, .. } = &mut *shelf;
+        over.extend(by_origin.drain().flat_map(|(_, waiting)| waiting.http1).map(|(http1, _)| http1));
+    }
+
+    async fn close_over(&self) {
+        let over = std::mem::take(&mut self.shelf().over);
+        join_all(over.into_iter().map(Http1::close)).await;
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_idle(used: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(used) >= IDLE_TIMEOUT
+}
+
+fn is_old(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= AGE_MAX
+}
+
+/// How long an idle connection is kept: shorter than the five seconds after which common servers (Node, Apache) close theirs,
+/// so that the end of one does not cross a request, whose fate nobody would know then.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How old a connection may become: a busy one is never idle, and a name may lead elsewhere meanwhile.
+pub(super) const AGE_MAX: Duration = Duration::from_secs(300);
