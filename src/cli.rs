@@ -26,6 +26,7 @@ mod reload;
 mod reloader;
 mod render;
 mod samples;
+mod runtimes;
 mod sandbox;
 mod send;
 mod serve;

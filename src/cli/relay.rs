@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -107,6 +108,11 @@ impl Relay {
     ///
     /// When the data folder, the certificate or an address is refused; nothing runs then.
     pub async fn start(config: Config, clock: Clock) -> Result<Relay, StartError> {
+        Relay::start_with_front(config, clock, &Handle::current()).await
+    }
+
+    /// The same, where another runtime serves the public API.
+    pub(super) async fn start_with_front(config: Config, clock: Clock, front: &Handle) -> Result<Relay, StartError> {
         let config = Arc::new(config);
         let opening = (queue_settings(&config), clock.clone());
         let queue = tokio::task::spawn_blocking(move || Queue::open(opening.0, opening.1))
@@ -121,7 +127,8 @@ impl Relay {
         let pauses = tokio::task::spawn_blocking(move || Pauses::restore(&restored.0, &restored.1));
         let pauses = pauses.await.map_err(StartError::Interrupted)?.map_err(StartError::Pauses)?;
         let observer = Admin::new(queue.clone(), pools.clone(), Arc::clone(&ingress), reloads.clone(), pauses);
-        let (public_listener, public) = listen(config.server.listen).await?;
+        let listening = front.spawn(listen(config.server.listen));
+        let (public_listener, public) = listening.await.map_err(StartError::Interrupted)??;
         let (admin_listener, admin) = listen(config.server.admin).await?;
 
         let (drain, end) = (CancellationToken::new(), CancellationToken::new());
@@ -129,7 +136,7 @@ impl Relay {
         observing.spawn(Arc::new(observer).run(admin_listener, end.clone()));
         let (comparing, until) = (queue.clone(), end.clone());
         observing.spawn(async move { until.run_until_cancelled(comparing.compare()).await.unwrap_or_default() });
-        serving.spawn(Arc::clone(&ingress).run(public_listener, drain.clone()));
+        serving.spawn_on(Arc::clone(&ingress).run(public_listener, drain.clone()), front);
         let running = (pools.clone(), drain.clone());
         serving.spawn(async move { running.0.run(running.1).await });
         let (version, wishes) = (1, Some(wishes));

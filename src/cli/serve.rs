@@ -1,6 +1,7 @@
 //! `serve`: a relay with its file, until a signal ends it.
 
 use clap::Args;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -12,6 +13,7 @@ use crate::queue::Clock;
 use super::refusal::log_warnings;
 use super::relay::Relay;
 use super::reloader::{Asked, Reloader};
+use super::runtimes::Runtimes;
 use super::signals::{Signal, Signals};
 use super::watch::Watch;
 use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output};
@@ -42,20 +44,18 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
         Some(goldens) => info!(goldens, "goldens proven"),
         None => warn!("goldens are not proven"),
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    let runtimes = match Runtimes::start() {
+        Ok(runtimes) => runtimes,
         Err(error) => {
             output::error(&format!("cannot start: {error}"));
             return NO;
         }
     };
-    let code = runtime.block_on(serve(config, &reloader, watch));
-    // A look-up of a name cannot be called off; nothing waits for it any more.
-    runtime.shutdown_background();
-    code
+    let front = runtimes.front();
+    runtimes.block_on(serve(config, &reloader, watch, &front))
 }
 
-async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch) -> u8 {
+async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch, front: &Handle) -> u8 {
     let transport = match config.server.transport {
         Transport::Plain => "plain HTTP",
         Transport::Tls(_) => "TLS",
@@ -68,7 +68,7 @@ async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch) -> u8 {
         }
     };
     let destinations = config.destinations.len();
-    let mut relay = match Relay::start(config, Clock::system()).await {
+    let mut relay = match Relay::start_with_front(config, Clock::system(), front).await {
         Ok(relay) => relay,
         Err(error) => {
             output::error(&output::chain(&error));
