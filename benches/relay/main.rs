@@ -11,7 +11,7 @@
 //! be sent, not from when a connection was free for it. **overload**: of the relay alone, three times its own saturation.
 //! **size**: the disk that a conversion takes, and file descriptors.
 //!
-//! `cargo bench --bench relay` takes about twelve minutes; `-- --quick` one, and its figures say little; `-- --compare`,
+//! `cargo bench --bench relay` takes about a quarter of an hour; `-- --quick` one, and its figures say little; `-- --compare`,
 //! `-- --overload` and `-- --size` do one part.
 
 mod floor;
@@ -72,8 +72,11 @@ struct Plan {
 
 /// Enough to keep two processors busy.
 const CONNECTIONS: usize = 64;
-const LOADS: [Load; 2] =
-    [Load::Pace { rate: 500, connections: CONNECTIONS }, Load::Saturation { connections: CONNECTIONS }];
+const LOADS: [Load; 5] = [pace(500), pace(1000), pace(2000), pace(4000), Load::Saturation { connections: CONNECTIONS }];
+
+const fn pace(rate: u32) -> Load {
+    Load::Pace { rate, connections: CONNECTIONS }
+}
 
 /// What one load of one round came to.
 struct Round {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::Failed;
 use super::http::Connection;
 use super::sinks::Sinks;
+use super::{CONNECTIONS, Failed};
 
 /// Which of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,8 +162,9 @@ fn relay_address(folder: &Path) -> Result<SocketAddr, Failed> {
     Ok(line.trim_matches('"').parse()?)
 }
 
-/// The five presets as a merchant would have them, with the sinks in the platforms' places. One setting is not the preset's: Impact's
-/// quota of a thousand requests an hour.
+/// The five presets as a merchant would have them, with the sinks in the platforms' places. Two settings are not the presets':
+/// Impact's quota of a thousand requests an hour, and how many requests are in flight, which on a machine that is used up must be
+/// as many as the floor has.
 fn routes(folder: &Path, port: u16, sinks: &Sinks) -> String {
     let digest = hex::encode(Sha256::digest(TOKEN));
     let mut text = format!(
@@ -175,7 +176,7 @@ fn routes(folder: &Path, port: u16, sinks: &Sinks) -> String {
         let needs = match name {
             "thrad" => "secrets.api_key = \"k\"",
             "impact" => {
-                "vars.account_sid = \"IR\"\nvars.campaign_id = 1\nvars.event_type_id = 2\nsecrets.auth_token = \"t\"\nlimits = { rate = \"1000000/s\", burst = 1000000 }"
+                "vars.account_sid = \"IR\"\nvars.campaign_id = 1\nvars.event_type_id = 2\nsecrets.auth_token = \"t\"\nlimits.rate = \"1000000/s\"\nlimits.burst = 1000000"
             }
             "scaleo" => "vars.domain = \"t.example\"\nsecrets.api_key = \"k\"\nexpect_currency = \"USD\"",
             "trackdesk" => "vars.tenant = \"acme\"\nvars.conversion_type = \"sale\"",
@@ -183,7 +184,9 @@ fn routes(folder: &Path, port: u16, sinks: &Sinks) -> String {
                 "vars.endpoint = \"https://dsp.example/c\"\nvars.advertiser_id = 12\nvars.data_source_key = \"d\"\nsecrets.token = \"t\""
             }
         };
-        text.push_str(&format!("[destination.{name}]\npreset = \"{name}\"\norigin = \"http://{address}\"\n{needs}\n"));
+        text.push_str(&format!(
+            "[destination.{name}]\npreset = \"{name}\"\norigin = \"http://{address}\"\n{needs}\nlimits.concurrency = {CONNECTIONS}\n"
+        ));
     }
     text
 }

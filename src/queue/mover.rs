@@ -1,9 +1,10 @@
 //! The mover: one thread that takes over into the store what the window has, in order, and gives up the journal behind it.
 //!
 //! A conversion is moved when it is settled, or has lingered in the window, or when the window is pressed; so most are moved
-//! when nothing is owed any more, and are appended to the history. What is still owed goes to the backlog, some conversions to
-//! a block, and the store names the block. Changes to moved deliveries follow in the order in which they were made. What is written to the
-//! store between two syncs is bounded (`GROUP_BYTES_MAX` says why).
+//! when nothing is owed any more, and are appended to the history. It lingers longer where each of its deliveries only waits
+//! for its turn. What is still owed goes to the backlog, some conversions to a block, and the store names the block. Changes to
+//! moved deliveries follow in the order in which they were made. What is written to the store between two syncs is bounded
+//! (`GROUP_BYTES_MAX` says why).
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -249,10 +250,13 @@ impl Mover {
 
     fn begin_moves(&self, room: MoveRoom, all: bool) -> Vec<Move> {
         let shared = &self.shared;
-        let now_ms = shared.clock.elapsed_ms();
+        let (now_ms, elapsed_ms) = (shared.clock.unix_ms(), shared.clock.elapsed_ms());
         let linger_ms = u64::try_from(shared.options.linger.as_millis()).unwrap_or(u64::MAX);
         let all = all || shared.is_pressed();
-        shared.window().begin_moves(room, |since_ms| all || now_ms.saturating_sub(since_ms) >= linger_ms)
+        shared.window().begin_moves(room, now_ms, |since_ms, makes_headway| {
+            let linger_ms = if makes_headway { linger_ms.saturating_mul(HEADWAY_LINGERS) } else { linger_ms };
+            all || elapsed_ms.saturating_sub(since_ms) >= linger_ms
+        })
     }
 
     /// Gives up segments of the journal that are not needed any more. Without space for the state file they stay.
@@ -342,6 +346,9 @@ fn moved_so_far(shared: &Shared, ledger: &Ledger) -> u64 {
 
 /// Between two groups when there is little to do: small groups cost a sync each, and the disk is the committer's too.
 const BETWEEN_GROUPS: Duration = Duration::from_millis(25);
+/// A conversion whose deliveries make headway lingers so many times as long: what waits two seconds for its turn is rather waited
+/// for than written, read and written off.
+const HEADWAY_LINGERS: u64 = 8;
 /// Nothing to do: look again after this.
 const IDLE: Duration = Duration::from_millis(500);
 const HOUSEKEEPING_MS: u64 = 1000;

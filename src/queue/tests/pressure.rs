@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::queue::embedded::Embedded;
+use crate::queue::store::MoveBytes;
+use crate::queue::window::MoveRoom;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn far_beyond_the_window_order_is_kept_and_memory_is_bounded() {
@@ -163,4 +165,36 @@ async fn hundreds_of_dead_letters_are_replayed_group_by_group_each_handed_out_on
         queue.settle(&delivery, delivered(), None);
     }
     assert_eq!(queue.depths().destinations[&name("a")], Depth::default());
+}
+
+/// What only waits for its turn lingers longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deliveries_make_headway_while_each_of_their_destinations_takes_some() {
+    for (owed, expected) in [(&["a"][..], true), (&["a", "stands"], false), (&["stands"], false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { linger: Duration::from_secs(3600), window_bytes: 1 << 24, ..small() };
+        let engine = Embedded::open(&settings(dir.path(), &["a", "stands"]), Clock::system(), options).unwrap();
+        let makes_headway = |now_ms| {
+            let (seen, bytes) =
+                (std::cell::Cell::new(false), MoveBytes { store: 1 << 20, backlog: 1 << 20, history: 1 << 20 });
+            let ripe = |_, makes_headway| {
+                seen.set(makes_headway);
+                false
+            };
+            let room = MoveRoom { bytes, alone: true };
+            assert!(engine.shared.window().begin_moves(room, now_ms, ripe).is_empty());
+            seen.get()
+        };
+        engine.accept(submission(owed)).await.unwrap();
+        engine.accept(submission(&["a"])).await.unwrap();
+        let now_ms = engine.shared.clock.unix_ms();
+        assert!(!makes_headway(now_ms), "nothing was handed out yet");
+        let lease = engine.next(&name("a")).await;
+        assert_eq!(makes_headway(now_ms), expected, "{owed:?}");
+        assert!(!makes_headway(now_ms + 3_600_000), "nothing was handed out for an hour");
+        let due_ms = now_ms + 3_600_000;
+        engine.settle(&lease, Outcome::Retry { due_ms, spent: true }, None);
+        let is_first = owed.contains(&"a");
+        assert_eq!(makes_headway(now_ms), expected && !is_first, "what waits for another attempt waits for long");
+    }
 }

@@ -94,6 +94,8 @@ pub(super) struct Lane {
     /// When the store's next waiting delivery that is not in memory is due.
     next_due_ms: Option<u64>,
     hand_outs: u8,
+    /// When something was handed out last.
+    handed_out_ms: Option<u64>,
     /// When the oldest that the store has and that is owed was received, as the mover last saw it.
     pub(super) stored_oldest_ms: Option<u64>,
     pub(super) pending: u64,
@@ -169,6 +171,7 @@ impl Lane {
             more_fresh: maybe_stored,
             next_due_ms: maybe_stored.then_some(0),
             hand_outs: 0,
+            handed_out_ms: None,
             stored_oldest_ms: None,
             pending: 0,
             dead: 0,
@@ -200,6 +203,7 @@ impl Lane {
             return Step::Wait(next.into_iter().chain(stored).min(), Arc::clone(&self.changed));
         };
         self.leased.insert(ticket.record.seq);
+        self.handed_out_ms = Some(now_ms);
         Step::Lease(Box::new(Lease {
             destination: self.name.clone(),
             record: ticket.record,
@@ -216,6 +220,12 @@ impl Lane {
         self.waiting.first().is_some_and(|((due_ms, _), _)| due_ms <= now_ms)
             || self.first_fresh().is_some()
             || self.wants_refill(now_ms)
+    }
+
+    /// Whether it hands out one after the other.
+    pub(super) fn makes_headway(&self, now_ms: u64) -> bool {
+        let pause_ms = self.handed_out_ms.map(|at_ms| now_ms.saturating_sub(at_ms));
+        self.hold.is_none() && pause_ms.is_some_and(|pause_ms| pause_ms < HEADWAY_MS)
     }
 
     /// The fresh delivery that may go out now: while the store may hold older ones, none that only the window has.
@@ -359,6 +369,8 @@ impl Lane {
     }
 }
 
+/// A lane that has handed out nothing for so long stands.
+const HEADWAY_MS: u64 = 250;
 /// A due retry gets at least one in so many hand-outs.
 const DUE_SHARE: u8 = 4;
 /// Deliveries read ahead of each sort (fresh, due) for a destination: enough for tens of milliseconds at full speed.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::record::{Leg, Position, Record};
 use super::super::store::MoveBytes;
+use super::lane::Lanes;
 use super::{Entry, Window};
 
 /// A conversion as the mover took it down.
@@ -23,15 +24,20 @@ pub(in super::super) struct MoveRoom {
 impl Window {
     /// The oldest conversions that may be moved, in order, as far as there is room. Until [`Window::finish_moves`] their
     /// deliveries are still handed out from here. `ripe`: whether one that came in at that time is moved although it is not
-    /// settled.
-    pub(in super::super) fn begin_moves(&mut self, room: MoveRoom, ripe: impl Fn(u64) -> bool) -> Vec<Move> {
+    /// settled; and whether its deliveries make headway, now that it is `now_ms` (Unix).
+    pub(in super::super) fn begin_moves(
+        &mut self,
+        room: MoveRoom,
+        now_ms: u64,
+        ripe: impl Fn(u64, bool) -> bool,
+    ) -> Vec<Move> {
         let mut moves = Vec::new();
         let mut bytes = MoveBytes::default();
         for entry in self.entries.values_mut() {
             bytes = bytes.and(MoveBytes::of(&entry.record, &entry.legs));
             let settled = !entry.legs.iter().any(Leg::pending);
             let fits = bytes.fits(room.bytes) || (room.alone && moves.is_empty());
-            if !(settled || ripe(entry.since_ms)) || !fits {
+            if !(settled || ripe(entry.since_ms, makes_headway(&self.lanes, entry, now_ms))) || !fits {
                 break;
             }
             entry.moving = true;
@@ -78,4 +84,12 @@ impl Window {
         }
         Some(entry)
     }
+}
+
+/// Whether all that a conversion still owes is a first attempt, each at a destination that takes one after the other.
+fn makes_headway(lanes: &Lanes, entry: &Entry, now_ms: u64) -> bool {
+    entry.legs.iter().filter(|leg| leg.pending()).all(|leg| {
+        matches!(leg.position, Position::Fresh)
+            && lanes.get(&leg.destination).is_some_and(|lane| lane.makes_headway(now_ms))
+    })
 }
