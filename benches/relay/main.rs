@@ -145,11 +145,13 @@ fn report(rounds: &[Round], starts: &[(Kind, f64, f64)], plan: &Plan) {
         load::BODY_BYTES
     ));
     for load in LOADS {
-        let of = |kind: Kind, value: &dyn Fn(&Round) -> f64| {
-            let own = rounds.iter().filter(|round| (round.kind, round.load) == (kind, load));
-            median(own.map(value).collect())
+        let of = |kind: Kind, value: Figure| -> Vec<f64> {
+            rounds.iter().filter(|round| (round.kind, round.load) == (kind, load)).map(value).collect()
         };
-        say(&format!("| {} | floor | relay | relay / floor |\n| --- | --- | --- | --- |", load.name()));
+        say(&format!(
+            "| {} | floor | relay | relay / floor | least … most |\n| --- | --- | --- | --- | --- |",
+            load.name()
+        ));
         let figures: [(&str, Figure); 12] = [
             ("answered, a second", &|round| round.measured.rate()),
             ("delivered requests, a second", &|round| round.arrived),
@@ -166,7 +168,17 @@ fn report(rounds: &[Round], starts: &[(Kind, f64, f64)], plan: &Plan) {
         ];
         for (name, value) in figures {
             let (floor, relay) = (of(Kind::Floor, value), of(Kind::Relay, value));
-            say(&format!("| {name} | {floor:.3} | {relay:.3} | {:.2} |", relay / floor));
+            // Each round of the one with that of the other that came after it.
+            let mut ratios: Vec<f64> = floor.iter().zip(&relay).map(|(floor, relay)| relay / floor).collect();
+            ratios.sort_by(f64::total_cmp);
+            let (least, most) = (ratios.first().copied(), ratios.last().copied());
+            let (least, most) = (least.unwrap_or(f64::NAN), most.unwrap_or(f64::NAN));
+            let ratio = median(ratios);
+            say(&format!(
+                "| {name} | {:.3} | {:.3} | {ratio:.2} | {least:.2} … {most:.2} |",
+                median(floor),
+                median(relay)
+            ));
         }
         say("");
     }

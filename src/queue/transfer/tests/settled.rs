@@ -245,10 +245,10 @@ async fn an_export_that_cannot_be_written_says_so_wherever_it_ended() {
         let settings = settings(from.path(), &NAMES);
         export(&settings, Clock::system(), small(), &with_settled(), &mut Short(bytes))
     };
-    for bytes in [0, 60, 200, text.len() - 1] {
+    // The time in the header may be written shorter or longer.
+    for bytes in [0, 60, 200, text.len() - 20] {
         assert!(matches!(to(bytes), Err(TransferError::Write(_))), "{bytes}");
     }
-    // The time in the header may be written shorter or longer.
     assert_eq!(to(text.len() + 20).unwrap().settled, 1);
 }
 
