@@ -13,6 +13,8 @@
 //!
 //! | file | owns |
 //! | --- | --- |
+//! | `engine` | what stands behind the handle |
+//! | `delivery` | what is handed out |
 //! | `status` | outcomes, states, statuses, depths: the vocabulary |
 //! | `clock` | time |
 //! | `panics` | panics that are expected, in words |
@@ -45,7 +47,9 @@ mod clock;
 mod codec;
 mod committer;
 mod dead;
+mod delivery;
 mod embedded;
+mod engine;
 mod folder;
 mod forget;
 mod generation;
@@ -71,10 +75,8 @@ mod window;
 pub(crate) mod tests;
 
 use std::fmt;
-use std::future::Future;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -86,6 +88,7 @@ use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal
 
 pub use self::books::{Account, Books, BooksOf, Difference, Sum, Total};
 pub use self::clock::Clock;
+pub use self::delivery::Delivery;
 pub use self::folder::OpenError;
 pub use self::forget::{Forget, Forgotten};
 pub use self::panics::is_expected as is_panic_expected;
@@ -97,7 +100,7 @@ pub use self::status::{
 pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};
 pub use self::vault::{Encryption, MasterKey};
 
-use self::record::Record;
+use self::engine::{Engine, Lease, Promise};
 
 /// How a queue is opened (filled from the configuration by `cli`).
 #[derive(Debug, Clone)]
@@ -426,114 +429,6 @@ pub enum ReadError {
     /// The queue has failed or is closed, or cannot write now.
     #[error("the queue is closed: {0}")]
     Closed(String),
-}
-
-/// One conversion owed to one destination, in the hands of whoever asked for it.
-///
-/// Not `Clone`: it is settled once. Dropped without being settled (a panic, a cancelled task) it goes back to the queue.
-pub struct Delivery {
-    lease: Lease,
-    engine: Arc<dyn Engine>,
-    settled: AtomicBool,
-}
-
-impl Delivery {
-    /// To whom it is owed.
-    pub fn destination(&self) -> &DestinationName {
-        &self.lease.destination
-    }
-
-    /// What the relay knows beside the conversion.
-    pub fn meta(&self) -> &Meta {
-        &self.lease.record.meta
-    }
-
-    /// The conversion, parsed when first asked for.
-    ///
-    /// # Errors
-    /// When this version no longer accepts what an earlier one stored.
-    pub fn conversion(&self) -> Result<Arc<Conversion>, Refusal> {
-        self.lease.record.conversion()
-    }
-
-    /// Since when it is owed (Unix ms): the conversion was received, or as a dead letter replayed.
-    pub fn owed_since_ms(&self) -> u64 {
-        self.lease.replayed_ms.unwrap_or_else(|| self.lease.record.meta.id.unix_ms())
-    }
-
-    /// Of one that the destination has taken: it is to be asked what became of it, and must not be sent.
-    pub fn acceptance(&self) -> Option<&Acceptance> {
-        self.lease.acceptance.as_deref()
-    }
-
-    /// Number of the attempt that is to be made, from 1; of a replayed dead letter, since then.
-    pub fn attempt(&self) -> u32 {
-        self.lease.attempts.saturating_add(1)
-    }
-}
-
-impl fmt::Debug for Delivery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
-            .field("id", &self.lease.record.meta.id)
-            .field("destination", &self.lease.destination)
-            .field("attempt", &self.attempt())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if !self.settled.swap(true, Ordering::AcqRel) {
-            self.engine.give_back(&self.lease);
-        }
-    }
-}
-
-/// What an engine must do to stand behind [`Queue`]. Its promises are those of the methods of the same name; nothing here
-/// names how or where an engine keeps things.
-pub(crate) trait Engine: Send + Sync {
-    fn accept(&self, submission: Submission) -> Promise<'_, Result<Accepted, AcceptError>>;
-    /// Must be cancel-safe: a lease exists from the moment the promise returns it, not before.
-    fn next<'a>(&'a self, destination: &'a DestinationName) -> Promise<'a, Lease>;
-    /// Called at most once for a lease, and never after `give_back`.
-    fn settle(&self, lease: &Lease, outcome: Outcome, attempt: Option<Attempt>);
-    /// Called at most once for a lease, and never after `settle`.
-    fn give_back(&self, lease: &Lease);
-    fn hold(&self, destination: &DestinationName, hold: Option<Hold>);
-    fn status(&self, id: ConversionId) -> Promise<'_, Result<Option<Status>, ReadError>>;
-    fn settled(&self, id: ConversionId) -> Promise<'_, Result<Option<Status>, ReadError>>;
-    fn order<'a>(&'a self, merchant: &'a str, order_id: &'a str) -> Promise<'a, Result<Vec<Status>, ReadError>>;
-    fn dead_letters(&self, filter: DeadFilter, page: PageRequest) -> Promise<'_, Result<DeadPage, ReadError>>;
-    fn stored(&self, id: ConversionId) -> Promise<'_, Result<Option<Stored>, ReadError>>;
-    fn books(&self, of: BooksOf) -> Promise<'_, Result<Books, ReadError>>;
-    fn compare(&self) -> Promise<'_, Result<(), ReadError>>;
-    fn treat(&self, filter: DeadFilter, treatment: Treatment) -> Promise<'_, Result<Treated, ReadError>>;
-    fn forget(&self, what: Forget) -> Promise<'_, Result<Forgotten, ReadError>>;
-    fn backlog(&self, destination: &DestinationName) -> Backlog;
-    fn depths(&self) -> Depths;
-    fn failed(&self) -> Promise<'_, String>;
-    fn close(&self) -> Promise<'_, Result<(), ReadError>>;
-    fn register_metrics(&self, registry: &mut Registry);
-}
-
-/// A boxed future: an engine is chosen at run time.
-pub(crate) type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// A delivery handed out: what the engine needs to know it again.
-pub(crate) struct Lease {
-    destination: DestinationName,
-    record: Arc<Record>,
-    /// Attempts used up so far.
-    attempts: u32,
-    /// Settlements so far: tells a repeated settlement from a new one.
-    revision: u32,
-    /// Of one that had been put off.
-    due_ms: Option<u64>,
-    /// Of one that was a dead letter.
-    replayed_ms: Option<u64>,
-    /// Of one that is not to be sent but asked about.
-    acceptance: Option<Arc<Acceptance>>,
 }
 
 /// The most statuses that [`Queue::order`] returns.
