@@ -4,25 +4,33 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::Failed;
+use super::tls::Trust;
 
 /// A kept connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Either<TcpStream, TlsStream<TcpStream>>,
     read: Vec<u8>,
 }
 
 impl Connection {
-    pub(crate) async fn open(address: SocketAddr) -> Result<Connection, Failed> {
+    pub(crate) async fn open(address: SocketAddr, trust: Option<&Trust>) -> Result<Connection, Failed> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        let stream = match trust {
+            Some(trust) => Either::Right(trust.connect(stream).await?),
+            None => Either::Left(stream),
+        };
         Ok(Connection { stream, read: Vec::with_capacity(4096) })
     }
 
     /// Sends a whole request and reads the whole answer; returns its status.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<u16, Failed> {
         self.stream.write_all(request).await?;
+        self.stream.flush().await?;
         self.read.clear();
         loop {
             if self.stream.read_buf(&mut self.read).await? == 0 {

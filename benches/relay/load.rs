@@ -71,7 +71,7 @@ pub(crate) async fn run(server: &Server, sinks: &Sinks, load: Load, time: Durati
     let turn = Arc::new(Turn { load, begun: now(), time, next: AtomicU64::new(0) });
     let mut tasks = JoinSet::new();
     for _ in 0..load.connections() {
-        let connection = Connection::open(server.address).await?;
+        let connection = server.connect().await?;
         tasks.spawn(one_connection(connection, Arc::clone(&turn), sinks.book()));
     }
     let mut measured = Measured::default();

@@ -8,11 +8,12 @@
 //! Of each: conversions a second at saturation (so many connections, each sending the next as soon as it is answered), what
 //! arrives at the sinks meanwhile, the time to the answer and to the fifth arrival, processor seconds for a thousand conversions from the
 //! kernel's account of the process, memory; and times at a steady pace. Latencies at a pace count from when a request was to
-//! be sent, not from when a connection was free for it. **overload**: of the relay alone, three times its own saturation.
+//! be sent, not from when a connection was free for it. **tls**: the relay against itself with TLS on every connection, in and
+//! out. **overload**: of the relay alone, three times its own saturation.
 //! **size**: the disk that a conversion takes, and file descriptors.
 //!
-//! `cargo bench --bench relay` takes about a quarter of an hour; `-- --quick` one, and its figures say little; `-- --compare`,
-//! `-- --overload` and `-- --size` do one part.
+//! `cargo bench --bench relay` takes about twenty minutes; `-- --quick` one, and its figures say little; `-- --compare`,
+//! `-- --tls`, `-- --overload` and `-- --size` do one part.
 
 mod floor;
 mod http;
@@ -21,6 +22,7 @@ mod overload;
 mod process;
 mod sinks;
 mod size;
+mod tls;
 
 use std::time::Duration;
 
@@ -48,9 +50,12 @@ fn main() -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let sinks = Sinks::start().await?;
-        let part = |flag: &str| asked(flag) || !["--compare", "--overload", "--size"].into_iter().any(asked);
+        let part = |flag: &str| asked(flag) || !["--compare", "--tls", "--overload", "--size"].into_iter().any(asked);
         if part("--compare") {
-            compare(&sinks, &plan).await?;
+            compare(&sinks, [Kind::Floor, Kind::Relay], &LOADS, &plan).await?;
+        }
+        if part("--tls") {
+            compare(&sinks, [Kind::Relay, Kind::Secure], &TLS_LOADS, &plan).await?;
         }
         if part("--size") {
             size::measure(&sinks, &plan).await?;
@@ -74,6 +79,8 @@ struct Plan {
 const CONNECTIONS: usize = 64;
 const LOADS: [Load; 5] = [pace(500), pace(1000), pace(2000), pace(4000), Load::Saturation { connections: CONNECTIONS }];
 
+const TLS_LOADS: [Load; 2] = [pace(500), Load::Saturation { connections: CONNECTIONS }];
+
 const fn pace(rate: u32) -> Load {
     Load::Pace { rate, connections: CONNECTIONS }
 }
@@ -93,20 +100,21 @@ struct Round {
     memory: f64,
 }
 
-async fn compare(sinks: &Sinks, plan: &Plan) -> Result<(), Failed> {
+/// The one and the other, in turn.
+async fn compare(sinks: &Sinks, kinds: [Kind; 2], loads: &[Load], plan: &Plan) -> Result<(), Failed> {
     let mut rounds = Vec::new();
     let mut starts = Vec::new();
     for _ in 0..plan.rounds {
-        for kind in [Kind::Floor, Kind::Relay] {
+        for kind in kinds {
             let mut server = Server::start(kind, sinks).await?;
             starts.push((kind, server.start_seconds, process::mebibytes(server.memory("VmRSS")?)));
-            for load in LOADS {
-                rounds.push(round(&server, sinks, load, Duration::from_secs(plan.seconds)).await?);
+            for load in loads {
+                rounds.push(round(&server, sinks, *load, Duration::from_secs(plan.seconds)).await?);
             }
             server.stop().await?;
         }
     }
-    report(&rounds, &starts, plan);
+    report(&rounds, &starts, kinds, loads, plan);
     Ok(())
 }
 
@@ -138,18 +146,19 @@ async fn round(server: &Server, sinks: &Sinks, load: Load, time: Duration) -> Re
 /// One figure of a round.
 type Figure = &'static dyn Fn(&Round) -> f64;
 
-fn report(rounds: &[Round], starts: &[(Kind, f64, f64)], plan: &Plan) {
+fn report(rounds: &[Round], starts: &[(Kind, f64, f64)], kinds: [Kind; 2], loads: &[Load], plan: &Plan) {
+    let [one, other] = kinds.map(Kind::name);
     let Plan { rounds: count, seconds, .. } = plan;
     say(&format!(
         "{count} rounds of {seconds} s, medians; {CONNECTIONS} connections; conversions of {} bytes, five destinations\n",
         load::BODY_BYTES
     ));
-    for load in LOADS {
+    for load in loads {
         let of = |kind: Kind, value: Figure| -> Vec<f64> {
-            rounds.iter().filter(|round| (round.kind, round.load) == (kind, load)).map(value).collect()
+            rounds.iter().filter(|round| (round.kind, round.load) == (kind, *load)).map(value).collect()
         };
         say(&format!(
-            "| {} | floor | relay | relay / floor | least … most |\n| --- | --- | --- | --- | --- |",
+            "| {} | {one} | {other} | {other} / {one} | least … most |\n| --- | --- | --- | --- | --- |",
             load.name()
         ));
         let figures: [(&str, Figure); 12] = [
@@ -167,22 +176,22 @@ fn report(rounds: &[Round], starts: &[(Kind, f64, f64)], plan: &Plan) {
             ("memory at most, MiB", &|round| round.memory),
         ];
         for (name, value) in figures {
-            let (floor, relay) = (of(Kind::Floor, value), of(Kind::Relay, value));
+            let [one, other] = kinds.map(|kind| of(kind, value));
             // Each round of the one with that of the other that came after it.
-            let mut ratios: Vec<f64> = floor.iter().zip(&relay).map(|(floor, relay)| relay / floor).collect();
+            let mut ratios: Vec<f64> = one.iter().zip(&other).map(|(one, other)| other / one).collect();
             ratios.sort_by(f64::total_cmp);
             let (least, most) = (ratios.first().copied(), ratios.last().copied());
             let (least, most) = (least.unwrap_or(f64::NAN), most.unwrap_or(f64::NAN));
             let ratio = median(ratios);
             say(&format!(
                 "| {name} | {:.3} | {:.3} | {ratio:.2} | {least:.2} … {most:.2} |",
-                median(floor),
-                median(relay)
+                median(one),
+                median(other)
             ));
         }
         say("");
     }
-    for kind in [Kind::Floor, Kind::Relay] {
+    for kind in kinds {
         let of = |value: fn(&(Kind, f64, f64)) -> f64| {
             median(starts.iter().filter(|start| start.0 == kind).map(value).collect())
         };

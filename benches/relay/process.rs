@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::http::Connection;
 use super::sinks::Sinks;
+use super::tls::Trust;
 use super::{CONNECTIONS, Failed};
 
 /// Which of them.
@@ -18,6 +19,8 @@ use super::{CONNECTIONS, Failed};
 pub(crate) enum Kind {
     Floor,
     Relay,
+    /// The relay with TLS towards whoever hands in, and towards destinations.
+    Secure,
 }
 
 impl Kind {
@@ -25,6 +28,7 @@ impl Kind {
         match self {
             Kind::Floor => "floor",
             Kind::Relay => "relay",
+            Kind::Secure => "relay, TLS",
         }
     }
 }
@@ -38,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// From the start of the process to its first answer.
     pub(crate) start_seconds: f64,
+    /// Of one that is spoken to over TLS.
+    trust: Option<Trust>,
     child: Child,
     folder: TempDir,
 }
@@ -55,10 +61,10 @@ impl Server {
                 let ports = sinks.addresses.iter().map(|address| address.port().to_string());
                 (std::env::current_exe()?, std::iter::once("floor".to_owned()).chain(ports).collect())
             }
-            Kind::Relay => {
+            Kind::Relay | Kind::Secure => {
                 let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
                 let path = folder.path().join("routes.toml");
-                std::fs::write(&path, routes(folder.path(), port, sinks))?;
+                std::fs::write(&path, routes(folder.path(), port, sinks, kind)?)?;
                 let arguments = vec!["serve".to_owned(), "--config".to_owned(), path.display().to_string()];
                 (env!("CARGO_BIN_EXE_capi-relay").into(), arguments)
             }
@@ -71,14 +77,15 @@ impl Server {
             }
             None => Command::new(program),
         };
-        let output = if kind == Kind::Relay { Stdio::null() } else { Stdio::piped() };
+        let output = if kind == Kind::Floor { Stdio::piped() } else { Stdio::null() };
         let since = now();
         let mut child = command.args(arguments).stdout(output).stderr(Stdio::null()).spawn()?;
         let address = match child.stdout.take() {
             Some(said) => first_line(said)?.parse()?,
             None => relay_address(folder.path())?,
         };
-        let mut server = Server { kind, address, start_seconds: 0.0, child, folder };
+        let trust = (kind == Kind::Secure).then(|| sinks.tls.trust());
+        let mut server = Server { kind, address, start_seconds: 0.0, trust, child, folder };
         server.first_answer(since).await?;
         Ok(server)
     }
@@ -89,7 +96,7 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("the {} ended: {status}", self.kind.name()).into());
             }
-            if let Ok(mut connection) = Connection::open(self.address).await
+            if let Ok(mut connection) = self.connect().await
                 && connection.exchange(probe).await.is_ok()
             {
                 self.start_seconds = since.elapsed().as_secs_f64();
@@ -98,6 +105,10 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Err(format!("the {} does not answer", self.kind.name()).into())
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Connection, Failed> {
+        Connection::open(self.address, self.trust.as_ref()).await
     }
 
     /// Tells it to end, and waits until it has.
@@ -165,14 +176,25 @@ fn relay_address(folder: &Path) -> Result<SocketAddr, Failed> {
 /// The five presets as a merchant would have them, with the sinks in the platforms' places. Two settings are not the presets':
 /// Impact's quota of a thousand requests an hour, and how many requests are in flight, which on a machine that is used up must be
 /// as many as the floor has.
-fn routes(folder: &Path, port: u16, sinks: &Sinks) -> String {
+fn routes(folder: &Path, port: u16, sinks: &Sinks, kind: Kind) -> Result<String, Failed> {
     let digest = hex::encode(Sha256::digest(TOKEN));
+    let is_secure = kind == Kind::Secure;
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, &sinks.tls.certificate)?;
+    std::fs::write(&key, &sinks.tls.key)?;
+    let (certificate, key) = (certificate.display(), key.display());
+    let (scheme, transport, trust) = if is_secure {
+        let transport = format!("tls = {{ cert = \"{certificate}\", key = \"{key}\" }}");
+        ("https", transport, format!("ca_file = \"{certificate}\""))
+    } else {
+        ("http", "plaintext = true".to_owned(), String::new())
+    };
     let mut text = format!(
-        "[server]\nlisten = \"127.0.0.1:{port}\"\nplaintext = true\nadmin = \"127.0.0.1:0\"\n\
+        "[server]\nlisten = \"127.0.0.1:{port}\"\n{transport}\nadmin = \"127.0.0.1:0\"\n\
          [queue]\npath = \"{}\"\n[merchant.acme]\ntoken_sha256 = \"{digest}\"\n",
         folder.join("data").display(),
     );
-    for (name, address) in sinks.named() {
+    for (name, address) in sinks.named(is_secure) {
         let needs = match name {
             "thrad" => "secrets.api_key = \"k\"",
             "impact" => {
@@ -185,10 +207,10 @@ fn routes(folder: &Path, port: u16, sinks: &Sinks) -> String {
             }
         };
         text.push_str(&format!(
-            "[destination.{name}]\npreset = \"{name}\"\norigin = \"http://{address}\"\n{needs}\nlimits.concurrency = {CONNECTIONS}\n"
+            "[destination.{name}]\npreset = \"{name}\"\norigin = \"{scheme}://{address}\"\n{trust}\n{needs}\nlimits.concurrency = {CONNECTIONS}\n"
         ));
     }
-    text
+    Ok(text)
 }
 
 pub(crate) fn mebibytes(bytes: u64) -> f64 {

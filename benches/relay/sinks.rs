@@ -13,17 +13,22 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::Failed;
 use super::load::number_in;
 use super::process::now;
+use super::tls::{Tls, accepted};
 
 /// Where they are.
 pub(crate) struct Sinks {
     /// In the order of [`NAMES`].
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The same over TLS.
+    pub(crate) tls_addresses: Vec<SocketAddr>,
+    pub(crate) tls: Tls,
     book: Arc<Book>,
     tasks: JoinSet<()>,
 }
@@ -49,13 +54,17 @@ pub(crate) struct Book {
 
 impl Sinks {
     pub(crate) async fn start() -> Result<Sinks, Failed> {
-        let (book, mut tasks, mut addresses) = (Arc::<Book>::default(), JoinSet::new(), Vec::new());
-        for (_, said) in NAMES {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            addresses.push(listener.local_addr()?);
-            tasks.spawn(listen(listener, said, Arc::clone(&book)));
+        let (book, mut tasks, tls) = (Arc::<Book>::default(), JoinSet::new(), Tls::new()?);
+        let mut all = [Vec::new(), Vec::new()];
+        for (addresses, acceptor) in all.iter_mut().zip([None, Some(tls.acceptor())]) {
+            for (_, said) in NAMES {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+                addresses.push(listener.local_addr()?);
+                tasks.spawn(listen(listener, acceptor.clone(), said, Arc::clone(&book)));
+            }
         }
-        Ok(Sinks { addresses, book, tasks })
+        let [addresses, tls_addresses] = all;
+        Ok(Sinks { addresses, tls_addresses, tls, book, tasks })
     }
 
     /// The same where nobody listens.
@@ -65,9 +74,10 @@ impl Sinks {
         Ok(sinks)
     }
 
-    /// Each with the name of its preset.
-    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        NAMES.into_iter().map(|(name, _)| name).zip(self.addresses.iter().copied())
+    /// Each with the name of its preset; over TLS, or not.
+    pub(crate) fn named(&self, over_tls: bool) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let addresses = if over_tls { &self.tls_addresses } else { &self.addresses };
+        NAMES.into_iter().map(|(name, _)| name).zip(addresses.iter().copied())
     }
 
     pub(crate) fn book(&self) -> Arc<Book> {
@@ -136,20 +146,25 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn listen(listener: TcpListener, said: &'static str, book: Arc<Book>) {
+async fn listen(listener: TcpListener, acceptor: Option<TlsAcceptor>, said: &'static str, book: Arc<Book>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
                 stream.set_nodelay(true).ok();
-                let book = Arc::clone(&book);
-                let service = service_fn(move |request| answer(request, said, Arc::clone(&book)));
-                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                connections.spawn(async { connection.await.ok(); });
+                connections.spawn(serve(stream, acceptor.clone(), said, Arc::clone(&book)));
             }
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+async fn serve(stream: TcpStream, acceptor: Option<TlsAcceptor>, said: &'static str, book: Arc<Book>) {
+    let Ok(stream) = accepted(stream, acceptor.as_ref()).await else { return };
+    let service = service_fn(move |request| answer(request, said, Arc::clone(&book)));
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // However it ends, the sender is told of it.
+    connection.await.ok();
 }
 
 async fn answer(
