@@ -2,10 +2,14 @@
 //!
 //! Where both can have all the processor that they want, nothing tells them apart. Where they cannot, what is accepted must not
 //! outrun what can be delivered: it would pile up on the disk, and each of its deliveries would then cost a read and another
-//! write. So the operating system gives the processors to deliveries first, and whoever hands in waits for its answer.
+//! write. So the operating system gives the processors to deliveries first, and whoever hands in waits for its answer. It gives
+//! them first to whatever else runs beside the relay in its group, too: a control group (a container, a service) of its own
+//! keeps others out.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -20,15 +24,20 @@ impl Runtimes {
     ///
     /// # Errors
     ///
-    /// When the system gives none.
+    /// When the system starts none.
     pub(super) fn start() -> io::Result<Runtimes> {
         let back = Builder::new_multi_thread().enable_all().build()?;
-        let priority = getpriority_process(None)?.saturating_add(NICER_BY);
-        let front = Builder::new_multi_thread()
-            .enable_all()
-            .thread_name("front")
-            .on_thread_start(move || give_way(priority))
-            .build()?;
+        let (priority, told) =
+            (getpriority_process(None).map(|priority| priority.saturating_add(NICER_BY)), AtomicBool::new(false));
+        let give_way = move || {
+            let given = priority.and_then(give_way);
+            if let Err(error) = given
+                && !told.swap(true, Ordering::Relaxed)
+            {
+                tracing::warn!(%error, "accepting does not give way to delivering");
+            }
+        };
+        let front = Builder::new_multi_thread().enable_all().thread_name("front").on_thread_start(give_way).build()?;
         Ok(Runtimes { front, back })
     }
 
@@ -47,14 +56,10 @@ impl Runtimes {
     }
 }
 
-/// What a thread of the front does first. On Linux a priority is of a thread alone, and of those that it starts. Where it
-/// cannot be lowered all are alike.
-fn give_way(priority: i32) {
-    if cfg!(target_os = "linux")
-        && let Err(error) = setpriority_process(None, priority)
-    {
-        tracing::debug!(%error, "taking conversions in does not give way to deliveries");
-    }
+/// What a thread of the front does first. On Linux a priority is of a thread alone, and of those that it starts; elsewhere it
+/// would be the whole process's, and all are alike.
+fn give_way(priority: i32) -> Result<(), Errno> {
+    if cfg!(target_os = "linux") { setpriority_process(None, priority) } else { Ok(()) }
 }
 
 /// A tenth of what others get of a processor that all want (sched(7)): enough to answer by the thousand.

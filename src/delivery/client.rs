@@ -31,8 +31,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Uri, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::rt::Executor;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
@@ -100,11 +101,14 @@ impl Client {
         let (head, whole) = (later(self.header_timeout), later(self.timeout));
         let alarm = pin!(sleep_until(head));
         let stopped = pin!(stop.cancelled());
-        let mut patience = Patience { until: head, alarm, stopped };
+        let mut patience = Patience { until: head, alarm, stop, stopped };
         let not_sent = |failure| Sent { transmission: Transmission::NotSent(failure), negotiated: None };
         let Some(origin) = Origin::of(request.uri()) else {
             return not_sent(Failure::of("the URL names no host".to_owned()));
         };
+        if let Some(interruption) = patience.is_over() {
+            return not_sent(interruption.failure(self.header_timeout));
+        }
         // As many as are kept can have closed.
         for _ in 0..self.connections_max {
             let Some(connection) = self.kept.take(&origin, begun) else { break };
@@ -112,13 +116,13 @@ impl Client {
                 return sent;
             }
         }
-        let connection = match patience.wait(self.connect(request.uri())).await {
+        let connection = match patience.wait(self.connect(request.uri(), &origin)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(failure)) => return not_sent(failure),
             Err(interruption) => return not_sent(interruption.failure(self.header_timeout)),
         };
         let sent = self.send_over(connection, &origin, request, &mut patience, whole).await;
-        sent.unwrap_or_else(|HungUp| not_sent(Failure::of("given back: each connection had closed".to_owned())))
+        sent.unwrap_or_else(|GivenBack(failure)| not_sent(failure))
     }
 
     async fn send_over(
@@ -128,27 +132,33 @@ impl Client {
         request: http::Request<Full<Bytes>>,
         patience: &mut Patience<'_, '_>,
         whole: Instant,
-    ) -> Result<Sent, HungUp> {
+    ) -> Result<Sent, GivenBack> {
+        // Written at once, it could not be taken back.
+        if let Some(interruption) = patience.is_over() {
+            return Err(GivenBack(interruption.failure(self.header_timeout)));
+        }
         let negotiated = Some(connection.wire().negotiated);
+        let has_body = !request.body().is_end_stream();
         let transmission = match patience.wait(connection.send(request)).await {
             Ok(Ok(response)) => {
                 patience.until = whole;
                 let read = read(&mut connection, response, patience).await;
-                if let Transmission::Answered { body: Body::Whole, .. } = read {
-                    self.keep(connection, origin).await;
+                let is_whole = matches!(read, Transmission::Answered { body: Body::Whole, .. });
+                if let Some(connection) = connection.into_kept(is_whole).await {
+                    self.kept.put(origin, connection, &self.background);
                 }
                 read
             }
             Ok(Err(error)) => {
-                let hung_up = connection.wire().was_hung_up() || error.is_canceled();
-                if hung_up && connection.is_kept() {
-                    return Err(HungUp);
-                }
-                if hung_up || is_unprocessed(&error) {
-                    Transmission::NotSent(failure("given back", &error))
-                } else if let Some(refused) = self.refused(&error) {
+                let given_back = connection.wire().is_unfit() || error.is_canceled();
+                let refused = self.refused(&error).filter(|_| !(given_back && connection.is_kept()));
+                if let Some(refused) = refused {
                     // TLS 1.3 tells of that only after the client has spoken; nobody has listened.
                     Transmission::NotSent(Failure::refused(describe(refused.words(), Some(&error))))
+                } else if given_back {
+                    return Err(GivenBack(failure("given back", &error)));
+                } else if is_unprocessed(&error, has_body) {
+                    Transmission::NotSent(failure("given back", &error))
                 } else {
                     Transmission::Unanswered(failure("the connection broke", &error))
                 }
@@ -158,18 +168,13 @@ impl Client {
         Ok(Sent { transmission, negotiated })
     }
 
-    /// A connection over which nothing was sent yet.
-    async fn connect(&self, uri: &Uri) -> Result<Connection, Failure> {
+    /// A connection over which nothing was sent yet; or over HTTP/2 the one that all use.
+    async fn connect(&self, uri: &Uri, origin: &Origin) -> Result<Connection, Failure> {
         let link = self.link(uri.clone()).await?;
         let begun = Connection::begin(link, uri, &self.background).await;
-        begun.map_err(|error| failure("no connection", &error))
-    }
-
-    /// Keeps a connection for the next request, if it takes one.
-    async fn keep(&self, connection: Connection, origin: &Origin) {
-        let Some(connection) = connection.into_kept().await else { return };
-        if self.kept.put(origin.clone(), connection, Instant::now()) {
-            self.background.execute(Arc::clone(&self.kept).close_idle());
+        match begun.map_err(|error| failure("no connection", &error))? {
+            Connection::Http2(http2) => Ok(Connection::Http2(self.kept.share(origin, http2, &self.background))),
+            http1 @ Connection::Http1(_) => Ok(http1),
         }
     }
 
@@ -199,8 +204,8 @@ impl Client {
     }
 }
 
-/// The peer had closed the connection before the first byte of the request.
-struct HungUp;
+/// No byte of a request was written, for this reason: it may go over another connection.
+struct GivenBack(Failure);
 
 /// The rendered request as hyper sends it.
 pub(super) fn assemble(request: Request) -> Result<http::Request<Full<Bytes>>, Unmappable> {
@@ -253,10 +258,19 @@ async fn read(
 struct Patience<'a, 'stop> {
     until: Instant,
     alarm: Pin<&'a mut Sleep>,
+    stop: &'stop CancellationToken,
     stopped: Pin<&'a mut WaitForCancellationFuture<'stop>>,
 }
 
 impl Patience<'_, '_> {
+    /// Why nothing more is to begin, if so.
+    fn is_over(&self) -> Option<Interruption> {
+        if self.stop.is_cancelled() {
+            return Some(Interruption::Stopped);
+        }
+        (Instant::now() >= self.until).then_some(Interruption::Deadline)
+    }
+
     /// Waits for what `work` comes to, as long as may be.
     async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interruption> {
         let mut work = pin!(work);
@@ -267,7 +281,8 @@ impl Patience<'_, '_> {
             if self.alarm.deadline() != self.until {
                 self.alarm.as_mut().reset(self.until);
             }
-            if self.alarm.as_mut().poll(context).is_ready() {
+            // Also behind work that uses up what a task may do in a turn.
+            if Pin::new(&mut unconstrained(self.alarm.as_mut())).poll(context).is_ready() {
                 return Poll::Ready(Err(Interruption::Deadline));
             }
             self.stopped.as_mut().poll(context).map(|()| Err(Interruption::Stopped))
@@ -291,15 +306,15 @@ impl Interruption {
     }
 }
 
-/// Whether an HTTP/2 peer certainly did not process a request: it says so of a stream that it refuses, and of those beyond
-/// its GOAWAY (RFC 9113, 8.7 and 6.8), which are the only ones to get that error.
-fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| cause.downcast_ref::<h2::Error>().is_some_and(is_refused))
-}
-
-fn is_refused(error: &h2::Error) -> bool {
-    let refused_stream = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    error.is_remote() && (error.is_go_away() || refused_stream)
+/// Whether an HTTP/2 peer certainly did not process a request. It says so of a stream that it refuses, and of those beyond
+/// its GOAWAY (RFC 9113, 8.7 and 6.8). That error is also told of one whose head waits to be written, and is written: with
+/// a body to come nobody processes it, without one it is whole.
+fn is_unprocessed(error: &(dyn Error + 'static), has_body: bool) -> bool {
+    let is_refused = |error: &h2::Error| {
+        let refused_stream = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (refused_stream || (error.is_go_away() && has_body))
+    };
+    causes(error).any(|cause| cause.downcast_ref().is_some_and(is_refused))
 }
 
 fn failure(what: &str, error: &(dyn Error + 'static)) -> Failure {
@@ -326,7 +341,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// Runs the tasks of kept connections; none of them outlives [`Client::close`].
+/// Runs what HTTP/2 and idle connections need; none of it outlives [`Client::close`].
 #[derive(Clone, Default)]
 struct Background {
     tasks: TaskTracker,

@@ -1,8 +1,8 @@
 //! The mover: one thread that takes over into the store what the window has, in order, and gives up the journal behind it.
 //!
 //! A conversion is moved when it is settled, or has lingered in the window, or when the window is pressed; so most are moved
-//! when nothing is owed any more, and are appended to the history. It lingers longer where each of its deliveries only waits
-//! for its turn. What is still owed goes to the backlog, some conversions to a block, and the store names the block. Changes to
+//! when nothing is owed any more, and are appended to the history. While there is much room it lingers longer where each of its
+//! deliveries only waits for its turn. What is still owed goes to the backlog, some conversions to a block, and the store names the block. Changes to
 //! moved deliveries follow in the order in which they were made. What is written to the store between two syncs is bounded
 //! (`GROUP_BYTES_MAX` says why).
 
@@ -17,7 +17,7 @@ use super::history::Mark;
 use super::journal::Through;
 use super::shared::Shared;
 use super::store::{Anew, Applier, GROUP_BYTES_MAX, Ledger, MoveBytes, StoreError};
-use super::window::{Move, MoveRoom};
+use super::window::{Move, MoveRoom, Ripe};
 
 /// Wakes the mover before its time.
 #[derive(Default)]
@@ -250,13 +250,16 @@ impl Mover {
 
     fn begin_moves(&self, room: MoveRoom, all: bool) -> Vec<Move> {
         let shared = &self.shared;
-        let (now_ms, elapsed_ms) = (shared.clock.unix_ms(), shared.clock.elapsed_ms());
         let linger_ms = u64::try_from(shared.options.linger.as_millis()).unwrap_or(u64::MAX);
-        let all = all || shared.is_pressed();
-        shared.window().begin_moves(room, now_ms, |since_ms, makes_headway| {
-            let linger_ms = if makes_headway { linger_ms.saturating_mul(HEADWAY_LINGERS) } else { linger_ms };
-            all || elapsed_ms.saturating_sub(since_ms) >= linger_ms
-        })
+        let longer_ms = linger_ms.saturating_mul(HEADWAY_LINGERS);
+        let ripe = Ripe {
+            all: all || shared.is_pressed(),
+            linger_ms,
+            headway_ms: if shared.is_roomy() { longer_ms } else { linger_ms },
+            elapsed_ms: shared.clock.elapsed_ms(),
+            now_ms: shared.clock.unix_ms(),
+        };
+        shared.window().begin_moves(room, &ripe)
     }
 
     /// Gives up segments of the journal that are not needed any more. Without space for the state file they stay.

@@ -200,8 +200,17 @@ impl Shared {
 
     /// Whether the window is more than half full: then nothing lingers in it.
     pub(super) fn is_pressed(&self) -> bool {
-        let all = usize::try_from(self.options.window_bytes.div_ceil(CHARGE_UNIT)).unwrap_or(usize::MAX);
-        self.room.available_permits() < all / 2
+        self.room.available_permits() < self.places() / 2
+    }
+
+    /// Whether it is less than a quarter full: then what only waits for its turn may linger.
+    pub(super) fn is_roomy(&self) -> bool {
+        let taken = self.places().saturating_sub(self.room.available_permits());
+        taken < self.places() / 4
+    }
+
+    fn places(&self) -> usize {
+        usize::try_from(self.options.window_bytes.div_ceil(CHARGE_UNIT)).unwrap_or(usize::MAX)
     }
 
     /// Room in the window for a conversion found in the journal, if there is any.

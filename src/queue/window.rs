@@ -35,7 +35,7 @@ use super::vault::KeyHash;
 use crate::conversion::{ConversionId, DestinationName};
 
 pub(super) use self::lane::{Refill, Step};
-pub(super) use self::moves::{Move, MoveRoom};
+pub(super) use self::moves::{Move, MoveRoom, Ripe};
 
 /// See the module's head.
 pub(super) struct Window {

@@ -107,13 +107,14 @@ impl Connection {
         }
     }
 
-    /// Once an answer was read to its end: the connection, if it takes another request.
-    pub(super) async fn into_kept(self) -> Option<Connection> {
+    /// Once it was answered: the connection, if it takes another request. `is_whole`: the answer was read to its end.
+    pub(super) async fn into_kept(self, is_whole: bool) -> Option<Connection> {
         match self {
-            Connection::Http1(mut http1) => {
+            Connection::Http1(mut http1) if is_whole => {
                 http1.is_kept = true;
                 http1.is_ready().await.then_some(Connection::Http1(http1))
             }
+            Connection::Http1(_) => None,
             Connection::Http2(http2) => Some(Connection::Http2(Http2 { is_kept: true, ..http2 })),
         }
     }
@@ -177,6 +178,11 @@ impl Http2 {
     /// Whether it takes another request, as far as is known.
     pub(super) fn is_open(&self) -> bool {
         !self.sender.is_closed()
+    }
+
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Http2) -> bool {
+        self.wire.is(&other.wire)
     }
 }
 

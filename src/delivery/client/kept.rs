@@ -10,8 +10,10 @@ use foldhash::HashMap;
 use futures_util::future::join_all;
 use http::Uri;
 use http::uri::{Authority, Scheme};
-use tokio::time::{Instant, sleep};
+use hyper::rt::Executor;
+use tokio::time::{Instant, sleep_until};
 
+use super::Background;
 use super::connection::{Connection, Http1, Http2};
 
 /// Where a connection leads.
@@ -37,8 +39,8 @@ pub(super) struct Kept {
 #[derive(Default)]
 struct Shelf {
     by_origin: HashMap<Origin, Waiting>,
-    /// Those that nobody will take, to be closed.
-    over: Vec<Http1>,
+    /// Those that nobody will take.
+    to_close: Vec<Http1>,
     /// Somebody sees to it that idle ones are closed.
     is_swept: bool,
 }
@@ -59,7 +61,7 @@ impl Kept {
     /// One to send a request over, if there is any.
     pub(super) fn take(&self, origin: &Origin, now: Instant) -> Option<Connection> {
         let mut shelf = self.shelf();
-        let Shelf { by_origin, over, .. } = &mut *shelf;
+        let Shelf { by_origin, to_close, .. } = &mut *shelf;
         let waiting = by_origin.get_mut(origin)?;
         if let Some((http2, used)) = &mut waiting.http2 {
             if http2.is_open() && !is_idle(*used, now) && !is_old(http2.since, now) {
@@ -68,82 +70,106 @@ impl Kept {
             }
             waiting.http2 = None;
         }
-        let (http1, used) = waiting.http1.pop()?;
-        if is_idle(used, now) {
-            // Those below have waited longer.
-            over.extend(waiting.http1.drain(..).map(|(http1, _)| http1));
-            over.push(http1);
-            return None;
+        while let Some((http1, used)) = waiting.http1.pop() {
+            if !is_idle(used, now) && !is_old(http1.since, now) {
+                return Some(Connection::Http1(http1));
+            }
+            to_close.push(http1);
         }
-        Some(Connection::Http1(http1))
+        None
     }
 
-    /// Keeps one for the next request, unless it is old or there are enough. True when somebody must
-    /// [see to it](Kept::close_idle) from now on that idle ones are closed.
-    pub(super) fn put(&self, origin: Origin, connection: Connection, now: Instant) -> bool {
+    /// Keeps one for the next request, unless it is old or there are enough.
+    pub(super) fn put(self: &Arc<Kept>, origin: &Origin, connection: Connection, background: &Background) {
+        let now = Instant::now();
         let mut shelf = self.shelf();
-        let Shelf { by_origin, over, is_swept } = &mut *shelf;
-        let waiting = by_origin.entry(origin).or_default();
+        let Shelf { by_origin, to_close, .. } = &mut *shelf;
+        let waiting = by_origin.entry(origin.clone()).or_default();
         match connection {
             Connection::Http1(http1) if is_old(http1.since, now) || waiting.http1.len() >= self.per_origin_max => {
-                over.push(http1);
+                to_close.push(http1);
             }
             Connection::Http1(http1) => waiting.http1.push((http1, now)),
-            // Of several that were made at the same time the first is kept.
-            Connection::Http2(http2) => {
-                if waiting.http2.as_ref().is_none_or(|(kept, _)| !kept.is_open()) {
-                    waiting.http2 = Some((http2, now));
-                }
-            }
+            Connection::Http2(http2) => waiting.put(http2, now),
         }
-        !std::mem::replace(is_swept, true)
+        self.sweep_from_now_on(shelf, background);
+    }
+
+    /// The connection that all requests to an origin are to go over: this new one, unless another was made meanwhile.
+    pub(super) fn share(self: &Arc<Kept>, origin: &Origin, http2: Http2, background: &Background) -> Http2 {
+        let mut shelf = self.shelf();
+        let waiting = shelf.by_origin.entry(origin.clone()).or_default();
+        waiting.put(http2.clone(), Instant::now());
+        let shared = waiting.http2.as_ref().map_or(http2, |(shared, _)| shared.clone());
+        self.sweep_from_now_on(shelf, background);
+        shared
+    }
+
+    fn sweep_from_now_on(self: &Arc<Kept>, mut shelf: MutexGuard<'_, Shelf>, background: &Background) {
+        if !std::mem::replace(&mut shelf.is_swept, true) {
+            background.execute(Arc::clone(self).close_idle());
+        }
     }
 
     /// Closes those that were not used for a while, until there are none.
-    pub(super) async fn close_idle(self: Arc<Kept>) {
-        loop {
-            sleep(IDLE_TIMEOUT).await;
-            let is_empty = self.sweep(Instant::now());
-            self.close_over().await;
-            if is_empty {
-                return;
-            }
+    async fn close_idle(self: Arc<Kept>) {
+        let mut due = Some(Instant::now());
+        while let Some(at) = due {
+            sleep_until(at).await;
+            due = self.sweep(Instant::now());
+            self.close_those_to_close().await;
         }
     }
 
-    /// Takes down those that were not used for a while. Returns whether there are no others.
-    fn sweep(&self, now: Instant) -> bool {
+    /// Takes down those that were not used for a while. Returns when the next one will be idle, if there are others.
+    fn sweep(&self, now: Instant) -> Option<Instant> {
         let mut shelf = self.shelf();
-        let Shelf { by_origin, over, is_swept } = &mut *shelf;
+        let Shelf { by_origin, to_close, is_swept } = &mut *shelf;
         for waiting in by_origin.values_mut() {
             let idle = waiting.http1.extract_if(.., |(_, used)| is_idle(*used, now));
-            over.extend(idle.map(|(http1, _)| http1));
+            to_close.extend(idle.map(|(http1, _)| http1));
             waiting.http2.take_if(|(http2, used)| is_idle(*used, now) || !http2.is_open());
         }
-        by_origin.retain(|_, waiting| waiting.http2.is_some() || !waiting.http1.is_empty());
+        by_origin.retain(|_, waiting| waiting.used().next().is_some());
         *is_swept = !by_origin.is_empty();
-        by_origin.is_empty()
+        by_origin.values().flat_map(Waiting::used).min()?.checked_add(IDLE_TIMEOUT)
     }
 
     /// Closes all that no request is under way over.
     pub(super) async fn close(&self) {
         self.take_down();
-        self.close_over().await;
+        self.close_those_to_close().await;
     }
 
     fn take_down(&self) {
         let mut shelf = self.shelf();
-        let Shelf { by_origin, over, .. } = &mut *shelf;
-        over.extend(by_origin.drain().flat_map(|(_, waiting)| waiting.http1).map(|(http1, _)| http1));
+        let Shelf { by_origin, to_close, .. } = &mut *shelf;
+        to_close.extend(by_origin.drain().flat_map(|(_, waiting)| waiting.http1).map(|(http1, _)| http1));
     }
 
-    async fn close_over(&self) {
-        let over = std::mem::take(&mut self.shelf().over);
-        join_all(over.into_iter().map(Http1::close)).await;
+    async fn close_those_to_close(&self) {
+        let to_close = std::mem::take(&mut self.shelf().to_close);
+        join_all(to_close.into_iter().map(Http1::close)).await;
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Of several that were made at the same time the first is kept.
+    fn put(&mut self, http2: Http2, now: Instant) {
+        let is_wanted = self.http2.as_ref().is_none_or(|(kept, _)| kept.is(&http2) || !kept.is_open());
+        if is_wanted && !is_old(http2.since, now) {
+            self.http2 = Some((http2, now));
+        }
+    }
+
+    /// When each was used last.
+    fn used(&self) -> impl Iterator<Item = Instant> {
+        let http2 = self.http2.iter().map(|(_, used)| *used);
+        self.http1.iter().map(|(_, used)| *used).chain(http2)
     }
 }
 

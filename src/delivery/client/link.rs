@@ -2,8 +2,8 @@
 //!
 //! A kept connection whose peer has hung up meanwhile is met again and again: HTTP/1.1 says nothing before it closes. The
 //! kernel knows of it before the runtime does, so it is asked once before each request's first byte. What is refused then
-//! was certainly not sent; without the question it would be *unknown*. Nor may there be anything to read before a kept
-//! connection is written to: it would pass for the answer.
+//! was certainly not sent; without the question it would be *unknown*. Nor may there be anything to read before a request is
+//! written: it would pass for the answer. (Of a new TLS session there may be tickets to read; there it is not asked.)
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -40,7 +40,7 @@ struct Marks {
     begins: AtomicBool,
     /// There were requests before it.
     is_kept: AtomicBool,
-    unwritten: AtomicBool,
+    unfit: AtomicBool,
 }
 
 impl Wire {
@@ -52,8 +52,13 @@ impl Wire {
 
     /// Whether the peer had hung up, or spoken out of turn, before the first byte of the last request. Such a connection takes
     /// no other one.
-    pub(super) fn was_hung_up(&self) -> bool {
-        self.marks.unwritten.load(Ordering::Acquire)
+    pub(super) fn is_unfit(&self) -> bool {
+        self.marks.unfit.load(Ordering::Acquire)
+    }
+
+    /// Whether both are of the same connection.
+    pub(super) fn is(&self, other: &Wire) -> bool {
+        Arc::ptr_eq(&self.marks, &other.marks)
     }
 }
 
@@ -108,21 +113,19 @@ impl Link {
             return Ok(());
         }
         marks.begins.store(false, Ordering::Release);
-        let unfit = match marks.is_kept.load(Ordering::Relaxed) {
-            // Of a TLS session there may be tickets to read.
-            false => PollFlags::RDHUP,
-            true => PollFlags::RDHUP | PollFlags::IN,
-        };
-        if is_ready(self.tcp(), unfit) {
-            marks.unwritten.store(true, Ordering::Release);
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer had closed the connection"));
+        let may_have_spoken = !self.is_plain() && !marks.is_kept.load(Ordering::Relaxed);
+        let unfit = if may_have_spoken { PollFlags::RDHUP } else { PollFlags::RDHUP | PollFlags::IN };
+        if is_any(self.tcp(), unfit) {
+            marks.unfit.store(true, Ordering::Release);
+            let words = "the peer had closed the connection, or spoken out of turn";
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, words));
         }
         Ok(())
     }
 }
 
-/// Whether the kernel knows of one of these. An error is one of them, and else left for the write to meet.
-fn is_ready(tcp: &TcpStream, flags: PollFlags) -> bool {
+/// Whether the kernel knows of any of these, or of an error. Where it cannot be asked, the write will tell.
+fn is_any(tcp: &TcpStream, flags: PollFlags) -> bool {
     let mut asked = [PollFd::new(tcp, flags)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut asked, Some(&at_once)).is_ok_and(|ready| ready > 0)

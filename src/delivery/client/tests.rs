@@ -1,6 +1,7 @@
 //! The client against real sockets on 127.0.0.1: every way in which an exchange can go wrong, and what is known of the
 //! request then.
 
+mod http2;
 mod kept;
 mod proxy;
 mod tls;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::queue::embedded::Embedded;
 use crate::queue::store::MoveBytes;
-use crate::queue::window::MoveRoom;
+use crate::queue::window::{MoveRoom, Ripe};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn far_beyond_the_window_order_is_kept_and_memory_is_bounded() {
@@ -167,34 +167,36 @@ async fn hundreds_of_dead_letters_are_replayed_group_by_group_each_handed_out_on
     assert_eq!(queue.depths().destinations[&name("a")], Depth::default());
 }
 
-/// What only waits for its turn lingers longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deliveries_make_headway_while_each_of_their_destinations_takes_some() {
-    for (owed, expected) in [(&["a"][..], true), (&["a", "stands"], false), (&["stands"], false)] {
+async fn what_only_waits_for_its_turn_lingers_longer() {
+    const HOUR_MS: u64 = 3_600_000;
+    for (owed, put_off, age_ms, pause_ms, is_moved) in [
+        (&["a"][..], false, 0, 0, false),
+        (&["a"], false, 60_000, 0, false),
+        (&["a"], false, HOUR_MS, 0, true),
+        // Its destination has taken nothing for an hour.
+        (&["a"], false, 60_000, HOUR_MS, true),
+        (&["a", "stands"], false, 0, 0, false),
+        (&["a", "stands"], false, 60_000, 0, true),
+        // It waits for another attempt.
+        (&["a"], true, 60_000, 0, true),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { linger: Duration::from_secs(3600), window_bytes: 1 << 24, ..small() };
         let engine = Embedded::open(&settings(dir.path(), &["a", "stands"]), Clock::system(), options).unwrap();
-        let makes_headway = |now_ms| {
-            let (seen, bytes) =
-                (std::cell::Cell::new(false), MoveBytes { store: 1 << 20, backlog: 1 << 20, history: 1 << 20 });
-            let ripe = |_, makes_headway| {
-                seen.set(makes_headway);
-                false
-            };
-            let room = MoveRoom { bytes, alone: true };
-            assert!(engine.shared.window().begin_moves(room, now_ms, ripe).is_empty());
-            seen.get()
-        };
-        engine.accept(submission(owed)).await.unwrap();
-        engine.accept(submission(&["a"])).await.unwrap();
         let now_ms = engine.shared.clock.unix_ms();
-        assert!(!makes_headway(now_ms), "nothing was handed out yet");
-        let lease = engine.next(&name("a")).await;
-        assert_eq!(makes_headway(now_ms), expected, "{owed:?}");
-        assert!(!makes_headway(now_ms + 3_600_000), "nothing was handed out for an hour");
-        let due_ms = now_ms + 3_600_000;
-        engine.settle(&lease, Outcome::Retry { due_ms, spent: true }, None);
-        let is_first = owed.contains(&"a");
-        assert_eq!(makes_headway(now_ms), expected && !is_first, "what waits for another attempt waits for long");
+        for _ in 0..2 {
+            engine.accept(submission(owed)).await.unwrap();
+        }
+        let first = engine.next(&name("a")).await;
+        if put_off {
+            engine.settle(&first, Outcome::Retry { due_ms: now_ms + HOUR_MS, spent: true }, None);
+        }
+        let elapsed_ms = engine.shared.clock.elapsed_ms() + age_ms;
+        let now_ms = now_ms + pause_ms;
+        let ripe = Ripe { all: false, linger_ms: 60_000, headway_ms: HOUR_MS, elapsed_ms, now_ms };
+        let bytes = MoveBytes { store: 1 << 20, backlog: 1 << 20, history: 1 << 20 };
+        let moves = engine.shared.window().begin_moves(MoveRoom { bytes, alone: true }, &ripe);
+        assert_eq!(!moves.is_empty(), is_moved, "{owed:?} {put_off} {age_ms} {pause_ms}");
     }
 }

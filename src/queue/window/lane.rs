@@ -222,10 +222,11 @@ impl Lane {
             || self.wants_refill(now_ms)
     }
 
-    /// Whether it hands out one after the other.
+    /// Whether it is handing out what only the window has.
     pub(super) fn makes_headway(&self, now_ms: u64) -> bool {
         let pause_ms = self.handed_out_ms.map(|at_ms| now_ms.saturating_sub(at_ms));
-        self.hold.is_none() && pause_ms.is_some_and(|pause_ms| pause_ms < HEADWAY_MS)
+        let waits_for_the_store = self.more_fresh || self.refilling;
+        self.hold.is_none() && !waits_for_the_store && pause_ms.is_some_and(|pause_ms| pause_ms < HEADWAY_MS)
     }
 
     /// The fresh delivery that may go out now: while the store may hold older ones, none that only the window has.

@@ -21,23 +21,32 @@ pub(in super::super) struct MoveRoom {
     pub(in super::super) alone: bool,
 }
 
+/// Which conversions are moved although they are not settled.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Ripe {
+    /// Every one.
+    pub(in super::super) all: bool,
+    /// What lingers for so long …
+    pub(in super::super) linger_ms: u64,
+    /// … or for so long, while all of its deliveries make headway.
+    pub(in super::super) headway_ms: u64,
+    /// The time, on the clock that never goes back.
+    pub(in super::super) elapsed_ms: u64,
+    /// The time, on the other.
+    pub(in super::super) now_ms: u64,
+}
+
 impl Window {
     /// The oldest conversions that may be moved, in order, as far as there is room. Until [`Window::finish_moves`] their
-    /// deliveries are still handed out from here. `ripe`: whether one that came in at that time is moved although it is not
-    /// settled; and whether its deliveries make headway, now that it is `now_ms` (Unix).
-    pub(in super::super) fn begin_moves(
-        &mut self,
-        room: MoveRoom,
-        now_ms: u64,
-        ripe: impl Fn(u64, bool) -> bool,
-    ) -> Vec<Move> {
+    /// deliveries are still handed out from here.
+    pub(in super::super) fn begin_moves(&mut self, room: MoveRoom, ripe: &Ripe) -> Vec<Move> {
         let mut moves = Vec::new();
         let mut bytes = MoveBytes::default();
         for entry in self.entries.values_mut() {
             bytes = bytes.and(MoveBytes::of(&entry.record, &entry.legs));
             let settled = !entry.legs.iter().any(Leg::pending);
             let fits = bytes.fits(room.bytes) || (room.alone && moves.is_empty());
-            if !(settled || ripe(entry.since_ms, makes_headway(&self.lanes, entry, now_ms))) || !fits {
+            if !(settled || ripe.has(entry, &self.lanes)) || !fits {
                 break;
             }
             entry.moving = true;
@@ -86,10 +95,17 @@ impl Window {
     }
 }
 
-/// Whether all that a conversion still owes is a first attempt, each at a destination that takes one after the other.
-fn makes_headway(lanes: &Lanes, entry: &Entry, now_ms: u64) -> bool {
-    entry.legs.iter().filter(|leg| leg.pending()).all(|leg| {
-        matches!(leg.position, Position::Fresh)
-            && lanes.get(&leg.destination).is_some_and(|lane| lane.makes_headway(now_ms))
-    })
+impl Ripe {
+    fn has(&self, entry: &Entry, lanes: &Lanes) -> bool {
+        let age_ms = self.elapsed_ms.saturating_sub(entry.since_ms);
+        self.all || (age_ms >= self.linger_ms && (age_ms >= self.headway_ms || !self.makes_headway(entry, lanes)))
+    }
+
+    /// Whether all that a conversion still owes is a first attempt, at destinations that are getting on with theirs.
+    fn makes_headway(&self, entry: &Entry, lanes: &Lanes) -> bool {
+        entry.legs.iter().filter(|leg| leg.pending()).all(|leg| {
+            matches!(leg.position, Position::Fresh)
+                && lanes.get(&leg.destination).is_some_and(|lane| lane.makes_headway(self.now_ms))
+        })
+    }
 }

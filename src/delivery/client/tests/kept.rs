@@ -116,29 +116,50 @@ async fn a_connection_that_the_server_will_close_takes_no_other_request() {
 }
 
 /// Lets time pass, and what is due then happen.
-async fn pass(time: Duration) {
+pub(super) async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-#[tokio::test]
-async fn an_idle_connection_is_closed_before_its_server_would() {
-    let (ended, mut ends) = tokio::sync::mpsc::channel(1);
+/// A server that answers one request of each connection, and tells when that ends.
+async fn telling_ends() -> (Server, Arc<Semaphore>) {
+    let ends = Arc::new(Semaphore::new(0));
+    let ended = Arc::clone(&ends);
     let server = Server::start(move |_, mut stream| {
-        let ended = ended.clone();
+        let ended = Arc::clone(&ended);
         async move {
             request(&mut stream).await;
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
             assert_eq!(request(&mut stream).await, "", "an end, and no request");
-            ended.send(()).await.unwrap();
+            ended.add_permits(1);
         }
-    })
-    .await;
+    });
+    (server.await, ends)
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_before_its_server_would() {
+    let (server, ends) = telling_ends().await;
+    let client = client();
+    for _ in 0..3 {
+        answered(&send(&client, &server.url()).await, 200, Body::Whole);
+        pass(super::super::kept::IDLE_TIMEOUT).await;
+        ends.acquire().await.unwrap().forget();
+    }
+}
+
+#[tokio::test]
+async fn what_begins_after_a_stop_is_not_sent_over_a_kept_connection_either() {
+    let (server, ends) = telling_ends().await;
     let client = client();
     answered(&send(&client, &server.url()).await, 200, Body::Whole);
-    pass(super::super::kept::IDLE_TIMEOUT).await;
-    ends.recv().await.unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    not_sent(&client.send(post(&server.url()), &stop).await.transmission, false, "the relay stopped");
+    client.close().await;
+    ends.acquire().await.unwrap().forget();
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
@@ -160,11 +181,12 @@ async fn a_busy_connection_is_given_up_once_it_is_old() {
 }
 
 #[tokio::test]
-async fn closing_waits_for_every_connection_task() {
-    let server = answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+async fn closing_ends_idle_connections_and_waits_for_every_task() {
+    let (server, ends) = telling_ends().await;
     let client = client();
     answered(&send(&client, &server.url()).await, 200, Body::Whole);
     assert!(!client.background.tasks.is_empty(), "a connection is kept");
     client.close().await;
     assert!(client.background.tasks.is_empty());
+    ends.acquire().await.unwrap().forget();
 }

@@ -75,7 +75,7 @@ async fn a_host_is_reached_and_nothing_is_sent_to_it() {
 }
 
 /// A TLS server, its address and a file with the root that it can be trusted by.
-async fn tls<F>(
+pub(super) async fn tls<F>(
     alpn: &[&str],
     versions: &[&'static rustls::SupportedProtocolVersion],
     serve: impl Fn(TlsStream<TcpStream>) -> F + Clone + Send + 'static,
@@ -266,43 +266,4 @@ fn an_alert_about_our_certificate_is_a_refused_credential_and_no_other_is() {
     assert_eq!(told(Alert::HandshakeFailure, false), Some(Refused::PerhapsWanting));
     assert!(!Refused::PerhapsWanting.is_certain(), "no cipher in common is no matter of credentials");
     assert_eq!((told(Alert::InternalError, true), told(Alert::InternalError, false)), (None, None));
-}
-
-#[tokio::test]
-async fn a_busy_connection_that_is_too_old_takes_no_new_request_and_ends_with_its_last() {
-    let release = Arc::new(tokio::sync::Notify::new());
-    let held = Arc::clone(&release);
-    let answer = move |request: http::Request<Incoming>| {
-        let held = Arc::clone(&held);
-        async move {
-            if request.uri().path() == "/held" {
-                held.notified().await;
-            }
-            Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::new())))
-        }
-    };
-    let (server, ca_file) = tls(&["h2"], rustls::DEFAULT_VERSIONS, move |stream| {
-        let service = hyper::service::service_fn(answer.clone());
-        async move {
-            let connection = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
-            let _ended = connection.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
-        }
-    })
-    .await;
-    let client = connected_by(PATIENCE_MS, 3_600_000, &trusts(ca_file.path()));
-    let url = |path: &str| format!("https://{}{path}", server.address);
-    let sent = client.send(post(&url("/")), &CancellationToken::new()).await;
-    assert_eq!(sent.negotiated, Some(Negotiated { protocol: Protocol::Http2, tls: Some(Tls::V1_3) }));
-    let held = url("/held");
-    let (in_flight, ()) = tokio::join!(send(&client, &held), async {
-        answered(&send(&client, &url("/")).await, 200, Body::Whole);
-        assert_eq!(server.connections(), 1, "shared while it is young");
-        tokio::time::pause();
-        tokio::time::advance(super::super::kept::AGE_MAX).await;
-        tokio::time::resume();
-        answered(&send(&client, &url("/")).await, 200, Body::Whole);
-        assert_eq!(server.connections(), 2, "the name is looked up again");
-        release.notify_one();
-    });
-    answered(&in_flight, 200, Body::Whole);
 }
