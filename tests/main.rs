@@ -34,6 +34,7 @@ mod mapping;
 mod moving;
 mod mutation;
 mod presets;
+mod priorities;
 mod progress;
 mod refunds;
 mod reload;
