@@ -27,17 +27,16 @@ impl Runtimes {
     /// When the system starts none.
     pub(super) fn start() -> io::Result<Runtimes> {
         let back = Builder::new_multi_thread().enable_all().build()?;
-        let (priority, told) =
-            (getpriority_process(None).map(|priority| priority.saturating_add(NICER_BY)), AtomicBool::new(false));
-        let give_way = move || {
-            let given = priority.and_then(give_way);
-            if let Err(error) = given
+        let priority = getpriority_process(None).map(|priority| priority.saturating_add(NICER_BY));
+        let told = AtomicBool::new(false);
+        let begin = move || {
+            if let Err(error) = priority.and_then(give_way)
                 && !told.swap(true, Ordering::Relaxed)
             {
                 tracing::warn!(%error, "accepting does not give way to delivering");
             }
         };
-        let front = Builder::new_multi_thread().enable_all().thread_name("front").on_thread_start(give_way).build()?;
+        let front = Builder::new_multi_thread().enable_all().thread_name("front").on_thread_start(begin).build()?;
         Ok(Runtimes { front, back })
     }
 

@@ -2,9 +2,9 @@
 //!
 //! A conversion is moved when it is settled, or has lingered in the window, or when the window is pressed; so most are moved
 //! when nothing is owed any more, and are appended to the history. While there is much room it lingers longer where each of its
-//! deliveries only waits for its turn. What is still owed goes to the backlog, some conversions to a block, and the store names the block. Changes to
-//! moved deliveries follow in the order in which they were made. What is written to the store between two syncs is bounded
-//! (`GROUP_BYTES_MAX` says why).
+//! deliveries only waits for its turn. What is still owed goes to the backlog, some conversions to a block, and the store names
+//! the block. Changes to moved deliveries follow in the order in which they were made. What is written to the store between two
+//! syncs is bounded (`GROUP_BYTES_MAX` says why).
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
