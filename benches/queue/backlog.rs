@@ -1,6 +1,7 @@
 //! What a backlog costs: the others' throughput, memory, disk, start-up.
 //!
-//! A backlog is fresh: nobody has asked for any of it; or all of it has been attempted once, and waits for its time.
+//! A backlog is fresh: nobody has asked for any of it; or all of it has been attempted once, and waits for its time. It is
+//! owed to one destination, or by fifths to five.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use capi_relay::conversion::DestinationName;
-use capi_relay::queue::{Clock, Outcome, Queue};
+use capi_relay::queue::{Clock, Outcome, Queue, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::load::{Served, accept, attempt, in_flight, median, names, settings, submission};
@@ -49,10 +50,13 @@ pub(crate) fn compare(folder: &Path, sizes: &[u32], sort: &str, quick: bool) -> 
         "    queued   fill/s    empty/s backlogged/s  ratio (≥ 0.8)        RSS, of first, most MiB (≤ 150)   B/queued disk/live, compacted (≤ 2)   open s (≤ 1 at 10^6)  RSS MiB",
     );
     let mut first = None;
+    let most = sizes.iter().copied().max().unwrap_or(0);
     for size in sizes {
         let folder = folder.join(size.to_string());
         std::fs::create_dir_all(&folder)?;
-        let mut filling = child(FILL, &folder, &[size.to_string(), round.to_string(), sort.to_owned()])?;
+        let delivered = most.saturating_sub(*size);
+        let numbers = [*size, delivered, round].map(|number| number.to_string());
+        let mut filling = child(FILL, &folder, &[numbers.as_slice(), &[sort.to_owned()]].concat())?;
         let filled: Filled = serde_json::from_str(&line_of(&mut filling)?)?;
         // It goes on accepting and delivering until this.
         std::thread::sleep(Duration::from_secs(1));
@@ -73,14 +77,17 @@ pub(crate) fn compare(folder: &Path, sizes: &[u32], sort: &str, quick: bool) -> 
 
 /// Fills a folder, measures, says so, and serves on until it is killed.
 pub(crate) async fn fill(folder: &Path, arguments: &[String]) -> Result<(), Failed> {
-    let [size, round, sort] = arguments else {
-        return Err("how many, how many a round, and how do they stand?".into());
+    let [size, delivered, round, sort] = arguments else {
+        return Err("how many, how many delivered before, how many a round, and how do they stand?".into());
     };
-    let (size, round): (u32, u32) = (size.parse()?, round.parse()?);
-    let (dead, four) = (names(&[DEAD])?, names(&ALIVE)?);
+    let (size, delivered, round): (u32, u32, u32) = (size.parse()?, delivered.parse()?, round.parse()?);
+    let (dead, four) = (names(owed(sort))?, names(&ALIVE)?);
     let path = folder.join("backlogged");
-    let backlogged = Served::start(Queue::open(settings(&path)?, Clock::system())?, &four);
-    let fill_seconds = accept_all(&backlogged, 256, size, &dead).await?;
+    let backlogged = Served::start(Queue::open(destined(&path)?, Clock::system())?, &four);
+    let each = u32::try_from(dead.len())?;
+    // What was accepted within the deduplication window takes memory whether it waits or not: so many in every process.
+    accept_all(&backlogged, 256, delivered.div_ceil(each), &four).await?;
+    let fill_seconds = accept_all(&backlogged, 256, size.div_ceil(each), &dead).await?;
     if sort == WAITING {
         put_off(&backlogged.queue, size, &dead).await?;
     }
@@ -88,7 +95,7 @@ pub(crate) async fn fill(folder: &Path, arguments: &[String]) -> Result<(), Fail
     // Before there is a second queue in this process.
     let memory_bytes = steady_memory(&backlogged, round, &four).await?;
     let memory_bytes_max = machine::memory("VmHWM")?;
-    let empty = Served::start(Queue::open(settings(&folder.join("empty"))?, Clock::system())?, &four);
+    let empty = Served::start(Queue::open(destined(&folder.join("empty"))?, Clock::system())?, &four);
     served(&empty, round, &four).await?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
@@ -158,18 +165,29 @@ async fn served(queue: &Served, count: u32, four: &[DestinationName]) -> Result<
 pub(crate) fn open(folder: &Path) -> Result<(), Failed> {
     let path = folder.join("backlogged");
     let begun = machine::now();
-    let queue = Queue::open(settings(&path)?, Clock::system())?;
+    let queue = Queue::open(destined(&path)?, Clock::system())?;
     let seconds = begun.elapsed().as_secs_f64();
     let memory_bytes = machine::memory("VmRSS")?;
     let depths = queue.depths();
-    let pending = depths.destinations.iter().find(|(name, _)| name.as_str() == DEAD);
-    let (pending, live_bytes) = (pending.map_or(0, |(_, depth)| depth.pending), depths.pending_bytes);
+    let dead = depths.destinations.iter().filter(|(name, _)| DEAD.contains(&name.as_str()));
+    let (pending, live_bytes) = (dead.map(|(_, depth)| depth.pending).sum(), depths.pending_bytes);
     drop(queue);
     let found_bytes = disk_bytes(&path)?;
-    Queue::compact(&settings(&path)?)?;
+    Queue::compact(&destined(&path)?)?;
     let disk_bytes = (found_bytes, disk_bytes(&path)?);
     say(&serde_json::to_string(&Opened { seconds, memory_bytes, pending, live_bytes, disk_bytes })?);
     Ok(())
+}
+
+fn destined(path: &Path) -> Result<Settings, Failed> {
+    let all = [DEAD.as_slice(), ALIVE.as_slice()].concat();
+    Ok(Settings { destinations: names(&all)?, ..settings(path)? })
+}
+
+/// To whom a conversion of the backlog is owed.
+fn owed(sort: &str) -> &'static [&'static str] {
+    let count = if sort == OF_FIVE { DEAD.len() } else { 1 };
+    DEAD.get(..count).unwrap_or_default()
 }
 
 /// Of store and backlog.
@@ -237,8 +255,10 @@ fn precise(bytes: u64) -> f64 {
 pub(crate) const FRESH: &str = "fresh";
 /// … or each was attempted once.
 pub(crate) const WAITING: &str = "attempted once";
-/// Nobody asks for its deliveries …
-const DEAD: &str = "thrad";
+/// … or nobody has asked, and each conversion is five deliveries.
+pub(crate) const OF_FIVE: &str = "fresh, of five destinations";
+/// Nobody asks for their deliveries …
+const DEAD: [&str; 5] = ["thrad", "thrad-2", "thrad-3", "thrad-4", "thrad-5"];
 /// … and somebody for theirs.
 const ALIVE: [&str; 4] = ["impact", "scaleo", "trackdesk", "dsp"];
 /// Rounds of each, in turn.

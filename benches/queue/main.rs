@@ -64,6 +64,8 @@ fn main() -> Result<(), Failed> {
             &[1_000, 100_000, 1_000_000]
         };
         backlog::compare(folder.path(), sizes, backlog::FRESH, quick)?;
+        let sizes = if quick { &[1_000, 5_000] } else { &[1_000, 1_000_000] };
+        backlog::compare(folder.path(), sizes, backlog::OF_FIVE, quick)?;
     }
     if part("--waiting") {
         let sizes: &[u32] = if quick { &[5_000] } else { &[100_000, 1_000_000] };
