@@ -3,7 +3,8 @@
 //! - **Open** (breaker): [`FAILURES_MAX`] failures in a row. No attempt is spent until the pause is over; then one goes
 //!   as a probe, and each failed probe doubles the pause up to [`PAUSE_MAX`].
 //! - **Suspended**: the destination refused our credential. Its work stays queued, one probe goes each [`PROBE_EVERY`],
-//!   and only a delivery that succeeds lifts it.
+//!   and only a delivery that succeeds lifts it. Where a proxy before it refused, or the handshake, any answer of the
+//!   destination does.
 //! - **Held back**: the destination asked for a wait; nobody sends before it is over. The gate of a pool that takes another's
 //!   place shares that wait with it.
 //!
@@ -34,8 +35,18 @@ pub(super) struct Gate {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Passing { failures: u32 },
-    Barred { cause: Cause, pause: Duration, probe_at: Instant, probing: bool, failures: u32 },
+    Passing {
+        failures: u32,
+    },
+    Barred {
+        cause: Cause,
+        pause: Duration,
+        probe_at: Instant,
+        probing: bool,
+        failures: u32,
+        /// It is not the platform that refused our credential, but a proxy before it, or the handshake.
+        on_the_way: bool,
+    },
 }
 
 impl Default for State {
@@ -136,7 +147,10 @@ impl Gate {
     pub(super) fn settle_beside(&mut self, pass: Pass, health: Health, now: Instant) {
         let health = if health == Health::Refusing { Health::Answering } else { health };
         match (&mut self.state, health) {
-            (State::Barred { cause: Cause::Suspended, probing, probe_at, .. }, Health::Well | Health::Answering) => {
+            (
+                State::Barred { cause: Cause::Suspended, on_the_way: false, probing, probe_at, .. },
+                Health::Well | Health::Answering,
+            ) => {
                 if pass == Pass::Probe && *probing {
                     (*probing, *probe_at) = (false, now);
                 }
@@ -155,17 +169,26 @@ impl Gate {
                 if failures < FAILURES_MAX {
                     State::Passing { failures }
                 } else {
-                    barred(Cause::Open, PAUSE_FIRST, failures, now)
+                    barred((Cause::Open, false), PAUSE_FIRST, failures, now)
                 }
             }
             (State::Passing { .. } | State::Barred { cause: Cause::Open, .. }, Health::Refusing | Health::Barring) => {
-                barred(Cause::Suspended, PROBE_EVERY, 0, now)
+                barred((Cause::Suspended, health == Health::Barring), PROBE_EVERY, 0, now)
             }
-            (State::Barred { cause: Cause::Open, .. }, Health::Answering) => State::default(),
+            // It got there, which is what was in doubt.
+            (State::Barred { cause: Cause::Open, .. } | State::Barred { on_the_way: true, .. }, Health::Answering) => {
+                State::default()
+            }
             (State::Barred { cause: Cause::Open, probing: true, failures, .. }, Health::Failing { .. })
                 if pass == Pass::Probe =>
             {
                 after_probe(self.state, pass, failures.saturating_add(1), now)
+            }
+            // Past the proxy, and refused behind it.
+            (State::Barred { cause: Cause::Suspended, pause, probing: true, failures, .. }, Health::Refusing)
+                if pass == Pass::Probe =>
+            {
+                barred((Cause::Suspended, false), pause, failures, now)
             }
             (
                 State::Barred { failures, .. },
@@ -212,17 +235,17 @@ impl Gate {
     }
 }
 
-fn barred(cause: Cause, pause: Duration, failures: u32, now: Instant) -> State {
-    State::Barred { cause, pause, probe_at: later(now, pause), probing: false, failures }
+fn barred((cause, on_the_way): (Cause, bool), pause: Duration, failures: u32, now: Instant) -> State {
+    State::Barred { cause, pause, probe_at: later(now, pause), probing: false, failures, on_the_way }
 }
 
 /// The state after an attempt that lifted nothing: a probe's end sets the time of the next one.
 fn after_probe(state: State, pass: Pass, failures: u32, now: Instant) -> State {
     match (state, pass) {
-        (State::Barred { cause, pause, probing: true, .. }, Pass::Probe) => match cause {
-            Cause::Open => barred(cause, pause.saturating_mul(2).min(PAUSE_MAX), failures, now),
-            Cause::Suspended => barred(cause, pause, failures, now),
-        },
+        (State::Barred { cause, pause, probing: true, on_the_way, .. }, Pass::Probe) => {
+            let pause = if cause == Cause::Open { pause.saturating_mul(2).min(PAUSE_MAX) } else { pause };
+            barred((cause, on_the_way), pause, failures, now)
+        }
         (State::Barred { .. } | State::Passing { .. }, Pass::Probe | Pass::Ordinary) => state,
     }
 }
@@ -376,6 +399,36 @@ mod tests {
         assert_eq!(gate.barred(), None);
         gate.settle_beside(Pass::Ordinary, Health::Barring, now);
         assert_eq!(gate.barred(), Some(Cause::Suspended), "a proxy lets nothing pass");
+    }
+
+    #[test]
+    fn what_gets_past_the_proxy_that_refused_lifts_the_suspension_whatever_its_credential() {
+        let now = Instant::now();
+        let barred = || {
+            let mut gate = Gate::default();
+            gate.settle(Pass::Ordinary, Health::Barring, now);
+            assert_eq!(gate.barred(), Some(Cause::Suspended));
+            gate
+        };
+        for health in [Health::Well, Health::Answering, Health::Refusing] {
+            let mut gate = barred();
+            gate.begin(Pass::Probe);
+            gate.settle_beside(Pass::Probe, health, now);
+            assert_eq!(gate.barred(), None, "{health:?}");
+        }
+        let mut gate = barred();
+        probe(&mut gate, Health::Answering, now + PROBE_EVERY);
+        assert_eq!(gate.barred(), None);
+        let mut gate = barred();
+        probe(&mut gate, Health::Barring, now + PROBE_EVERY);
+        gate.settle_beside(Pass::Ordinary, FAILING, now);
+        assert_eq!(gate.barred(), Some(Cause::Suspended), "it got nowhere");
+        // Behind the proxy the destination refuses: from then on only a success counts.
+        let mut gate = barred();
+        probe(&mut gate, Health::Refusing, now + PROBE_EVERY);
+        gate.settle_beside(Pass::Ordinary, Health::Well, now);
+        gate.settle(Pass::Ordinary, Health::Answering, now);
+        assert_eq!(gate.barred(), Some(Cause::Suspended));
     }
 
     #[test]
