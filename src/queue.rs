@@ -95,7 +95,7 @@ pub use self::panics::is_expected as is_panic_expected;
 pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
     Acceptance, Asked, Attempt, Backlog, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths,
-    Hold, HoldKind, Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
+    Disk, Hold, HoldKind, Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
 };
 pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};
 pub use self::vault::{Encryption, MasterKey};
@@ -331,6 +331,11 @@ impl Queue {
     /// How much waits: counters kept in memory, never a scan.
     pub fn depths(&self) -> Depths {
         self.0.depths()
+    }
+
+    /// What the disk has left, from memory.
+    pub fn disk(&self) -> Disk {
+        self.0.disk()
     }
 
     /// Returns, with the reason, once storage cannot promise anything any more (a sync failed): the process must end.

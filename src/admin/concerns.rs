@@ -15,7 +15,7 @@ use crate::conversion::DestinationName;
 use crate::delivery::{Activity, BreakerCause, PoolDetail};
 use crate::ingress::Phase;
 use crate::ingress::view::{Shown, instant};
-use crate::queue::{Depth, Depths};
+use crate::queue::{Depth, Depths, Disk};
 
 /// The relay as a whole.
 pub(super) struct Facts<'a> {
@@ -25,8 +25,7 @@ pub(super) struct Facts<'a> {
     pub(super) failed: Option<String>,
     pub(super) queue_bytes: u64,
     pub(super) queue_bytes_max: u64,
-    pub(super) disk_free_bytes: Option<u64>,
-    pub(super) disk_free_bytes_min: u64,
+    pub(super) disk: Disk,
     /// The last reload, if it was refused.
     pub(super) refused: Option<&'a LastReload>,
 }
@@ -156,16 +155,18 @@ fn of_relay(facts: &Facts<'_>) -> Vec<Concern> {
         80.. => found.push(own(Level::Warning, "has a queue that fills up", queue, QUEUE_FULL)),
         _ => {}
     }
-    if let Some(free) = facts.disk_free_bytes {
-        let disk =
-            format!("{} are free, {} must stay so (queue.min_free_bytes)", mib(free), mib(facts.disk_free_bytes_min));
-        match free.checked_sub(facts.disk_free_bytes_min) {
-            None => found.push(own(Level::Stopped, "takes nothing more: its disk is full", disk, DISK_FULL)),
-            Some(left) if left < facts.disk_free_bytes_min => {
-                found.push(own(Level::Warning, "has a disk that fills up", disk, DISK_FULL));
-            }
-            Some(_) => {}
+    let Disk { free_bytes, free_bytes_min, is_full } = facts.disk;
+    let disk = match free_bytes {
+        Some(free) if is_full && free >= free_bytes_min => {
+            format!("{} are said to be free, and a write was refused (a quota?)", mib(free))
         }
+        Some(free) => format!("{} are free, {} must stay so (queue.min_free_bytes)", mib(free), mib(free_bytes_min)),
+        None => "a write was refused".to_owned(),
+    };
+    if is_full {
+        found.push(own(Level::Stopped, "takes nothing more: its disk is full", disk, DISK_FULL));
+    } else if free_bytes.is_some_and(|free| free < free_bytes_min.saturating_mul(2)) {
+        found.push(own(Level::Warning, "has a disk that fills up", disk, DISK_FULL));
     }
     if let Some(LastReload { at_ms, refusal: Some(report) }) = facts.refused {
         let first = report.lines().next().unwrap_or_default().to_owned();

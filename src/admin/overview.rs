@@ -1,7 +1,5 @@
 //! `GET /admin/overview`: the relay at one glance, as the status page shows it.
 
-use std::path::Path;
-
 use http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -24,7 +22,6 @@ impl Admin {
     /// How things are now.
     pub(super) async fn picture(&self) -> Picture {
         let config = self.ingress.config();
-        let disk_free_bytes = free_bytes(&config.queue.path).await;
         let depths = self.queue.depths();
         let (details, pulses) = (self.pools.details(&depths), self.pools.pulses());
         let now_ms = self.ingress.clock().unix_ms();
@@ -35,8 +32,7 @@ impl Admin {
             failed: self.failed().await,
             queue_bytes: depths.pending_bytes,
             queue_bytes_max: config.queue.pending_bytes_max,
-            disk_free_bytes,
-            disk_free_bytes_min: config.queue.free_bytes_min,
+            disk: self.queue.disk(),
             refused: last_reload.as_ref().filter(|last| last.refusal.is_some()),
         };
         let known = Known::all(&details, &depths, &config);
@@ -47,8 +43,8 @@ impl Admin {
             phase: phase_word(facts.phase),
             queue_bytes: facts.queue_bytes,
             queue_bytes_max: facts.queue_bytes_max,
-            disk_free_bytes: facts.disk_free_bytes.map(whole_mebibytes),
-            disk_free_bytes_min: facts.disk_free_bytes_min,
+            disk_free_bytes: facts.disk.free_bytes.map(whole_mebibytes),
+            disk_free_bytes_min: facts.disk.free_bytes_min,
             config_version: self.reloads.version(),
             last_reload: last_reload.as_ref().map(ReloadView::new),
         };
@@ -199,14 +195,6 @@ impl BeatView {
         let mean_ms = total_ms.checked_div(u64::from(attempts));
         BeatView { at: instant(at_ms), delivered, retried, dead, mean_ms, longest_ms }
     }
-}
-
-/// On the file system of this folder, what others than root may use.
-async fn free_bytes(folder: &Path) -> Option<u64> {
-    let folder = folder.to_owned();
-    let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
-    let stat = asked.ok()?.inspect_err(|error| tracing::debug!(%error, "the disk's free bytes are not known")).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// What others write on the same disk is no news.

@@ -16,7 +16,7 @@ use super::record::{self, Change, Event, Leg, Record, Settlement};
 use super::shared::{Options, Shared};
 use super::window::Step;
 use super::{
-    AcceptError, Accepted, Attempt, Backlog, Books, BooksOf, DeadFilter, DeadPage, Depths, Engine, Hold, Lease,
+    AcceptError, Accepted, Attempt, Backlog, Books, BooksOf, DeadFilter, DeadPage, Depths, Disk, Engine, Hold, Lease,
     Outcome, PageRequest, Promise, ReadError, Settings, Status, Stored, Submission, Treated, Treatment, recovery,
 };
 use crate::conversion::{ConversionId, DestinationName};
@@ -291,6 +291,10 @@ impl Engine for Embedded {
 
     fn depths(&self) -> Depths {
         self.shared.window().depths()
+    }
+
+    fn disk(&self) -> Disk {
+        self.shared.space.disk()
     }
 
     fn failed(&self) -> Promise<'_, String> {

@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 
 use super::record::Record;
 use super::{
-    AcceptError, Acceptance, Accepted, Attempt, Backlog, Books, BooksOf, DeadFilter, DeadPage, Depths, Forget,
+    AcceptError, Acceptance, Accepted, Attempt, Backlog, Books, BooksOf, DeadFilter, DeadPage, Depths, Disk, Forget,
     Forgotten, Hold, Outcome, PageRequest, ReadError, Status, Stored, Submission, Treated, Treatment,
 };
 use crate::conversion::{ConversionId, DestinationName};
@@ -34,6 +34,7 @@ pub(crate) trait Engine: Send + Sync {
     fn forget(&self, what: Forget) -> Promise<'_, Result<Forgotten, ReadError>>;
     fn backlog(&self, destination: &DestinationName) -> Backlog;
     fn depths(&self) -> Depths;
+    fn disk(&self) -> Disk;
     fn failed(&self) -> Promise<'_, String>;
     fn close(&self) -> Promise<'_, Result<(), ReadError>>;
     fn register_metrics(&self, registry: &mut Registry);

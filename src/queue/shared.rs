@@ -18,7 +18,7 @@ use super::metrics::Metrics;
 use super::mover::Level;
 use super::mover::Signal;
 use super::record::{Change, Event, Leg, Record};
-use super::status::{Outcome, Status};
+use super::status::{Disk, Outcome, Status};
 use super::store::{Ledger, Place, Store, StoreError};
 use super::vault::Vault;
 use super::waiters::Waiters;
@@ -396,6 +396,12 @@ impl Space {
         self.room.borrow().free_bytes
     }
 
+    pub(super) fn disk(&self) -> Disk {
+        let room = *self.room.borrow();
+        let free_bytes = (room.free_bytes < u64::MAX).then_some(room.free_bytes);
+        Disk { free_bytes, free_bytes_min: self.free_bytes_min, is_full: room.is_low(self.free_bytes_min) }
+    }
+
     /// Waits until there is too little for another conversion.
     pub(super) async fn low(&self) {
         let mut room = self.room.subscribe();
@@ -439,3 +445,25 @@ pub(super) const STORE_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;
 const CHARGE_UNIT: u32 = 1024;
 /// Charged beside three times the body: deliveries, index entries.
 const CHARGE_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_is_full_below_what_the_store_needs_and_when_a_write_was_refused() {
+        let space = Space::new(0);
+        assert_eq!(space.disk(), Disk { free_bytes: None, free_bytes_min: STORE_FREE_BYTES_MIN, is_full: false });
+        for (free_bytes, is_full) in [(STORE_FREE_BYTES_MIN, false), (STORE_FREE_BYTES_MIN - 1, true)] {
+            space.note(|room| room.free_bytes = free_bytes);
+            let free_bytes = Some(free_bytes);
+            assert_eq!(space.disk(), Disk { free_bytes, free_bytes_min: STORE_FREE_BYTES_MIN, is_full });
+        }
+        let space = Space::new(1 << 40);
+        space.note(|room| room.free_bytes = 1 << 41);
+        space.mover_was_refused(true);
+        assert!(space.disk().is_full, "whatever is said to be free");
+        space.mover_was_refused(false);
+        assert!(!space.disk().is_full);
+    }
+}

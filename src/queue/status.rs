@@ -406,6 +406,17 @@ pub struct Depths {
     pub pending_bytes: u64,
 }
 
+/// What the disk has left for the queue, as it was last looked at: within a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// Free for others than root. `None`: it could not be told.
+    pub free_bytes: Option<u64>,
+    /// With less nothing is accepted: `queue.min_free_bytes`, or what the store needs to work at all.
+    pub free_bytes_min: u64,
+    /// Nothing is accepted: there is less than that, or a write was refused, whatever is said to be free.
+    pub is_full: bool,
+}
+
 /// How much waits for a destination, as far as the next conversion is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {

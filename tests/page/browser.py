@@ -8,19 +8,21 @@ from stage import PATIENCE_S, Stage
 
 # What the policy of the page refuses is told to the page itself, and kept here.
 WATCH = "window.refusedByPolicy = []; document.addEventListener('securitypolicyviolation', (event) => window.refusedByPolicy.push(event.violatedDirective + ' ' + event.blockedURI));"
-# Complaints of the browser that a relay which is gone, or a token that is wrong, must cause.
-EXPECTED = re.compile(r"net::ERR_|status of 40[0-9]|status of 503")
 
 
 class Browser:
     def __init__(self, launched, binary, folder, shots):
         self.launched, self.binary, self.folder, self.shots = launched, binary, folder, shots
-        self.stage, self.pages, self.complaints = None, [], []
+        self.stage, self.pages, self.complaints, self.expected = None, [], [], []
 
     def set(self, *names, server=""):
         """A relay with these destinations, beside Thrad's stand-in."""
         self.stage = Stage(self.binary, self.folder, names, server)
         return self.stage
+
+    def expects(self, pattern):
+        """From here on a complaint that is like this is what the claim causes."""
+        self.expected.append(re.compile(pattern))
 
     def page(self, width=1280, height=900, scheme="light", motion="no-preference"):
         """Another person with a browser; the page is not opened yet."""
@@ -57,7 +59,7 @@ class Browser:
             refused = page.evaluate("window.refusedByPolicy")
             assert refused == [], refused
             page.context.close()
-        unexpected = [text for text in self.complaints if not EXPECTED.search(text)]
+        unexpected = [text for text in self.complaints if not any(pattern.search(text) for pattern in self.expected)]
         assert unexpected == [], unexpected
         self.stage.end()
 

@@ -8,6 +8,10 @@ HOSTILE = "</pre><script>alert('taken for HTML')</script><img src=x onerror=aler
 REFUSED = (401, '{"error":"the account token is not valid"}')
 REJECTED = (400, f"no such campaign {HOSTILE}")
 OVERLOADED = (503, "overloaded")
+# What a browser complains of: no token or a wrong one, what the relay does not have, a relay that is gone or about to go.
+NO_TOKEN = "status of 401"
+NOT_THERE = "status of 404"
+GONE = "net::ERR_|status of 503"
 
 
 def tile(page, name):
@@ -97,6 +101,7 @@ def an_order_is_looked_up_with_its_attempts(browser):
     page.get_by_label("Order id, or").fill(identity)
     page.get_by_label("Order id, or").press("Enter")
     page.get_by_text(f"Conversion {identity}").wait_for()
+    browser.expects(NOT_THERE)
     page.get_by_label("Order id, or").fill("nobody's order")
     page.get_by_label("Order id, or").press("Enter")
     page.get_by_text("Nothing is known of nobody's order").wait_for()
@@ -253,6 +258,7 @@ def nobody_is_shut_out(browser):
 def a_relay_that_is_gone_is_told_and_one_that_comes_back_is_found(browser):
     stage = browser.set("warehouse")
     page = browser.open()
+    browser.expects(GONE)
     stage.stop()
     page.get_by_text(re.compile(r"Disconnected since \d\d:\d\d:\d\d.*: what is shown is as of then")).wait_for()
     page.get_by_role("heading", name="As it was at").wait_for()
@@ -278,6 +284,7 @@ def a_refused_configuration_is_told_with_its_report(browser):
 
 
 def a_token_is_asked_for_and_kept_in_the_tab_alone(browser):
+    browser.expects(NO_TOKEN)
     browser.set("warehouse", server=f'admin_token_sha256 = "{DIGEST}"')
     page = browser.page()
     page.goto(browser.stage.admin)
@@ -299,6 +306,29 @@ def a_token_is_asked_for_and_kept_in_the_tab_alone(browser):
     other = browser.page()
     other.goto(browser.stage.admin)
     other.get_by_label("Admin token").wait_for()
+
+
+def the_token_that_was_given_last_counts(browser):
+    browser.set("warehouse", server=f'admin_token_sha256 = "{DIGEST}"')
+    page = browser.page()
+    page.goto(browser.stage.admin)
+    field = page.get_by_label("Admin token")
+    field.wait_for()
+    browser.expects(NO_TOKEN)
+    held = []
+    page.route("**/admin/events", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/admin/events"):
+        field.fill("another-token")
+        field.press("Enter")
+    field.fill(TOKEN)
+    field.press("Enter")
+    tile(page, "warehouse").wait_for()
+    # The first answer comes when nobody waits for it any more.
+    held[0].fulfill(status=401, content_type="application/problem+json", body="{}")
+    page.evaluate("fetch('/healthz').then((answer) => answer.text())")
+    assert page.locator("#token").is_hidden() and page.locator("#content").is_visible()
+    page.reload()
+    tile(page, "warehouse").wait_for()
 
 
 def a_page_elsewhere_changes_nothing(browser):
@@ -340,5 +370,6 @@ ALL = [
     a_relay_that_is_gone_is_told_and_one_that_comes_back_is_found,
     a_refused_configuration_is_told_with_its_report,
     a_token_is_asked_for_and_kept_in_the_tab_alone,
+    the_token_that_was_given_last_counts,
     a_page_elsewhere_changes_nothing,
 ]

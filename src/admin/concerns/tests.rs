@@ -8,6 +8,11 @@ const NOW_MS: u64 = 1_769_860_800_000;
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 
+fn disk(free_bytes: Option<u64>) -> Disk {
+    let free_bytes_min = 256 << 20;
+    Disk { free_bytes, free_bytes_min, is_full: free_bytes.is_some_and(|free| free < free_bytes_min) }
+}
+
 fn facts() -> Facts<'static> {
     Facts {
         now_ms: NOW_MS,
@@ -15,8 +20,7 @@ fn facts() -> Facts<'static> {
         failed: None,
         queue_bytes: 0,
         queue_bytes_max: 100 << 20,
-        disk_free_bytes: Some(10 << 30),
-        disk_free_bytes_min: 256 << 20,
+        disk: disk(Some(10 << 30)),
         refused: None,
     }
 }
@@ -188,11 +192,15 @@ fn the_relay_speaks_of_its_own_queue_disk_and_configuration() {
     }
     check(&Facts { queue_bytes: 79 << 20, ..facts() }, &[]);
     check(&Facts { queue_bytes: 100 << 20, ..facts() }, &["stopped the relay takes nothing more: its queue is full"]);
-    check(&Facts { disk_free_bytes: None, ..facts() }, &[]);
-    check(&Facts { disk_free_bytes: Some(400 << 20), ..facts() }, &["warning the relay has a disk that fills up"]);
-    check(
-        &Facts { disk_free_bytes: Some((256 << 20) - 1), ..facts() },
-        &["stopped the relay takes nothing more: its disk is full"],
+    check(&Facts { disk: disk(None), ..facts() }, &[]);
+    check(&Facts { disk: disk(Some(400 << 20)), ..facts() }, &["warning the relay has a disk that fills up"]);
+    let full = "stopped the relay takes nothing more: its disk is full";
+    check(&Facts { disk: disk(Some((256 << 20) - 1)), ..facts() }, &[full]);
+    let refused = Facts { disk: Disk { is_full: true, ..disk(Some(10 << 30)) }, ..facts() };
+    check(&refused, &[full]);
+    assert_eq!(
+        of(&refused, &[], &[])[0].why.as_deref(),
+        Some("10240 MiB are said to be free, and a write was refused (a quota?)")
     );
     check(&Facts { phase: Phase::Draining, ..facts() }, &["warning the relay is draining and takes nothing new"]);
     let failed = Facts { phase: Phase::Draining, failed: Some("fdatasync: EIO".to_owned()), ..facts() };

@@ -75,15 +75,25 @@ const PAUSE_MAX_MS = 30_000;
 /** When the relay last said something, a comment too; nothing before it first did. */
 export let heardAt = null;
 
+/** Ends what listens now, if anything does. */
+let leave = () => {};
+
 /**
- * Listens for ever. `onEvent(type, data)`; `onLink(state)` with `live`, `lost`, `away` or `refused`; a page that nobody looks at lets go,
- * since a browser has few connections for one relay.
+ * Listens for ever, or until somebody else begins to: whoever listened before is told nothing more. `onEvent(type, data)`;
+ * `onLink(state)` with `live`, `lost`, `away` or `refused`; a page that nobody looks at lets go, since a browser has few
+ * connections for one relay.
  */
 export async function listen(onEvent, onLink) {
-  let pause = PAUSE_MS;
+  leave();
+  let [pause, isOver, abort] = [PAUSE_MS, false, null];
+  leave = () => {
+    isOver = true;
+    abort?.abort();
+  };
   for (;;) {
     await shown();
-    const abort = new AbortController();
+    if (isOver) return;
+    abort = new AbortController();
     const stop = () => document.hidden && abort.abort();
     const begin = setTimeout(() => abort.abort(), SILENCE_MS);
     document.addEventListener("visibilitychange", stop);
@@ -92,12 +102,14 @@ export async function listen(onEvent, onLink) {
       clearTimeout(begin);
       if (!response.ok) throw new Refused(response.status, await response.json().catch(() => null));
       await follow(response.body, abort, (type, data) => {
+        if (isOver) return;
         pause = PAUSE_MS;
         onLink("live");
         onEvent(type, data);
       });
-      onLink("lost", pause);
+      if (!isOver) onLink("lost", pause);
     } catch (error) {
+      if (isOver) return;
       if (error.status === 401 || error.status === 400) {
         onLink("refused", 0, error);
         return;
@@ -108,6 +120,7 @@ export async function listen(onEvent, onLink) {
       document.removeEventListener("visibilitychange", stop);
       abort.abort();
     }
+    if (isOver) return;
     if (document.hidden) {
       onLink("away");
       continue;

@@ -79,6 +79,8 @@ async fn a_disk_that_is_nearly_full_refuses_in_words() {
     let refusal = queue.accept(submission(&["a"])).await.unwrap_err();
     assert!(matches!(refusal, AcceptError::DiskFull(_)), "{refusal}");
     assert_eq!(pending(&queue, "a"), 0);
+    let disk = queue.disk();
+    assert!(disk.is_full && disk.free_bytes.is_some_and(|free| free < disk.free_bytes_min), "{disk:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
