@@ -359,6 +359,22 @@ async fn a_body_that_never_ends_is_broken_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn interim_answers_without_end_are_no_answer_at_the_deadline() {
+    let server = Server::start(|_, mut stream| async move {
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        request(&mut stream).await;
+        let hints = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(64);
+        while stream.write_all(&hints).await.is_ok() {}
+    })
+    .await;
+    let mut client = client();
+    answered(&send(&client, &server.url()).await, 200, Body::Whole);
+    client.header_timeout = Duration::from_millis(200);
+    unanswered(&send(&client, &server.url()).await, true, "nothing within 200 ms");
+}
+
+#[tokio::test]
 async fn an_oversize_body_is_read_up_to_the_limit() {
     let length = 10 * BODY_BYTES_MAX;
     let mut whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();

@@ -201,6 +201,12 @@ async fn what_an_http2_peer_says_it_did_not_process_was_not_sent() {
         let url = format!("https://{}/", server.address);
         not_sent(&send(&trusting(ca_file.path()), &url).await, false, "given back: ");
     }
+    // Without a body it may be one whose head was still to be written when that was heard, and was written then, whole.
+    let (server, ca_file) = h2_replying(GOAWAY_BEFORE_IT).await;
+    let mut bare = post(&format!("https://{}/", server.address));
+    *bare.body_mut() = Full::default();
+    let sent = trusting(ca_file.path()).send(bare, &CancellationToken::new()).await;
+    unanswered(&sent.transmission, false, "the connection broke: ");
     const INTERNAL_ERROR: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
     let (server, ca_file) = h2_replying(INTERNAL_ERROR).await;
     let url = format!("https://{}/", server.address);
