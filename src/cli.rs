@@ -14,6 +14,7 @@ mod export;
 mod forget;
 mod import;
 mod init;
+mod merchant;
 mod output;
 mod pages;
 mod panics;
@@ -114,6 +115,17 @@ struct AdminArgs {
         allow_hyphen_values = true
     )]
     admin_token: Option<String>,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// Whom a command trusts to be the relay.
+#[derive(Debug, Args)]
+struct TrustArgs {
+    /// PEM file of the CA that the relay's certificate must be signed by
+    /// [default: on this machine any certificate will do, elsewhere the public CAs']
+    #[arg(long, env = "CAPI_RELAY_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

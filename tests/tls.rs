@@ -226,3 +226,95 @@ async fn a_certificate_that_is_required_from_now_on_is_required_on_open_connecti
     assert_eq!(relay.terminate(), Some(0));
     sandbox.stop().await;
 }
+
+const SIGNED: &str = "[merchant.signed]\ntoken_sha256 = \"@token@\"\nsigning_secrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n\
+                      [merchant.acme]";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_speaks_as_every_merchant_may() {
+    let (sandbox, folder, file) = started().await;
+    let (server, clients) = (Authority::new("server"), Authority::new("clients"));
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("signed-token"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("[merchant.acme]", &SIGNED.replace("@token@", &digest))).unwrap();
+    let relay = asking(folder.path(), &file, &server, &clients, ", client_auth = \"optional\"");
+    let (url, shop) = (relay.origin.replace("http://127.0.0.1", "https://localhost"), own(&clients, "shop", None, 1));
+    let written = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).to_str().unwrap().to_owned()
+    };
+    let body = |order: &str| conversion(order).to_string();
+    let (ca, foreign) = (written("server.pem", &server.0.pem()), written("foreign.pem", &clients.0.pem()));
+    let (cert, key) = (written("shop.crt", &shop.cert), written("shop.key", &shop.key));
+    let (own_pair, place) =
+        (["--client-certificate", &cert, "--client-key", &key], ["--url", url.as_str(), "--ca", ca.as_str()]);
+    let of =
+        |merchant: &str, order: &str| run(&["status", "--order", order, "--admin", &relay.admin]).1.contains(merchant);
+
+    // By a certificate alone.
+    let first = written("o1.json", &body("o1"));
+    let (code, said, error) = run(&[&["send", &first], &place[..], &own_pair].concat());
+    assert_eq!(code, Some(0), "{said}{error}");
+    assert!(of("merchant    shop", "o1"));
+    let (code, said, error) = run(&[&["status", "--order", "o1"], &place[..], &own_pair].concat());
+    assert!(code == Some(0) && said.contains("merchant    shop"), "{said}{error}");
+    let (code, _, error) = run(&[&["send", &first, "--url", &url, "--ca", &foreign], &own_pair[..]].concat());
+    assert!(code == Some(1) && error.contains("no TLS connection") && error.contains("UnknownIssuer"), "{error}");
+
+    // Signed, with a token: one, a file of lines, and what became of it.
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let signed = ["--token", "signed-token", "--signing-secret", secret];
+    let second = written("o2.json", &body("o2"));
+    let lines = written("o3.ndjson", &format!("{}\n{}\n", body("o3"), body("o4")));
+    for (file, order) in [(&second, "o2"), (&lines, "o4")] {
+        let (code, said, error) = run(&[&["send", file.as_str()], &place[..], &signed].concat());
+        assert_eq!(code, Some(0), "{said}{error}");
+        let (code, said, error) = run(&[&["status", "--order", order], &place[..], &signed].concat());
+        assert!(code == Some(0) && said.contains("merchant    signed"), "{said}{error}");
+    }
+    let other = ["--token", "signed-token", "--signing-secret", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="];
+    let (code, _, error) = run(&[&["send", &second], &place[..], &other].concat());
+    assert!(code == Some(1) && error.contains("no v1 signature"), "{error}");
+
+    // The operator's commands, where something in front of the admin listener speaks TLS: here nothing is found behind it.
+    let health = |ca: &str| run(&["health", "--admin", &url, "--ca", ca]).2;
+    assert!(health(&ca).contains("not ready: 404"), "{}", health(&ca));
+    assert!(health(&foreign).contains("UnknownIssuer"), "{}", health(&foreign));
+    assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
+
+#[test]
+fn credentials_that_cannot_be_used_are_refused_in_words_that_hold_nothing_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("tests");
+    let (one, two) = (authority.server(), authority.server());
+    write(folder.path(), &one, &two);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key, absent) = (path("tls.crt"), path("tls.key"), path("absent.pem"));
+    std::fs::write(path("conversion.json"), "{}").unwrap();
+    let check = |arguments: &[&str], expected: (i32, &str)| {
+        let place = ["send", &path("conversion.json"), "--url", "https://localhost:9"];
+        let (code, _, error) = run(&[&place[..], arguments].concat());
+        assert!(code == Some(expected.0) && error.contains(expected.1), "{arguments:?}: {code:?} {error}");
+        assert!(!error.contains("AAAA") && !error.contains("MfKQ"), "{error}");
+    };
+    check(&["--client-certificate", &cert], (2, "--client-key <FILE>"));
+    check(&["--client-key", &key], (2, "--client-certificate <FILE>"));
+    check(&["--ca", &absent], (1, "`--ca`: cannot read "));
+    check(&["--ca", &key], (1, "`--ca` holds a private key, and no certificate: "));
+    let pair = (1, "`--client-key` does not belong to the certificate in `--client-certificate`: ");
+    check(&["--client-certificate", &cert, "--client-key", &key], pair);
+    check(&["--signing-secret", "whsec_AAAA"], (1, "`--signing-secret`: the key is 3 bytes long"));
+    check(&["--signing-secret", "MfKQ*"], (1, "`--signing-secret`: the key does not begin with `whsec_`"));
+    std::fs::write(&key, &one.key).unwrap();
+    let plain = ["--client-certificate", &cert, "--client-key", &key, "--url"];
+    // Somebody has to listen, or nothing is said of what is spoken.
+    let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", there.local_addr().unwrap());
+    let (code, _, error) = run(&[&["send", &path("conversion.json")], &plain[..], &[url.as_str()]].concat());
+    assert!(
+        code == Some(1) && error.contains("a certificate is shown over TLS alone: use https://127.0.0.1"),
+        "{error}"
+    );
+}

@@ -14,9 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
+pub(super) use trust::Trust;
+
 use super::progress::{Counted, Progress};
 use super::{AdminArgs, ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::admin::USER;
+use crate::conversion::ConversionId;
+use crate::mapping::WebhookKey;
+use crate::queue::Clock;
 
 /// Connect, handshake, request and answer together: a relay on the same machine answers in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -32,6 +37,9 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) token: Option<&'a str>,
+    /// What it is signed with.
+    pub(super) key: Option<&'a WebhookKey>,
+    pub(super) trust: Trust,
     pub(super) headers: Vec<(header::HeaderName, HeaderValue)>,
     /// JSON unless its headers say otherwise, or nothing.
     pub(super) body: Bytes,
@@ -139,7 +147,8 @@ fn admin_call(
         }
     };
     let url = parse(&format!("{origin}{path}"))?;
-    block_on(exchange(&url, Call { token: args.admin_token.as_deref(), ..call }))
+    let trust = Trust::read(args.trust.ca.as_deref(), None)?;
+    block_on(exchange(&url, Call { token: args.admin_token.as_deref(), trust, ..call }))
 }
 
 /// Shows an answer: a good one as it is or as a page, a refusal as its problem. The exit code.
@@ -193,8 +202,8 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, String>>) -> Re
     runtime.map_err(|error| format!("cannot start: {error}"))?.block_on(future)
 }
 
-/// One request and its answer. Plain HTTP only to loopback; there any certificate will do, elsewhere one that the public
-/// roots vouch for.
+/// One request and its answer. Plain HTTP only to loopback. Without a CA to [trust](Trust) any certificate will do there, and
+/// elsewhere one that the public roots vouch for.
 pub(super) async fn exchange(url: &Url, call: Call<'_>) -> Result<Answer, String> {
     let deadline = if call.patient { PATIENT_DEADLINE } else { DEADLINE }.saturating_add(call.wait);
     let attempt = async {
@@ -204,7 +213,10 @@ pub(super) async fn exchange(url: &Url, call: Call<'_>) -> Result<Answer, String
             TcpStream::connect((host, port)).await.map_err(|error| format!("cannot reach {host}:{port}: {error}"))?;
         let loopback = stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
         match url.scheme() {
-            "https" => converse(trust::handshake(stream, host, loopback).await?, url, call).await,
+            "https" => converse(call.trust.handshake(stream, host, loopback).await?, url, call).await,
+            _ if call.trust.is_shown() => {
+                Err(format!("a certificate is shown over TLS alone: use https://{host}:{port}"))
+            }
             _ if loopback => converse(stream, url, call).await,
             _ => Err(format!("plain HTTP is for this machine alone: use https://{host}:{port}")),
         }
@@ -247,6 +259,7 @@ fn request(url: &Url, call: Call<'_>) -> Result<Request<Full<Bytes>>, String> {
         || url.host_str().unwrap_or_default().to_owned(),
         |port| format!("{}:{port}", url.host_str().unwrap_or_default()),
     );
+    let signature = signature(&call)?;
     let mut builder = Request::builder().method(call.method).uri(target).header(header::HOST, authority);
     let is_typed = call.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE);
     if builder.method_ref() == Some(&Method::POST) && !is_typed {
@@ -255,8 +268,17 @@ fn request(url: &Url, call: Call<'_>) -> Result<Request<Full<Bytes>>, String> {
     if let Some(token) = call.token {
         builder = builder.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    for (name, value) in call.headers {
+    for (name, value) in signature.into_iter().chain(call.headers) {
         builder = builder.header(name, value);
     }
     builder.body(Full::new(call.body)).map_err(|error| format!("cannot ask that: {error}"))
+}
+
+/// What signs the body as it is sent, now.
+fn signature(call: &Call<'_>) -> Result<Vec<(header::HeaderName, HeaderValue)>, String> {
+    let Some(key) = call.key else { return Ok(Vec::new()) };
+    let now_ms = Clock::system().unix_ms();
+    let id = format!("msg_{}", ConversionId::new(now_ms, rand::random()));
+    let signed = key.signed(&id, now_ms / 1000, &call.body);
+    signed.map(Vec::from).ok_or_else(|| "the request cannot be signed".to_owned())
 }

@@ -11,8 +11,8 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::client::{self, Call};
-use super::{ConfigurationArgs, DONE, NO, WRONG_USE, output, settings};
-use crate::config::Transport;
+use super::merchant::RelayArgs;
+use super::{ConfigurationArgs, DONE, NO, TrustArgs, WRONG_USE, output};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The header under which a repeat is recognised.
@@ -33,35 +33,11 @@ pub(super) struct SendArgs {
     wait: Option<u64>,
     #[command(flatten)]
     relay: RelayArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Sent as the header Idempotency-Key; for one conversion
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-}
-
-/// Where the public API of a running relay is, and as whom.
-#[derive(Debug, Args)]
-pub(super) struct RelayArgs {
-    /// Its URL [default: the configuration's own listener, on this machine]
-    #[arg(long, env = "CAPI_RELAY_URL", value_name = "URL")]
-    pub(super) url: Option<String>,
-    /// The merchant's bearer token
-    #[arg(long, env = "CAPI_RELAY_TOKEN", value_name = "TOKEN", hide_env_values = true, allow_hyphen_values = true)]
-    pub(super) token: Option<String>,
-}
-
-impl RelayArgs {
-    /// The URL of one path of the public API.
-    pub(super) fn url(&self, configuration: &ConfigurationArgs, path: &str) -> Result<url::Url, String> {
-        let origin = match &self.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => {
-                let server = settings::load(configuration)?.server;
-                let scheme = if matches!(server.transport, Transport::Plain) { "http" } else { "https" };
-                format!("{scheme}://{}", client::reachable(server.listen))
-            }
-        };
-        client::parse(&format!("{origin}{path}"))
-    }
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &SendArgs) -> u8 {
@@ -91,6 +67,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &SendArgs) -> u8 
 }
 
 fn send(configuration: &ConfigurationArgs, args: &SendArgs) -> Result<client::Answer, String> {
+    let voice = args.relay.voice(&args.trust)?;
     let body = Bytes::from(read(&args.file)?);
     let url = args.relay.url(configuration, "/v1/conversions")?;
     let mut headers = Vec::new();
@@ -99,8 +76,7 @@ fn send(configuration: &ConfigurationArgs, args: &SendArgs) -> Result<client::An
         headers.push((IDEMPOTENCY_KEY, value.map_err(|error| format!("the key cannot be a header: {error}"))?));
     }
     headers.extend(args.prefer());
-    let token = args.relay.token.as_deref();
-    let call = Call { method: Method::POST, token, headers, body, wait: args.waits(), ..Call::default() };
+    let call = Call { method: Method::POST, headers, body, wait: args.waits(), ..voice.call() };
     client::block_on(client::exchange(&url, call))
 }
 

@@ -4,8 +4,8 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::client::{self, Call};
-use super::send::RelayArgs;
+use super::client;
+use super::merchant::RelayArgs;
 use super::{AdminArgs, ConfigurationArgs, output};
 use crate::conversion::ConversionId;
 
@@ -30,7 +30,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &StatusArgs) -> u
     client::show(ask(configuration, args), args.json, page)
 }
 
-/// With a merchant's token the public API is asked, else the admin listener.
+/// With any of a merchant's credentials the public API is asked, else the admin listener.
 fn ask(configuration: &ConfigurationArgs, args: &StatusArgs) -> Result<client::Answer, String> {
     let resource = match (&args.order, args.id.as_deref().unwrap_or_default()) {
         (Some(order), _) => format!("orders/{}", utf8_percent_encode(order, NON_ALPHANUMERIC)),
@@ -40,11 +40,12 @@ fn ask(configuration: &ConfigurationArgs, args: &StatusArgs) -> Result<client::A
             format!("conversions/{id}")
         }
     };
-    if args.relay.token.is_none() {
+    if !args.relay.is_of_a_merchant() {
         return client::admin(configuration, &args.admin, &format!("/admin/{resource}"));
     }
+    let voice = args.relay.voice(&args.admin.trust)?;
     let url = args.relay.url(configuration, &format!("/v1/{resource}"))?;
-    client::block_on(client::exchange(&url, Call { token: args.relay.token.as_deref(), ..Call::default() }))
+    client::block_on(client::exchange(&url, voice.call()))
 }
 
 /// One conversion, or one after the other.

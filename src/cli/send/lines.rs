@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::super::client::{self, Answer, Call};
+use super::super::merchant::Voice;
 use super::super::{ConfigurationArgs, DONE, NO, output};
 use super::SendArgs;
 
@@ -83,6 +84,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &SendArgs) -> u8 
 }
 
 fn send(configuration: &ConfigurationArgs, args: &SendArgs, sum: &mut Sum) -> Result<(), String> {
+    let voice = args.relay.voice(&args.trust)?;
     let mut lines = Lines::open(&args.file)?;
     let mut left: Vec<Line> = Vec::new();
     let url = args.relay.url(configuration, "/v1/conversions")?;
@@ -93,7 +95,7 @@ fn send(configuration: &ConfigurationArgs, args: &SendArgs, sum: &mut Sum) -> Re
             return Ok(());
         }
         let batch = first(&left, at_once);
-        let answer = client::block_on(client::exchange(&url, call(args, &left, batch)));
+        let answer = client::block_on(client::exchange(&url, call(args, &voice, &left, batch)));
         let answer = answer.map_err(|error| unanswered(&error, &left, batch))?;
         let results = results(&answer, batch);
         let is_too_large = results.is_none() && answer.status == StatusCode::PAYLOAD_TOO_LARGE;
@@ -124,15 +126,14 @@ fn send(configuration: &ConfigurationArgs, args: &SendArgs, sum: &mut Sum) -> Re
     }
 }
 
-fn call<'a>(args: &'a SendArgs, left: &[Line], batch: usize) -> Call<'a> {
+fn call<'v>(args: &SendArgs, voice: &'v Voice, left: &[Line], batch: usize) -> Call<'v> {
     let headers = std::iter::once((header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")));
     Call {
         method: Method::POST,
-        token: args.relay.token.as_deref(),
         headers: headers.chain(args.prefer()).collect(),
         body: left.iter().take(batch).flat_map(|(_, line)| [line.as_slice(), b"\n"]).flatten().copied().collect(),
         wait: args.waits(),
-        ..Call::default()
+        ..voice.call()
     }
 }
 

@@ -70,6 +70,14 @@ impl WebhookKey {
         WebhookKey::parse(&text).map(Compiled::Key).map_err(|message| fault(&message, KEY_HELP))
     }
 
+    /// The headers of a body that is sent now under this id; `None`: the id cannot be a header, or holds a dot.
+    pub fn signed(&self, id: &str, unix_s: u64, body: &[u8]) -> Option<[(HeaderName, HeaderValue); 3]> {
+        let id = HeaderValue::from_str(id).ok().filter(|_| !id.contains('.'))?;
+        let time = HeaderValue::from(unix_s);
+        let signature = self.signature(id.as_bytes(), time.as_bytes(), body)?;
+        Some([(ID, id), (TIMESTAMP, time), (SIGNATURE, signature)])
+    }
+
     /// Sets time and signature of a request that is sent now.
     pub(super) fn stamp(&self, request: &mut Request, unix_s: u64) {
         let headers = &mut request.headers;
