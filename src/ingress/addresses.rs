@@ -39,7 +39,7 @@ impl Addresses {
 }
 
 /// An IPv6 client has a whole /64 to take addresses from.
-fn one_client(address: IpAddr) -> IpAddr {
+pub(super) fn one_client(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) if address.is_loopback() => address.into(),

@@ -8,6 +8,8 @@ use http::header::{self, HeaderName};
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::addresses::one_client;
+
 /// Whose word for the client's address is taken, and how it is given.
 #[derive(Default)]
 pub(crate) struct Proxies {
@@ -23,15 +25,17 @@ impl Proxies {
     }
 
     /// The clients that a trusted proxy's request names: of each header the last address that is no trusted proxy's, since
-    /// what stands before that is the client's own word. Both headers count where both are there: a proxy that writes the
-    /// one may pass on the other as it came.
+    /// what stands before that is the client's own word. Both headers count where they name different clients: a proxy that
+    /// writes the one may pass on the other as it came, and neither says by whom it was written.
     pub(super) fn forwarded(&self, headers: &HeaderMap) -> Vec<IpAddr> {
         let standard =
             listed(headers, &header::FORWARDED).map(|element| node(&element).and_then(|node| address(&node)));
         let usual = listed(headers, &X_FORWARDED_FOR).map(|element| address(&element));
         let mut clients = Vec::new();
         clients.extend(self.client(standard));
-        clients.extend(self.client(usual).filter(|client| !clients.contains(client)));
+        let is_another = |client: &IpAddr| clients.iter().all(|named| one_client(*named) != one_client(*client));
+        let second = self.client(usual).filter(is_another);
+        clients.extend(second);
         clients
     }
 
@@ -223,7 +227,13 @@ mod tests {
         check(&[("forwarded", "for=192.0.2.1, proto=https")], &[]);
         let both = [("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "192.0.2.2")];
         check(&both, &["192.0.2.1", "192.0.2.2"]);
-        check(&[("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "192.0.2.1")], &["192.0.2.1"]);
+        for (forwarded, usual, once) in [
+            ("for=192.0.2.1", "192.0.2.1", "192.0.2.1"),
+            ("for=\"192.0.2.1:4711\"", "::ffff:192.0.2.1", "192.0.2.1"),
+            ("for=\"[2001:db8::1]\"", "2001:db8::ffff:2", "2001:db8::1"),
+        ] {
+            check(&[("forwarded", forwarded), ("x-forwarded-for", usual)], &[once]);
+        }
         assert!(proxies.trusts("::ffff:10.1.2.3".parse().unwrap()) && !proxies.trusts("11.0.0.1".parse().unwrap()));
     }
 }
