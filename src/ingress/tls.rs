@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -18,10 +18,13 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use x509_parser::extensions::GeneralName;
+
+pub(crate) use shown::Shown;
 
 use super::problem::{Kind, Problem};
-use crate::config::{self, CertificateName, ClientAuth, Identity, Transport};
+use crate::config::{self, ClientAuth, Identity, Transport};
+
+mod shown;
 
 /// Why the public listener has no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -110,13 +113,6 @@ struct InForce {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
-/// A client's certificate, found good when the connection was made.
-pub(crate) struct Shown {
-    names: Vec<CertificateName>,
-    chain: Vec<CertificateDer<'static>>,
-    under: Arc<InForce>,
-}
-
 /// What a reload brings; nothing for plain HTTP and for a trial, whose certificate is made at start.
 pub struct Renewed(Option<InForce>);
 
@@ -141,8 +137,7 @@ impl Tls {
         let under = self.in_force();
         let stream = under.acceptor.accept(stream).await?;
         let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
-        let shown = chain.map(|chain| Shown { names: chain.first().map(names).unwrap_or_default(), chain, under });
-        Ok((stream, shown))
+        Ok((stream, chain.map(|chain| Shown::new(chain, under))))
     }
 
     /// A connection outlives what it was made under: whether its client would be let in now.
@@ -156,19 +151,7 @@ impl Tls {
                 Ok(())
             };
         };
-        if Arc::ptr_eq(&in_force, &shown.under) {
-            return Ok(());
-        }
-        let (Some(verifier), Some((leaf, rest))) = (&in_force.verifier, shown.chain.split_first()) else {
-            return Err(outlived("client certificates are no longer taken: connect anew, without one"));
-        };
-        match verifier.verify_client_cert(leaf, rest, UnixTime::now()) {
-            Ok(_verified) => Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "a client certificate is no longer trusted");
-                Err(outlived("the client certificate is no longer trusted"))
-            }
-        }
+        shown.check(&in_force)
     }
 
     /// For all connections that begin from now on; those that there are go on as they began.
@@ -202,13 +185,6 @@ impl Tls {
         self.expires.set(expires.unwrap_or_default());
         let expires = expires.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
         tracing::info!(expires = expires.map(tracing::field::display), "certificate in force");
-    }
-}
-
-impl Shown {
-    /// What the certificate names.
-    pub(crate) fn names(&self) -> &[CertificateName] {
-        &self.names
     }
 }
 
@@ -314,24 +290,6 @@ fn revoked(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Tl
         return Err(TlsError::NoCrl { path: path.to_owned() });
     }
     Ok(lists)
-}
-
-/// The names of a certificate that merchants are known by; none of one that cannot be read.
-fn names(certificate: &CertificateDer<'_>) -> Vec<CertificateName> {
-    let Ok((_rest, certificate)) = x509_parser::parse_x509_certificate(certificate) else { return Vec::new() };
-    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
-    let mut names: Vec<_> = common.map(CertificateName::common).collect();
-    let alternative = certificate.subject_alternative_name().ok().flatten();
-    for name in alternative.iter().flat_map(|names| &names.value.general_names) {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "of ten kinds of names, those that a merchant is known by")]
-        names.extend(match name {
-            GeneralName::DNSName(name) => Some(CertificateName::dns(name)),
-            GeneralName::URI(name) => Some(CertificateName::uri(name)),
-            GeneralName::RFC822Name(name) => Some(CertificateName::email(name)),
-            _ => None,
-        });
-    }
-    names
 }
 
 /// An error and what led to it, in one line.
