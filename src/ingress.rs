@@ -35,6 +35,7 @@ pub(crate) mod fields;
 mod lingering;
 pub(crate) mod metrics;
 pub(crate) mod problem;
+mod promises;
 pub(crate) mod proxy;
 mod quota;
 pub(crate) mod reply;
@@ -54,6 +55,7 @@ use body::DECOMPRESSED_AT_ONCE;
 use clients::Clients;
 use connection::{Api, Front, serve};
 use problem::{Kind, Problem, Reply};
+use promises::Promises;
 use proxy::Proxies;
 use quota::{Bucket, Left};
 use tls::{Shown, Tls};
@@ -65,6 +67,8 @@ pub struct Ingress {
     clock: Clock,
     tls: Option<Arc<Tls>>,
     admission: Admission,
+    /// Of deliveries to destinations with a `max_pending`.
+    promises: Promises,
     /// Room for bodies that are being received, in bytes.
     bodies: Arc<Semaphore>,
     /// Turns at decompressing.
@@ -116,7 +120,20 @@ impl Ingress {
         let admission = Admission::new(config.server.requests_at_once_max, clock.clone());
         let current = RwLock::new(Arc::new(Current::new(config, None, &requests)));
         let decompressing = Arc::new(Semaphore::new(DECOMPRESSED_AT_ONCE));
-        Ok(Ingress { current, queue, clock, tls, admission, bodies, decompressing, requests, connections, phase })
+        let promises = Promises::default();
+        Ok(Ingress {
+            current,
+            queue,
+            clock,
+            tls,
+            admission,
+            promises,
+            bodies,
+            decompressing,
+            requests,
+            connections,
+            phase,
+        })
     }
 
     /// Goes over to another configuration: merchants, their rates and destinations. Requests in hand end under the one that

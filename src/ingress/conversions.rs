@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::fields::{self, Coding};
 use super::problem::{self, Kind, Problem, Reply, json};
+use super::promises::{Asked, Crowd, Promise};
 use super::quota::Left;
 use super::view::{OrderView, ReceiptView, StatusView};
 use super::{Client, Ingress, Phase, batch, signed};
@@ -76,8 +77,8 @@ impl Ingress {
         let _admitted = self.admission.enter(body.len()).await?;
         let Some(items) = batch::items(media, &body)? else {
             let left = client.take(NonZeroU32::MIN)?;
-            let submission = self.submission(config, client, named, body)?;
-            return Ok((Verdicts::One(self.accept(client, submission).await?), left));
+            let planned = self.planned(config, client, &named, &body).await?;
+            return Ok((Verdicts::One(self.accept(client, planned).await?), left));
         };
         if items.len() > 1 && named.key.is_some() {
             let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
@@ -85,10 +86,36 @@ impl Ingress {
         }
         let count = u32::try_from(items.len()).ok().and_then(NonZeroU32::new);
         let left = client.take(count.unwrap_or(NonZeroU32::MIN))?;
-        // Each conversion is kept for itself, and must not keep all the others in memory with it.
-        let submission = |item| self.submission(config, client, named.clone(), Bytes::copy_from_slice(item));
-        let submissions = items.into_iter().map(submission).collect();
-        Ok((Verdicts::Batch(self.accept_all(client, submissions).await), left))
+        Ok((Verdicts::Batch(self.take_in_all(config, client, &named, items).await), left))
+    }
+
+    /// Each in its place. They are planned together and share a group commit, but where the room at a destination depends on
+    /// what becomes of those before.
+    async fn take_in_all(
+        &self,
+        config: &Config,
+        client: &Client,
+        named: &Named,
+        items: Vec<&[u8]>,
+    ) -> Vec<Result<Kept, Problem>> {
+        let (mut verdicts, mut waiting) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        for item in items {
+            // Each conversion is kept for itself, and must not keep all the others in memory with it.
+            let item = Bytes::copy_from_slice(item);
+            let planned = match self.submission(config, client, named, &item) {
+                Ok(planned) => Ok(planned),
+                Err(Unplanned::Refused(problem)) => Err(problem),
+                Err(Unplanned::Crowded(_)) => {
+                    verdicts.extend(self.accept_all(client, std::mem::take(&mut waiting)).await);
+                    self.planned(config, client, named, &item).await
+                }
+            };
+            waiting.push(planned);
+        }
+        verdicts.extend(self.accept_all(client, waiting).await);
+        let refused = verdicts.iter().filter_map(|verdict| verdict.as_ref().err());
+        refused.for_each(|problem| self.requests.refused(problem.kind()));
+        verdicts
     }
 
     /// The valid ones share a group commit; those that cannot be kept are refused in their places.
@@ -99,13 +126,12 @@ impl Ingress {
     ) -> Vec<Result<Kept, Problem>> {
         let accepting = submissions.into_iter().map(|submission| async { self.accept(client, submission?).await });
         // Within the runtime's budget those beyond it would be polled again in another order than theirs.
-        let verdicts = unconstrained(join_all(accepting)).await;
-        let refused = verdicts.iter().filter_map(|verdict| verdict.as_ref().err());
-        refused.for_each(|problem| self.requests.refused(problem.kind()));
-        verdicts
+        unconstrained(join_all(accepting)).await
     }
 
-    async fn accept(&self, client: &Client, Planned { submission, overflowed }: Planned) -> Result<Kept, Problem> {
+    async fn accept(&self, client: &Client, planned: Planned) -> Result<Kept, Problem> {
+        // What is promised is pending from when the queue has answered.
+        let Planned { submission, overflowed, promises: _until_then } = planned;
         let trace_id = submission.meta.trace.map(|trace| trace.trace_id());
         // No deadline here: a 503 for what may yet become durable would be a lie.
         match self.queue.accept(submission).await.map_err(unavailable)? {
@@ -142,28 +168,41 @@ impl Ingress {
         }
     }
 
+    /// What is to be handed to the queue, once it is known whether there is room where it is owed. The caller holds no
+    /// promise meanwhile.
+    async fn planned(&self, config: &Config, client: &Client, named: &Named, body: &Bytes) -> Result<Planned, Problem> {
+        loop {
+            match self.submission(config, client, named, body) {
+                Ok(planned) => return Ok(planned),
+                Err(Unplanned::Refused(problem)) => return Err(problem),
+                Err(Unplanned::Crowded(crowd)) => crowd.thins().await,
+            }
+        }
+    }
+
     fn submission(
         &self,
         config: &Config,
         client: &Client,
-        Named { key, trace }: Named,
-        body: Bytes,
-    ) -> Result<Planned, Problem> {
+        Named { key, trace }: &Named,
+        body: &Bytes,
+    ) -> Result<Planned, Unplanned> {
         let id = ConversionId::new(self.clock.unix_ms(), rand::random());
-        let conversion = Conversion::parse(&body, &id.to_string()).map_err(refused)?;
-        let meta = Meta { trace, ..Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion) };
+        let conversion = Conversion::parse(body, &id.to_string()).map_err(refused)?;
+        let meta = Meta { trace: *trace, ..Meta::new(id, Arc::clone(&client.merchant.name), key.clone(), &conversion) };
         let scope = Scope { conversion: &conversion, meta: &meta };
-        let (mut plan, mut overflowed) = (Vec::new(), Vec::new());
+        let (mut plan, mut overflowed, mut promises) = (Vec::new(), Vec::new(), Vec::new());
         for (destination, decision) in config.plan(&client.merchant, scope) {
             let initial = match decision {
-                Decision::Send(_) => self.owed(destination, &mut overflowed)?,
+                Decision::Send(_) => self.owed(destination, &mut overflowed, &mut promises)?,
                 Decision::Skipped(reason) => Initial::Skipped(reason),
                 Decision::Withheld(reason) => Initial::Withheld(reason),
                 Decision::Unsupported(reason) => Initial::Unsupported(reason),
             };
             plan.push((destination.name.clone(), initial));
         }
-        Ok(Planned { submission: Submission { meta, conversion: Arc::new(conversion), body, plan }, overflowed })
+        let submission = Submission { meta, conversion: Arc::new(conversion), body: body.clone(), plan };
+        Ok(Planned { submission, overflowed, promises })
     }
 
     /// A delivery, unless too much waits for the destination already: then it is noted there what becomes of it.
@@ -171,22 +210,26 @@ impl Ingress {
         &self,
         destination: &Destination,
         overflowed: &mut Vec<(DestinationName, Overflow)>,
-    ) -> Result<Initial, Problem> {
+        promises: &mut Vec<Promise>,
+    ) -> Result<Initial, Unplanned> {
         let Some(Budget { pending_max, overflow }) = destination.budget else { return Ok(Initial::Owed) };
         let name = &destination.name;
-        let backlog = self.queue.backlog(name);
-        let pending = backlog.pending;
-        if pending < u64::from(pending_max.get()) {
-            return Ok(Initial::Owed);
-        }
+        let pending = match self.promises.ask(name, pending_max.get().into(), || self.queue.backlog(name).pending) {
+            Asked::Promised(promise) => {
+                promises.push(promise);
+                return Ok(Initial::Owed);
+            }
+            Asked::Crowded(crowd) => return Err(Unplanned::Crowded(crowd)),
+            Asked::Full(pending) => pending,
+        };
         // Dead letters have a bound of their own.
-        let is_refused = overflow == Overflow::DeadLetter && backlog.is_stopped;
+        let is_refused = overflow == Overflow::DeadLetter && self.queue.backlog(name).is_stopped;
         let overflow = if is_refused { Overflow::Refuse } else { overflow };
         let reason = format!("{pending} deliveries wait for {name}, and its `max_pending` is {pending_max}");
         let initial = match overflow {
             Overflow::Refuse => {
                 self.requests.overflowed(name, overflow);
-                return Err(Problem::new(Kind::QueueFull, reason).retry_after(FULL_RETRY_AFTER));
+                return Err(Problem::new(Kind::QueueFull, reason).retry_after(FULL_RETRY_AFTER).into());
             }
             Overflow::DeadLetter => Initial::Overflow(format!("never attempted: {reason}")),
             Overflow::Skip => Initial::Skipped(reason),
@@ -233,7 +276,6 @@ impl Ingress {
 }
 
 /// What a request's head says of its conversions.
-#[derive(Clone)]
 struct Named {
     key: Option<String>,
     trace: Option<TraceParent>,
@@ -244,6 +286,21 @@ struct Planned {
     submission: Submission,
     /// Where too much waits already, and what becomes of it there; counted once it is accepted.
     overflowed: Vec<(DestinationName, Overflow)>,
+    /// Of what it owes where only so much may wait.
+    promises: Vec<Promise>,
+}
+
+/// Why there is nothing to hand to the queue.
+enum Unplanned {
+    Refused(Problem),
+    /// It is not known yet whether there is room for it.
+    Crowded(Crowd),
+}
+
+impl From<Problem> for Unplanned {
+    fn from(problem: Problem) -> Unplanned {
+        Unplanned::Refused(problem)
+    }
 }
 
 /// A conversion that is on disk.

@@ -66,7 +66,7 @@ impl Destination {
 /// How much may wait for a destination, and what becomes of what is more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Budget {
-    /// Deliveries. What is accepted at the same moment may go a little beyond.
+    /// Deliveries, those of what is being accepted among them.
     pub pending_max: NonZeroU32,
     /// What becomes of the next.
     pub overflow: Overflow,

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::client::{call_with, gzip, zstd};
 use super::*;
+use crate::conversion::DestinationName;
 
 const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
 
@@ -101,6 +102,56 @@ async fn what_there_is_no_room_for_is_told_from_what_is_wrong() {
     assert!(matches!(reply.status, 207 | 503), "{reply:?}");
     assert!(states(&reply).contains(&json!(503)), "{reply:?}");
     assert_eq!(reply.headers["retry-after"], "10");
+    relay.end().await;
+}
+
+/// A destination where two may wait.
+fn small(action: &str) -> String {
+    format!(
+        "[destination.small]\nurl = \"https://small.example/\"\nmax_pending = 2\non_overflow = \"{action}\"\nmap.event = \"event_id\"\n"
+    )
+}
+
+#[tokio::test]
+async fn a_batch_fills_what_room_a_destination_has_and_no_more() {
+    let small_name = DestinationName::parse("small").unwrap();
+    for (action, status, state) in
+        [("refuse", 207, Value::Null), ("dead_letter", 202, json!("dead")), ("skip", 202, json!("skipped"))]
+    {
+        let relay = Running::start_with("", "", &small(action)).await;
+        let body: String = (0..5).map(|number| conversion(&format!("e-{number}"), "1") + "\n").collect();
+        let reply = relay.lines(&body).await;
+        let states: Vec<_> = (0..5).map(|at| reply.json["results"][at]["destinations"]["small"].clone()).collect();
+        let queued = || json!("queued");
+        assert_eq!(states, [queued(), queued(), state.clone(), state.clone(), state], "{action}: {reply:?}");
+        assert_eq!((reply.status, relay.queue.backlog(&small_name).pending), (status, 2), "{action}");
+        relay.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_batch_sent_again_goes_on_behind_its_repeats_where_there_is_room_again() {
+    let small_name = DestinationName::parse("small").unwrap();
+    let relay = Running::start_with("", "", &small("refuse")).await;
+    let body: String = (0..5).map(|number| conversion(&format!("e-{number}"), "1") + "\n").collect();
+    for expected in [[2, 0, 3], [2, 2, 1], [1, 4, 0]] {
+        let reply = relay.lines(&body).await;
+        assert_eq!(counts(&reply), expected, "{reply:?}");
+        while relay.queue.backlog(&small_name).pending > 0 {
+            let delivery = soon(relay.queue.next(&small_name)).await;
+            relay.queue.settle(&delivery, crate::queue::Outcome::Delivered { captured: Default::default() }, None);
+        }
+    }
+    relay.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_at_the_same_moment_do_not_go_beyond_what_may_wait() {
+    let relay = Running::start_with("", "", &small("refuse")).await;
+    let bodies: Vec<String> = (0..40).map(|number| conversion(&format!("e-{number}"), "1")).collect();
+    let replies = futures_util::future::join_all(bodies.iter().map(|body| relay.post(body))).await;
+    let accepted = replies.iter().filter(|reply| reply.status == 202).count();
+    assert_eq!((accepted, replies.iter().filter(|reply| reply.status == 503).count()), (2, 38));
     relay.end().await;
 }
 
