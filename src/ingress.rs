@@ -39,6 +39,7 @@ mod promises;
 pub(crate) mod proxy;
 mod quota;
 pub(crate) mod reply;
+mod room;
 mod signed;
 pub(crate) mod strict;
 mod tls;
@@ -58,6 +59,7 @@ use problem::{Kind, Problem, Reply};
 use promises::Promises;
 use proxy::Proxies;
 use quota::{Bucket, Left};
+use room::Bodies;
 use tls::{Shown, Tls};
 
 /// The public HTTP API of one relay.
@@ -69,8 +71,7 @@ pub struct Ingress {
     admission: Admission,
     /// Of deliveries to destinations with a `max_pending`.
     promises: Promises,
-    /// Room for bodies that are being received, in bytes.
-    bodies: Arc<Semaphore>,
+    bodies: Bodies,
     /// Turns at decompressing.
     decompressing: Arc<Semaphore>,
     requests: metrics::Requests,
@@ -116,7 +117,7 @@ impl Ingress {
         let requests = metrics::Requests::new();
         let phase = watch::Sender::new(Phase::Starting);
         let connections = metrics::Connections::default();
-        let bodies = Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(config.server.body_bytes_max)));
+        let bodies = Bodies::new(BODIES_BYTES_MAX.max(config.server.body_bytes_max));
         let admission = Admission::new(config.server.requests_at_once_max, clock.clone());
         let current = RwLock::new(Arc::new(Current::new(config, None, &requests)));
         let decompressing = Arc::new(Semaphore::new(DECOMPRESSED_AT_ONCE));

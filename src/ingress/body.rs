@@ -2,17 +2,16 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Ingress;
 use super::fields::Coding;
 use super::problem::{Kind, Problem};
+use super::room::Room;
 use crate::config::Config;
 
 impl Ingress {
@@ -28,17 +27,21 @@ impl Ingress {
         if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
             return Err(too_large(bytes_max));
         }
-        let (mut bytes, mut room) = (BytesMut::new(), Room::default());
-        while let Some(frame) = body.frame().await {
+        let coming = self.bodies.begin();
+        loop {
+            let frame = tokio::select! {
+                biased;
+                problem = coming.gave_way() => return Err(problem),
+                frame = body.frame() => frame,
+            };
+            let Some(frame) = frame else { return coming.whole() };
             let frame = frame.map_err(|_broken_off| Problem::new(Kind::BadRequest, "the body broke off"))?;
             let Ok(data) = frame.into_data() else { continue };
-            if bytes.len().saturating_add(data.len()) > bytes_max {
+            if coming.len().saturating_add(data.len()) > bytes_max {
                 return Err(too_large(bytes_max));
             }
-            room.grow(&self.bodies, data.len())?;
-            bytes.extend_from_slice(&data);
+            coming.extend(&data)?;
         }
-        Ok((bytes.freeze(), room))
     }
 
     /// What was compressed, as it was before. Outside of the runtime's threads, a few at once.
@@ -63,7 +66,7 @@ impl Ingress {
             Ok(Ok(None)) => return Err(too_large(bytes_max)),
             Ok(Err(_)) | Err(_) => return Err(broken()),
         };
-        room.grow(&self.bodies, body.len())?;
+        self.bodies.grow(room, body.len())?;
         Ok(body)
     }
 }
@@ -90,27 +93,6 @@ fn too_large(bytes_max: usize) -> Problem {
     Problem::new(Kind::BodyTooLarge, format!("at most {bytes_max} bytes, counted before compression"))
 }
 
-/// A body's share of the memory for bodies, until it is accepted or refused.
-#[derive(Default)]
-pub(super) struct Room(Option<OwnedSemaphorePermit>);
-
-impl Room {
-    /// Never waits: bodies that wait for each other's room would wait for ever.
-    fn grow(&mut self, bodies: &Arc<Semaphore>, bytes: usize) -> Result<(), Problem> {
-        let full =
-            || Problem::new(Kind::Unavailable, "too many bodies are being received").retry_after(BODIES_RETRY_AFTER);
-        let bytes = u32::try_from(bytes).ok().ok_or_else(full)?;
-        let more = Arc::clone(bodies).try_acquire_many_owned(bytes).map_err(|_no_room| full())?;
-        match &mut self.0 {
-            Some(held) => held.merge(more),
-            None => self.0 = Some(more),
-        }
-        Ok(())
-    }
-}
-
-/// What is being received passes on within moments.
-const BODIES_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bodies decompressed at once: each takes a processor while it lasts, and up to a window and a body of memory.
 pub(super) const DECOMPRESSED_AT_ONCE: usize = 4;
 /// 8 MiB, which RFC 8878 §3.1.1.1.2 recommends everyone to support; what asks for more is no conversion's.

@@ -4,10 +4,12 @@ mod batches;
 pub(crate) mod client;
 mod outcomes;
 mod signing;
+mod slow;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -18,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ingress, Phase};
+use super::{BODIES_BYTES_MAX, Ingress, Phase};
 use crate::config::{Config, Source};
 use crate::queue::{Clock, Queue, Settings};
 use client::{Call, Reply, answer, call, connect_tls, http2, rest, soon};
@@ -74,6 +76,16 @@ impl Running {
 
     async fn get(&self, path: &str, token: &str) -> Reply {
         call(self.address, Call { method: "GET", path, token: Some(token), ..Call::post() }).await
+    }
+
+    /// Waits until there is so much room for bodies, exactly.
+    async fn has_free(&self, bytes: usize) {
+        let looking = async {
+            while self.ingress.bodies.free() != bytes {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(looking).await;
     }
 
     pub(crate) fn drain(&self) {
