@@ -295,9 +295,15 @@ impl<A: Api> Connection<A> {
             tokio::select! {
                 biased;
                 result = connection.as_mut() => {
-                    return if closing == Some(Ending::Idle) { Ending::Idle } else { ending(result) };
+                    return closing.filter(|closing| *closing != Ending::DrainTimeout).unwrap_or_else(|| ending(result));
                 }
-                () = self.shutdown.cancelled(), if closing != Some(Ending::DrainTimeout) => {
+                () = self.activity.taken_back_too_many(), if matches!(closing, None | Some(Ending::Idle)) => {
+                    tracing::debug!("a peer takes back too many of its requests");
+                    closing = Some(Ending::TakenBack);
+                    connection.as_mut().graceful_shutdown();
+                    timer.set(sleep(CLOSE_TIMEOUT));
+                }
+                () = self.shutdown.cancelled(), if matches!(closing, None | Some(Ending::Idle)) => {
                     closing = Some(Ending::DrainTimeout);
                     connection.as_mut().graceful_shutdown();
                     timer.set(sleep(self.front.drain_timeout));
@@ -321,7 +327,7 @@ impl<A: Api> Connection<A> {
 
     /// One request and its answer.
     async fn exchange(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
-        let in_hand = self.activity.begin();
+        let mut in_hand = self.activity.begin();
         let (head, mut body) = request.into_parts();
         let (is_head, is_http2) = (head.method == Method::HEAD, head.version == Version::HTTP_2);
         let (has_body, is_awaited) = (!body.is_end_stream(), head.headers.contains_key(header::EXPECT));
@@ -361,6 +367,7 @@ impl<A: Api> Connection<A> {
         if is_head {
             strip(&mut reply);
         }
+        in_hand.answered();
         reply.body_mut().keep(in_hand);
         Ok(reply)
     }

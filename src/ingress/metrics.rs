@@ -61,6 +61,8 @@ pub(crate) enum Ending {
     FirstRequestTimeout,
     /// No further request came.
     Idle,
+    /// Its peer took back more of its requests than it may.
+    TakenBack,
     /// A request was still in hand when the drain timeout was over.
     DrainTimeout,
 }
@@ -79,6 +81,7 @@ impl Ending {
             Ending::HandshakeTimeout => "handshake_timeout",
             Ending::FirstRequestTimeout => "first_request_timeout",
             Ending::Idle => "idle",
+            Ending::TakenBack => "taken_back",
             Ending::DrainTimeout => "drain_timeout",
         }
     }

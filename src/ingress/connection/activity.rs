@@ -1,10 +1,11 @@
-//! What a connection is at: whether it has a request in hand, and since when not.
+//! What a connection is at: whether it has a request in hand, and since when not; and how many its peer has taken back.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::ingress::metrics::Ending;
 
@@ -17,7 +18,12 @@ pub(super) struct Activity {
 
 struct Hand {
     requests: usize,
-    any_yet: bool,
+    /// So many have begun.
+    begun: u64,
+    /// So many of them ended without an answer.
+    taken_back: u64,
+    /// More than a peer may take back.
+    too_many: CancellationToken,
     empty_since: Instant,
 }
 
@@ -29,22 +35,23 @@ pub(super) enum Rest {
 
 impl Activity {
     pub(super) fn new() -> Activity {
-        let hand = Hand { requests: 0, any_yet: false, empty_since: Instant::now() };
+        let too_many = CancellationToken::new();
+        let hand = Hand { requests: 0, begun: 0, taken_back: 0, too_many, empty_since: Instant::now() };
         Activity { state: Arc::new(Mutex::new(hand)), unread: Arc::default() }
     }
 
     pub(super) fn begin(&self) -> InHand {
         self.change(|hand| {
             hand.requests = hand.requests.saturating_add(1);
-            hand.any_yet = true;
+            hand.begun = hand.begun.saturating_add(1);
         });
-        InHand(Arc::clone(&self.state))
+        InHand { hand: Arc::clone(&self.state), is_answered: false }
     }
 
     /// What is left of the limit that holds now.
     pub(super) fn rest(&self, first_request_timeout: Duration, idle_timeout: Duration) -> Rest {
         self.change(|hand| {
-            let (limit, ending) = match hand.any_yet {
+            let (limit, ending) = match hand.begun > 0 {
                 true => (idle_timeout, Ending::Idle),
                 false => (first_request_timeout, Ending::FirstRequestTimeout),
             };
@@ -62,25 +69,65 @@ impl Activity {
         self.change(|hand| hand.requests > 0)
     }
 
+    /// Resolves when the peer has taken back more requests than it may.
+    pub(super) async fn taken_back_too_many(&self) {
+        let too_many = self.change(|hand| hand.too_many.clone());
+        too_many.cancelled().await;
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut Hand) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// A request in hand, until it is answered or its client is gone.
-pub(crate) struct InHand(Arc<Mutex<Hand>>);
+pub(crate) struct InHand {
+    hand: Arc<Mutex<Hand>>,
+    is_answered: bool,
+}
+
+impl InHand {
+    /// There is an answer: whether its client still wants it is no matter.
+    pub(super) fn answered(&mut self) {
+        self.is_answered = true;
+    }
+}
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        let mut hand = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         hand.requests = hand.requests.saturating_sub(1);
         hand.empty_since = Instant::now();
+        if !self.is_answered {
+            hand.taken_back = hand.taken_back.saturating_add(1);
+            if hand.taken_back > TAKEN_BACK_MAX.saturating_add(hand.begun / TAKEN_BACK_ONE_OF) {
+                hand.too_many.cancel();
+            }
+        }
     }
 }
+
+/// A client that gives up waiting takes back what it has in hand: this is that of a connection, and half of it again.
+const TAKEN_BACK_MAX: u64 = 200;
+/// Beyond that one of so many: who hedges its requests, or has little patience, takes back one now and then.
+const TAKEN_BACK_ONE_OF: u64 = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_may_take_back_some_and_a_tenth_of_what_it_asks() {
+        let activity = Activity::new();
+        let is_too_many = || activity.change(|hand| hand.too_many.is_cancelled());
+        let ask = |is_answered| activity.begin().is_answered = is_answered;
+        (0..1000).for_each(|_| ask(true));
+        // Of 1,333 requests a tenth is 133.
+        (0..333).for_each(|_| ask(false));
+        assert!(!is_too_many());
+        ask(false);
+        assert!(is_too_many());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_rests_only_without_a_request_in_hand() {

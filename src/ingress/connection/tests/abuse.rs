@@ -96,7 +96,7 @@ async fn what_is_reset_after_it_was_taken_leaves_nothing_behind() {
     client.write_all(&opening()).await.unwrap();
     sleep(Duration::from_millis(1)).await;
     let (before, held) = (tasks(), Arc::strong_count(&watched));
-    for stream in streams(1_000) {
+    for stream in streams(100) {
         client.write_all(&get(stream)).await.unwrap();
         timeout(Duration::from_secs(1), probe.arrived.notified()).await.expect("taken");
         client.write_all(&reset(stream)).await.unwrap();
@@ -108,6 +108,33 @@ async fn what_is_reset_after_it_was_taken_leaves_nothing_behind() {
     assert_eq!((tasks(), Arc::strong_count(&watched), watched.activity.in_hand()), (before, held, false));
     drop(client);
     soon(task).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_back_one_request_after_the_other_is_let_go() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let connection = connection();
+    let (probe, watched) = (Arc::clone(&connection.api), Arc::clone(&connection));
+    let before = tasks();
+    let task = tokio::spawn(async move { connection.http2(server).await });
+    client.write_all(&opening()).await.unwrap();
+    let (begun, mut said) = (Instant::now(), Vec::new());
+    for stream in streams(10_000) {
+        if client.write_all(&get(stream)).await.is_err() {
+            break;
+        }
+        if timeout(Duration::from_secs(1), probe.arrived.notified()).await.is_err() {
+            break;
+        }
+        // It never goes beyond what may be taken back unseen.
+        drop(client.write_all(&reset(stream)).await);
+        drop(timeout(Duration::from_micros(1), client.read_buf(&mut said)).await);
+    }
+    drop(timeout(Duration::from_secs(1), client.read_to_end(&mut said)).await);
+    assert_eq!(soon(task).await.unwrap(), Ending::TakenBack);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(goaways(&said).contains(&NO_ERROR), "{:?}", goaways(&said));
+    assert_eq!((tasks(), Arc::strong_count(&watched)), (before, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,6 +236,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
+const NO_ERROR: u8 = 0;
 const ENHANCE_YOUR_CALM: u8 = 11;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const PROTOCOL_ERROR: u8 = 1;
