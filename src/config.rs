@@ -72,7 +72,9 @@ use report::Faults;
 pub use report::{Located, Report, Severity};
 pub use schema::routes_schema;
 pub(crate) use server::key_bytes;
-pub use server::{ClientAuth, Encryption, Identity, Key, LogFormat, QueueSettings, Server, Tls, Transport};
+pub use server::{
+    ClientAuth, Encryption, ForwardedHeader, Identity, Key, LogFormat, QueueSettings, Server, Tls, Transport,
+};
 pub use starter::{NoPreset, Starter, is_merchant_name, starter};
 pub use succession::Succession;
 pub use summary::Summary;

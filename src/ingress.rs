@@ -175,7 +175,11 @@ impl Ingress {
             tls: self.tls.clone(),
             connections_max: server.connections_max,
             addresses: Addresses::new(server.connections_per_address_max),
-            proxies: Proxies { trusted: server.trusted_proxies.clone(), protocol: server.proxy_protocol },
+            proxies: Proxies {
+                trusted: server.trusted_proxies.clone(),
+                protocol: server.proxy_protocol,
+                header: server.forwarded_header,
+            },
             first_request_timeout: server.request_timeout,
             idle_timeout: server.idle_timeout,
             drain_timeout: server.drain_timeout,

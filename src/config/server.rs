@@ -47,6 +47,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether each connection begins with a PROXY header.
     pub proxy_protocol: bool,
+    /// Where a trusted proxy that forwards requests names the client; `None`: in either.
+    pub forwarded_header: Option<ForwardedHeader>,
     /// From the first byte of a request to its whole body.
     pub request_timeout: Duration,
     /// How long a connection may be silent between requests.
@@ -55,6 +57,15 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How it logs.
     pub log: LogFormat,
+}
+
+/// A header that names the client behind a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
 }
 
 /// Form of the log.
@@ -146,6 +157,7 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
         faults.at(admin.span.clone(), "`admin` and `listen` are the same address");
     }
     let (trusted_proxies, proxy_protocol) = proxies(&mut keys, faults);
+    let forwarded_header = forwarded_header(&mut keys, !trusted_proxies.is_empty() && !proxy_protocol, faults);
     let connections_max = keys.size("connections_max", faults).map_or(CONNECTIONS_MAX, NonZeroUsize::get);
     // Behind a proxy that nobody named, all connections are its own.
     let is_anonymous = behind_proxy && trusted_proxies.is_empty();
@@ -165,6 +177,7 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
             .map_or(per_address_default, NonZeroUsize::get),
         trusted_proxies,
         proxy_protocol,
+        forwarded_header,
         request_timeout: keys.duration("request_timeout", faults).map_or(REQUEST_TIMEOUT, |at| at.value),
         idle_timeout: keys.duration("idle_timeout", faults).map_or(IDLE_TIMEOUT, |at| at.value),
         drain_timeout: keys.duration("drain_timeout", faults).map_or(DRAIN_TIMEOUT, |at| at.value),
@@ -194,6 +207,21 @@ fn proxies(keys: &mut Keys<'_>, faults: &mut Faults) -> (Vec<IpNet>, bool) {
         faults.with_help(flag.span.clone(), message, "`trusted_proxies = [\"10.0.0.0/8\"]`: where the proxies are");
     }
     (trusted, protocol.is_some())
+}
+
+/// `is_read`: whether there are proxies that forward requests.
+fn forwarded_header(keys: &mut Keys<'_>, is_read: bool, faults: &mut Faults) -> Option<ForwardedHeader> {
+    let words = [("forwarded", ForwardedHeader::Forwarded), ("x-forwarded-for", ForwardedHeader::XForwardedFor)];
+    let header = keys.choice("forwarded_header", &words, faults)?;
+    if let Some(entry) = keys.entry("forwarded_header").filter(|_| !is_read) {
+        let message = "`forwarded_header` is read of `trusted_proxies` alone, and not beside `proxy_protocol`";
+        faults.with_help(
+            entry.key.span.clone(),
+            message,
+            "`trusted_proxies = [\"10.0.0.0/8\"]`: where the proxies are",
+        );
+    }
+    Some(header)
 }
 
 fn body_bytes_max(written: Option<At<u64>>, faults: &mut Faults) -> usize {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::addresses::one_client;
+use crate::config::ForwardedHeader;
 
 /// Whose word for the client's address is taken, and how it is given.
 #[derive(Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Proxies {
     pub(crate) trusted: Vec<IpNet>,
     /// Whether each connection begins with a PROXY header; else requests may carry `Forwarded` or `X-Forwarded-For`.
     pub(crate) protocol: bool,
+    /// Which of the two is read; `None`: either.
+    pub(crate) header: Option<ForwardedHeader>,
 }
 
 impl Proxies {
@@ -25,16 +28,17 @@ impl Proxies {
     }
 
     /// The clients that a trusted proxy's request names: of each header the last address that is no trusted proxy's, since
-    /// what stands before that is the client's own word. Both headers count where they name different clients: a proxy that
-    /// writes the one may pass on the other as it came, and neither says by whom it was written.
+    /// what stands before that is the client's own word. Where nobody has said which header the proxy writes, both count
+    /// that name different clients: the other one may be passed on as it came.
     pub(super) fn forwarded(&self, headers: &HeaderMap) -> Vec<IpAddr> {
         let standard =
             listed(headers, &header::FORWARDED).map(|element| node(&element).and_then(|node| address(&node)));
         let usual = listed(headers, &X_FORWARDED_FOR).map(|element| address(&element));
+        let reads = |header| self.header.is_none_or(|only| only == header);
         let mut clients = Vec::new();
-        clients.extend(self.client(standard));
+        clients.extend(self.client(standard).filter(|_| reads(ForwardedHeader::Forwarded)));
         let is_another = |client: &IpAddr| clients.iter().all(|named| one_client(*named) != one_client(*client));
-        let second = self.client(usual).filter(is_another);
+        let second = self.client(usual).filter(|client| reads(ForwardedHeader::XForwardedFor) && is_another(client));
         clients.extend(second);
         clients
     }
@@ -205,8 +209,8 @@ mod tests {
     #[test]
     fn of_forwarded_addresses_the_last_that_is_no_proxys_counts() {
         let trusted = ["10.0.0.0/8", "2001:db8:1::/48"].map(|network| network.parse().unwrap()).to_vec();
-        let proxies = Proxies { trusted, protocol: false };
-        let check = |fields: &[(&'static str, &str)], expected: &[&str]| {
+        let mut proxies = Proxies { trusted, protocol: false, header: None };
+        let check_of = |proxies: &Proxies, fields: &[(&'static str, &str)], expected: &[&str]| {
             let mut headers = HeaderMap::new();
             for (name, value) in fields {
                 headers.append(HeaderName::from_static(name), value.parse().unwrap());
@@ -214,6 +218,7 @@ mod tests {
             let expected: Vec<IpAddr> = expected.iter().map(|address| address.parse().unwrap()).collect();
             assert_eq!(proxies.forwarded(&headers), expected, "{fields:?}");
         };
+        let check = |fields: &[(&'static str, &str)], expected: &[&str]| check_of(&proxies, fields, expected);
         check(&[], &[]);
         check(&[("x-forwarded-for", "192.0.2.1")], &["192.0.2.1"]);
         check(&[("x-forwarded-for", "192.0.2.9, 192.0.2.1, 10.0.0.7")], &["192.0.2.1"]);
@@ -234,6 +239,13 @@ mod tests {
         ] {
             check(&[("forwarded", forwarded), ("x-forwarded-for", usual)], &[once]);
         }
+        for (header, client) in
+            [(ForwardedHeader::Forwarded, "192.0.2.1"), (ForwardedHeader::XForwardedFor, "192.0.2.2")]
+        {
+            proxies.header = Some(header);
+            check_of(&proxies, &both, &[client]);
+        }
+        check_of(&proxies, &both[..1], &[]);
         assert!(proxies.trusts("::ffff:10.1.2.3".parse().unwrap()) && !proxies.trusts("11.0.0.1".parse().unwrap()));
     }
 }

@@ -80,6 +80,7 @@ pub(super) const SERVER: &[Key] = &[
     key("connections_per_address_max", COUNT, "Most connections at once of one client address, loopback excepted; default 256."),
     key("trusted_proxies", List, "Networks of the proxies whose word for the client's address is taken: `10.0.0.0/8`."),
     key("proxy_protocol", Flag, "Each connection begins with a PROXY header (version 1 or 2), and comes from a trusted proxy."),
+    key("forwarded_header", Words(&["forwarded", "x-forwarded-for"]), "The header in which the trusted proxies name the client; default: either, and where they name different ones, both count."),
     key("request_timeout", DURATION, "From the first byte of a request to its whole body; default `30s`."),
     key("idle_timeout", DURATION, "How long a connection may be silent; default `75s`."),
     key("drain_timeout", DURATION, "How long a stopping relay waits for what is in hand; default `25s`."),

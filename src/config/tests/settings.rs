@@ -170,6 +170,13 @@ fn proxies_are_trusted_by_their_networks() {
     let nobody = "`proxy_protocol` without `trusted_proxies`: nobody could connect";
     assert_eq!(faults(&server("proxy_protocol = true")), [format!("3:18 {nobody}")]);
     assert_eq!(faults(&server("trusted_proxies = []\nproxy_protocol = true")), [format!("4:18 {nobody}")]);
+    let header = |lines: &str| right(&server(lines)).server.forwarded_header;
+    assert_eq!(header("trusted_proxies = [\"10.0.0.0/8\"]"), None);
+    let named = "trusted_proxies = [\"10.0.0.0/8\"]\nforwarded_header = \"x-forwarded-for\"";
+    assert_eq!(header(named), Some(ForwardedHeader::XForwardedFor));
+    let unread = "`forwarded_header` is read of `trusted_proxies` alone, and not beside `proxy_protocol`";
+    assert_eq!(faults(&server("forwarded_header = \"forwarded\"")), [format!("3:1 {unread}")]);
+    assert_eq!(faults(&server(&format!("{named}\nproxy_protocol = true"))), [format!("4:1 {unread}")]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 fn behind(protocol: bool) -> impl FnOnce(&mut Front) {
     move |front| {
         front.addresses = Addresses::new(1);
-        front.proxies = Proxies { trusted: vec!["127.0.0.0/8".parse().unwrap()], protocol };
+        front.proxies = Proxies { trusted: vec!["127.0.0.0/8".parse().unwrap()], protocol, header: None };
     }
 }
 
@@ -68,7 +68,7 @@ async fn without_its_header_or_past_the_proxies_nobody_is_spoken_with() {
 
     let served = Served::start(|front| {
         let trusted = vec!["10.0.0.0/8".parse().unwrap()];
-        front.proxies = Proxies { trusted, protocol: true };
+        front.proxies = Proxies { trusted, protocol: true, header: None };
     })
     .await;
     assert!(is_closed(&served, &v1("192.0.2.1")).await);
