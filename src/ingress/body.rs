@@ -27,20 +27,27 @@ impl Ingress {
         if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
             return Err(too_large(bytes_max));
         }
+        let Some(first) = piece(body).await? else { return Ok((Bytes::new(), Room::default())) };
+        let fits = |bytes: usize| if bytes > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) };
+        fits(first.len())?;
+        // Nearly all come in one piece, and have nothing to wait for.
+        if body.is_end_stream() {
+            let mut room = Room::default();
+            self.bodies.grow(&mut room, first.len())?;
+            // Kept as it is, it would keep all that was read with it.
+            return Ok((Bytes::copy_from_slice(&first), room));
+        }
         let coming = self.bodies.begin();
+        coming.extend(&first)?;
         loop {
-            let frame = tokio::select! {
+            let next = tokio::select! {
                 biased;
                 problem = coming.gave_way() => return Err(problem),
-                frame = body.frame() => frame,
+                next = piece(body) => next?,
             };
-            let Some(frame) = frame else { return coming.whole() };
-            let frame = frame.map_err(|_broken_off| Problem::new(Kind::BadRequest, "the body broke off"))?;
-            let Ok(data) = frame.into_data() else { continue };
-            if coming.len().saturating_add(data.len()) > bytes_max {
-                return Err(too_large(bytes_max));
-            }
-            coming.extend(&data)?;
+            let Some(next) = next else { return coming.whole() };
+            fits(coming.len().saturating_add(next.len()))?;
+            coming.extend(&next)?;
         }
     }
 
@@ -69,6 +76,17 @@ impl Ingress {
         self.bodies.grow(room, body.len())?;
         Ok(body)
     }
+}
+
+/// What comes next of a body; `None` at its end.
+async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Problem> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_broken_off| Problem::new(Kind::BadRequest, "the body broke off"))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
 }
 
 /// `None`: it is longer than `bytes_max`, and was not read any further.
