@@ -73,6 +73,8 @@ impl Ingress {
             Ok(Ok(None)) => return Err(too_large(bytes_max)),
             Ok(Err(_)) | Err(_) => return Err(broken()),
         };
+        // What was compressed is gone by now.
+        *room = Room::default();
         self.bodies.grow(room, body.len())?;
         Ok(body)
     }

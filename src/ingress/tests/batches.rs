@@ -211,6 +211,18 @@ async fn compressed_bodies_are_read_within_the_limit() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_compressed_may_fill_all_the_room_by_itself() {
+    let relay = Running::start("body_max = \"32MiB\"", "").await;
+    let conversion = conversion("e-1", "1");
+    let body = gzip((" ".repeat(BODIES_BYTES_MAX.saturating_sub(conversion.len())) + &conversion).as_bytes());
+    let reply =
+        call_with(relay.address, &Call { headers: &[("content-encoding", "gzip")], ..Call::post() }, body).await;
+    assert_eq!(reply.status, 202, "{reply:?}");
+    relay.has_free(BODIES_BYTES_MAX).await;
+    relay.end().await;
+}
+
+#[tokio::test]
 async fn a_batch_is_taken_in_its_order_however_long() {
     let relay = Running::start("", "").await;
     let first = crate::conversion::DestinationName::parse("first").unwrap();
