@@ -31,7 +31,8 @@
 //! * An accepted conversion ends, at each destination, in a state that a person can see: delivered, a duplicate, left
 //!   out for a reason that is shown, or a dead letter. None is dropped.
 //! * A request is a pure function of the stored conversion and the configuration: [`conversion`] and [`mapping`] know no
-//!   clock, no randomness, no attempt number, and do no IO. Every attempt carries the same bytes, its access token aside.
+//!   clock, no randomness, no attempt number, and do no IO. Every attempt carries the same bytes, its access token and its
+//!   `traceparent` aside.
 //! * Money is a decimal text from the merchant to the partner. No binary float holds an amount anywhere.
 //! * Destinations share the queue and nothing else: no pool, no limiter, no client.
 //! * Nothing in memory grows with the backlog: windows, read-ahead, bodies and connections have named limits.

@@ -78,8 +78,8 @@ impl Pool {
             Some(acceptance) => self.prepare_question(delivery, acceptance)?,
             None => self.prepare_conversion(delivery)?,
         };
-        if let Some(trace) = delivery.meta().trace.filter(|_| self.destination.traceparent) {
-            pass_on(trace, delivery, prepared.request.headers_mut());
+        if let Some(context) = context(delivery).filter(|_| self.destination.traceparent) {
+            pass_on(context, prepared.request.headers_mut());
         }
         Ok(prepared)
     }
@@ -315,15 +315,25 @@ impl Pool {
     }
 }
 
-/// The trace goes on with each attempt, under a parent that is the delivery's own and the same each time. What the
-/// configuration sends under that name stays.
-fn pass_on(trace: TraceParent, delivery: &Delivery, headers: &mut HeaderMap) {
-    let id = delivery.meta().id;
-    let hash = Sha256::new().chain_update(id.as_bytes()).chain_update(delivery.destination().as_str()).finalize();
-    let mut parent = [0; 8];
-    parent.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+/// The context of the attempt that is to be made of a delivery: within the conversion's trace, an id that no other attempt has
+/// and that this one has each time, also after a restart. `None`: the conversion belongs to no trace.
+pub(super) fn context(delivery: &Delivery) -> Option<TraceParent> {
+    let (meta, destination) = (delivery.meta(), delivery.destination().as_str());
+    // Its number alone would not do: a question has that of the attempt before it, a replay begins at 1, and what counts for
+    // nothing is made again.
+    let numbers = [delivery.attempt(), delivery.settlements()].map(u32::to_be_bytes);
+    let trace = meta.trace?;
+    let hash = Sha256::new().chain_update(meta.id.as_bytes()).chain_update(destination);
+    let hash = numbers.iter().fold(hash, Sha256::chain_update).finalize();
+    let mut id = [0; 8];
+    id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+    Some(trace.with_parent(id))
+}
+
+/// The trace goes on with each attempt, under the attempt's own id. What the configuration sends under that name stays.
+fn pass_on(context: TraceParent, headers: &mut HeaderMap) {
     // Hexadecimal digits and hyphens: always a valid value.
-    if let Ok(value) = HeaderValue::try_from(trace.with_parent(parent).to_string()) {
+    if let Ok(value) = HeaderValue::try_from(context.to_string()) {
         headers.entry(TRACEPARENT).or_insert(value);
     }
 }

@@ -5,6 +5,7 @@ mod confirm;
 mod cuts;
 mod details;
 mod operations;
+mod parents;
 pub(super) mod platform;
 mod probes;
 mod reloads;
@@ -22,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::gate::FAILURES_MAX;
 use super::*;
 use crate::config::Source;
-use crate::conversion::{Conversion, ConversionId, Meta};
+use crate::conversion::{Conversion, ConversionId, Meta, TraceParent};
 use crate::queue::{
     DeadFilter, DeadKind, DeadLetter, DeliveryStatus, Initial, PageRequest, Settings, State, Submission, Treatment,
     Verdict,
@@ -124,13 +125,18 @@ impl Bench {
 
     /// One that was received at this point (Unix ms).
     async fn accept_received(&self, received_ms: u64, time: jiff::Timestamp) -> ConversionId {
+        self.accept_within(None, received_ms, time).await
+    }
+
+    /// One that belongs to a trace.
+    async fn accept_within(&self, trace: Option<TraceParent>, received_ms: u64, time: jiff::Timestamp) -> ConversionId {
         let number = self.next_id.fetch_add(1, Ordering::SeqCst);
         let mut random = [0; 10];
         random[2..].copy_from_slice(&number.to_be_bytes());
         let id = ConversionId::new(received_ms, random);
         let body = Bytes::from(format!(r#"{{"event_id":"e{number}","time":"{time}"}}"#));
         let conversion = Arc::new(Conversion::parse(&body, "generated").unwrap());
-        let meta = Meta::new(id, "acme".into(), None, &conversion);
+        let meta = Meta { trace, ..Meta::new(id, "acme".into(), None, &conversion) };
         let plan = self.destinations.iter().map(|name| (name.clone(), Initial::Owed)).collect();
         self.queue.accept(Submission { meta, conversion, body, plan }).await.unwrap();
         id

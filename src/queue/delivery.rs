@@ -46,6 +46,12 @@ impl Delivery {
         self.lease.acceptance.as_deref()
     }
 
+    /// How often its end has been recorded so far, whatever that was: also for attempts that count for nothing, for questions
+    /// and for a replay. An import begins anew.
+    pub fn settlements(&self) -> u32 {
+        self.lease.revision
+    }
+
     /// Number of the attempt that is to be made, from 1; of a replayed dead letter, since then.
     pub fn attempt(&self) -> u32 {
         self.lease.attempts.saturating_add(1)

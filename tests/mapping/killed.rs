@@ -1,5 +1,6 @@
 //! A relay that is killed between two attempts repeats itself to the byte, within the trace of the merchant's request.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use http::Method;
@@ -13,6 +14,16 @@ const FULL: &str = include_str!("../presets/full.json");
 const ROUTES: &str = include_str!("../support/routes.toml");
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const DESTINATIONS: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];
+
+/// What a line of a request's head names as the parent.
+fn parent(line: &str) -> Option<&str> {
+    line.strip_prefix("traceparent: ")
+}
+
+/// A request but for that line.
+fn untraced_text(request: &str) -> String {
+    request.lines().filter(|line| parent(line).is_none()).collect::<Vec<_>>().join("\n")
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attempt_carries_the_same_bytes_also_after_sigkill() {
@@ -46,24 +57,24 @@ async fn every_attempt_carries_the_same_bytes_also_after_sigkill() {
     let relay = Process::serve_with(&file, &untraced);
     let taken = async || recorders.iter().all(|(_, recorder)| recorder.has_taken()).then_some(());
     eventually("taken by each", taken).await;
-    let mut parents = std::collections::BTreeSet::new();
+    let mut parents = BTreeSet::new();
     for (name, recorder) in &recorders {
         let requests = recorder.requests();
         assert!(requests.len() > 1, "{name} saw no repeat");
         for request in &requests {
-            assert_eq!(*request, requests[0], "{name}");
+            assert_eq!(untraced_text(request), untraced_text(&requests[0]), "{name}");
         }
-        let passed_on: Vec<_> = requests[0].lines().filter_map(|line| line.strip_prefix("traceparent: ")).collect();
-        match (passed_on.as_slice(), *name) {
-            ([], "dsp") => {}
-            ([trace], _) => {
-                assert!(trace.starts_with(&TRACE[..36]) && trace.ends_with("-01"), "{name}: {trace}");
-                assert_ne!(*trace, TRACE, "{name} has a parent of its own");
-                parents.insert((*trace).to_owned());
-            }
-            _ => panic!("{name}: {passed_on:?}"),
+        let passed_on: Vec<_> = requests.iter().flat_map(|request| request.lines()).filter_map(parent).collect();
+        assert_eq!(passed_on.len(), if *name == "dsp" { 0 } else { requests.len() }, "{name}: {passed_on:?}");
+        for trace in &passed_on {
+            assert!(trace.starts_with(&TRACE[..36]) && trace.ends_with("-01"), "{name}: {trace}");
+            assert_ne!(*trace, TRACE, "{name} has parents of its own");
         }
+        let own: BTreeSet<_> = passed_on.iter().map(|trace| (*trace).to_owned()).collect();
+        // The attempt that the kill cut off may have been made again, as the same.
+        assert!(own.len() + 1 >= passed_on.len(), "{name}: {passed_on:?}");
+        assert!(parents.is_disjoint(&own), "{name}: {passed_on:?}");
+        parents.extend(own);
     }
-    assert_eq!(parents.len(), DESTINATIONS.len() - 1, "{parents:?}");
     assert_eq!(relay.terminate(), Some(0));
 }

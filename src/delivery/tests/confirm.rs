@@ -3,17 +3,17 @@
 use super::*;
 
 /// What the platform answers to a conversion.
-fn queued() -> Reply {
+pub(super) fn queued() -> Reply {
     Reply::Body(200, r#"{"Status":"QUEUED","QueuedUri":"/s/1?v=2"}"#.to_owned())
 }
 
 /// What it answers to a question.
-fn said(status: &str, reason: &str) -> Reply {
+pub(super) fn said(status: &str, reason: &str) -> Reply {
     Reply::Body(200, format!(r#"{{"Status":"{status}","Reason":"{reason}"}}"#))
 }
 
 /// A destination that asks, with these further keys of the step and of its own.
-fn asking(platform: &Platform, step: &str, more: &str) -> String {
+pub(super) fn asking(platform: &Platform, step: &str, more: &str) -> String {
     let url = platform.url();
     let origin = url.trim_end_matches("/events");
     let step = format!(
@@ -33,7 +33,7 @@ fn sent(platform: &Platform) -> usize {
     lines(platform).iter().filter(|line| line.starts_with("POST")).count()
 }
 
-fn is_dead(status: &DeliveryStatus) -> bool {
+pub(super) fn is_dead(status: &DeliveryStatus) -> bool {
     matches!(status.state, State::Dead(_))
 }
 
