@@ -3,7 +3,9 @@ FROM rust:1.95-alpine AS build
 RUN apk add --no-cache build-base cmake perl
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked && mkdir -p /out/var/lib/capi-relay /out/etc/capi-relay \
+# otlp: with traces
+ARG FEATURES=""
+RUN cargo build --release --locked --features "$FEATURES" && mkdir -p /out/var/lib/capi-relay /out/etc/capi-relay \
  && cp target/release/capi-relay /out/capi-relay
 
 FROM scratch

@@ -54,11 +54,12 @@ use crate::config::{Config, Destination, Judge};
 use crate::conversion::DestinationName;
 use crate::mapping::Answer;
 use crate::queue::{Clock, Depths, Hold, Queue, Verdict};
+use crate::traces::Traces;
 pub use detail::{Breaker, BreakerCause, BreakerState, PoolDetail, RefusedCredential};
 use judge::{Body, Transmission};
 use metrics::Metrics;
 pub use online::{Line, Reached, online};
-use pool::Pool;
+use pool::{Pool, Shared};
 pub use probe::{NoProbe, PROBE_TIMEOUT, Probed};
 pub use pulse::{BEAT, Beat, Pulsed};
 pub use recent::{Latency, Rates, Trouble};
@@ -74,6 +75,7 @@ struct Inner {
     changed: Notify,
     queue: Queue,
     clock: Clock,
+    traces: Traces,
     metrics: Metrics,
     drain: Duration,
     /// What a person paused, also while it is not configured.
@@ -166,12 +168,13 @@ impl Pools {
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
-    pub fn new(config: &Arc<Config>, queue: Queue, clock: Clock) -> Result<Pools, ClientError> {
+    pub fn new(config: &Arc<Config>, queue: Queue, clock: Clock, traces: Traces) -> Result<Pools, ClientError> {
         let inner = Inner {
             pools: RwLock::default(),
             changed: Notify::new(),
             queue,
             clock,
+            traces,
             metrics: Metrics::default(),
             drain: config.server.drain_timeout,
             paused: Mutex::default(),
@@ -357,8 +360,8 @@ impl Inner {
 
     fn build(&self, destination: &Arc<Destination>, before: Option<&Arc<Pool>>) -> Result<Arc<Pool>, ClientError> {
         let name = &destination.name;
-        let (queue, clock) = (self.queue.clone(), self.clock.clone());
-        let pool = Pool::new(destination, before.map(Arc::as_ref), queue, clock, self.metrics.of(name));
+        let shared = Shared { queue: self.queue.clone(), clock: self.clock.clone(), traces: self.traces.clone() };
+        let pool = Pool::new(destination, before.map(Arc::as_ref), shared, self.metrics.of(name));
         let pool = pool.map_err(|source| ClientError { destination: name.clone(), source })?;
         if let Some(Pause { reason, since_ms }) = self.paused().get(name) {
             pool.board.pause(reason.clone(), *since_ms);

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Merchant};
 use crate::conversion::ConversionId;
 use crate::queue::{Clock, Queue, Status};
+use crate::traces::Traces;
 
 pub(crate) mod addresses;
 mod admission;
@@ -67,6 +68,7 @@ pub struct Ingress {
     current: RwLock<Arc<Current>>,
     queue: Queue,
     clock: Clock,
+    traces: Traces,
     tls: Option<Arc<Tls>>,
     admission: Admission,
     /// Of deliveries to destinations with a `max_pending`.
@@ -112,7 +114,7 @@ impl Client {
 
 impl Ingress {
     /// Reads certificate and key (or makes a self-signed pair); binds nothing.
-    pub fn new(config: Arc<Config>, queue: Queue, clock: Clock) -> Result<Ingress, TlsError> {
+    pub fn new(config: Arc<Config>, queue: Queue, clock: Clock, traces: Traces) -> Result<Ingress, TlsError> {
         let tls = Tls::of(&config.server.transport)?;
         let requests = metrics::Requests::new();
         let phase = watch::Sender::new(Phase::Starting);
@@ -126,6 +128,7 @@ impl Ingress {
             current,
             queue,
             clock,
+            traces,
             tls,
             admission,
             promises,
@@ -197,6 +200,7 @@ impl Ingress {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.requests.register(registry);
         self.connections.register(registry);
+        self.traces.register_metrics(registry);
         if let Some(tls) = &self.tls {
             tls.register(registry);
         }

@@ -19,6 +19,7 @@
 //! | [`mapping`] | the expression language: parse, type-check, evaluate, encode to JSON, form and query |
 //! | [`config`] | `routes.toml` → checked configuration, presets, secrets, fault reports |
 //! | [`queue`] | durable accept, deduplication, retry schedule, dead letters, status: a journal and sled |
+//! | [`traces`] | spans of requests and attempts for an OpenTelemetry collector, in builds that have them |
 //! | [`delivery`] | one worker pool per destination: limiter, breaker, HTTP client, verdicts, backoff |
 //! | [`ingress`] | listener, TLS, authentication, inbound limits, the public HTTP API |
 //! | [`admin`] | health, metrics, what an operator asks, and the status page |
@@ -40,13 +41,14 @@
 //!
 //! # Deliberate absences
 //!
-//! No plug-ins and no scripting: a destination is TOML, or it is not supported. No plain HTTP beyond loopback. No redirect
-//! is followed. No secret type has a `Display`. No task runs detached: whoever starts one waits for it.
+//! No plug-ins and no scripting: a destination is TOML, or it is not supported. No plain HTTP beyond loopback, but to a
+//! collector of traces. No redirect is followed. No secret type has a `Display`. No task runs detached: whoever starts one waits for it.
 
 pub mod conversion;
 pub mod mapping;
 pub mod config;
 pub mod queue;
+pub mod traces;
 pub mod delivery;
 pub mod ingress;
 pub mod admin;

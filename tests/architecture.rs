@@ -5,22 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Reading order: a module names only those before it.
-const ORDER: [&str; 9] = ["conversion", "mapping", "config", "queue", "delivery", "ingress", "admin", "sandbox", "cli"];
+const ORDER: [&str; 10] =
+    ["conversion", "mapping", "config", "queue", "traces", "delivery", "ingress", "admin", "sandbox", "cli"];
 
 /// What a module may name beyond the order's rule: fewer than all before it.
-const ONLY: [(&str, &[&str]); 3] = [
+const ONLY: [(&str, &[&str]); 4] = [
     ("queue", &["conversion"]),
+    ("traces", &["conversion", "queue"]),
     ("sandbox", &["conversion"]),
-    ("delivery", &["conversion", "mapping", "config", "queue"]),
+    ("delivery", &["conversion", "mapping", "config", "queue", "traces"]),
 ];
 
 /// Outside crates (and parts of them) that replacing must touch only these modules.
-const OWNERS: [(&str, &[&str]); 10] = [
+const OWNERS: [(&str, &[&str]); 13] = [
     ("toml::", &["config"]),
     ("annotate_snippets::", &["config"]),
     ("sled::", &["queue"]),
     ("governor::", &["delivery", "ingress"]),
-    ("hyper_util::client", &["delivery"]),
+    ("opentelemetry::", &["traces"]),
+    ("opentelemetry_sdk::", &["traces"]),
+    ("opentelemetry_otlp::", &["traces"]),
+    ("hyper_util::client", &["delivery", "traces"]),
     ("hyper::client", &["cli", "delivery"]),
     ("hyper::server", &["ingress", "sandbox"]),
     ("rcgen::", &["ingress"]),

@@ -44,4 +44,6 @@ mod schema;
 mod secrets;
 mod shutdown;
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
 mod trial;

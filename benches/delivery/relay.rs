@@ -10,6 +10,7 @@ use capi_relay::config::{Config, Source};
 use capi_relay::conversion::{Conversion, ConversionId, DestinationName, Meta};
 use capi_relay::delivery::Pools;
 use capi_relay::queue::{Accepted, Clock, Initial, Queue, Settings, Submission};
+use capi_relay::traces::Traces;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -85,7 +86,7 @@ impl Relay {
         };
         let clock = Clock::system();
         let queue = Queue::open(settings, clock.clone())?;
-        let pools = Pools::new(&config, queue.clone(), clock)?;
+        let pools = Pools::new(&config, queue.clone(), clock, Traces::default())?;
         let owed = match kind {
             Kind::Alone | Kind::Backlog => names(&WELL)?,
             Kind::AllFive => destinations,

@@ -20,6 +20,7 @@ use crate::delivery::Pools;
 use crate::ingress::tests::Running;
 use crate::ingress::tests::client::{Call, Reply, call, soon};
 use crate::queue::{Attempt, Clock, DeadKind, Negotiated, Outcome, Protocol, Tls, Verdict};
+use crate::traces::Traces;
 
 /// A relay without delivery and its admin listener.
 pub(super) struct Watched {
@@ -38,7 +39,7 @@ impl Watched {
 
     async fn with(server: &str, queue: &str) -> Watched {
         let relay = Running::start(server, queue).await;
-        let pools = Pools::new(&relay.config, relay.queue.clone(), Clock::system()).unwrap();
+        let pools = Pools::new(&relay.config, relay.queue.clone(), Clock::system(), Traces::default()).unwrap();
         let (reloads, wishes) = Reloads::new(Clock::system(), &relay.config.queue.path);
         let pauses = Pauses::restore(&relay.config.queue.path, &pools).unwrap();
         let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads, pauses);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::settings::Failure;
 use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::config::{Config, Located};
+use crate::traces::{self, Outlook};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -22,15 +23,19 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8 {
-    let checked = settings::check(configuration, &args.reading);
+    let checked = settings::check(configuration, &args.reading)
+        .and_then(|config| settings::traces().map(|traces| (config, traces)).map_err(Failure::Unread));
     let mut code = if checked.is_ok() { DONE } else { NO };
     match checked {
         checked if args.json => output::line(&format!("{:#}", document(&checked))),
-        Ok(config) => {
+        Ok((config, traces)) => {
             if !config.warnings.is_empty() {
                 output::error(&config.warnings);
             }
             output::line(config.summary().to_string().trim_end());
+            if let Some(outlook) = in_words(&traces.outlook()) {
+                output::line(&outlook);
+            }
             if args.online && !online::reach(&config) {
                 code = NO;
             }
@@ -41,10 +46,24 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &CheckArgs) -> u8
     code
 }
 
+/// What becomes of traces; nothing, where nobody asked for them.
+fn in_words(outlook: &Outlook) -> Option<String> {
+    match outlook {
+        Outlook::Off => None,
+        Outlook::Exported { collector, exposed } => {
+            let exposed = if *exposed { "; its headers go over plain HTTP" } else { "" };
+            Some(format!("traces      to {collector}{exposed}"))
+        }
+        Outlook::NotBuilt { variable } => {
+            Some(format!("traces      none: {variable} is set, and this build is without the feature `otlp`"))
+        }
+    }
+}
+
 /// The members and their order of meaning are kept; new ones may come.
-fn document(checked: &Result<Config, Failure>) -> Value {
+fn document(checked: &Result<(Config, traces::Settings), Failure>) -> Value {
     let faults: Vec<Value> = match checked {
-        Ok(config) => config.warnings.located().iter().map(fault).collect(),
+        Ok((config, _)) => config.warnings.located().iter().map(fault).collect(),
         Err(Failure::Unread(message)) => {
             let nowhere = Value::Null;
             vec![json!({

@@ -18,6 +18,7 @@ use crate::conversion::DestinationName;
 use crate::delivery::{ClientError, Pools};
 use crate::ingress::{Ingress, TlsError};
 use crate::queue::{self, Clock, Depth, OpenError, Queue};
+use crate::traces::Traces;
 
 /// A running relay.
 pub struct Relay {
@@ -26,6 +27,7 @@ pub struct Relay {
     queue: Queue,
     pools: Pools,
     ingress: Arc<Ingress>,
+    traces: Traces,
     reloads: Reloads,
     /// Of the configuration in force, from 1.
     version: u64,
@@ -108,20 +110,34 @@ impl Relay {
     ///
     /// When the data folder, the certificate or an address is refused; nothing runs then.
     pub async fn start(config: Config, clock: Clock) -> Result<Relay, StartError> {
-        Relay::start_with_front(config, clock, &Handle::current()).await
+        Relay::start_traced(config, clock, Traces::default()).await
+    }
+
+    /// The same, where traces may be exported.
+    ///
+    /// # Errors
+    ///
+    /// As [`Relay::start`].
+    pub async fn start_traced(config: Config, clock: Clock, traces: Traces) -> Result<Relay, StartError> {
+        Relay::start_with_front(config, clock, traces, &Handle::current()).await
     }
 
     /// The same, where another runtime serves the public API.
-    pub(super) async fn start_with_front(config: Config, clock: Clock, front: &Handle) -> Result<Relay, StartError> {
+    pub(super) async fn start_with_front(
+        config: Config,
+        clock: Clock,
+        traces: Traces,
+        front: &Handle,
+    ) -> Result<Relay, StartError> {
         let config = Arc::new(config);
         let opening = (queue_settings(&config), clock.clone());
         let queue = tokio::task::spawn_blocking(move || Queue::open(opening.0, opening.1))
             .await
             .map_err(StartError::Interrupted)?
             .map_err(StartError::Queue)?;
-        let pools = Pools::new(&config, queue.clone(), clock.clone()).map_err(StartError::Delivery)?;
-        let ingress =
-            Arc::new(Ingress::new(Arc::clone(&config), queue.clone(), clock.clone()).map_err(StartError::Tls)?);
+        let pools = Pools::new(&config, queue.clone(), clock.clone(), traces.clone()).map_err(StartError::Delivery)?;
+        let ingress = Ingress::new(Arc::clone(&config), queue.clone(), clock.clone(), traces.clone());
+        let ingress = Arc::new(ingress.map_err(StartError::Tls)?);
         let (reloads, wishes) = Reloads::new(clock.clone(), &config.queue.path);
         let restored = (config.queue.path.clone(), pools.clone());
         let pauses = tokio::task::spawn_blocking(move || Pauses::restore(&restored.0, &restored.1));
@@ -140,7 +156,21 @@ impl Relay {
         let running = (pools.clone(), drain.clone());
         serving.spawn(async move { running.0.run(running.1).await });
         let (version, wishes) = (1, Some(wishes));
-        Ok(Relay { public, admin, queue, pools, ingress, reloads, version, wishes, drain, end, serving, observing })
+        Ok(Relay {
+            public,
+            admin,
+            queue,
+            pools,
+            ingress,
+            traces,
+            reloads,
+            version,
+            wishes,
+            drain,
+            end,
+            serving,
+            observing,
+        })
     }
 
     /// Goes over to another configuration, whole or not at all; says what came into force. Merchants, rates, destinations and
@@ -252,7 +282,8 @@ impl Relay {
     pub async fn stop(mut self) -> Result<(), queue::ReadError> {
         self.drain.cancel();
         while self.serving.join_next().await.is_some() {}
-        let closed = self.queue.close().await;
+        // No span comes after what has served.
+        let (closed, ()) = tokio::join!(self.queue.close(), self.traces.close());
         self.end.cancel();
         while self.observing.join_next().await.is_some() {}
         closed

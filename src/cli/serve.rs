@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::Wish;
 use crate::config::{Config, LogFormat, Transport};
 use crate::queue::Clock;
+use crate::traces::{self, Outlook, Traces};
 
 use super::refusal::log_warnings;
 use super::relay::Relay;
@@ -16,7 +17,7 @@ use super::reloader::{Asked, Reloader};
 use super::runtimes::Runtimes;
 use super::signals::{Signal, Signals};
 use super::watch::Watch;
-use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output};
+use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output, settings};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -29,9 +30,10 @@ pub(super) struct ServeArgs {
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8 {
     let read = Reloader::new(configuration, args).and_then(|reloader| {
         let (proven, watch) = reloader.proven();
-        proven.map(|proven| (reloader, proven, watch)).map_err(|refusal| refusal.to_string())
+        let proven = proven.map_err(|refusal| refusal.to_string())?;
+        Ok((reloader, proven, watch, settings::traces()?))
     });
-    let (reloader, (config, goldens), watch) = match read {
+    let (reloader, (config, goldens), watch, traces) = match read {
         Ok(read) => read,
         Err(report) => {
             output::error(&format!("{report}: nothing is started"));
@@ -44,6 +46,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
         Some(goldens) => info!(goldens, "goldens proven"),
         None => warn!("goldens are not proven"),
     }
+    log_outlook(&traces.outlook());
     let runtimes = match Runtimes::start() {
         Ok(runtimes) => runtimes,
         Err(error) => {
@@ -52,10 +55,10 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
         }
     };
     let front = runtimes.front();
-    runtimes.block_on(serve(config, &reloader, watch, &front))
+    runtimes.block_on(serve(config, traces, &reloader, watch, &front))
 }
 
-async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch, front: &Handle) -> u8 {
+async fn serve(config: Config, traces: traces::Settings, reloader: &Reloader<'_>, watch: Watch, front: &Handle) -> u8 {
     let transport = match config.server.transport {
         Transport::Plain => "plain HTTP",
         Transport::Tls(_) => "TLS",
@@ -68,7 +71,15 @@ async fn serve(config: Config, reloader: &Reloader<'_>, watch: Watch, front: &Ha
         }
     };
     let destinations = config.destinations.len();
-    let mut relay = match Relay::start_with_front(config, Clock::system(), front).await {
+    let clock = Clock::system();
+    let traces = match Traces::start(traces, &clock) {
+        Ok(traces) => traces,
+        Err(error) => {
+            output::error(&output::chain(&error));
+            return NO;
+        }
+    };
+    let mut relay = match Relay::start_with_front(config, clock, traces, front).await {
         Ok(relay) => relay,
         Err(error) => {
             output::error(&output::chain(&error));
@@ -137,6 +148,25 @@ async fn wished(wishes: &mut Option<mpsc::Receiver<Wish>>) -> Wish {
 fn cut_short(signal: &str) -> u8 {
     error!(signal, "the drain is cut short");
     NO
+}
+
+/// Whether traces go out, once.
+fn log_outlook(outlook: &Outlook) {
+    match outlook {
+        Outlook::Off => {}
+        Outlook::Exported { collector, exposed } => {
+            info!(collector, "traces are exported");
+            if *exposed {
+                warn!(
+                    collector,
+                    "the headers for the collector of traces go over plain HTTP: anybody on the way reads them"
+                );
+            }
+        }
+        Outlook::NotBuilt { variable } => {
+            warn!(variable, "traces are not exported: this build is without the feature `otlp`");
+        }
+    }
 }
 
 /// Logs go to standard error; `RUST_LOG` chooses what (default `info`).

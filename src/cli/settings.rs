@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{self, Config, Destination, Merchant, Report, Source, Trial};
 use crate::ingress::unusable;
+use crate::traces;
 
 use super::{ConfigurationArgs, ReadingArgs, output};
 
@@ -67,6 +68,11 @@ fn parse_by(
     let sets = args.set.iter().map(|set| assignment(set)).collect::<Result<Vec<_>, _>>().map_err(Failure::Unread)?;
     let source = Source { path: path.to_owned(), text, environment: &environment, sets: &sets };
     load(source).map_err(Failure::Wrong)
+}
+
+/// What the environment asks of traces; the error is a whole report, ready to print.
+pub(super) fn traces() -> Result<traces::Settings, String> {
+    traces::Settings::read(&environment).map_err(|wrong| wrong.to_string())
 }
 
 /// Which file is read.

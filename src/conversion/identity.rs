@@ -24,7 +24,7 @@ pub struct Meta {
     pub dedup_key: String,
     /// When the relay received it: the time in the id.
     pub received_at: Timestamp,
-    /// The trace that the merchant's request belonged to.
+    /// The trace that the merchant's request belonged to, or that began with it; the parent of its attempts.
     pub trace: Option<TraceParent>,
 }
 

@@ -33,6 +33,28 @@ impl TraceParent {
         (is_known && version.len() == 2 && is_whole && is_named).then_some(trace)
     }
 
+    /// A trace whose ids were drawn by who begins it. An id of zeros is none.
+    pub fn new(trace_id: [u8; 16], parent_id: [u8; 8], is_sampled: bool) -> Option<TraceParent> {
+        let is_named = trace_id != [0; 16] && parent_id != [0; 8];
+        is_named.then_some(TraceParent { trace_id, parent_id, flags: u8::from(is_sampled) })
+    }
+
+    /// Whether who named it records it (the flag `sampled`, §3.2.2.5.1).
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// The same, recorded or not.
+    #[must_use]
+    pub fn with_sampled(self, is_sampled: bool) -> TraceParent {
+        TraceParent { flags: (self.flags & !SAMPLED) | u8::from(is_sampled), ..self }
+    }
+
+    /// The ids of the trace and of the span.
+    pub fn ids(&self) -> ([u8; 16], [u8; 8]) {
+        (self.trace_id, self.parent_id)
+    }
+
     /// The same trace, with another span as the parent; the eight bytes of zero are none, and leave it as it is.
     #[must_use]
     pub fn with_parent(self, parent_id: [u8; 8]) -> TraceParent {
@@ -74,6 +96,7 @@ impl fmt::Display for TraceParent {
 
 /// Of version 00.
 const LEN: usize = 55;
+const SAMPLED: u8 = 0b01;
 /// Sampled, and (level 2) a random trace id.
 const KNOWN_FLAGS: u8 = 0b11;
 
@@ -117,5 +140,23 @@ mod tests {
         assert_eq!(trace.with_parent([1; 8]).to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0101010101010101-01");
         assert_eq!(trace.with_parent([0; 8]), trace);
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    }
+
+    #[test]
+    fn a_trace_that_begins_here_is_written_as_one_that_came() {
+        let (trace_id, parent_id) = TraceParent::parse(GIVEN).unwrap().ids();
+        let written = |is_sampled| TraceParent::new(trace_id, parent_id, is_sampled).map(|trace| trace.to_string());
+        assert_eq!(written(true).as_deref(), Some(GIVEN));
+        assert_eq!(written(false), Some(GIVEN.replace("-01", "-00")));
+        for (text, is_sampled) in [("-00", false), ("-01", true), ("-02", false), ("-ff", true)] {
+            assert_eq!(TraceParent::parse(&GIVEN.replace("-01", text)).unwrap().is_sampled(), is_sampled, "{text}");
+        }
+        let other = TraceParent::parse(&GIVEN.replace("-01", "-02")).unwrap().with_sampled(true);
+        assert_eq!(other.to_string(), GIVEN.replace("-01", "-03"));
+        assert_eq!(other.with_sampled(false).to_string(), GIVEN.replace("-01", "-02"));
+        assert_eq!(
+            (TraceParent::new([0; 16], parent_id, true), TraceParent::new(trace_id, [0; 8], true)),
+            (None, None)
+        );
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) operation: usize,
     /// What it means when no answer comes.
     pub(super) on_ambiguous: OnAmbiguous,
+    /// What the attempt is within its conversion's trace, if that belongs to one.
+    pub(super) context: Option<TraceParent>,
 }
 
 /// What becomes of a delivery for which there is no request.
@@ -78,7 +80,8 @@ impl Pool {
             Some(acceptance) => self.prepare_question(delivery, acceptance)?,
             None => self.prepare_conversion(delivery)?,
         };
-        if let Some(context) = context(delivery).filter(|_| self.destination.traceparent) {
+        prepared.context = context(delivery);
+        if let Some(context) = prepared.context.filter(|_| self.destination.traceparent) {
             pass_on(context, prepared.request.headers_mut());
         }
         Ok(prepared)
@@ -116,7 +119,7 @@ impl Pool {
         operation.request.stamp(&mut request, Duration::from_millis(now_ms).as_secs());
         let request = client::assemble(request).map_err(unmappable)?;
         let on_ambiguous = operation.on_ambiguous;
-        Ok(Prepared { request, operation: self.position_of(operation), on_ambiguous })
+        Ok(Prepared { request, operation: self.position_of(operation), on_ambiguous, context: None })
     }
 
     pub(super) fn position_of(&self, operation: &Operation) -> usize {
@@ -147,13 +150,14 @@ impl Pool {
         if delivery.acceptance().is_some() {
             return Arc::clone(&self).ask(delivery, prepared, stop).await;
         }
-        let Prepared { request, operation, on_ambiguous } = prepared;
+        let Prepared { request, operation, on_ambiguous, context } = prepared;
         let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
+        let span = self.traces.attempt(&delivery, context, request.method(), request.uri());
         let Operation { name, judge: judge_by, confirm, .. } = self.operation(operation);
         let cache = self.tokens.of(operation).map(Arc::as_ref);
         let exchange = match self.exchange(request, cache, judge_by, &stop).await {
             Ok(exchange) => exchange,
-            Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), &stop),
+            Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), span, &stop),
         };
         let Exchange { transmission, authorization, duration, negotiated, repeated } = exchange;
         let judgement = judge(judge_by, &transmission);
@@ -182,6 +186,7 @@ impl Pool {
             excerpt: self.excerpt(&transmission, sent),
         };
         self.instruments.attempt.observe(duration.as_secs_f64());
+        span.ended(&record, Some(name), repeated);
         self.conclude(&delivery, outcome, record, Some(name));
         Report { health: health(judgement, &transmission), hold, begun, error: trouble, repeated }
     }

@@ -73,7 +73,8 @@ impl Pool {
         let request = confirm.question.ask(scope, &acceptance.captured).and_then(client::assemble);
         let request = request.map_err(|unmappable| unasked(&unmappable.to_string()))?;
         // No answer to a question is no doubt: it is asked again.
-        Ok(Prepared { request, operation: self.position_of(operation), on_ambiguous: OnAmbiguous::Retry })
+        let (operation, on_ambiguous) = (self.position_of(operation), OnAmbiguous::Retry);
+        Ok(Prepared { request, operation, on_ambiguous, context: None })
     }
 
     /// Asks, and settles what the answer decides.
@@ -88,10 +89,12 @@ impl Pool {
         let (Some(acceptance), Some(confirm)) = (delivery.acceptance(), &operation.confirm) else {
             return Report::nothing(begun);
         };
+        let (method, target) = (prepared.request.method(), prepared.request.uri());
+        let span = self.traces.attempt(&delivery, prepared.context, method, target);
         let cache = self.tokens.of(prepared.operation).map(Arc::as_ref);
         let exchange = match self.exchange(prepared.request, cache, &confirm.judge, &stop).await {
             Ok(exchange) => exchange,
-            Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), &stop),
+            Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), span, &stop),
         };
         let Exchange { transmission, authorization, duration, negotiated, repeated } = exchange;
         let sent = authorization.as_ref().and_then(|value| value.to_str().ok());
@@ -130,6 +133,7 @@ impl Pool {
             excerpt: self.excerpt(&transmission, sent),
         };
         self.instruments.attempt.observe(duration.as_secs_f64());
+        span.ended(&record, Some(&operation.name), repeated);
         self.conclude(&delivery, outcome, record, Some(&operation.name));
         let is_open = said == Said::Nothing && transmission.status().is_some_and(|status| status.is_success());
         let health = if is_open { Health::Well } else { health(judgement, &transmission) };

@@ -19,6 +19,7 @@ use super::pool::Pool;
 use super::token::{NoToken, Token, TokenCache};
 use crate::config::Judge;
 use crate::queue::{Attempt, Delivery, Negotiated, Outcome, Verdict};
+use crate::traces::Attempting;
 
 /// What became of a request.
 pub(super) struct Exchange {
@@ -83,6 +84,7 @@ impl Pool {
         delivery: &Delivery,
         no_token: &NoToken,
         (begun, at_ms): (Instant, u64),
+        span: Attempting,
         stop: &CancellationToken,
     ) -> Report {
         let reason = self.mask.clean(no_token.reason(), None);
@@ -108,6 +110,7 @@ impl Pool {
             negotiated: None,
             excerpt: self.mask.excerpt(reason.as_bytes(), None),
         };
+        span.ended(&record, None, false);
         self.conclude(delivery, outcome, record, None);
         Report { health, hold, begun, error: Some(reason), repeated: false }
     }

@@ -16,6 +16,7 @@ use super::wait::Wait;
 use super::{Activity, Pause};
 use crate::config::Destination;
 use crate::queue::{Clock, Hold, HoldKind, Queue};
+use crate::traces::Traces;
 
 /// Everything of one destination that outlives an attempt.
 pub(super) struct Pool {
@@ -24,6 +25,7 @@ pub(super) struct Pool {
     pub(super) tokens: Tokens,
     pub(super) queue: Queue,
     pub(super) clock: Clock,
+    pub(super) traces: Traces,
     pub(super) mask: Mask,
     pub(super) instruments: Instruments,
     pub(super) board: Board,
@@ -39,14 +41,20 @@ pub(super) struct Pool {
     pub(super) since_ms: u64,
 }
 
+/// What all pools have a share in.
+pub(super) struct Shared {
+    pub(super) queue: Queue,
+    pub(super) clock: Clock,
+    pub(super) traces: Traces,
+}
+
 impl Pool {
     /// Builds the client; connects to nobody. What a person ordered of the pool `before` goes on, and so do its limiters, and
     /// a wait that the same platform asked for.
     pub(super) fn new(
         destination: &Arc<Destination>,
         before: Option<&Pool>,
-        queue: Queue,
-        clock: Clock,
+        Shared { queue, clock, traces }: Shared,
         instruments: Instruments,
     ) -> Result<Pool, rustls::Error> {
         let client = Client::new(&destination.limits, &destination.connection)?;
@@ -77,6 +85,7 @@ impl Pool {
             tokens,
             queue,
             clock,
+            traces,
             mask,
             instruments,
             board,

@@ -104,7 +104,7 @@ impl Bench {
             destinations: names.clone(),
         };
         let queue = Queue::open(settings, clock.clone()).unwrap();
-        let pools = Pools::new(&config, queue.clone(), clock.clone()).unwrap();
+        let pools = Pools::new(&config, queue.clone(), clock.clone(), Traces::default()).unwrap();
         let (shutdown, running) = (CancellationToken::new(), tokio::spawn(async {}));
         Bench { queue, clock, pools, destinations: names, shutdown, running, next_id: AtomicU64::new(1), folder }
     }

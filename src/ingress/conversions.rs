@@ -23,9 +23,10 @@ use super::quota::Left;
 use super::view::{OrderView, ReceiptView, StatusView};
 use super::{Client, Ingress, Phase, batch, signed};
 use crate::config::{Budget, Config, Decision, Destination, Merchant, Overflow};
-use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal, TraceParent};
+use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal};
 use crate::mapping::Scope;
 use crate::queue::{AcceptError, Accepted, Initial, Status, Submission};
+use crate::traces::{Entry, Receipt};
 
 impl Ingress {
     /// Validates, stores durably, acknowledges: one conversion, or each of a batch.
@@ -37,7 +38,8 @@ impl Ingress {
     ) -> Result<Reply, Problem> {
         let begun = Instant::now();
         let wait = fields::wait(request.headers());
-        let (mut verdicts, left) = self.take_in(config, client, request).await?;
+        let receipt = self.traces.receive(&request, self.tls.is_some(), fields::trace(request.headers()));
+        let (mut verdicts, left) = self.take_in(config, client, request, &receipt).await?;
         if verdicts.kept().any(|kept| kept.is_new) {
             self.requests.acknowledged(begun.elapsed());
         }
@@ -54,6 +56,7 @@ impl Ingress {
             let (name, value) = fields::preference_applied(wait);
             reply.headers_mut().insert(name, value);
         }
+        receipt.answered(reply.status(), verdicts.kept().map(|kept| &mut kept.entry));
         Ok(reply)
     }
 
@@ -63,29 +66,32 @@ impl Ingress {
         config: &Config,
         client: &Client,
         request: Request<&mut Incoming>,
+        receipt: &Receipt,
     ) -> Result<(Verdicts, Option<Left>), Problem> {
         let (head, body) = request.into_parts();
         let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);
-        let named = Named { key: fields::idempotency_key(&head.headers)?, trace: fields::trace(&head.headers) };
+        let key = fields::idempotency_key(&head.headers)?;
         let (mut body, mut room) = self.read(config, body).await?;
         let keys = &client.merchant.signing_secrets;
         signed::check(keys, &head.headers, &body, self.clock.unix_ms())?;
-        signed::check_key(keys, named.key.as_deref())?;
+        signed::check_key(keys, key.as_deref())?;
         if coding != Coding::Identity {
             body = self.decompress(config, coding, body, &mut room).await?;
         }
         let _admitted = self.admission.enter(body.len()).await?;
         let Some(items) = batch::items(media, &body)? else {
             let left = client.take(NonZeroU32::MIN)?;
+            let named = Named { key, receipt, entry: Receipt::whole };
             let planned = self.planned(config, client, &named, &body).await?;
             return Ok((Verdicts::One(self.accept(client, planned).await?), left));
         };
-        if items.len() > 1 && named.key.is_some() {
+        if items.len() > 1 && key.is_some() {
             let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
             return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
         }
         let count = u32::try_from(items.len()).ok().and_then(NonZeroU32::new);
         let left = client.take(count.unwrap_or(NonZeroU32::MIN))?;
+        let named = Named { key, receipt, entry: Receipt::part };
         Ok((Verdicts::Batch(self.take_in_all(config, client, &named, items).await), left))
     }
 
@@ -95,7 +101,7 @@ impl Ingress {
         &self,
         config: &Config,
         client: &Client,
-        named: &Named,
+        named: &Named<'_>,
         items: Vec<&[u8]>,
     ) -> Vec<Result<Kept, Problem>> {
         let (mut verdicts, mut waiting) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
@@ -131,7 +137,7 @@ impl Ingress {
 
     async fn accept(&self, client: &Client, planned: Planned) -> Result<Kept, Problem> {
         // What is promised is pending from when the queue has answered.
-        let Planned { submission, overflowed, promises: _until_then } = planned;
+        let Planned { submission, overflowed, promises: _until_then, entry } = planned;
         let trace_id = submission.meta.trace.map(|trace| trace.trace_id());
         // No deadline here: a 503 for what may yet become durable would be a lie.
         match self.queue.accept(submission).await.map_err(unavailable)? {
@@ -139,11 +145,11 @@ impl Ingress {
                 client.counters.accepted.inc();
                 overflowed.iter().for_each(|(destination, overflow)| self.requests.overflowed(destination, *overflow));
                 tracing::debug!(id = %status.id, trace_id, merchant = %status.merchant, "conversion accepted");
-                Ok(Kept { status, is_new: true, was_waited_for: false })
+                Ok(Kept::new(status, true, entry))
             }
             Accepted::Duplicate(status) => {
                 client.counters.duplicates.inc();
-                Ok(Kept { status, is_new: false, was_waited_for: false })
+                Ok(Kept::new(status, false, entry))
             }
             Accepted::KeyReused { first } => {
                 let detail = format!("the key was used for {first}, whose content differs");
@@ -170,7 +176,13 @@ impl Ingress {
 
     /// What is to be handed to the queue, once it is known whether there is room where it is owed. The caller holds no
     /// promise meanwhile.
-    async fn planned(&self, config: &Config, client: &Client, named: &Named, body: &Bytes) -> Result<Planned, Problem> {
+    async fn planned(
+        &self,
+        config: &Config,
+        client: &Client,
+        named: &Named<'_>,
+        body: &Bytes,
+    ) -> Result<Planned, Problem> {
         loop {
             match self.submission(config, client, named, body) {
                 Ok(planned) => return Ok(planned),
@@ -184,12 +196,13 @@ impl Ingress {
         &self,
         config: &Config,
         client: &Client,
-        Named { key, trace }: &Named,
+        named: &Named<'_>,
         body: &Bytes,
     ) -> Result<Planned, Unplanned> {
         let id = ConversionId::new(self.clock.unix_ms(), rand::random());
         let conversion = Conversion::parse(body, &id.to_string()).map_err(refused)?;
-        let meta = Meta { trace: *trace, ..Meta::new(id, Arc::clone(&client.merchant.name), key.clone(), &conversion) };
+        let (key, entry) = (named.key.clone(), (named.entry)(named.receipt).of(&conversion));
+        let meta = Meta { trace: entry.trace(), ..Meta::new(id, Arc::clone(&client.merchant.name), key, &conversion) };
         let scope = Scope { conversion: &conversion, meta: &meta };
         let (mut plan, mut overflowed, mut promises) = (Vec::new(), Vec::new(), Vec::new());
         for (destination, decision) in config.plan(&client.merchant, scope) {
@@ -202,7 +215,7 @@ impl Ingress {
             plan.push((destination.name.clone(), initial));
         }
         let submission = Submission { meta, conversion: Arc::new(conversion), body: body.clone(), plan };
-        Ok(Planned { submission, overflowed, promises })
+        Ok(Planned { submission, overflowed, promises, entry })
     }
 
     /// A delivery, unless too much waits for the destination already: then it is noted there what becomes of it.
@@ -276,9 +289,11 @@ impl Ingress {
 }
 
 /// What a request's head says of its conversions.
-struct Named {
+struct Named<'r> {
     key: Option<String>,
-    trace: Option<TraceParent>,
+    receipt: &'r Receipt,
+    /// What is traced of one of them.
+    entry: fn(&Receipt) -> Entry,
 }
 
 /// What is to be handed to the queue.
@@ -288,6 +303,7 @@ struct Planned {
     overflowed: Vec<(DestinationName, Overflow)>,
     /// Of what it owes where only so much may wait.
     promises: Vec<Promise>,
+    entry: Entry,
 }
 
 /// Why there is nothing to hand to the queue.
@@ -310,6 +326,8 @@ pub(super) struct Kept {
     pub(super) is_new: bool,
     /// Its status is that of after all was settled.
     pub(super) was_waited_for: bool,
+    /// What is traced of it.
+    entry: Entry,
 }
 
 /// What became of what a request carried.
@@ -329,6 +347,11 @@ impl Verdicts {
 }
 
 impl Kept {
+    fn new(status: Status, is_new: bool, entry: Entry) -> Kept {
+        let entry = entry.kept(&status, is_new);
+        Kept { status, is_new, was_waited_for: false, entry }
+    }
+
     fn answer(&self) -> Reply {
         let is_settled = self.was_waited_for && self.status.is_settled();
         let status = if self.is_new && !is_settled { StatusCode::ACCEPTED } else { StatusCode::OK };

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{BODIES_BYTES_MAX, Ingress, Phase};
 use crate::config::{Config, Source};
 use crate::queue::{Clock, Queue, Settings};
+use crate::traces::Traces;
 use client::{Call, Reply, answer, call, connect_tls, http2, rest, soon};
 
 /// A relay without delivery, in a folder of its own.
@@ -62,7 +63,7 @@ impl Running {
         let clock = Clock::system();
         let opening = clock.clone();
         let queue = tokio::task::spawn_blocking(move || Queue::open(settings, opening)).await.unwrap().unwrap();
-        let ingress = Arc::new(Ingress::new(Arc::clone(&config), queue.clone(), clock).unwrap());
+        let ingress = Arc::new(Ingress::new(Arc::clone(&config), queue.clone(), clock, Traces::default()).unwrap());
         let listener = TcpListener::bind(config.server.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

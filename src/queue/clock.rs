@@ -47,20 +47,28 @@ impl Clock {
     }
 
     /// Milliseconds since 1970.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is told to ask")]
     pub fn unix_ms(&self) -> u64 {
+        u64::try_from(self.unix().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Since 1970, as exactly as the machine knows.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is told to ask")]
+    pub fn unix(&self) -> Duration {
         match &self.0 {
             Source::System {
                 started: _,
                 #[cfg(test)]
                 ahead_ms,
             } => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let since = SystemTime::now().duration_since(UNIX_EPOCH);
                 #[cfg(test)]
-                let since = since.saturating_add(Duration::from_millis(ahead_ms.load(Ordering::Acquire)));
-                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+                let since =
+                    since.map(|since| since.saturating_add(Duration::from_millis(ahead_ms.load(Ordering::Acquire))));
+                since.unwrap_or_default()
             }
-            Source::Tokio { start_unix_ms, .. } => start_unix_ms.saturating_add(self.elapsed_ms()),
+            Source::Tokio { start_unix_ms, .. } => {
+                Duration::from_millis(start_unix_ms.saturating_add(self.elapsed_ms()))
+            }
         }
     }
 

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 pub(crate) mod accounts;
+#[cfg(feature = "otlp")]
+pub(crate) mod collector;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod tls;

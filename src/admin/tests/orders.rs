@@ -40,7 +40,13 @@ async fn a_pause_and_a_resume_answer_with_the_destination_and_are_kept() {
     assert_eq!((again.status, &again.json["reason"]), (200, &json!("still at it")), "no word takes none away");
 
     // Another process over the same folder.
-    let pools = Pools::new(&watched.relay.config, watched.relay.queue.clone(), Clock::system()).unwrap();
+    let pools = Pools::new(
+        &watched.relay.config,
+        watched.relay.queue.clone(),
+        Clock::system(),
+        crate::traces::Traces::default(),
+    )
+    .unwrap();
     Pauses::restore(watched.folder(), &pools).unwrap();
     let restored = pools.detail("first").unwrap().state;
     assert_eq!((restored.state.as_str(), restored.reason.as_deref()), ("paused", Some("still at it")));
