@@ -83,7 +83,7 @@ impl Ingress {
 /// What comes next of a body; `None` at its end.
 async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Problem> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_broken_off| Problem::new(Kind::BadRequest, "the body broke off"))?;
+        let frame = frame.map_err(|_broken_off| Problem::body_broken_off())?;
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
         }

@@ -310,7 +310,9 @@ impl<A: Api> Connection<A> {
                 }
                 () = timer.as_mut() => match (closing, limit()) {
                     // It came before the peer knew of the end: it has its own deadlines.
-                    (Some(Ending::Idle), Rest::For(_)) if self.activity.in_hand() => timer.set(sleep(CLOSE_TIMEOUT)),
+                    (Some(Ending::Idle | Ending::TakenBack), Rest::For(_)) if self.activity.in_hand() => {
+                        timer.set(sleep(CLOSE_TIMEOUT));
+                    }
                     (Some(ending), _) => return ending,
                     // Looked at often enough that the shorter limit holds while the longer one is waited for.
                     (None, Rest::For(time)) => timer.set(sleep(time.min(self.front.idle_timeout))),
@@ -346,6 +348,7 @@ impl<A: Api> Connection<A> {
             self.api.answer(request).await
         };
         let outcome = self.caught(answer).await;
+        let is_broken_off = is_http2 && outcome.as_ref().is_err_and(Problem::is_of_a_broken_off_body);
         let refusal = outcome.as_ref().err().map(Problem::kind).filter(|_| has_body);
         self.activity.unread.store(refusal.is_some(), Ordering::Relaxed);
         let mut reply = outcome.unwrap_or_else(|problem| {
@@ -367,7 +370,10 @@ impl<A: Api> Connection<A> {
         if is_head {
             strip(&mut reply);
         }
-        in_hand.answered();
+        // To whom is gone in the middle of its body nothing was answered.
+        if !is_broken_off {
+            in_hand.answered();
+        }
         reply.body_mut().keep(in_hand);
         Ok(reply)
     }

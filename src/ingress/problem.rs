@@ -197,6 +197,7 @@ pub(crate) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     wait: Option<Duration>,
     ends_connection: bool,
+    is_of_a_broken_off_body: bool,
 }
 
 impl Problem {
@@ -208,7 +209,18 @@ impl Problem {
             headers: Vec::new(),
             wait: None,
             ends_connection: false,
+            is_of_a_broken_off_body: false,
         }
+    }
+
+    /// The body did not come to its end.
+    pub(crate) fn body_broken_off() -> Problem {
+        let problem = Problem::new(Kind::BadRequest, "the body broke off");
+        Problem { is_of_a_broken_off_body: true, ..problem }
+    }
+
+    pub(crate) fn is_of_a_broken_off_body(&self) -> bool {
+        self.is_of_a_broken_off_body
     }
 
     /// Of what was asked for by its name.

@@ -20,7 +20,7 @@ struct Hand {
     requests: usize,
     /// So many have begun.
     begun: u64,
-    /// So many of them ended without an answer.
+    /// So many of them ended soon, and without an answer.
     taken_back: u64,
     /// More than a peer may take back.
     too_many: CancellationToken,
@@ -45,7 +45,7 @@ impl Activity {
             hand.requests = hand.requests.saturating_add(1);
             hand.begun = hand.begun.saturating_add(1);
         });
-        InHand { hand: Arc::clone(&self.state), is_answered: false }
+        InHand { hand: Arc::clone(&self.state), begun: Instant::now(), is_answered: false }
     }
 
     /// What is left of the limit that holds now.
@@ -83,6 +83,7 @@ impl Activity {
 /// A request in hand, until it is answered or its client is gone.
 pub(crate) struct InHand {
     hand: Arc<Mutex<Hand>>,
+    begun: Instant,
     is_answered: bool,
 }
 
@@ -98,7 +99,7 @@ impl Drop for InHand {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         hand.requests = hand.requests.saturating_sub(1);
         hand.empty_since = Instant::now();
-        if !self.is_answered {
+        if !self.is_answered && self.begun.elapsed() < PATIENCE {
             hand.taken_back = hand.taken_back.saturating_add(1);
             if hand.taken_back > TAKEN_BACK_MAX.saturating_add(hand.begun / TAKEN_BACK_ONE_OF) {
                 hand.too_many.cancel();
@@ -107,6 +108,8 @@ impl Drop for InHand {
     }
 }
 
+/// Who has waited for longer has reason to give up, and so many at once are all that it can give up in that time.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// A client that gives up waiting takes back what it has in hand: this is that of a connection, and half of it again.
 const TAKEN_BACK_MAX: u64 = 200;
 /// Beyond that one of so many: who hedges its requests, or has little patience, takes back one now and then.
@@ -114,10 +117,12 @@ const TAKEN_BACK_ONE_OF: u64 = 10;
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
-    #[test]
-    fn a_peer_may_take_back_some_and_a_tenth_of_what_it_asks() {
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_may_take_back_some_and_a_tenth_of_what_it_asks() {
         let activity = Activity::new();
         let is_too_many = || activity.change(|hand| hand.too_many.is_cancelled());
         let ask = |is_answered| activity.begin().is_answered = is_answered;
@@ -125,7 +130,16 @@ mod tests {
         // Of 1,333 requests a tenth is 133.
         (0..333).for_each(|_| ask(false));
         assert!(!is_too_many());
-        ask(false);
+        for _ in 0..1000 {
+            let impatient = activity.begin();
+            advance(PATIENCE).await;
+            drop(impatient);
+        }
+        assert!(!is_too_many(), "it has waited");
+        // That makes two thousand and more that a tenth is taken of.
+        (0..100).for_each(|_| ask(false));
+        assert!(!is_too_many());
+        (0..20).for_each(|_| ask(false));
         assert!(is_too_many());
     }
 

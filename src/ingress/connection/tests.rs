@@ -48,7 +48,7 @@ impl Api for Probe {
         }
         #[expect(clippy::disallowed_methods, reason = "read through a limit, as the ban asks")]
         let read = Limited::new(request.into_body(), 1 << 20).collect().await;
-        let bytes = read.map_err(|_broken_off| Problem::new(Kind::BadRequest, "broken off"))?.to_bytes();
+        let bytes = read.map_err(|_broken_off| Problem::body_broken_off())?.to_bytes();
         Ok(body(StatusCode::OK, "text/plain", format!("read {}", bytes.len()).into_bytes()))
     }
 

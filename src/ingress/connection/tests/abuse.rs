@@ -138,6 +138,27 @@ async fn a_peer_that_takes_back_one_request_after_the_other_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_them_back_in_the_middle_of_their_bodies_is_let_go_too() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let connection = connection();
+    let task = tokio::spawn(async move { connection.http2(server).await });
+    client.write_all(&opening()).await.unwrap();
+    let mut said = Vec::new();
+    for stream in streams(10_000) {
+        // A POST whose body is still to come.
+        let head = frame(HEADERS, END_HEADERS, stream, &[0x83, 0x87, 0x84, 0x41, 1, b'a']);
+        if client.write_all(&head).await.is_err() {
+            break;
+        }
+        drop(timeout(Duration::from_micros(1), client.read_buf(&mut said)).await);
+        drop(client.write_all(&reset(stream)).await);
+        drop(timeout(Duration::from_micros(1), client.read_buf(&mut said)).await);
+    }
+    drop(timeout(Duration::from_secs(1), client.read_to_end(&mut said)).await);
+    assert_eq!(soon(task).await.unwrap(), Ending::TakenBack);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_breaks_the_rules_is_told_which_and_let_go() {
     let window = |stream: u32, more: u32| frame(WINDOW_UPDATE, 0, stream, &more.to_be_bytes());
     let setting = |id: u16, value: u32| frame(SETTINGS, 0, 0, &[&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
