@@ -175,10 +175,9 @@ impl Gate {
             (State::Passing { .. } | State::Barred { cause: Cause::Open, .. }, Health::Refusing | Health::Barring) => {
                 barred((Cause::Suspended, health == Health::Barring), PROBE_EVERY, 0, now)
             }
+            (State::Barred { cause: Cause::Open, .. }, Health::Answering) => State::default(),
             // It got there, which is what was in doubt.
-            (State::Barred { cause: Cause::Open, .. } | State::Barred { on_the_way: true, .. }, Health::Answering) => {
-                State::default()
-            }
+            (State::Barred { on_the_way: true, .. }, Health::Answering) if pass == Pass::Probe => State::default(),
             (State::Barred { cause: Cause::Open, probing: true, failures, .. }, Health::Failing { .. })
                 if pass == Pass::Probe =>
             {
@@ -419,6 +418,10 @@ mod tests {
         let mut gate = barred();
         probe(&mut gate, Health::Answering, now + PROBE_EVERY);
         assert_eq!(gate.barred(), None);
+        let mut gate = barred();
+        gate.settle(Pass::Ordinary, Health::Answering, now);
+        gate.settle_beside(Pass::Ordinary, Health::Answering, now);
+        assert_eq!(gate.barred(), Some(Cause::Suspended), "begun before");
         let mut gate = barred();
         probe(&mut gate, Health::Barring, now + PROBE_EVERY);
         gate.settle_beside(Pass::Ordinary, FAILING, now);
