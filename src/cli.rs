@@ -40,7 +40,7 @@ mod token;
 mod trial;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -126,6 +126,13 @@ struct TrustArgs {
     /// [default: on this machine any certificate will do, elsewhere the public CAs']
     #[arg(long, env = "CAPI_RELAY_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
+}
+
+impl TrustArgs {
+    /// The CA's file, where there is a certificate to hold against it.
+    fn ca_for(&self, url: &url::Url) -> Option<&Path> {
+        self.ca.as_deref().filter(|_| url.scheme() == "https")
+    }
 }
 
 #[derive(Debug, Subcommand)]

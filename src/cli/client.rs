@@ -147,7 +147,7 @@ fn admin_call(
         }
     };
     let url = parse(&format!("{origin}{path}"))?;
-    let trust = Trust::read(args.trust.ca.as_deref(), None)?;
+    let trust = Trust::read(args.trust.ca_for(&url), None)?;
     block_on(exchange(&url, Call { token: args.admin_token.as_deref(), trust, ..call }))
 }
 

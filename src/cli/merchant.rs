@@ -57,13 +57,13 @@ impl RelayArgs {
     }
 
     /// Reads the files and the secret; an error names the option and what would be right, and nothing of what was read.
-    pub(super) fn voice(&self, trust: &TrustArgs) -> Result<Voice, String> {
+    pub(super) fn voice(&self, trust: &TrustArgs, url: &url::Url) -> Result<Voice, String> {
         let own = self.client_certificate.as_deref().zip(self.client_key.as_deref());
         let key = self.signing_secret.as_deref().map(WebhookKey::parse).transpose();
         let key = key.map_err(|error| {
             format!("`--signing-secret`: {error}: it is one of the merchant's `signing_secrets`, as the relay has it")
         })?;
-        Ok(Voice { token: self.token.clone(), key, trust: Trust::read(trust.ca.as_deref(), own)? })
+        Ok(Voice { token: self.token.clone(), key, trust: Trust::read(trust.ca_for(url), own)? })
     }
 }
 

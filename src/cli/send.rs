@@ -67,9 +67,9 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &SendArgs) -> u8 
 }
 
 fn send(configuration: &ConfigurationArgs, args: &SendArgs) -> Result<client::Answer, String> {
-    let voice = args.relay.voice(&args.trust)?;
-    let body = Bytes::from(read(&args.file)?);
     let url = args.relay.url(configuration, "/v1/conversions")?;
+    let voice = args.relay.voice(&args.trust, &url)?;
+    let body = Bytes::from(read(&args.file)?);
     let mut headers = Vec::new();
     if let Some(key) = &args.idempotency_key {
         let value = HeaderValue::from_str(key);

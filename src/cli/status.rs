@@ -43,8 +43,8 @@ fn ask(configuration: &ConfigurationArgs, args: &StatusArgs) -> Result<client::A
     if !args.relay.is_of_a_merchant() {
         return client::admin(configuration, &args.admin, &format!("/admin/{resource}"));
     }
-    let voice = args.relay.voice(&args.admin.trust)?;
     let url = args.relay.url(configuration, &format!("/v1/{resource}"))?;
+    let voice = args.relay.voice(&args.admin.trust, &url)?;
     client::block_on(client::exchange(&url, voice.call()))
 }
 

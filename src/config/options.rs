@@ -11,7 +11,8 @@ use super::destination::certificates::{
 /// # Errors
 /// What is wrong with the file, and what would be right; nothing of what stands in it.
 pub fn option_roots(option: &str, pem: &[u8]) -> Result<Vec<TrustAnchor<'static>>, String> {
-    roots(option, pem).map_err(|unusable| worded(&unusable, (option, option)))
+    let help = "it is the CA's certificate, or several, that begin with `-----BEGIN CERTIFICATE-----`";
+    roots(option, pem).map_err(|Unusable { message, .. }| format!("{message}: {help}"))
 }
 
 /// A certificate, leaf first, and its private key: the PEM files that these two options name.
@@ -56,6 +57,11 @@ mod tests {
         check(&cert, "", "`--key` holds no private key");
         check(&cert, &foreign, "`--key` does not belong to the certificate in `--cert`: both have the same");
         assert!(option_roots("--ca", cert.as_bytes()).is_ok());
-        assert!(option_roots("--ca", b"").unwrap_err().starts_with("`--ca` holds no certificate: "));
+        let help = "it is the CA's certificate, or several, that begin with `-----BEGIN CERTIFICATE-----`";
+        for (pem, message) in
+            [("", "`--ca` holds no certificate"), (&key, "`--ca` holds a private key, and no certificate")]
+        {
+            assert_eq!(option_roots("--ca", pem.as_bytes()).unwrap_err(), format!("{message}: {help}"));
+        }
     }
 }

@@ -84,10 +84,10 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &SendArgs) -> u8 
 }
 
 fn send(configuration: &ConfigurationArgs, args: &SendArgs, sum: &mut Sum) -> Result<(), String> {
-    let voice = args.relay.voice(&args.trust)?;
+    let url = args.relay.url(configuration, "/v1/conversions")?;
+    let voice = args.relay.voice(&args.trust, &url)?;
     let mut lines = Lines::open(&args.file)?;
     let mut left: Vec<Line> = Vec::new();
-    let url = args.relay.url(configuration, "/v1/conversions")?;
     let (mut at_once, mut patience) = (LINES_AT_ONCE, TRIES);
     loop {
         lines.fill(&mut left)?;
