@@ -87,6 +87,7 @@ pub(crate) async fn fill(folder: &Path, arguments: &[String]) -> Result<(), Fail
     let each = u32::try_from(dead.len())?;
     // What was accepted within the deduplication window takes memory whether it waits or not: so many in every process.
     accept_all(&backlogged, 256, delivered.div_ceil(each), &four).await?;
+    backlogged.idle(true).await?;
     let fill_seconds = accept_all(&backlogged, 256, size.div_ceil(each), &dead).await?;
     if sort == WAITING {
         put_off(&backlogged.queue, size, &dead).await?;
