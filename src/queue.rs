@@ -377,6 +377,26 @@ pub struct Submission {
     pub body: Bytes,
     /// What each destination is owed.
     pub plan: Vec<(DestinationName, Initial)>,
+    /// Given up when the conversion is pending, or when it is certain that it will not be.
+    pub claim: Claim,
+}
+
+/// A claim that lasts for as long as it is not known what becomes of a [`Submission`], also when nobody waits for the answer
+/// any more.
+#[derive(Clone, Default)]
+pub struct Claim(Option<Arc<dyn Send + Sync>>);
+
+impl Claim {
+    /// This, which is dropped then.
+    pub fn of(what: impl Send + Sync + 'static) -> Claim {
+        Claim(Some(Arc::new(what)))
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "a claim" } else { "none" })
+    }
 }
 
 /// What a destination is owed of a conversion at the time it is accepted.

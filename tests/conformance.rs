@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use capi_relay::conversion::{Conversion, ConversionId, DestinationName, Meta};
 use capi_relay::queue::{
-    AcceptError, Accepted, Asked, Attempt, Clock, DeadFilter, DeadKind, DeadLetter, Delivery, DeliveryStatus, Depth,
-    Encryption, Forget, Forgotten, Hold, HoldKind, Initial, MasterKey, ORDER_STATUSES_MAX, OpenError, Outcome,
+    AcceptError, Accepted, Asked, Attempt, Claim, Clock, DeadFilter, DeadKind, DeadLetter, Delivery, DeliveryStatus,
+    Depth, Encryption, Forget, Forgotten, Hold, HoldKind, Initial, MasterKey, ORDER_STATUSES_MAX, OpenError, Outcome,
     PageRequest, Queue, ReadError, Settings, State, Status, Submission, Treated, Treatment, Verdict,
 };
 use prometheus_client::registry::Registry;
@@ -175,7 +175,7 @@ impl Ground {
         let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
         let meta = Meta::new(self.id(), Arc::from("acme"), None, &conversion);
         let plan = owed.iter().map(|text| (name(text), Initial::Owed)).collect();
-        Submission { meta, conversion, body: Bytes::from(body), plan }
+        Submission { meta, conversion, body: Bytes::from(body), plan, claim: Claim::default() }
     }
 
     /// A conversion with this event id, of an order of its own. Another note is another content.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use capi_relay::config::{Config, Source};
 use capi_relay::conversion::{Conversion, ConversionId, DestinationName, Meta};
 use capi_relay::delivery::Pools;
-use capi_relay::queue::{Accepted, Clock, Initial, Queue, Settings, Submission};
+use capi_relay::queue::{Accepted, Claim, Clock, Initial, Queue, Settings, Submission};
 use capi_relay::traces::Traces;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -205,7 +205,7 @@ fn submission(owed: &[DestinationName]) -> Result<(String, Submission), Failed> 
     let conversion = Arc::new(conversion);
     let meta = Meta::new(ConversionId::new(clock.unix_ms(), rand::random()), "acme".into(), None, &conversion);
     let plan = owed.iter().map(|name| (name.clone(), Initial::Owed)).collect();
-    Ok((event_id, Submission { meta, conversion, body: Bytes::from(body), plan }))
+    Ok((event_id, Submission { meta, conversion, body: Bytes::from(body), plan, claim: Claim::default() }))
 }
 
 fn names(names: &[&str]) -> Result<Vec<DestinationName>, Failed> {

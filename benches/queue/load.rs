@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use capi_relay::conversion::{Conversion, ConversionId, DestinationName, Meta};
-use capi_relay::queue::{Accepted, Attempt, Clock, Initial, Outcome, Queue, Settings, Submission, Verdict};
+use capi_relay::queue::{Accepted, Attempt, Claim, Clock, Initial, Outcome, Queue, Settings, Submission, Verdict};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 
@@ -48,7 +48,7 @@ pub(crate) fn submission(owed: &[DestinationName]) -> Result<Submission, Failed>
     let id = ConversionId::new(Clock::system().unix_ms(), rand::random());
     let meta = Meta::new(id, "acme".into(), None, &conversion);
     let plan = owed.iter().map(|name| (name.clone(), Initial::Owed)).collect();
-    Ok(Submission { meta, conversion, body: Bytes::from(body), plan })
+    Ok(Submission { meta, conversion, body: Bytes::from(body), plan, claim: Claim::default() })
 }
 
 /// Has it accepted.

@@ -25,8 +25,8 @@ use super::*;
 use crate::config::Source;
 use crate::conversion::{Conversion, ConversionId, Meta, TraceParent};
 use crate::queue::{
-    DeadFilter, DeadKind, DeadLetter, DeliveryStatus, Initial, PageRequest, Settings, State, Submission, Treatment,
-    Verdict,
+    Claim, DeadFilter, DeadKind, DeadLetter, DeliveryStatus, Initial, PageRequest, Settings, State, Submission,
+    Treatment, Verdict,
 };
 use platform::{Platform, Reply, Seen};
 
@@ -138,7 +138,7 @@ impl Bench {
         let conversion = Arc::new(Conversion::parse(&body, "generated").unwrap());
         let meta = Meta { trace, ..Meta::new(id, "acme".into(), None, &conversion) };
         let plan = self.destinations.iter().map(|name| (name.clone(), Initial::Owed)).collect();
-        self.queue.accept(Submission { meta, conversion, body, plan }).await.unwrap();
+        self.queue.accept(Submission { meta, conversion, body, plan, claim: Claim::default() }).await.unwrap();
         id
     }
 

@@ -25,7 +25,7 @@ use super::{Client, Ingress, Phase, batch, signed};
 use crate::config::{Budget, Config, Decision, Destination, Merchant, Overflow};
 use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal};
 use crate::mapping::Scope;
-use crate::queue::{AcceptError, Accepted, Initial, Status, Submission};
+use crate::queue::{AcceptError, Accepted, Claim, Initial, Status, Submission};
 use crate::traces::{Entry, Receipt};
 
 impl Ingress {
@@ -136,8 +136,7 @@ impl Ingress {
     }
 
     async fn accept(&self, client: &Client, planned: Planned) -> Result<Kept, Problem> {
-        // What is promised is pending from when the queue has answered.
-        let Planned { submission, overflowed, promises: _until_then, entry } = planned;
+        let Planned { submission, overflowed, entry } = planned;
         let trace_id = submission.meta.trace.map(|trace| trace.trace_id());
         // No deadline here: a 503 for what may yet become durable would be a lie.
         match self.queue.accept(submission).await.map_err(unavailable)? {
@@ -214,8 +213,9 @@ impl Ingress {
             };
             plan.push((destination.name.clone(), initial));
         }
-        let submission = Submission { meta, conversion: Arc::new(conversion), body: body.clone(), plan };
-        Ok(Planned { submission, overflowed, promises, entry })
+        let claim = if promises.is_empty() { Claim::default() } else { Claim::of(promises) };
+        let submission = Submission { meta, conversion: Arc::new(conversion), body: body.clone(), plan, claim };
+        Ok(Planned { submission, overflowed, entry })
     }
 
     /// A delivery, unless too much waits for the destination already: then it is noted there what becomes of it.
@@ -301,8 +301,6 @@ struct Planned {
     submission: Submission,
     /// Where too much waits already, and what becomes of it there; counted once it is accepted.
     overflowed: Vec<(DestinationName, Overflow)>,
-    /// Of what it owes where only so much may wait.
-    promises: Vec<Promise>,
     entry: Entry,
 }
 

@@ -32,32 +32,31 @@ pub(super) enum Asked {
 pub(super) struct Promise(Arc<watch::Sender<u64>>);
 
 /// Promises that take all the room there is.
-pub(super) struct Crowd {
-    count: u64,
-    counted: watch::Receiver<u64>,
-}
+pub(super) struct Crowd(watch::Receiver<u64>);
 
 impl Promises {
     /// `pending` tells how many deliveries wait for the destination, of `max`.
     pub(super) fn ask(&self, destination: &DestinationName, max: u64, pending: impl FnOnce() -> u64) -> Asked {
         let counts = self.of(destination);
+        // From here on no end of a promise is missed.
+        let ends = counts.subscribe();
         let mut asked = None;
         counts.send_if_modified(|count| {
             // Read while no promise can end: one that does is pending before it does, and is seen here or there.
             let pending = pending();
             let (answer, after) = match max.checked_sub(pending) {
                 None | Some(0) => (Some(Full::OfPending(pending)), *count),
-                Some(room) if room <= *count => (Some(Full::OfPromises(*count)), *count),
+                Some(room) if room <= *count => (Some(Full::OfPromises), *count),
                 Some(_) => (None, count.saturating_add(1)),
             };
             (asked, *count) = (answer, after);
-            // Nobody waits for more of them.
+            // Who waits, waits for the end of one.
             false
         });
         match asked {
             None => Asked::Promised(Promise(counts)),
             Some(Full::OfPending(pending)) => Asked::Full(pending),
-            Some(Full::OfPromises(count)) => Asked::Crowded(Crowd { count, counted: counts.subscribe() }),
+            Some(Full::OfPromises) => Asked::Crowded(Crowd(ends)),
         }
     }
 
@@ -69,14 +68,14 @@ impl Promises {
 
 enum Full {
     OfPending(u64),
-    OfPromises(u64),
+    OfPromises,
 }
 
 impl Crowd {
-    /// Until one of them is kept or comes to nothing.
+    /// Until one of them is kept or comes to nothing, however many newer ones there are: what was pending may have gone.
     pub(super) async fn thins(mut self) {
         // Its sender is kept for as long as the listener is.
-        self.counted.wait_for(|count| *count < self.count).await.ok();
+        self.0.changed().await.ok();
     }
 }
 
@@ -109,5 +108,21 @@ mod tests {
         assert!(matches!(ask(2), Asked::Crowded(_)));
         drop(second);
         assert!(matches!(ask(2), Asked::Promised(_)));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_not_left_behind_by_who_comes_later() {
+        let promises = Promises::default();
+        let name = DestinationName::parse("one").unwrap();
+        let Asked::Promised(first) = promises.ask(&name, 1000, || 999) else { panic!("there is room for one") };
+        let Asked::Crowded(crowd) = promises.ask(&name, 1000, || 999) else { panic!("there is none beside it") };
+        let thins = tokio::spawn(crowd.thins());
+        // What was pending is delivered, and there is room for many.
+        let newer: Vec<Asked> = (0..10).map(|_| promises.ask(&name, 1000, || 0)).collect();
+        tokio::task::yield_now().await;
+        assert!(!thins.is_finished());
+        drop(first);
+        thins.await.unwrap();
+        drop(newer);
     }
 }

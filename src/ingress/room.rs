@@ -6,7 +6,6 @@
 //! before.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::OccupiedEntry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -81,17 +80,19 @@ impl Bodies {
         loop {
             match Arc::clone(&self.room).try_acquire_many_owned(bytes) {
                 Ok(room) => return Ok(room),
-                Err(_no_room) if self.give_way() => {}
+                Err(_no_room) if self.give_way(usize::try_from(bytes).unwrap_or(usize::MAX)) => {}
                 Err(_no_room) => return Err(full()),
             }
         }
     }
 
-    /// Has the body give way that has been coming for longest; false: none has been for long.
-    fn give_way(&self) -> bool {
+    /// Has the body give way that has been coming for longest; false: all that have been for long would not make enough room.
+    fn give_way(&self, bytes: usize) -> bool {
         let mut coming = self.coming();
-        let oldest = coming.bodies.first_entry().filter(|oldest| oldest.get().since.elapsed() >= USUAL);
-        let Some(oldest) = oldest.map(OccupiedEntry::remove) else { return false };
+        let late = || coming.bodies.iter().take_while(|(_, body)| body.since.elapsed() >= USUAL);
+        let room = late().fold(self.room.available_permits(), |room, (_, body)| room.saturating_add(body.len()));
+        let oldest = late().next().map(|(number, _)| *number).filter(|_| room >= bytes);
+        let Some(oldest) = oldest.and_then(|number| coming.bodies.remove(&number)) else { return false };
         drop(coming);
         drop(oldest.held().take());
         oldest.gave_way.cancel();
@@ -112,12 +113,16 @@ impl Received {
     fn held(&self) -> MutexGuard<'_, Option<(BytesMut, Room)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn len(&self) -> usize {
+        self.held().as_ref().map_or(0, |(bytes, _room)| bytes.len())
+    }
 }
 
 impl Coming<'_> {
     /// How much has come.
     pub(super) fn len(&self) -> usize {
-        self.received.held().as_ref().map_or(0, |(bytes, _room)| bytes.len())
+        self.received.len()
     }
 
     /// Takes what has come in addition.
@@ -192,8 +197,10 @@ mod tests {
         let (bytes, room) = second.whole().unwrap();
         assert_eq!(bytes, part(40));
         let third = bodies.begin();
-        assert!(third.extend(&part(61)).is_err(), "what is whole does not give way, and the quick one has");
-        assert_eq!((bodies.free(), quick.len()), (60, 0));
+        assert!(third.extend(&part(61)).is_err(), "what is whole does not give way");
+        assert_eq!((bodies.free(), quick.len()), (10, 50), "and nobody does for too little");
+        third.extend(&part(60)).unwrap();
+        assert_eq!((bodies.free(), quick.len()), (0, 0));
         drop((room, third, quick));
         assert_eq!(bodies.free(), 100);
         assert!(bodies.coming().bodies.is_empty());

@@ -11,7 +11,6 @@ use std::time::Duration;
 use foldhash::{HashMap, HashMapExt as _};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::AcceptError;
 use super::clock::Clock;
 use super::history::First;
 use super::journal::{AppendError, Journal, Kind, Through};
@@ -21,6 +20,7 @@ use super::shared::Shared;
 use super::store::StoreError;
 use super::vault::{KeyHash, PLAIN};
 use super::window::Entry;
+use super::{AcceptError, Claim};
 use crate::conversion::ConversionId;
 
 /// A submission on its way into the journal.
@@ -31,6 +31,7 @@ pub(super) struct Request {
     /// Whether the merchant named the key.
     pub(super) explicit: bool,
     pub(super) permit: OwnedSemaphorePermit,
+    pub(super) claim: Claim,
     pub(super) reply: oneshot::Sender<Result<Answer, AcceptError>>,
 }
 
@@ -270,6 +271,7 @@ impl Committer {
                     refuse(new, &full);
                     self.shared.inbox.restore(settled);
                     self.shared.space.check(&self.shared.folder);
+                    self.shared.space.journal_was_refused(true);
                     Ok(Err(full))
                 }
                 AppendError::Failed { .. } => {
@@ -301,6 +303,7 @@ impl Committer {
         let through = Through { moved_seq: last_accepted, changes: self.shared.window().changes_made() };
         let began_us = self.pace.elapsed_us();
         self.journal.append(accepted.chain(settled), through)?;
+        self.shared.space.journal_was_refused(false);
         self.last_accepted = last_accepted;
         let metrics = &self.shared.metrics;
         metrics.commit_seconds.observe(self.pace.seconds_since(began_us));
@@ -315,7 +318,7 @@ impl Committer {
         let first_seq = self.last_accepted.saturating_add(1).saturating_sub(u64::try_from(new.len()).unwrap_or(0));
         let mut left = (first_seq..).zip(new).map(|(seq, request)| {
             let record = Arc::new(request.record.with_seq(seq));
-            (Entry::new(record, request.legs, since_ms, Some(request.permit)), request.reply)
+            (Entry::new(record, request.legs, since_ms, Some(request.permit)), (request.reply, request.claim))
         });
         loop {
             let (entries, replies): (Vec<Entry>, Vec<_>) = left.by_ref().take(PUBLISHED_AT_ONCE).unzip();
@@ -326,7 +329,8 @@ impl Committer {
             window.insert_all(entries);
             self.shared.note_budget(&window);
             drop(window);
-            for reply in replies {
+            for (reply, claim) in replies {
+                drop(claim);
                 answer_to(reply, Ok(Answer::New));
             }
         }

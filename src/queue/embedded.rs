@@ -69,7 +69,8 @@ impl Embedded {
         let status = shared.admitted(&record, &legs)?;
         let (reply, answer) = oneshot::channel();
         let explicit = submission.meta.key_is_explicit();
-        let request = Request { record, legs, encoded, explicit, permit, reply };
+        let claim = submission.claim;
+        let request = Request { record, legs, encoded, explicit, permit, claim, reply };
         shared.inbox.submit(request).map_err(|_request| AcceptError::Closed)?;
         match self.answered(answer).await? {
             Answer::New => Ok(Accepted::New(status)),

@@ -334,6 +334,8 @@ impl Shared {
 pub(super) struct Space {
     room: watch::Sender<Room>,
     free_bytes_min: u64,
+    /// The journal was refused what it needed for the last that was handed in.
+    journal_was_refused: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -352,7 +354,8 @@ impl Room {
 impl Space {
     fn new(free_bytes_min: u64) -> Space {
         let room = Room { free_bytes: u64::MAX, refused: false };
-        Space { room: watch::Sender::new(room), free_bytes_min: free_bytes_min.max(STORE_FREE_BYTES_MIN) }
+        let free_bytes_min = free_bytes_min.max(STORE_FREE_BYTES_MIN);
+        Space { room: watch::Sender::new(room), free_bytes_min, journal_was_refused: AtomicBool::new(false) }
     }
 
     pub(super) fn check(&self, folder: &Folder) {
@@ -367,6 +370,11 @@ impl Space {
         if self.room.borrow().refused != refused {
             self.note(|room| room.refused = refused);
         }
+    }
+
+    /// What came of the committer's last try: it goes on trying, since nothing else would tell when there is room again.
+    pub(super) fn journal_was_refused(&self, refused: bool) {
+        self.journal_was_refused.store(refused, Ordering::Relaxed);
     }
 
     fn note(&self, change: impl FnOnce(&mut Room)) {
@@ -399,7 +407,8 @@ impl Space {
     pub(super) fn disk(&self) -> Disk {
         let room = *self.room.borrow();
         let free_bytes = (room.free_bytes < u64::MAX).then_some(room.free_bytes);
-        Disk { free_bytes, free_bytes_min: self.free_bytes_min, is_full: room.is_low(self.free_bytes_min) }
+        let is_full = room.is_low(self.free_bytes_min) || self.journal_was_refused.load(Ordering::Relaxed);
+        Disk { free_bytes, free_bytes_min: self.free_bytes_min, is_full }
     }
 
     /// Waits until there is too little for another conversion.
@@ -464,6 +473,10 @@ mod tests {
         space.mover_was_refused(true);
         assert!(space.disk().is_full, "whatever is said to be free");
         space.mover_was_refused(false);
+        assert!(!space.disk().is_full);
+        space.journal_was_refused(true);
+        assert!(space.disk().is_full && !space.is_low(), "the next may find room");
+        space.journal_was_refused(false);
         assert!(!space.disk().is_full);
     }
 }

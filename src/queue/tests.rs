@@ -101,7 +101,7 @@ pub(super) fn submission_of(event_id: &str, padding: usize, owed: &[&str]) -> Su
     let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
     let meta = Meta::new(id_at(Clock::system().unix_ms()), Arc::from("acme"), None, &conversion);
     let plan = owed.iter().map(|text| (name(text), Initial::Owed)).collect();
-    Submission { meta, conversion, body: Bytes::from(body), plan }
+    Submission { meta, conversion, body: Bytes::from(body), plan, claim: Claim::default() }
 }
 
 fn submission(owed: &[&str]) -> Submission {

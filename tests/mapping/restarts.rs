@@ -5,7 +5,7 @@ use std::sync::Arc;
 use capi_relay::config::{Config, Destination};
 use capi_relay::conversion::{Conversion, ConversionId, DestinationName};
 use capi_relay::mapping::{Request, Scope};
-use capi_relay::queue::{Accepted, Clock, Initial, Outcome, Queue, Settings, Submission};
+use capi_relay::queue::{Accepted, Claim, Clock, Initial, Outcome, Queue, Settings, Submission};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -44,7 +44,7 @@ async fn accept(queue: &Queue, jsons: &[String]) -> Vec<(ConversionId, Vec<Strin
         let meta = meta(number, key, &conversion);
         let (id, first) = (meta.id, wire(&config, Scope { conversion: &conversion, meta: &meta }));
         let plan = vec![(destination(), Initial::Owed)];
-        let submission = Submission { meta, conversion, body: json.clone().into(), plan };
+        let submission = Submission { meta, conversion, body: json.clone().into(), plan, claim: Claim::default() };
         // Two of the same key by chance: the second is none.
         if let Accepted::New(_) = queue.accept(submission).await.unwrap() {
             accepted.push((id, first));

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use std::collections::BTreeMap;
 
-use super::super::Initial;
 use super::super::status::{Attempt, DeadKind, Outcome, State, Verdict};
 use super::super::tests::any_negotiated;
 use super::super::vault::Sealing;
+use super::super::{Claim, Initial};
 use super::leg::EXCERPT_BYTES_MAX;
 use super::stored::LEGS_BYTES_MAX;
 use super::*;
@@ -29,7 +29,8 @@ fn record(body: &str, trace: Option<TraceParent>) -> Record {
     let meta = Meta::new(id(), Arc::from("acme"), Some("k".to_owned()), &conversion);
     let meta = Meta { trace, ..meta };
     let body = Bytes::from(body.to_owned());
-    Record::of(&Vault::plain(), &Submission { meta, conversion, body, plan: Vec::new() }).with_seq(42)
+    Record::of(&Vault::plain(), &Submission { meta, conversion, body, plan: Vec::new(), claim: Claim::default() })
+        .with_seq(42)
 }
 
 fn outcomes() -> impl Strategy<Value = Outcome> {

@@ -13,7 +13,7 @@ fn worth(event_id: &str, what: &str, owed: &[&str]) -> Submission {
     let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
     let meta = Meta::new(id_at(Clock::system().unix_ms()), Arc::from("acme"), None, &conversion);
     let plan = owed.iter().map(|text| (name(text), Initial::Owed)).collect();
-    Submission { meta, conversion, body: Bytes::from(body), plan }
+    Submission { meta, conversion, body: Bytes::from(body), plan, claim: Claim::default() }
 }
 
 fn all() -> BooksOf {

@@ -25,7 +25,7 @@ fn with_body(body: &str, owed: &[&str]) -> Submission {
     let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
     let meta = Meta::new(id_at(Clock::system().unix_ms()), Arc::from("acme"), None, &conversion);
     let plan = owed.iter().map(|text| (name(text), Initial::Owed)).collect();
-    Submission { meta, conversion, body: Bytes::from(body.to_owned()), plan }
+    Submission { meta, conversion, body: Bytes::from(body.to_owned()), plan, claim: Claim::default() }
 }
 
 fn order(order_id: &str) -> Forget {

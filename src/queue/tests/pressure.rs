@@ -83,6 +83,43 @@ async fn a_disk_that_is_nearly_full_refuses_in_words() {
     assert!(disk.is_full && disk.free_bytes.is_some_and(|free| free < disk.free_bytes_min), "{disk:?}");
 }
 
+/// What a claim says of the queue when it is given up.
+struct Watching(Queue, std::sync::mpsc::SyncSender<u64>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.1.send(pending(&self.0, "a")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_lasts_until_the_delivery_is_pending_whoever_still_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    for is_awaited in [true, false] {
+        for before in 0..20 {
+            let (given_up, when) = std::sync::mpsc::sync_channel(1);
+            let claim = Claim::of(Watching(queue.clone(), given_up));
+            let accepting = queue.accept(Submission { claim, ..submission(&["a"]) });
+            if is_awaited {
+                accepting.await.unwrap();
+            } else {
+                // Polled once, it is on its way.
+                drop(futures_util::FutureExt::now_or_never(accepting));
+            }
+            let pending = tokio::task::spawn_blocking(move || when.recv().unwrap()).await.unwrap();
+            assert_eq!(pending, before + 1 + if is_awaited { 0 } else { 20 });
+        }
+    }
+    // Of a repeat nothing will be pending.
+    let (given_up, when) = std::sync::mpsc::sync_channel(1);
+    let repeat = submission_of("again", 0, &["a"]);
+    queue.accept(repeat.clone()).await.unwrap();
+    let claim = Claim::of(Watching(queue.clone(), given_up));
+    queue.accept(Submission { claim, ..repeat }).await.unwrap();
+    assert_eq!(when.recv().unwrap(), 41);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_larger_than_a_group_of_the_store_or_a_segment_are_kept_whole() {
     let dir = tempfile::tempdir().unwrap();

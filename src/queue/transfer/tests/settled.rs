@@ -2,7 +2,7 @@
 
 use super::super::super::log::segment;
 use super::super::super::tests::{encryption, eventually, metric};
-use super::super::super::{Accepted, BooksOf, Forget, Initial, Queue, Submission};
+use super::super::super::{Accepted, BooksOf, Claim, Forget, Initial, Queue, Submission};
 use super::*;
 use crate::conversion::Conversion;
 
@@ -19,7 +19,7 @@ fn keyed(event_id: &str, what: &str) -> Submission {
     let conversion = Arc::new(Conversion::parse(body.as_bytes(), "generated").unwrap());
     let meta = Meta::new(id_at(Clock::system().unix_ms()), Arc::from("acme"), None, &conversion);
     let plan = ["a", "b"].map(|destination| (name(destination), Initial::Owed)).to_vec();
-    Submission { meta, conversion, body: Bytes::from(body), plan }
+    Submission { meta, conversion, body: Bytes::from(body), plan, claim: Claim::default() }
 }
 
 async fn settled_status(queue: &Queue, id: ConversionId) -> Status {
