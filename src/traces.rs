@@ -70,9 +70,9 @@ pub enum StartError {
     /// The TLS library was refused its set-up.
     #[error("no TLS to the collector of traces")]
     Tls(#[source] rustls::Error),
-    /// So was the exporter.
-    #[error("no exporter of traces: {0}")]
-    Exporter(String),
+    /// So was the exporter: its own words would hold the endpoint.
+    #[error("no exporter of traces")]
+    Exporter,
 }
 
 /// A variable of the environment; `None`: it is not set.
@@ -80,10 +80,15 @@ pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// The variable that asks for traces, where one does. One that is empty counts as not set, as OpenTelemetry has it.
 fn asked(environment: Environment<'_>) -> Option<&'static str> {
-    let given = |name: &&str| environment(name).is_some_and(|value| !value.trim().is_empty());
     let is = |name: &str, value: &str| environment(name).is_some_and(|is| is.trim().eq_ignore_ascii_case(value));
     let is_off = is(SDK_DISABLED, "true") || is(EXPORTER, "none");
-    ENDPOINTS.iter().find(|name| given(name)).copied().filter(|_| !is_off)
+    endpoint(environment).filter(|_| !is_off)
+}
+
+/// The variable that names the collector, where one does.
+fn endpoint(environment: Environment<'_>) -> Option<&'static str> {
+    let given = |name: &&str| environment(name).is_some_and(|value| !value.trim().is_empty());
+    ENDPOINTS.iter().find(|name| given(name)).copied()
 }
 
 /// Turns traces off where it is `true`.

@@ -35,6 +35,8 @@ pub(super) struct Outlet {
 struct Counts {
     /// Handed in, and not yet on their way.
     waiting: AtomicUsize,
+    /// On their way.
+    in_flight: AtomicUsize,
     all: Family<ByResult, Counter>,
     exported: Counter,
     dropped: Counter,
@@ -51,7 +53,7 @@ impl Counts {
         let all = Family::<ByResult, Counter>::default();
         let of = |result| all.get_or_create_owned(&ByResult { result });
         let (exported, dropped, failed) = (of("exported"), of("dropped"), of("failed"));
-        Counts { waiting: AtomicUsize::new(0), all, exported, dropped, failed }
+        Counts { waiting: AtomicUsize::new(0), in_flight: AtomicUsize::new(0), all, exported, dropped, failed }
     }
 }
 
@@ -78,7 +80,7 @@ impl Outlet {
             .with_endpoint(endpoint)
             .with_timeout(timeout)
             .build()
-            .map_err(|error| StartError::Exporter(error.to_string()))?;
+            .map_err(|_worded| StartError::Exporter)?;
         let (told, clock) = (Mutex::default(), clock.clone());
         let watched = Watched { exporter, counts: Arc::clone(&counts), trouble, clock, told };
         let mut processor = BatchSpanProcessor::builder(watched).with_batch_config(batches).build();
@@ -100,9 +102,12 @@ impl Outlet {
 
     /// Hands out what waits, blocking, for as long as a stop may wait for it.
     pub(super) fn close(&self) {
-        let done = self.processor.shutdown_with_timeout(FLUSH_TIMEOUT);
-        let left = self.counts.waiting.load(Ordering::Acquire);
-        if done.is_err() && left > 0 {
+        // It says whether it was in time, and not whether the collector took them.
+        self.processor.shutdown_with_timeout(FLUSH_TIMEOUT).ok();
+        let [waiting, in_flight] =
+            [&self.counts.waiting, &self.counts.in_flight].map(|count| count.load(Ordering::Acquire));
+        let left = waiting.saturating_add(in_flight);
+        if left > 0 {
             tracing::warn!(spans = left, "traces: the collector did not take the last spans before the end");
         }
     }
@@ -144,8 +149,10 @@ impl fmt::Debug for Watched {
 impl sdk::SpanExporter for Watched {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
+        self.counts.in_flight.fetch_add(count, Ordering::AcqRel);
         self.counts.waiting.fetch_sub(count, Ordering::AcqRel);
         let result = self.exporter.export(batch).await;
+        self.counts.in_flight.fetch_sub(count, Ordering::AcqRel);
         let counter = if result.is_ok() { &self.counts.exported } else { &self.counts.failed };
         counter.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         self.tell(result.as_ref().err().map(ToString::to_string));

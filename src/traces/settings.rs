@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::Sampler;
 use rustls::pki_types::TrustAnchor;
 use url::{Host, Url};
 
-use super::{ENDPOINTS, EXPORTER, Environment, Outlook, SDK_DISABLED, Wrong, asked};
+use super::{ENDPOINTS, EXPORTER, Environment, Outlook, SDK_DISABLED, Wrong, asked, endpoint};
 use reader::Reader;
 
 /// What the environment asks for.
@@ -55,8 +55,10 @@ impl Settings {
     /// When anything of it is wrong; the error says all of that.
     pub fn read(environment: Environment<'_>) -> Result<Settings, Wrong> {
         let mut reader = Reader::new(environment);
-        reader.one_of(SDK_DISABLED, &["true", "false"]);
-        reader.one_of(EXPORTER, &["otlp", "none"]);
+        // Others on the machine may have exporters of other kinds.
+        if endpoint(environment).is_some() && reader.one_of(SDK_DISABLED, &["true", "false"]) != Some("true") {
+            reader.one_of(EXPORTER, &["otlp", "none"]);
+        }
         let wanted = asked(environment).and_then(|variable| wanted(variable, &mut reader));
         reader.end().map(|()| Settings(wanted))
     }

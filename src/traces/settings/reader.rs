@@ -199,6 +199,8 @@ fn endpoint(text: &str, is_base: bool) -> Result<Url, String> {
         let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
         url.set_path(&path);
     }
+    // What sends it takes fewer hosts than what reads it.
+    http::Uri::try_from(url.as_str()).map_err(|_invalid| format!("no HTTP URL: write it as {example}"))?;
     Ok(url)
 }
 

@@ -30,6 +30,18 @@ fn traces_are_off_without_an_endpoint_whatever_else_is_set() {
     for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
         assert_eq!(read(&[BASE, off]).unwrap().outlook(), Outlook::Off);
     }
+    // Set for others on the machine.
+    let of_others = ("OTEL_TRACES_EXPORTER", "otlp,console");
+    assert_eq!(read(&[of_others]).unwrap().outlook(), Outlook::Off);
+    assert_eq!(read(&[BASE, of_others, ("OTEL_SDK_DISABLED", "true")]).unwrap().outlook(), Outlook::Off);
+}
+
+#[test]
+fn a_host_that_cannot_be_asked_is_refused_and_not_repeated() {
+    for (name, _) in [BASE, (ENDPOINTS[0], "")] {
+        let refusal = read(&[(name, "https://{hidden}:4318/")]).unwrap_err().to_string();
+        assert!(refusal.contains("write it as https://") && !refusal.contains("hidden"), "{refusal}");
+    }
 }
 
 #[test]
