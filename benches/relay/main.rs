@@ -13,7 +13,7 @@
 //! **size**: the disk that a conversion takes, and file descriptors.
 //!
 //! `cargo bench --bench relay` takes about twenty minutes; `-- --quick` one, and its figures say little; `-- --compare`,
-//! `-- --tls`, `-- --overload` and `-- --size` do one part.
+//! `-- --tls`, `-- --overload` and `-- --size` do one part, `-- --compare --saturation` of the first that alone.
 
 mod floor;
 mod http;
@@ -52,7 +52,8 @@ fn main() -> Result<(), Failed> {
         let sinks = Sinks::start().await?;
         let part = |flag: &str| asked(flag) || !["--compare", "--tls", "--overload", "--size"].into_iter().any(asked);
         if part("--compare") {
-            compare(&sinks, [Kind::Floor, Kind::Relay], &LOADS, &plan).await?;
+            let loads = if asked("--saturation") { &[SATURATION] } else { LOADS.as_slice() };
+            compare(&sinks, [Kind::Floor, Kind::Relay], loads, &plan).await?;
         }
         if part("--tls") {
             compare(&sinks, [Kind::Relay, Kind::Secure], &TLS_LOADS, &plan).await?;
@@ -77,9 +78,9 @@ struct Plan {
 
 /// Enough to keep two processors busy.
 const CONNECTIONS: usize = 64;
-const LOADS: [Load; 5] = [pace(500), pace(1000), pace(2000), pace(4000), Load::Saturation { connections: CONNECTIONS }];
-
-const TLS_LOADS: [Load; 2] = [pace(500), Load::Saturation { connections: CONNECTIONS }];
+const SATURATION: Load = Load::Saturation { connections: CONNECTIONS };
+const LOADS: [Load; 5] = [pace(500), pace(1000), pace(2000), pace(4000), SATURATION];
+const TLS_LOADS: [Load; 2] = [pace(500), SATURATION];
 
 const fn pace(rate: u32) -> Load {
     Load::Pace { rate, connections: CONNECTIONS }

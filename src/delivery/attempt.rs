@@ -15,7 +15,7 @@ use super::backoff::{asked_wait, backoff};
 use super::client;
 use super::exchange::Exchange;
 use super::gate::Health;
-use super::judge::{Body, Judgement, Transmission, health, judge};
+use super::judge::{Body, Judgement, Transmission, asks_for_repeat, health, judge};
 use super::metrics::{DELIVERED_UNCONFIRMED, EXHAUSTED};
 use super::pool::Pool;
 use super::recent::Trouble;
@@ -265,7 +265,12 @@ impl Pool {
     ) -> Option<Duration> {
         let Transmission::Answered { answer, .. } = transmission else { return None };
         let header = judge.wait_header.as_ref();
-        (judgement == Judgement::Retry).then(|| asked_wait(answer.headers(), header, self.clock.unix_ms())).flatten()
+        let asks = match judgement {
+            Judgement::Retry => true,
+            Judgement::Unknown => asks_for_repeat(answer.status()),
+            Judgement::Delivered | Judgement::Duplicate | Judgement::Suspended | Judgement::Rejected => false,
+        };
+        asks.then(|| asked_wait(answer.headers(), header, self.clock.unix_ms())).flatten()
     }
 
     pub(super) fn captured(

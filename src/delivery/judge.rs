@@ -1,8 +1,8 @@
 //! What an answer means: one pure function, [`judge`], and what it says about the destination's health.
 //!
 //! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `rejected_when`, `suspended_when`,
-//! `ambiguous_when`, `retry_when` and the statuses that ask for a repeat, those that refuse our credential, and everything
-//! else is rejected. A predicate over what is not there is false. Where a body broke off, a predicate that reads it is
+//! `ambiguous_when`, `retry_when`, a gateway's word that it had no good answer from behind (*unknown*: it may have been taken
+//! there), the statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate over what is not there is false. Where a body broke off, a predicate that reads it is
 //! undecided: a 2xx is then *unknown*, and so is a refusal that the missing part might have turned into a success or into
 //! one of our credential, and any answer that it might have made ambiguous. Of a 2xx whose body is longer than our limit
 //! what its head says holds; what would hold of an empty body as well is undecided.
@@ -168,7 +168,13 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     if asked(&judge.ambiguous_when) != Reply::No {
         return Judgement::Unknown;
     }
-    if retry == Reply::Yes || asks_for_repeat(answer.status()) {
+    if retry == Reply::Yes {
+        return Judgement::Retry;
+    }
+    if comes_from_between(answer.status()) {
+        return Judgement::Unknown;
+    }
+    if asks_for_repeat(answer.status()) {
         return Judgement::Retry;
     }
     if refuses_credential(answer.status()) {
@@ -196,6 +202,13 @@ impl From<bool> for Reply {
 pub(super) fn asks_for_repeat(status: StatusCode) -> bool {
     matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
         || status.is_server_error()
+}
+
+/// Statuses with which a gateway says that it passed the request on and got no good answer, or none in time: *Bad Gateway* and
+/// *Gateway Timeout* ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.6)), and of Cloudflare's own
+/// [520 and 524](https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
+fn comes_from_between(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 502 | 504 | 520 | 524)
 }
 
 /// Statuses that refuse the credential, not the conversion.

@@ -1,6 +1,6 @@
 //! Answers as the platforms document them, and what each means.
 
-use capi_relay::queue::Verdict::{self, Delivered, Duplicate, Rejected, Retry, Suspended};
+use capi_relay::queue::Verdict::{self, Delivered, Duplicate, Rejected, Retry, Suspended, Unknown};
 
 /// Destination, operation, status, body; what it means.
 pub(super) type Row = (&'static str, &'static str, u16, &'static str, Verdict);
@@ -23,7 +23,7 @@ pub(super) const ANSWERS: &[Row] = &[
     ("tiktok", "conversion", 200, r#"{"code": 40100, "message": "Too many requests"}"#, Retry),
     ("tiktok", "conversion", 200, r#"{"code": 40105, "message": "Access token is incorrect or has been revoked"}"#, Suspended),
     ("tiktok", "conversion", 200, r#"{"code": 50000, "message": "System error"}"#, Retry),
-    ("tiktok", "conversion", 502, "Bad Gateway", Retry),
+    ("tiktok", "conversion", 502, "Bad Gateway", Unknown),
 
     ("ga4", "conversion", 204, "", Delivered),
     ("ga4", "conversion", 503, "", Retry),

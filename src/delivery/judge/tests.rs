@@ -232,11 +232,6 @@ fn every_documented_answer_has_its_meaning() {
         Rejected,
     );
     table.answer("scaleo", 500, r#"{"status":"error","code":500}"#, Retry);
-    // A gateway's word for "no good answer from behind": it may have been taken.
-    for status in [502, 504] {
-        table.answer("scaleo", status, "<html>Bad Gateway</html>", Unknown);
-        table.torn("scaleo", status, "<ht", Unknown);
-    }
 
     // Trackdesk: any 2xx; its conversion error log's wording.
     table.answer("trackdesk", 200, "", Delivered);
@@ -260,12 +255,14 @@ fn every_documented_answer_has_its_meaning() {
 
     // Of all alike.
     for vendor in VENDORS.into_iter().chain(["plain"]) {
-        for status in [408, 425, 429, 500, 502, 503, 504, 507, 599] {
-            if vendor == "scaleo" && matches!(status, 502 | 504) {
-                continue;
-            }
+        for status in [408, 425, 429, 500, 503, 507, 521, 599] {
             table.answer(vendor, status, "", Retry);
             table.torn(vendor, status, "", Retry);
+        }
+        // A gateway's word for "no good answer from behind": it may have been taken.
+        for status in [502, 504, 520, 524] {
+            table.answer(vendor, status, "<html>Bad Gateway</html>", Unknown);
+            table.torn(vendor, status, "<ht", Unknown);
         }
         for status in [401, 403, 407] {
             table.answer(vendor, status, "", Suspended);
