@@ -32,6 +32,7 @@ mod body;
 mod clients;
 pub(crate) mod connection;
 mod conversions;
+pub(crate) mod descriptors;
 pub(crate) mod fields;
 mod lingering;
 pub(crate) mod metrics;
@@ -176,7 +177,7 @@ impl Ingress {
         let server = &config.server;
         let front = Front {
             tls: self.tls.clone(),
-            connections_max: server.connections_max,
+            connections_max: descriptors::connections_within(server.connections_max),
             addresses: Addresses::new(server.connections_per_address_max),
             proxies: Proxies {
                 trusted: server.trusted_proxies.clone(),

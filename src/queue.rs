@@ -42,6 +42,7 @@
 //! | `metrics` | what is measured |
 
 mod backlog;
+mod believed;
 mod books;
 mod clock;
 mod codec;
@@ -437,6 +438,9 @@ pub enum AcceptError {
     /// `free_bytes_min` is reached, or the disk is full.
     #[error("the disk is nearly full: {0}")]
     DiskFull(String),
+    /// It may be a repeat: what is kept of one that used its key is damaged. Others are not concerned.
+    #[error("it may be a repeat of one that cannot be read: {0}")]
+    Unreadable(String),
     /// The queue was closed, or storage has failed ([`Queue::failed`] says how): nothing is acknowledged any more.
     #[error("the queue is closed")]
     Closed,

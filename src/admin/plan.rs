@@ -185,9 +185,16 @@ impl Admin {
     /// What a replay would send of those that are meant, page by page; with the first page the totals of all.
     pub(super) async fn plan(&self, mut filter: DeadFilter, page: PageRequest) -> Result<Reply, Problem> {
         let _alone = self.plans.lock().await;
-        let until_ms = *filter.until_ms.get_or_insert(self.now_ms().saturating_add(1));
+        let now_ms = self.now_ms();
+        // Letters that are named are meant whatever time they bear: it may be that of a clock that was ahead.
+        if filter.ids.is_none() {
+            filter.until_ms.get_or_insert(now_ms.saturating_add(1));
+        }
+        let given_ms = filter.until_ms;
         let totals = if page.after.is_none() { Some(self.totals(&filter).await?) } else { None };
         let DeadPage { dead, next } = self.page(filter, page).await?;
+        let newest_ms = dead.iter().map(|letter| letter.at_ms).max().unwrap_or(0).max(now_ms);
+        let until_ms = given_ms.unwrap_or(newest_ms.saturating_add(1));
         let (mut planned, mut left) = (Vec::with_capacity(dead.len()), REQUESTS_BYTES_MAX);
         for letter in &dead {
             let mut one = self.planned(letter).await?;

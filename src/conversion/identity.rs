@@ -74,13 +74,13 @@ impl fmt::Display for ConversionId {
 }
 
 impl Meta {
-    /// Makes the deduplication key: the `Idempotency-Key`, else a given `event_id`, else `order_id` + `event_type` + `kind`,
-    /// else the id itself, which nothing repeats.
+    /// Makes the deduplication key: the `Idempotency-Key`, else a given `event_id`, else `order_id` + `event_type` + `kind`
+    /// (of a test conversion apart: it must not swallow the order's own), else the id itself, which nothing repeats.
     ///
     /// An order is refunded or adjusted more than once, so such a key also holds a digest of the content: posted again as
     /// it was it is a repeat, and another amount is another refund.
     ///
-    /// The key is `merchant/key/…`, `merchant/event/…`, `merchant/order/…/type/kind` or `merchant/id/…`, each part
+    /// The key is `merchant/key/…`, `merchant/event/…`, `merchant/order/…/type/kind` (`test` for `order`) or `merchant/id/…`, each part
     /// percent-encoded but for unreserved characters. So it is ASCII fit for a header, no two merchants share one, and
     /// no two different lists of parts make the same key. A header `x` and an event id `x` are **not** the same key: a
     /// counter in one must not swallow conversions that are named in the other.
@@ -90,7 +90,8 @@ impl Meta {
             (None, _) if conversion.event_id_given() => join(&[&merchant, EVENT, conversion.event_id()]),
             (None, Some(order)) => {
                 let (event_type, kind) = (conversion.event_type(), conversion.kind());
-                let parts = [&merchant, "order", order, event_type, kind.as_str()];
+                let whose = if conversion.is_test() { "test" } else { "order" };
+                let parts = [&merchant, whose, order, event_type, kind.as_str()];
                 match kind {
                     EventKind::Conversion => join(&parts),
                     EventKind::Refund | EventKind::Adjustment => {
@@ -202,6 +203,8 @@ mod tests {
             "acme/order/a%2Fb/lead%20created/conversion",
             false,
         );
+        check(None, r#","order_id":"1001","test":true"#, "acme/test/1001/purchase_completed/conversion", false);
+        check(None, r#","order_id":"1001","test":false"#, "acme/order/1001/purchase_completed/conversion", false);
         check(None, "", &format!("acme/id/{ID}"), false);
     }
 

@@ -383,6 +383,10 @@ fn unavailable(error: AcceptError) -> Problem {
     match error {
         AcceptError::Full(detail) => Problem::new(Kind::QueueFull, detail).retry_after(FULL_RETRY_AFTER),
         AcceptError::DiskFull(detail) => Problem::new(Kind::DiskFull, detail).retry_after(FULL_RETRY_AFTER),
+        AcceptError::Unreadable(_) => {
+            let detail = "it may be a repeat, and what is kept of the first one cannot be read: see the relay's log";
+            Problem::new(Kind::StorageUnreadable, detail).retry_after(FULL_RETRY_AFTER)
+        }
         AcceptError::Closed => {
             let detail = "the relay is shutting down, or its storage has failed";
             Problem::new(Kind::Unavailable, detail).retry_after(CLOSED_RETRY_AFTER)

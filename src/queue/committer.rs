@@ -46,8 +46,14 @@ pub(super) enum Answer {
 /// Whether a group was kept.
 type Kept = Result<(), AcceptError>;
 
-/// New ones, and those that are answered without being kept.
-type Sorted = (Vec<Request>, Vec<(Request, Answer)>);
+/// What a group of requests comes to.
+struct Sorted {
+    new: Vec<Request>,
+    /// Answered without being kept.
+    answered: Vec<(Request, Answer)>,
+    /// New or not, for all that can be read; and why that is not more.
+    unreadable: Vec<(Request, String)>,
+}
 
 /// What waits for the committer. Submissions are bounded by their permits for the window; settlements by
 /// [`LAZY_BYTES_MAX`].
@@ -255,13 +261,18 @@ impl Committer {
     /// One group. The outer error means that storage has failed; everyone in the group has been told. The inner one: for
     /// this group there was no room, and its settlements wait again.
     fn commit(&mut self, requests: Vec<Request>, settled: Vec<Vec<u8>>) -> Result<Kept, AppendError> {
-        let (new, answered) = match self.known(requests) {
+        let Sorted { new, answered, unreadable } = match self.known(requests) {
             Ok(sorted) => sorted,
             Err(error) => {
                 self.shared.fail(&error.to_string());
                 return Ok(Err(AcceptError::Closed));
             }
         };
+        for (request, damage) in unreadable {
+            let id = request.record.meta.id;
+            tracing::error!(%id, damage, "refused: it may be a repeat of one whose record cannot be read");
+            refuse([request], &AcceptError::Unreadable(damage));
+        }
         if let Err(error) = self.append(&new, &settled) {
             refuse(answered.into_iter().map(|(request, _)| request), &AcceptError::Closed);
             let new = new.into_iter();
@@ -342,13 +353,20 @@ impl Committer {
     /// Parts what is new from what is known already: in memory, in this group, or in the store.
     fn known(&self, requests: Vec<Request>) -> Result<Sorted, StoreError> {
         let mut firsts = HashMap::with_capacity(requests.len());
-        let (mut new, mut answered) = (Vec::with_capacity(requests.len()), Vec::new());
+        let (mut new, mut answered, mut unreadable) = (Vec::with_capacity(requests.len()), Vec::new(), Vec::new());
         let in_window = self.in_window(&requests);
         for (request, in_window) in requests.into_iter().zip(in_window) {
             let key = request.record.key;
             let first = match firsts.get(&key) {
                 Some((first, digest)) => Some((*first, *digest == request.record.digest)),
-                None => self.first_with(&key, &request, in_window)?,
+                None => match self.first_with(&key, &request, in_window) {
+                    // A repeat comes until it is answered: it must not end the process each time.
+                    Err(damage @ (StoreError::Form(_) | StoreError::History(_))) => {
+                        unreadable.push((request, damage.to_string()));
+                        continue;
+                    }
+                    first => first?,
+                },
             };
             match first {
                 Some((first, is_same)) if request.explicit && !is_same => {
@@ -361,7 +379,7 @@ impl Committer {
                 }
             }
         }
-        Ok((new, answered))
+        Ok(Sorted { new, answered, unreadable })
     }
 
     /// Of each, the conversion in memory that used its key, and that one's digest.

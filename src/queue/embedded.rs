@@ -105,9 +105,11 @@ impl Embedded {
         let shared = &self.shared;
         let closed = |error: AcceptError| ReadError::Closed(error.to_string());
         let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
-        // What is replayed and given up again is not of this one.
-        let now_ms = shared.clock.unix_ms();
-        filter.until_ms.get_or_insert(now_ms.saturating_add(1));
+        // What is replayed and given up again is not of this one; letters that are named are read once, whatever time they
+        // bear: it may be that of a clock that was ahead.
+        if filter.ids.is_none() {
+            filter.until_ms.get_or_insert(shared.clock.unix_ms().saturating_add(1));
+        }
         let mut sum = Treated::default();
         let mut page = PageRequest { limit: shared.treated_at_once(), after: None };
         loop {

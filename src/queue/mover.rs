@@ -1,14 +1,16 @@
 //! The mover: one thread that takes over into the store what the window has, in order, and gives up the journal behind it.
 //!
 //! A conversion is moved when it is settled, or has lingered in the window, or when the window is pressed; so most are moved
-//! when nothing is owed any more, and are appended to the history. While there is much room it lingers longer where each of its
-//! deliveries only waits for its turn. What is still owed goes to the backlog, some conversions to a block, and the store names
+//! when nothing is owed any more, and are appended to the history. Where each of its deliveries only waits for its turn it
+//! lingers longer, however pressed the window is: whoever hands in waits for room then. Else a relay that is short of
+//! processors would spend them on writing and reading what it is about to deliver, and fall behind for good. What is still owed goes to the backlog, some conversions to a block, and the store names
 //! the block. Changes to moved deliveries follow in the order in which they were made. What is written to the store between two
 //! syncs is bounded (`GROUP_BYTES_MAX` says why).
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::believed::Believed;
 use super::clock::Clock;
 use super::committer::Stop;
 use super::folder::{State, is_full};
@@ -63,6 +65,26 @@ impl Signal {
     }
 }
 
+/// What a group is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Take {
+    /// Changes, and conversions that are to be moved by now.
+    Ripe,
+    /// Changes, and conversions of whatever age.
+    All,
+    /// Changes alone.
+    Changes,
+}
+
+/// How much there was for a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Nothing,
+    Some,
+    /// There may be more.
+    Much,
+}
+
 /// The thread's own things.
 pub(super) struct Mover {
     shared: Arc<Shared>,
@@ -70,6 +92,8 @@ pub(super) struct Mover {
     /// How far the store has come, by its own ledger.
     store_seq: u64,
     pace: Clock,
+    /// By which history is given up.
+    believed: Believed,
     housekept_ms: u64,
     /// Whether blocks of the backlog were written anew the last time: there may be more.
     is_untidy: bool,
@@ -83,11 +107,16 @@ impl Mover {
     pub(super) fn new(shared: Arc<Shared>, ledger: Ledger) -> Mover {
         let store_seq = ledger.moved_seq;
         let moved_seq = moved_so_far(&shared, &ledger);
+        let written_ms = Some(shared.history.mark().written_ms).filter(|written_ms| *written_ms > 0);
+        let stands_ms = u64::try_from(shared.options.leap_stands.as_millis()).unwrap_or(u64::MAX);
+        let now = (shared.clock.unix_ms(), shared.clock.elapsed_ms());
+        let believed = Believed::since(written_ms, now, stands_ms);
         Mover {
             shared,
             ledger: Ledger { moved_seq, ..ledger },
             store_seq,
             pace: Clock::system(),
+            believed,
             housekept_ms: 0,
             is_untidy: false,
             tidied_not_before_ms: 0,
@@ -152,8 +181,17 @@ impl Mover {
             self.housekept_ms = now_ms;
             self.housekeep()?;
         }
-        let more = self.step(drain)?;
-        let busy = drain || more || self.shared.is_pressed();
+        let done = match self.step(if drain { Take::All } else { Take::Ripe }) {
+            Err(StoreError::NoSpace(error)) => {
+                // What is to be moved needs room; what became of what was moved before may give some back, and deliveries
+                // wait for that.
+                self.step(Take::Changes)?;
+                return Err(StoreError::NoSpace(error));
+            }
+            done => done?,
+        };
+        // Pressed by what is on its way into the window, there is nothing to do but wait.
+        let busy = drain || done == Done::Much || (done == Done::Some && self.shared.is_pressed());
         let copying = self.generations.turn(&self.shared, now_ms, busy)?;
         // However much there is to do: what is gone must not fill the disk.
         let tidies = !busy || self.turn.is_multiple_of(TIDY_TURN) && self.shared.store().backlog().is_wasteful();
@@ -186,15 +224,15 @@ impl Mover {
         }
     }
 
-    /// Moves and changes one group; all that is there, whatever its age, if `all`. Returns whether there was much to do.
-    pub(super) fn step(&mut self, all: bool) -> Result<bool, StoreError> {
+    /// Moves and changes one group.
+    pub(super) fn step(&mut self, take: Take) -> Result<Done, StoreError> {
         let shared = Arc::clone(&self.shared);
         let began_us = self.pace.elapsed_us();
         self.turn = self.turn.wrapping_add(1);
         let store = shared.store();
         let mut applier = Applier::new(&store, &self.ledger);
         // A large conversion needs a group of its own: now and then the others wait.
-        let spare = self.turn.is_multiple_of(SPARE_TURN);
+        let spare = self.turn.is_multiple_of(SPARE_TURN) && take != Take::Changes;
         let changes = if spare { Vec::new() } else { shared.window().first_changes(CHANGES_MAX) };
         let mut applied = 0_usize;
         for change in &changes {
@@ -214,7 +252,7 @@ impl Mover {
             },
             alone: applied == 0,
         };
-        let moves = self.begin_moves(room, all);
+        let moves = if take == Take::Changes { Vec::new() } else { self.begin_moves(room, take == Take::All) };
         for moved in &moves {
             applier.move_in(&moved.record, &moved.legs)?;
         }
@@ -245,17 +283,20 @@ impl Mover {
             shared.metrics.move_seconds.observe(self.pace.seconds_since(began_us));
         }
         self.release(synced)?;
-        Ok(full)
+        Ok(match (full, applied > 0 || !moves.is_empty()) {
+            (true, _) => Done::Much,
+            (false, true) => Done::Some,
+            (false, false) => Done::Nothing,
+        })
     }
 
     fn begin_moves(&self, room: MoveRoom, all: bool) -> Vec<Move> {
         let shared = &self.shared;
         let linger_ms = u64::try_from(shared.options.linger.as_millis()).unwrap_or(u64::MAX);
-        let longer_ms = linger_ms.saturating_mul(HEADWAY_LINGERS);
         let ripe = Ripe {
-            all: all || shared.is_pressed(),
-            linger_ms,
-            headway_ms: if shared.is_roomy() { longer_ms } else { linger_ms },
+            all,
+            linger_ms: if shared.is_pressed() { 0 } else { linger_ms },
+            headway_ms: linger_ms.saturating_mul(HEADWAY_LINGERS),
             elapsed_ms: shared.clock.elapsed_ms(),
             now_ms: shared.clock.unix_ms(),
         };
@@ -281,7 +322,7 @@ impl Mover {
     }
 
     fn housekeep(&mut self) -> Result<(), StoreError> {
-        let shared = &self.shared;
+        let shared = Arc::clone(&self.shared);
         if let Err(error) = shared.folder.keep_ballast(shared.free_bytes_min) {
             tracing::debug!(%error, "the ballast could not be made");
         }
@@ -311,9 +352,9 @@ impl Mover {
     }
 
     /// Gives up history that is too old to be kept.
-    fn forget(&self) -> Result<(), StoreError> {
+    fn forget(&mut self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let now_ms = shared.clock.unix_ms();
+        let now_ms = self.believed.now_ms(shared.clock.unix_ms(), shared.clock.elapsed_ms());
         let before_ms = now_ms.saturating_sub(shared.history_keep_ms);
         let open_ms = shared.history_keep_ms / SEGMENTS_OF_HISTORY;
         shared.history.expire(&shared.folder, now_ms, before_ms, open_ms)

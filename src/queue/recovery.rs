@@ -14,7 +14,7 @@ use super::folder::{Folder, Lock, OpenError, State, drop_ballast_if_full, make_d
 use super::generation;
 use super::history::History;
 use super::journal::{self, Journal, Kind, Through, replay};
-use super::mover::Mover;
+use super::mover::{Mover, Take};
 use super::record::{self, Change};
 use super::rescue;
 use super::shared::{Options, Shared};
@@ -204,7 +204,7 @@ impl Recovery {
             }
         };
         while !self.mover.is_drained() {
-            self.step_with(true)?;
+            self.step_with(Take::All)?;
         }
         self.shared.finish_forgetting(&withdrawn).unwrap_or_else(put_off);
         Ok(())
@@ -284,15 +284,15 @@ impl Recovery {
     }
 
     fn step(&mut self) -> Result<(), OpenError> {
-        self.step_with(false)
+        self.step_with(Take::Ripe)
     }
 
-    fn step_with(&mut self, all: bool) -> Result<(), OpenError> {
+    fn step_with(&mut self, take: Take) -> Result<(), OpenError> {
         if !self.shared.space.has_room_for_store(&self.shared.folder) {
             let path = self.shared.folder.path().to_owned();
             return Err(OpenError::NoSpace { path, source: ErrorKind::StorageFull.into() });
         }
-        let stepped = self.mover.step(all);
+        let stepped = self.mover.step(take);
         stepped.map(|_| ()).map_err(|error| self.failed(&error))
     }
 

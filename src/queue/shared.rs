@@ -17,6 +17,7 @@ use super::journal::Segments;
 use super::metrics::Metrics;
 use super::mover::Level;
 use super::mover::Signal;
+use super::panics;
 use super::record::{Change, Event, Leg, Record};
 use super::status::{Disk, Outcome, Status};
 use super::store::{Ledger, Place, Store, StoreError};
@@ -47,6 +48,8 @@ pub(super) struct Options {
     pub(super) sparse: Sparse,
     /// For how long a data key serves.
     pub(super) key_time: Duration,
+    /// For how long a leap of the wall clock is doubted before history is given up by it.
+    pub(super) leap_stands: Duration,
 }
 
 impl Default for Options {
@@ -61,6 +64,7 @@ impl Default for Options {
             ballast_bytes: BALLAST_BYTES,
             sparse: Sparse::default(),
             key_time: KEY_TIME,
+            leap_stands: LEAP_STANDS,
         }
     }
 }
@@ -198,15 +202,9 @@ impl Shared {
         self.signal.stop(Stop::Abandon);
     }
 
-    /// Whether the window is more than half full: then nothing lingers in it.
+    /// Whether the window is more than half full: then nothing lingers in it but what makes headway.
     pub(super) fn is_pressed(&self) -> bool {
         self.room.available_permits() < self.places() / 2
-    }
-
-    /// Whether it is less than a quarter full: then what only waits for its turn may linger.
-    pub(super) fn is_roomy(&self) -> bool {
-        let taken = self.places().saturating_sub(self.room.available_permits());
-        taken < self.places() / 4
     }
 
     fn places(&self) -> usize {
@@ -300,9 +298,10 @@ impl Shared {
         let mut window = self.window();
         let in_store = window.settle(change);
         let stopped = buried.and_then(|destination| Some((window.just_stopped(&destination)?, destination)));
+        // Before anybody sees it and makes the next one: the journal has them in their order.
+        self.inbox.settled(encoded);
         drop(window);
         self.waiters.tell(id);
-        self.inbox.settled(encoded);
         if in_store {
             self.signal.raise(Level::Work);
         }
@@ -314,10 +313,12 @@ impl Shared {
     /// Reads ahead for a destination. Blocks.
     pub(super) fn refill(&self, refill: &Refill) {
         let Refill { destination, now_ms, skip, rooms } = refill;
-        let loaded = self.ask(|store| store.load(destination, *now_ms, skip, *rooms));
+        // Nobody may be left to hear of a panic, and the destination would stand still for ever.
+        let loaded = panics::caught(|| self.ask(|store| store.load(destination, *now_ms, skip, *rooms)));
         let (loaded, error) = match loaded {
-            Ok(loaded) => (Some(loaded), None),
-            Err(error) => (None, Some(error)),
+            Ok(Ok(loaded)) => (Some(loaded), None),
+            Ok(Err(error)) => (None, Some(error.to_string())),
+            Err(panic) => (None, Some(format!("it panicked: {panic}"))),
         };
         let lost = self.window().end_refill(destination, loaded);
         if let Some(error) = error {
@@ -447,6 +448,8 @@ const LINGER: Duration = Duration::from_millis(250);
 const CHANGES_MAX: usize = 4096;
 /// What is given up goes with so much of what came before and after.
 const KEY_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longer than it takes to set a clock right after a start.
+const LEAP_STANDS: Duration = Duration::from_secs(3600);
 const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 /// Many groups fit in it, each with what sled adds, and a few of sled's segments of 512 KiB.
 pub(super) const STORE_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;

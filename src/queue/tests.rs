@@ -78,6 +78,7 @@ pub(super) fn small() -> Options {
         ballast_bytes: 0,
         sparse: Sparse::default(),
         key_time: Duration::from_secs(86_400),
+        leap_stands: Duration::ZERO,
     }
 }
 

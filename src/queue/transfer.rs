@@ -22,7 +22,7 @@ use super::clock::Clock;
 use super::folder::OpenError;
 use super::history::Met;
 use super::journal::{Journal, Kind, Through};
-use super::mover::Mover;
+use super::mover::{Mover, Take};
 use super::record::{self, Leg, Record};
 use super::recovery;
 use super::shared::{Options, Shared};
@@ -253,7 +253,7 @@ impl Work {
                 let path = self.shared.folder.path().to_owned();
                 return Err(self.failed(&OpenError::NoSpace { path, source: ErrorKind::StorageFull.into() }));
             }
-            self.mover.step(true).map_err(|error| self.failed(&error))?;
+            self.mover.step(Take::All).map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ impl History {
     ) -> Result<(), StoreError> {
         let mut held = self.lock_end();
         let end = &mut *held;
-        self.remove_written_before(folder, end, before_ms)?;
+        self.remove_written_before(folder, end, now_ms, before_ms)?;
         let since_ms = {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
             index.written.as_ref().and_then(|written| written.since_ms)
@@ -27,25 +27,25 @@ impl History {
             return Ok(());
         }
         match seal(&self.dir, end, &self.index) {
-            Ok(()) => self.remove_written_before(folder, end, before_ms),
+            Ok(()) => self.remove_written_before(folder, end, now_ms, before_ms),
             Err(error) if is_full(&error) => Ok(()),
             Err(error) => Err(StoreError::Sync(error)),
         }
     }
 
-    fn remove_written_before(&self, folder: &Folder, end: &End, before_ms: u64) -> Result<(), StoreError> {
+    fn remove_written_before(&self, folder: &Folder, end: &End, now_ms: u64, before_ms: u64) -> Result<(), StoreError> {
         let oldest = {
             let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            // Written before the next one was, whatever a clock that was ahead for a while has noted.
-            let mut written_ms = u64::MAX;
-            let mut count = 0_usize;
-            for (place, full) in index.full.iter().enumerate().rev() {
-                written_ms = written_ms.min(full.mark.written_ms);
-                if written_ms < before_ms {
-                    count = place.saturating_add(1);
-                    break;
-                }
-            }
+            // What a clock that was ahead has noted was written before the next one was. What one that was behind has noted
+            // says nothing of older ones.
+            let mut next_ms = u64::MAX;
+            let written = index.full.iter().rev().map(|full| {
+                let own_ms = full.mark.written_ms;
+                next_ms = if own_ms > now_ms { own_ms.min(next_ms) } else { own_ms };
+                next_ms
+            });
+            let written: Vec<u64> = written.collect();
+            let count = written.iter().rev().take_while(|written_ms| **written_ms < before_ms).count();
             let next = index.full.get(count).map(|full| full.number);
             let behind_all = end.number.saturating_add(u64::from(end.segment.is_none()));
             (count > 0).then_some((count, next.unwrap_or(behind_all)))

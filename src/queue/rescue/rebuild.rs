@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::super::backlog::{self, Salvaged};
 use super::super::folder::{OpenError, State};
 use super::super::journal::Kind;
-use super::super::mover::Mover;
+use super::super::mover::{Mover, Take};
 use super::super::record::{self, Change, Leg, Record};
 use super::super::shared::Shared;
 use super::super::store::StoreError;
@@ -151,7 +151,7 @@ impl<'a> Rebuilding<'a> {
                 let (path, source) = (self.path.to_owned(), io::ErrorKind::StorageFull.into());
                 return Err(OpenError::NoSpace { path, source });
             }
-            self.mover.step(true).map_err(|error| self.failed(&error))?;
+            self.mover.step(Take::All).map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! A store that lacks single entries opens, and so does one of which a single conversion is damaged: nothing reads all of it
 //! then. What it lacks is said when it is come to.
 
+use std::os::unix::fs::FileExt as _;
+
 use super::generation::logged;
 use super::*;
 use crate::queue::backlog::tests::{damage, damage_block, damage_blocks};
+use crate::queue::log::segment::DATA_START;
 use crate::queue::recovery;
 
 /// Dead letters of conversions that were moved before: what has changed since lies in the store, in the order of ids.
@@ -219,4 +222,32 @@ async fn a_damaged_block_that_is_not_written_anew_says_nothing_of_how_far_the_st
     queue.close().await.unwrap();
     drop(queue);
     start().close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_whose_first_cannot_be_read_is_refused_and_stops_nothing() {
+    const MANY: usize = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    let handed_in = |number: usize| submission_of(&format!("e-{number}"), 200, &["a"]);
+    for number in 0..MANY {
+        accept(&queue, handed_in(number)).await;
+        let delivery = next(&queue, "a").await;
+        queue.settle(&delivery, delivered(), None);
+    }
+    eventually("all is in the history", async || metric(&queue, "window_conversions") == 0).await;
+    let names = std::fs::read_dir(dir.path().join("history")).unwrap();
+    let first = names.map(|entry| entry.unwrap().path()).min().unwrap();
+    let segment = std::fs::OpenOptions::new().write(true).open(first).unwrap();
+    segment.write_all_at(&[0xa5; 4096], DATA_START).unwrap();
+    let mut refused = 0;
+    for number in 0..MANY {
+        match queue.accept(handed_in(number)).await {
+            Ok(Accepted::Duplicate(_)) => {}
+            Err(AcceptError::Unreadable(_)) => refused += 1,
+            other => panic!("neither known nor refused: {other:?}"),
+        }
+    }
+    assert!((1..MANY).contains(&refused), "{refused} refused");
+    accept(&queue, submission(&["a"])).await;
 }

@@ -239,6 +239,21 @@ async fn data_keys_go_with_what_needs_them_also_when_nothing_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_has_just_leapt_ahead_gives_up_no_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = sealed(dir.path(), 1);
+    let (clock, leap_stands) = (Clock::system(), Duration::from_secs(3600));
+    let queue = Queue::open_with(&settings, clock.clone(), Options { leap_stands, ..small() }).unwrap();
+    let settled = accept(&queue, submission(&["a"])).await;
+    queue.settle(&next(&queue, "a").await, delivered(), None);
+    eventually("it is history", async || metric(&queue, "window_conversions") == 0).await;
+    clock.set_forward((2 * settings.history_keep).max(small().key_time));
+    // Made in the same turn, after what is too old was given up.
+    eventually("another data key is made", async || folder_state(dir.path()).newest_key == 2).await;
+    assert!(queue.status(settled).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_exported_goes_into_a_folder_with_another_key_or_none() {
     let dir = tempfile::tempdir().unwrap();
     let queue = opened(&sealed(dir.path(), 1));

@@ -73,6 +73,7 @@ impl Scenario {
             history_bytes: 8 * 1024,
             backlog_bytes: 48 * 1024,
             key_time: Duration::from_millis(700),
+            leap_stands: Duration::ZERO,
             ..small()
         };
         if self == Scenario::Generations {
