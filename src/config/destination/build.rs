@@ -10,7 +10,7 @@ use super::confirm::{self, Asks, confirm};
 use super::judgement::{self, judge};
 use super::operation::Written as WrittenOperation;
 use super::vars::{given, is_empty, typed};
-use super::{Named, Written, connection, deduplication, outputs};
+use super::{Named, Written, connection, deduplication, outputs, test_switch};
 use crate::config::files::is_credential;
 use crate::config::keys::{choice, listed};
 use crate::config::preset::{Needs, Replaced};
@@ -42,6 +42,7 @@ pub(in crate::config) fn build(
         idempotency: written.conversion.idempotency.clone(),
         on_ambiguous: written.conversion.on_ambiguous,
         on_unmappable: written.conversion.on_unmappable,
+        test: written.conversion.test,
         constants: &constants,
         complete,
         strays: written.strays,
@@ -79,7 +80,6 @@ pub(in crate::config) fn build(
         limits: written.limits,
         retry,
         consent: written.consent.unwrap_or(Consent::Require),
-        test: written.test.unwrap_or(TestConversions::Skip),
         traceparent: written.traceparent.unwrap_or(true),
         budget: written.budget,
         expect_currency,
@@ -103,6 +103,7 @@ struct Shared<'t> {
     idempotency: Option<Text>,
     on_ambiguous: Option<OnAmbiguous>,
     on_unmappable: Option<OnUnmappable>,
+    test: Option<TestConversions>,
     constants: &'t Constants,
     /// All that is needed is there.
     complete: bool,
@@ -277,6 +278,8 @@ fn operation(
     faults: &mut Faults,
 ) -> Option<Operation> {
     let About { name, kind, rate } = about;
+    let test = written.test.or(shared.test).unwrap_or(TestConversions::Skip);
+    test_switch::told(name, test, &written, faults);
     let (conditions, applies) = conditions(name, &mut written, shared.replaced, shared.constants, faults);
     let judge = judge(&written.judge, shared.wait_header.as_ref(), faults);
     let (confirm_entry, has_credential) = (written.confirm.or(shared.confirm), written.auth.or(shared.auth).is_some());
@@ -319,6 +322,7 @@ fn operation(
         idempotency: slot.map(|slot| slot.value.clone()),
         on_ambiguous: on_ambiguous.unwrap_or(fallback),
         on_unmappable: on_unmappable.or(shared.on_unmappable).unwrap_or(OnUnmappable::DeadLetter),
+        test,
         rate,
         request,
         judge,
