@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::auth::{auth, braced};
 use super::conditions::conditions;
 use super::confirm::{self, Asks, confirm};
+use super::deduplication::Slot;
 use super::judgement::{self, judge};
 use super::operation::Written as WrittenOperation;
 use super::vars::{given, is_empty, typed};
@@ -39,7 +40,7 @@ pub(in crate::config) fn build(
         auth: written.conversion.auth,
         confirm: written.conversion.confirm,
         wait_header: written.conversion.judge.wait_header.clone(),
-        idempotency: written.conversion.idempotency.clone(),
+        idempotency: written.conversion.idempotency.named().cloned(),
         on_ambiguous: written.conversion.on_ambiguous,
         on_unmappable: written.conversion.on_unmappable,
         test: written.conversion.test,
@@ -298,21 +299,23 @@ fn operation(
         faults.extend_new(found);
         confirm
     });
-    let (otherwise, own_slot) = (written.otherwise.take(), written.idempotency.take());
+    let (otherwise, own_slot) = (written.otherwise.take(), std::mem::take(&mut written.idempotency));
     let (on_ambiguous, on_unmappable) = (written.on_ambiguous, written.on_unmappable);
     let removed = shared.removed.iter().filter(|(operation, _)| operation == name);
-    let slot = own_slot.as_ref().or(shared.idempotency.as_ref()).filter(|_| shared.complete).cloned();
+    let slot = own_slot.or(shared.idempotency.as_ref()).filter(|_| shared.complete).cloned();
     let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect(), slot };
     let request = request(name, shared, written, given, faults)?;
     if let (Some(confirm), Some(entry), true) = (&confirm, confirm_entry, has_credential) {
         confirm::led_astray(entry, confirm, &request, faults);
     }
-    if let Some(slot) = own_slot.as_ref().filter(|_| shared.complete) {
+    if let Some(slot) = own_slot.named().filter(|_| shared.complete) {
         deduplication::bound(slot, &request, faults);
     }
-    let on_ambiguous = on_ambiguous.or(own_slot.as_ref().map(|_| OnAmbiguous::Retry)).or(shared.on_ambiguous);
-    let slot = own_slot.as_ref().or(shared.idempotency.as_ref().filter(|slot| request.has_output(&slot.value)));
+    let slot = own_slot.or(shared.idempotency.as_ref().filter(|slot| request.has_output(&slot.value)));
     let fallback = if slot.is_some() { OnAmbiguous::Retry } else { OnAmbiguous::DeadLetter };
+    // What an operation says of its slot it says of its doubts, too.
+    let inherited = shared.on_ambiguous.filter(|_| matches!(own_slot, Slot::Unsaid));
+    let on_ambiguous = on_ambiguous.or(inherited);
     Some(Operation {
         name: name.to_owned(),
         kind,

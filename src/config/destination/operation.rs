@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use super::deduplication::Slot;
 use super::outputs::{self, OVERS};
 use crate::config::keys::{Keys, list, text, texts, wrong_with_help};
 use crate::config::report::Faults;
@@ -26,7 +27,7 @@ pub(super) struct Written<'t> {
     has_lines: bool,
     pub(super) auth: Option<&'t Entry>,
     pub(super) rules: RulesSource,
-    pub(super) idempotency: Option<Text>,
+    pub(super) idempotency: Slot,
     pub(super) on_ambiguous: Option<OnAmbiguous>,
     pub(super) on_unmappable: Option<OnUnmappable>,
     pub(super) test: Option<TestConversions>,
@@ -70,7 +71,7 @@ impl<'t> Written<'t> {
                 max_length: max_length(keys, faults),
                 outputs: outputs::read(keys, faults),
             },
-            idempotency: keys.text_as("idempotency", SLOT, faults),
+            idempotency: Slot::of(keys.text_as("idempotency", SLOT, faults)),
             on_ambiguous: keys.choice("on_ambiguous", &AMBIGUOUS, faults),
             on_unmappable: keys.choice("on_unmappable", &UNMAPPABLE, faults),
             test: keys.choice("test", &TESTS, faults),
@@ -234,7 +235,8 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
 }
 
 const ONE_CONDITION: &str = "one text, its parts joined by `&&`: `\"value && order_id\"`";
-const SLOT: &str = "the output that the platform deduplicates on: `\"header.Idempotency-Key\"`, `\"map.order_id\"`";
+const SLOT: &str =
+    "the output that the platform deduplicates on: `\"header.Idempotency-Key\"`, `\"map.order_id\"`, or `\"none\"`";
 
 /// The field of a conversion that says it is one.
 const TEST: &str = "test";

@@ -150,7 +150,7 @@ macro_rules! request_keys {
         key("omit_with", Lists, "The key is left out where one of the fields is present."),
         key("max_length", Named(MAX_LENGTH), "The most characters of a field."),
         key("outputs", NamedRef("output"), "What the contract says of each field; `*`: further fields are taken too."),
-        key("idempotency", Text, "The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`."),
+        key("idempotency", Text, "The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`; `none`: on nothing, whatever the destination says."),
         key("on_ambiguous", Words(&["retry", "dead_letter"]), "What a request without an answer means."),
         key("on_unmappable", Words(&["dead_letter", "skip"]), "What becomes of a conversion that no request can be made of."),
         key("test", Words(&["carry", "skip"]), "What becomes of test conversions; default: as the destination says, and there `skip`."),
