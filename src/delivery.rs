@@ -107,8 +107,8 @@ pub struct PoolState {
     pub destination: DestinationName,
     /// Whether it is sent to.
     pub state: Activity,
-    /// Since when, Unix time.
-    pub since_ms: u64,
+    /// Since when, Unix time; `None`: nobody knows.
+    pub since_ms: Option<u64>,
     /// Why it is not active.
     pub reason: Option<String>,
     /// Attempts that may be in flight now.
@@ -131,11 +131,14 @@ pub enum Activity {
     Suspended,
     /// It failed too often in a row; one probe after each pause.
     Open,
+    /// It has too many dead letters: the queue hands out nothing more, until a person has treated them.
+    Stopped,
 }
 
 impl Activity {
     /// Every state.
-    pub const ALL: [Activity; 4] = [Activity::Active, Activity::Paused, Activity::Suspended, Activity::Open];
+    pub const ALL: [Activity; 5] =
+        [Activity::Active, Activity::Paused, Activity::Suspended, Activity::Open, Activity::Stopped];
 
     /// As the admin API and the metrics write it.
     pub const fn as_str(self) -> &'static str {
@@ -144,6 +147,7 @@ impl Activity {
             Activity::Paused => "paused",
             Activity::Suspended => "suspended",
             Activity::Open => "open",
+            Activity::Stopped => "stopped",
         }
     }
 }
@@ -391,14 +395,14 @@ fn state(pool: &Pool, depths: &Depths) -> PoolState {
     let mark = pool.board.mark();
     let name = &pool.destination.name;
     let stopped = depths.destinations.get(name).and_then(|depth| depth.stopped.clone());
-    let (activity, reason) = match (mark.activity, stopped) {
-        (Activity::Active | Activity::Open, Some(why)) => (Activity::Suspended, Some(why)),
-        (own, _) => (own, mark.reason),
+    let (activity, since_ms, reason) = match (mark.activity, stopped) {
+        (Activity::Active | Activity::Open, Some(why)) => (Activity::Stopped, None, Some(why)),
+        (own, _) => (own, Some(mark.since_ms), mark.reason),
     };
     PoolState {
         destination: name.clone(),
         state: activity,
-        since_ms: mark.since_ms,
+        since_ms,
         reason,
         concurrency: usize::try_from(pool.instruments.concurrency.get()).unwrap_or_default(),
         in_flight: usize::try_from(pool.instruments.in_flight.get()).unwrap_or_default(),
