@@ -113,6 +113,8 @@ impl Collector for Gauges {
         gauge(&mut encoder, "journal_segments", "Segments of the journal in use", segments)?;
         let free = shared.space.free_bytes();
         gauge(&mut encoder, "disk_free_bytes", "Free bytes on the queue's file system", free)?;
+        let min = shared.space.disk().free_bytes_min;
+        gauge(&mut encoder, "disk_min_free_bytes", "Free bytes below which nothing more is accepted", min)?;
         let window = u64::try_from(shared.window().len()).unwrap_or(u64::MAX);
         gauge(&mut encoder, "window_conversions", "Conversions that only memory and the journal have", window)
     }
@@ -156,6 +158,7 @@ mod tests {
             "capi_relay_pending{destination=\"a\"} 1",
             "capi_relay_commit_records_count 1",
             "capi_relay_dead{destination=\"a\"} 0",
+            &format!("capi_relay_disk_min_free_bytes {}", queue.disk().free_bytes_min),
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
