@@ -336,7 +336,7 @@ impl Pools {
         self.all().iter().for_each(|pool| pool.board.forget_errors());
     }
 
-    /// Registers `capi_relay_deliveries_total`, `…_attempt_seconds`, `…_delivery_seconds`, `…_destination_state`,
+    /// Registers `capi_relay_deliveries_total`, `…_attempt_seconds`, `…_delivery_seconds`, `…_destination_state`, `…_oldest_pending_give_up_ratio`,
     /// `…_concurrency`, `…_in_flight`, `…_limiter_wait_seconds_total` and `…_delivery_panics_total`.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry, Arc::downgrade(&self.0));
@@ -360,6 +360,19 @@ impl Inner {
     fn states(&self) -> Vec<PoolState> {
         let depths = self.queue.depths();
         self.all().iter().map(|pool| state(pool, &depths)).collect()
+    }
+
+    /// How much of the time after which it is given up the oldest that waits for each destination has used up, as far as is known
+    /// without looking: what was replayed counts from its receipt here, and not from its replay.
+    fn given_up_shares(&self) -> Vec<(DestinationName, f64)> {
+        let (depths, now_ms) = (self.queue.depths(), self.clock.unix_ms());
+        let share = |pool: &Arc<Pool>| {
+            let Destination { name, retry, .. } = &*pool.destination;
+            let oldest_ms = depths.destinations.get(name).and_then(|depth| depth.oldest_pending_ms);
+            let age = Duration::from_millis(oldest_ms.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms)));
+            (name.clone(), age.div_duration_f64(retry.give_up_after.max(Duration::from_millis(1))))
+        };
+        self.all().iter().map(share).collect()
     }
 
     fn build(&self, destination: &Arc<Destination>, before: Option<&Arc<Pool>>) -> Result<Arc<Pool>, ClientError> {

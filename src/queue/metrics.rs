@@ -91,7 +91,7 @@ impl Collector for Gauges {
             "Age of the oldest conversion that is pending",
             &per_destination(&|depth| depth.oldest_pending_ms.map_or(0, oldest_seconds)),
         )?;
-        // Beyond the window a repeat of what waits is not recognised any more.
+        // Beyond the window a repeat of what waits is not recognised any more. When it is given up only the delivery knows.
         let share = |oldest_ms: u64| {
             let age = Duration::from_millis(now_ms.saturating_sub(oldest_ms));
             age.div_duration_f64(Duration::from_millis(shared.dedup_window_ms.max(1)))
