@@ -107,8 +107,8 @@ pub struct PoolState {
     pub destination: DestinationName,
     /// Whether it is sent to.
     pub state: Activity,
-    /// Since when, Unix time.
-    pub since_ms: u64,
+    /// Since when, Unix time; `None`: nobody knows.
+    pub since_ms: Option<u64>,
     /// Why it is not active.
     pub reason: Option<String>,
     /// Attempts that may be in flight now.
@@ -131,11 +131,14 @@ pub enum Activity {
     Suspended,
     /// It failed too often in a row; one probe after each pause.
     Open,
+    /// It has too many dead letters: the queue hands out nothing more, until a person has treated them.
+    Stopped,
 }
 
 impl Activity {
     /// Every state.
-    pub const ALL: [Activity; 4] = [Activity::Active, Activity::Paused, Activity::Suspended, Activity::Open];
+    pub const ALL: [Activity; 5] =
+        [Activity::Active, Activity::Paused, Activity::Suspended, Activity::Open, Activity::Stopped];
 
     /// As the admin API and the metrics write it.
     pub const fn as_str(self) -> &'static str {
@@ -144,6 +147,7 @@ impl Activity {
             Activity::Paused => "paused",
             Activity::Suspended => "suspended",
             Activity::Open => "open",
+            Activity::Stopped => "stopped",
         }
     }
 }
@@ -332,7 +336,7 @@ impl Pools {
         self.all().iter().for_each(|pool| pool.board.forget_errors());
     }
 
-    /// Registers `capi_relay_deliveries_total`, `…_attempt_seconds`, `…_delivery_seconds`, `…_destination_state`,
+    /// Registers `capi_relay_deliveries_total`, `…_attempt_seconds`, `…_delivery_seconds`, `…_destination_state`, `…_oldest_pending_give_up_ratio`,
     /// `…_concurrency`, `…_in_flight`, `…_limiter_wait_seconds_total` and `…_delivery_panics_total`.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry, Arc::downgrade(&self.0));
@@ -356,6 +360,19 @@ impl Inner {
     fn states(&self) -> Vec<PoolState> {
         let depths = self.queue.depths();
         self.all().iter().map(|pool| state(pool, &depths)).collect()
+    }
+
+    /// How much of the time after which it is given up the oldest that waits for each destination has used up, as far as is known
+    /// without looking: what was replayed counts from its receipt here, and not from its replay.
+    fn given_up_shares(&self) -> Vec<(DestinationName, f64)> {
+        let (depths, now_ms) = (self.queue.depths(), self.clock.unix_ms());
+        let share = |pool: &Arc<Pool>| {
+            let Destination { name, retry, .. } = &*pool.destination;
+            let oldest_ms = depths.destinations.get(name).and_then(|depth| depth.oldest_pending_ms);
+            let age = Duration::from_millis(oldest_ms.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms)));
+            (name.clone(), age.div_duration_f64(retry.give_up_after.max(Duration::from_millis(1))))
+        };
+        self.all().iter().map(share).collect()
     }
 
     fn build(&self, destination: &Arc<Destination>, before: Option<&Arc<Pool>>) -> Result<Arc<Pool>, ClientError> {
@@ -391,14 +408,14 @@ fn state(pool: &Pool, depths: &Depths) -> PoolState {
     let mark = pool.board.mark();
     let name = &pool.destination.name;
     let stopped = depths.destinations.get(name).and_then(|depth| depth.stopped.clone());
-    let (activity, reason) = match (mark.activity, stopped) {
-        (Activity::Active | Activity::Open, Some(why)) => (Activity::Suspended, Some(why)),
-        (own, _) => (own, mark.reason),
+    let (activity, since_ms, reason) = match (mark.activity, stopped) {
+        (Activity::Active | Activity::Open, Some(why)) => (Activity::Stopped, None, Some(why)),
+        (own, _) => (own, Some(mark.since_ms), mark.reason),
     };
     PoolState {
         destination: name.clone(),
         state: activity,
-        since_ms: mark.since_ms,
+        since_ms,
         reason,
         concurrency: usize::try_from(pool.instruments.concurrency.get()).unwrap_or_default(),
         in_flight: usize::try_from(pool.instruments.in_flight.get()).unwrap_or_default(),

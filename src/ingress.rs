@@ -252,6 +252,11 @@ impl Current {
             })
         });
         let clients = Clients::new(clients.collect());
+        for destination in &config.destinations {
+            if let Some(budget) = destination.budget {
+                requests.may_overflow(&destination.name, budget.overflow);
+            }
+        }
         Current { config, clients }
     }
 

@@ -72,11 +72,12 @@ mod tests;
 
 pub use answer::Answer;
 pub use condition::{AnswerCondition, CAPTURE_CHARS_MAX, Capture, Condition};
+pub use expression::names_field;
 pub(crate) use expression::{Blank, Expression};
 pub use filters::{FilterDoc, filters};
 pub(crate) use finished::Finished;
-pub use interpolation::bare_path;
 pub(crate) use interpolation::{Escape, Interpolation, concat_meant};
+pub use interpolation::{bare_path, template_names_field};
 pub use request::{
     Applies, AuthSource, ClientAuth, Encoding, Given, Grant, Headers, HmacAlgorithm, HmacSource, KeyEncoding, MapLine,
     MapSource, OAuth, OAuthSource, OutputKind, OutputSource, Over, Pii, Request, RequestSource, RequestTemplate,

@@ -185,7 +185,7 @@ fn of_state(known: &Known<'_>, now_ms: u64) -> Option<Concern> {
         level: worse(level),
         destination: Some(state.destination.as_str().to_owned()),
         what: what.to_owned(),
-        since_ms: Some(state.since_ms),
+        since_ms: state.since_ms,
         why: why.map(str::to_owned),
         waiting: depth.pending,
         oldest_ms: depth.oldest_pending_ms,
@@ -198,11 +198,11 @@ fn of_state(known: &Known<'_>, now_ms: u64) -> Option<Concern> {
         Activity::Suspended if breaker.cause == Some(BreakerCause::Credential) => {
             Some(say(Level::Stopped, "is suspended", reason, CREDENTIAL))
         }
-        // For its dead letters, which are told beside.
-        Activity::Suspended if depth.stopped.is_some() => None,
         Activity::Suspended => Some(say(Level::Stopped, "is suspended for some operations", reason, CREDENTIAL)),
+        // For its dead letters, which are told beside.
+        Activity::Stopped => None,
         Activity::Open => {
-            let for_long = now_ms.saturating_sub(state.since_ms) >= OPEN_FOR_LONG_MS;
+            let for_long = state.since_ms.is_some_and(|ms| now_ms.saturating_sub(ms) >= OPEN_FOR_LONG_MS);
             let level = if for_long { Level::Stopped } else { Level::Warning };
             Some(say(level, "does not answer as it should", reason, FAILING))
         }

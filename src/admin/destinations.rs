@@ -195,7 +195,7 @@ impl<'a> DestinationView<'a> {
         DestinationView {
             name: destination.as_str(),
             state: state.as_str(),
-            since: instant(*since_ms),
+            since: since_ms.and_then(instant),
             reason: reason.as_deref(),
             pending: depth.pending,
             oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),

@@ -170,7 +170,7 @@ impl<'a> TileView<'a> {
         TileView {
             name: destination.as_str(),
             state: state.as_str(),
-            since: instant(*since_ms),
+            since: since_ms.and_then(instant),
             reason: reason.as_deref(),
             pending: depth.pending,
             oldest_pending_at: depth.oldest_pending_ms.and_then(instant),

@@ -289,7 +289,7 @@ struct Totals {
 struct Total {
     count: u64,
     second_sales: u64,
-    /// By currency; `None`: it has more than 28 digits.
+    /// By currency, of refunds without their signs; `None`: it has more than 28 digits.
     amounts: BTreeMap<String, Option<Money>>,
 }
 
@@ -302,7 +302,7 @@ impl Totals {
         total.count = total.count.saturating_add(1);
         total.second_sales = total.second_sales.saturating_add(u64::from(planned.second_sale));
         let amount = planned.conversion.as_ref().and_then(|conversion| conversion.amount().zip(conversion.currency()));
-        if let Some((amount, currency)) = amount {
+        if let Some((amount, currency)) = amount.map(|(amount, currency)| (amount.magnitude(), currency)) {
             match total.amounts.get_mut(currency) {
                 Some(sum) => *sum = sum.and_then(|sum| sum.plus(amount)),
                 None => drop(total.amounts.insert(currency.to_owned(), Some(amount))),
@@ -319,3 +319,36 @@ const REQUESTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 const TOTALS_PAGE: usize = 1000;
 /// Some seconds of work.
 const TOTALS_LETTERS_MAX: u64 = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversion::{ConversionId, DestinationName};
+    use crate::queue::DeadKind;
+
+    #[test]
+    fn refunds_add_up_to_what_they_give_back_however_they_are_written() {
+        let mut totals = Totals::default();
+        for (number, value) in ["-20.00", "20.00", "-0.50"].into_iter().enumerate() {
+            let text = format!(
+                r#"{{"kind":"refund","time":"2026-01-01T00:00:00Z","order_id":"o-{number}","value":"{value}","currency":"EUR"}}"#
+            );
+            let letter = DeadLetter {
+                id: ConversionId::new(1, [0; 10]),
+                destination: DestinationName::parse("one").unwrap(),
+                kind: DeadKind::Rejected,
+                at_ms: 1,
+                order_id: None,
+                merchant: Arc::from("acme"),
+                attempts: 1,
+                reason: String::new(),
+                last: None,
+                may_have_arrived: false,
+            };
+            let conversion = Some(Arc::new(Conversion::parse(text.as_bytes(), "generated").unwrap()));
+            totals.count(&letter, &Planned { conversion, ..Planned::nothing(Outcome::Sent, None) });
+        }
+        let sums: Vec<_> = totals.groups.values().map(|total| total.amounts["EUR"].unwrap().to_string()).collect();
+        assert_eq!(sums, ["40.50"]);
+    }
+}

@@ -142,7 +142,8 @@ struct AccountView<'a> {
     /// When they were received (UTC).
     #[schemars(with = "jiff::civil::Date")]
     day: String,
-    /// `conversion`, `refund` or `adjustment`; of an adjustment the amount is the new total.
+    /// `conversion`, `refund` or `adjustment`; of an adjustment the amount is the new total, of a refund what is given back,
+    /// without a sign.
     kind: &'static str,
     /// Test conversions.
     test: bool,
@@ -153,7 +154,7 @@ struct AccountView<'a> {
 #[derive(Serialize, JsonSchema)]
 struct SumView {
     count: u64,
-    /// Exact. Nothing where there are no amounts, or where the sum has more than 28 digits.
+    /// Exact, of the conversions' `value`. Nothing where there are no amounts, or where the sum has more than 28 digits.
     #[schemars(with = "Option<String>")]
     sum: Option<String>,
 }

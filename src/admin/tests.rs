@@ -212,17 +212,18 @@ async fn metrics_are_openmetrics_of_every_part() {
 }
 
 #[tokio::test]
-async fn a_destination_that_stopped_for_its_dead_letters_is_suspended_in_the_list_and_in_the_metrics() {
+async fn a_destination_that_stopped_for_its_dead_letters_is_stopped_in_the_list_and_in_the_metrics() {
     let watched = Watched::with("", "max_dead_letters = 1").await;
     let shown = async |state: &str, why: Option<&str>| {
         let listed = |json: &Value| {
             let first = &json["destinations"][0];
             first["state"] == state
                 && first["reason"].as_str().zip(why).is_none_or(|(reason, why)| reason.contains(why))
+                && first["since"].is_null() == (state == "stopped")
         };
         watched.eventually("/admin/destinations", listed).await;
         let metrics = watched.get("/metrics").await.text;
-        for known in ["active", "paused", "suspended", "open"] {
+        for known in ["active", "paused", "suspended", "open", "stopped"] {
             let one = u8::from(known == state);
             let line = format!(r#"capi_relay_destination_state{{destination="first",state="{known}"}} {one}"#);
             assert!(metrics.lines().any(|found| found == line), "{line} is missing of\n{metrics}");
@@ -231,12 +232,12 @@ async fn a_destination_that_stopped_for_its_dead_letters_is_suspended_in_the_lis
     watched.post("e-1").await;
     shown("active", None).await;
     watched.kill(DeadKind::Rejected, "status 400").await;
-    shown("suspended", Some("1 dead letters are kept")).await;
+    shown("stopped", Some("1 dead letters are kept")).await;
     // What a person ordered stands before it.
     watched.pools.pause("first", "the partner asked us to".to_owned()).unwrap();
     shown("paused", Some("the partner asked us to")).await;
     watched.pools.resume("first").unwrap();
-    shown("suspended", Some("1 dead letters are kept")).await;
+    shown("stopped", Some("1 dead letters are kept")).await;
     let body = r#"{"destination":"first","reason":"a test"}"#;
     let reply = call(watched.address, Call { path: "/admin/dead/discard", token: None, body, ..Call::post() }).await;
     assert_eq!((reply.status, &reply.json["discarded"]), (200, &json!(1)), "{reply:?}");

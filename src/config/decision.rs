@@ -42,7 +42,7 @@ impl Destination {
         if self.consent == Consent::Require && conversion.tracking_consent() == Some(false) {
             return Decision::Withheld("consent.tracking is false".to_owned());
         }
-        if self.test == TestConversions::Skip && conversion.is_test() {
+        if conversion.is_test() && !self.operations.iter().any(Operation::takes_tests) {
             return Decision::Skipped("a test conversion, and this destination has no test switch".to_owned());
         }
         if let (Some(expected), Some(currency)) = (self.expect_currency.as_deref(), conversion.currency())
@@ -55,6 +55,10 @@ impl Destination {
             match operation.unmet(scope) {
                 Some(reason) if unmet.contains(&reason) => {}
                 Some(reason) => unmet.push(reason),
+                None if conversion.is_test() && !operation.takes_tests() => {
+                    let name = &operation.name;
+                    return Decision::Skipped(format!("a test conversion, and operation {name} has no test switch"));
+                }
                 None => return operation.chosen(),
             }
         }
@@ -65,6 +69,10 @@ impl Destination {
 impl Operation {
     fn serves(&self, kind: EventKind) -> bool {
         self.kind.is_none_or(|own| own == kind)
+    }
+
+    fn takes_tests(&self) -> bool {
+        self.test == TestConversions::Carry
     }
 
     /// Why it does not apply; `None`: it does.

@@ -12,6 +12,7 @@ mod judgement;
 mod operation;
 mod outputs;
 pub(super) mod proxy;
+mod test_switch;
 mod vars;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,7 +28,7 @@ use super::preset::{Needs, Preset, prepare};
 use super::report::Faults;
 use super::tree::{Entry, Node, Table, Value};
 use super::units::written_duration;
-use super::{Budget, Connection, Consent, Environment, Golden, Limits, Overflow, Rate, Retry, TestConversions};
+use super::{Budget, Connection, Consent, Environment, Golden, Limits, Overflow, Rate, Retry};
 use crate::conversion::EventKind;
 use crate::mapping::Text;
 
@@ -54,7 +55,6 @@ pub(super) struct Written<'t> {
     pub(super) expect_currency: Option<Text>,
     pub(super) max_age: Option<At<Duration>>,
     pub(super) consent: Option<Consent>,
-    pub(super) test: Option<TestConversions>,
     pub(super) traceparent: Option<bool>,
     pub(super) budget: Option<Budget>,
     pub(super) dedup_window: Option<At<Duration>>,
@@ -145,7 +145,6 @@ impl Source {
             expect_currency: keys.text("expect_currency", faults),
             max_age: keys.duration("max_age", faults),
             consent: keys.choice("consent", &CONSENTS, faults),
-            test: keys.choice("test", &TESTS, faults),
             traceparent: keys.flag("traceparent", faults).map(|flag| flag.value),
             budget: budget(&mut keys, faults),
             dedup_window: keys.duration("dedup_window", faults),
@@ -305,7 +304,7 @@ impl WrittenRetry {
 }
 
 /// Keys that an operation does not have.
-const OF_THE_DESTINATION: [&str; 17] = [
+const OF_THE_DESTINATION: [&str; 16] = [
     "preset",
     "origin",
     "vars",
@@ -313,7 +312,6 @@ const OF_THE_DESTINATION: [&str; 17] = [
     "expect_currency",
     "max_age",
     "consent",
-    "test",
     "dedup_window",
     "retry",
     "ca_file",
@@ -329,7 +327,6 @@ const CONSENTS: [(&str, Consent); 3] =
     [("require", Consent::Require), ("carry", Consent::Carry), ("ignore", Consent::Ignore)];
 const OVERFLOWS: [(&str, Overflow); 3] =
     [("refuse", Overflow::Refuse), ("dead_letter", Overflow::DeadLetter), ("skip", Overflow::Skip)];
-const TESTS: [(&str, TestConversions); 2] = [("carry", TestConversions::Carry), ("skip", TestConversions::Skip)];
 const KINDS: [(&str, EventKind); 3] =
     [("conversion", EventKind::Conversion), ("refund", EventKind::Refund), ("adjustment", EventKind::Adjustment)];
 

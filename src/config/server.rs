@@ -150,11 +150,9 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
         let message = "`admin` beyond loopback needs `admin_token_sha256`";
         faults.with_help(admin.span.clone(), message, TOKEN_HELP);
     }
-    if let (Some(listen), Some(admin)) = (&listen, &admin)
-        && listen.value == admin.value
-        && listen.value.port() != 0
-    {
-        faults.at(admin.span.clone(), "`admin` and `listen` are the same address");
+    // A wrong one is a fault already, and no default stands in for it.
+    if let Some(listen) = listen.as_ref().filter(|_| admin.is_some() || keys.entry("admin").is_none()) {
+        apart(listen, admin.as_ref(), faults);
     }
     let (trusted_proxies, proxy_protocol) = proxies(&mut keys, faults);
     let forwarded_header = forwarded_header(&mut keys, !trusted_proxies.is_empty() && !proxy_protocol, faults);
@@ -187,6 +185,37 @@ pub(super) fn server(root: &mut Keys<'_>, disk: &Disk<'_>, faults: &mut Faults) 
     };
     keys.finish("`[server]`", faults);
     Some(server)
+}
+
+/// Both listeners must find their address free, the admin listener at its default too.
+fn apart(listen: &At<SocketAddr>, admin: Option<&At<SocketAddr>>, faults: &mut Faults) {
+    let (public, private) = (listen.value, admin.map_or(ADMIN_DEFAULT, |admin| admin.value));
+    // The system gives each a port of its own.
+    if public.port() != private.port() || public.port() == 0 {
+        return;
+    }
+    let message = match (public.ip() == private.ip(), admin) {
+        (true, Some(_)) => "`admin` and `listen` are the same address".to_owned(),
+        (true, None) => format!("`listen` is the address of `admin`, which is {private} where nothing else is said"),
+        (false, _) if !takes(public.ip(), private.ip()) && !takes(private.ip(), public.ip()) => return,
+        (false, Some(_)) => {
+            format!("`admin` and `listen` ({public}) are on one port, and one of them takes every address of it")
+        }
+        (false, None) => {
+            format!("`listen` takes the address of `admin` too, which is {private} where nothing else is said")
+        }
+    };
+    let place = admin.map_or(&listen.span, |admin| &admin.span);
+    faults.with_help(place.clone(), message, "give one of them another port: `admin = \"127.0.0.1:9091\"`");
+}
+
+/// Whether who listens on the one address leaves the other one to nobody.
+fn takes(one: IpAddr, other: IpAddr) -> bool {
+    match one.to_canonical() {
+        IpAddr::V4(ip) => ip.is_unspecified() && other.to_canonical().is_ipv4(),
+        // With those of IPv4, unless the system is told otherwise.
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    }
 }
 
 fn proxies(keys: &mut Keys<'_>, faults: &mut Faults) -> (Vec<IpNet>, bool) {

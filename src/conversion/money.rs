@@ -119,6 +119,12 @@ impl Money {
         exact(self.0.mantissa().saturating_neg(), self.0.scale()).unwrap_or(self)
     }
 
+    /// Without its sign: a refund's amount is what is given back, written with one or not.
+    #[must_use]
+    pub fn magnitude(self) -> Money {
+        if self.is_negative() { self.negate() } else { self }
+    }
+
     /// The exact product; `None` when it has more than 28 significant digits or decimals.
     pub fn times(self, factor: Money) -> Option<Money> {
         let mantissa = self.0.mantissa().checked_mul(factor.0.mantissa())?;

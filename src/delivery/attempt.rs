@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::{asked_wait, backoff};
 use super::client;
+use super::confirm::THEN_REJECTED;
 use super::exchange::Exchange;
 use super::gate::Health;
 use super::judge::{Body, Judgement, Transmission, asks_for_repeat, health, judge};
@@ -321,6 +322,9 @@ impl Pool {
     fn log_dead(&self, delivery: &Delivery, outcome: &Outcome, status: Option<u16>, operation: Option<&str>) {
         let Outcome::Dead { kind, reason } = outcome else { return };
         let (destination, id) = (&self.destination.name, delivery.meta().id);
+        // Only a question has the platform say why.
+        let is_told_why = *kind == DeadKind::Rejected && delivery.acceptance().is_some();
+        let reason = if is_told_why { THEN_REJECTED } else { reason.as_str() };
         tracing::warn!(%destination, operation, %id, ?kind, status, reason, "dead letter");
     }
 }

@@ -22,6 +22,9 @@ use crate::config::{Confirm, Decision, OnAmbiguous, UNCONFIRMED, written_duratio
 use crate::mapping::Scope;
 use crate::queue::{Acceptance, Attempt, DeadKind, Delivery, Outcome, Verdict};
 
+/// What became of a delivery that was accepted and is rejected: the relay's own words, before the platform's.
+pub(super) const THEN_REJECTED: &str = "accepted, then rejected";
+
 /// What the answer to a question means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
@@ -111,7 +114,7 @@ impl Pool {
             Said::Rejected => {
                 let reasons = self.captured(&confirm.judge, &transmission, sent);
                 let reason = reasons.into_values().next().unwrap_or_else(|| "it does not say why".to_owned());
-                (dead(DeadKind::Rejected, format!("accepted, then rejected: {reason}")), Verdict::Rejected)
+                (dead(DeadKind::Rejected, format!("{THEN_REJECTED}: {reason}")), Verdict::Rejected)
             }
             Said::Nothing if acceptance.asked.saturating_add(1) >= confirm.tries.get() => {
                 let last = Acceptance { asked: acceptance.asked.saturating_add(1), ..acceptance.clone() };

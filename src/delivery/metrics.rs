@@ -127,7 +127,8 @@ impl Metrics {
     }
 }
 
-/// `capi_relay_destination_state`: one for the state that is shown, zero for the others.
+/// `capi_relay_destination_state`: one for the state that is shown, zero for the others; and how much of their time those that
+/// wait have used up.
 struct States(Weak<Inner>);
 
 impl fmt::Debug for States {
@@ -148,6 +149,12 @@ impl Collector for States {
                 let labels = [("destination", destination.as_str()), ("state", state.as_str())];
                 ConstGauge::new(i64::from(state == shown)).encode(metric.encode_family(&labels)?)?;
             }
+        }
+        let help = "Age of the oldest conversion that is pending, from its receipt, as a share of retry.give_up_after";
+        let mut metric = encoder.encode_descriptor("oldest_pending_give_up_ratio", help, None, MetricType::Gauge)?;
+        for (destination, share) in inner.given_up_shares() {
+            let labels = [("destination", destination.as_str())];
+            ConstGauge::new(share).encode(metric.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -118,7 +118,8 @@ impl Pool {
         let mark = self.board.mark();
         let held = |kind| Some(Hold { kind, reason: mark.reason.clone().unwrap_or_default(), since_ms: mark.since_ms });
         let hold = match mark.activity {
-            Activity::Active | Activity::Open => None,
+            // The queue itself holds back what is stopped.
+            Activity::Active | Activity::Open | Activity::Stopped => None,
             Activity::Paused => held(HoldKind::Paused),
             // What other operations have to do goes on.
             Activity::Suspended if !mark.is_whole => None,

@@ -194,7 +194,7 @@ impl Pool {
         let Mark { activity, reason, is_whole, .. } = self.board.mark();
         match activity {
             Activity::Active => tracing::info!(%destination, "destination works again"),
-            Activity::Paused => {}
+            Activity::Paused | Activity::Stopped => {}
             Activity::Open => tracing::warn!(%destination, reason, "destination fails, only probes are sent"),
             Activity::Suspended if is_whole => {
                 tracing::error!(%destination, reason, "destination refuses our credential, its work waits")

@@ -117,14 +117,13 @@ impl Requests {
         self.refused.get_or_create(&RefusedLabel { reason: kind.name() }).inc();
     }
 
+    /// Counts from zero on what comes to a destination that has no more room.
+    pub(crate) fn may_overflow(&self, destination: &DestinationName, overflow: Overflow) {
+        drop(self.overflowed.get_or_create(&OverflowLabel::of(destination, overflow)));
+    }
+
     pub(crate) fn overflowed(&self, destination: &DestinationName, overflow: Overflow) {
-        let action = match overflow {
-            Overflow::Refuse => "refuse",
-            Overflow::DeadLetter => "dead_letter",
-            Overflow::Skip => "skip",
-        };
-        let label = OverflowLabel { destination: destination.as_str().to_owned(), action };
-        self.overflowed.get_or_create(&label).inc();
+        self.overflowed.get_or_create(&OverflowLabel::of(destination, overflow)).inc();
     }
 
     pub(crate) fn acknowledged(&self, after: Duration) {
@@ -180,6 +179,17 @@ struct RefusedLabel {
 struct OverflowLabel {
     destination: String,
     action: &'static str,
+}
+
+impl OverflowLabel {
+    fn of(destination: &DestinationName, overflow: Overflow) -> OverflowLabel {
+        let action = match overflow {
+            Overflow::Refuse => "refuse",
+            Overflow::DeadLetter => "dead_letter",
+            Overflow::Skip => "skip",
+        };
+        OverflowLabel { destination: destination.as_str().to_owned(), action }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

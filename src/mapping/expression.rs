@@ -1,7 +1,9 @@
 //! One value of a request: compiled once, evaluated per conversion.
 
+use std::ops::Range;
+
 use super::check::{Checker, Names, Reads};
-use super::lexer::{At, Faults, Scalar};
+use super::lexer::{At, Faults, Kind as TokenKind, Scalar, Segment, Token, tokens};
 use super::parser::parse_value;
 use super::program::{Context, Node, Source};
 use super::scope::{Constants, Place, Scope, Secrets};
@@ -156,6 +158,18 @@ fn check(ast: &Ast, names: Names<'_>, faults: &mut Faults<'_>) -> Option<Express
         },
     };
     Some(Expression { node: checked.node, ty, required, blank: None, reads, stored })
+}
+
+/// Whether an expression or a condition names the field that this one word is. Of what cannot be read, which is a fault already,
+/// it is supposed.
+pub fn names_field(text: &Text, field: &str) -> bool {
+    names_field_within(text, 0..text.value.len(), field)
+}
+
+pub(super) fn names_field_within(text: &Text, range: Range<usize>, field: &str) -> bool {
+    let is_name = |segments: &[Segment]| matches!(segments, [Segment::Key(word)] if **word == *field);
+    let is_it = |token: &Token| matches!(&token.kind, TokenKind::Path(segments) if is_name(segments));
+    tokens(&text.value, range, &mut Faults::new(text)).is_none_or(|tokens| tokens.iter().any(is_it))
 }
 
 /// Takes a `?? null` or `?? ''` off the end: it is no alternative of the value, but what stands for none.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::check::Names;
-use super::expression::{Expression, compile_part};
+use super::expression::{Expression, compile_part, names_field_within};
 use super::finished::Finished;
 use super::lexer::{At, Faults, Segment};
 use super::ops;
@@ -206,6 +206,17 @@ pub fn bare_path<'t>(text: &'t Text, constants: &Constants) -> Option<&'t str> {
     let path = text.value.trim_matches(['{', '}', ' ']);
     let is_bare = !text.value.replace("{{", "").contains('{') && path.contains(['.', '_']);
     Some(path).filter(|path| is_bare && Expression::reads_path(path, constants))
+}
+
+/// Whether an expression of a template names the field that this one word is.
+pub fn template_names_field(text: &Text, field: &str) -> bool {
+    let mut faults = Faults::new(text);
+    let expression = |piece| match piece {
+        Piece::Expression(range) => Some(range),
+        Piece::Literal(_) => None,
+    };
+    let mut expressions = pieces(&text.value, &mut faults).into_iter().filter_map(expression);
+    expressions.any(|range| names_field_within(text, range, field))
 }
 
 /// The expression for what is written as a template where none is taken (`order-{order_id}`); `None`: it is no template, or

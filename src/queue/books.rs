@@ -64,7 +64,7 @@ pub struct Account {
 pub struct Sum {
     /// How many.
     pub count: u64,
-    /// Of their amounts, exactly.
+    /// Of their amounts, exactly: the conversions' `value`, a refund's without its sign.
     pub sum: Total,
 }
 
@@ -95,9 +95,11 @@ impl Sum {
     fn add(&mut self, amount: Option<&Amount>) {
         self.count = self.count.saturating_add(1);
         let Some(Amount { money, .. }) = amount else { return };
+        // Of a refund `-20.00` and `20.00` are the same, and must not cancel out; nothing else is below zero.
+        let money = money.magnitude();
         self.sum = match self.sum {
-            Total::None => Total::Exact(*money),
-            Total::Exact(sum) => sum.plus(*money).map_or(Total::TooLong, Total::Exact),
+            Total::None => Total::Exact(money),
+            Total::Exact(sum) => sum.plus(money).map_or(Total::TooLong, Total::Exact),
             Total::TooLong => Total::TooLong,
         };
     }

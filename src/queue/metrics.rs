@@ -91,7 +91,7 @@ impl Collector for Gauges {
             "Age of the oldest conversion that is pending",
             &per_destination(&|depth| depth.oldest_pending_ms.map_or(0, oldest_seconds)),
         )?;
-        // Beyond the window a repeat of what waits is not recognised any more.
+        // Beyond the window a repeat of what waits is not recognised any more. When it is given up only the delivery knows.
         let share = |oldest_ms: u64| {
             let age = Duration::from_millis(now_ms.saturating_sub(oldest_ms));
             age.div_duration_f64(Duration::from_millis(shared.dedup_window_ms.max(1)))
@@ -113,6 +113,8 @@ impl Collector for Gauges {
         gauge(&mut encoder, "journal_segments", "Segments of the journal in use", segments)?;
         let free = shared.space.free_bytes();
         gauge(&mut encoder, "disk_free_bytes", "Free bytes on the queue's file system", free)?;
+        let min = shared.space.disk().free_bytes_min;
+        gauge(&mut encoder, "disk_min_free_bytes", "Free bytes below which nothing more is accepted", min)?;
         let window = u64::try_from(shared.window().len()).unwrap_or(u64::MAX);
         gauge(&mut encoder, "window_conversions", "Conversions that only memory and the journal have", window)
     }
@@ -156,6 +158,7 @@ mod tests {
             "capi_relay_pending{destination=\"a\"} 1",
             "capi_relay_commit_records_count 1",
             "capi_relay_dead{destination=\"a\"} 0",
+            &format!("capi_relay_disk_min_free_bytes {}", queue.disk().free_bytes_min),
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

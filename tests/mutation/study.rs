@@ -190,17 +190,18 @@ impl Loaded<'_> {
 
 /// How the destination is asked, and what it is told of its operations, but the texts of conditions.
 fn settings(destination: &Destination) -> String {
-    let Destination { limits, retry, consent, test, expect_currency, max_age, .. } = destination;
-    let mut said = format!("{limits:?} {retry:?} {consent:?} {test:?} {expect_currency:?} {max_age:?}");
+    let Destination { limits, retry, consent, expect_currency, max_age, .. } = destination;
+    let mut said = format!("{limits:?} {retry:?} {consent:?} {expect_currency:?} {max_age:?}");
     for operation in &destination.operations {
         let lacks = operation.request.lacks().map(|lacks| lacks.to_string());
         said.push_str(&format!(
-            "\n{} {:?} {:?} {:?} {:?} {:?} {:?} {lacks:?}",
+            "\n{} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {lacks:?}",
             operation.name,
             operation.kind,
             operation.idempotency,
             operation.on_ambiguous,
             operation.on_unmappable,
+            operation.test,
             operation.rate,
             operation.judge.wait_header,
         ));

@@ -31,7 +31,7 @@ fn detail(name: &str, state: Activity, reason: Option<&str>) -> PoolDetail {
         state: PoolState {
             destination: DestinationName::parse(name).unwrap(),
             state,
-            since_ms: NOW_MS - MINUTE_MS,
+            since_ms: Some(NOW_MS - MINUTE_MS),
             reason: reason.map(str::to_owned),
             concurrency: 1,
             in_flight: 0,
@@ -138,8 +138,7 @@ fn what_is_to_be_done_goes_by_why_it_is_stuck() {
     check(&known(&some, 1, 0, 0), (Level::Stopped, "is suspended for some operations", CREDENTIAL));
 
     let full = Some("100 dead letters are kept");
-    let mut stopped = detail("a", Activity::Suspended, full);
-    stopped.breaker.cause = None;
+    let stopped = detail("a", Activity::Stopped, full);
     let mut of_dead = known(&stopped, 5, 0, 100);
     of_dead.depth.stopped = full.map(str::to_owned);
     check(&of_dead, (Level::Stopped, "is stopped by its dead letters", MANY_DEAD));
@@ -163,7 +162,7 @@ fn what_is_to_be_done_goes_by_why_it_is_stuck() {
     check(&known(&held, 1, LATE_MS, 0), (Level::Warning, "is late", LATE));
 
     let mut open = detail("a", Activity::Open, Some("status 503"));
-    open.state.since_ms = NOW_MS - OPEN_FOR_LONG_MS;
+    open.state.since_ms = Some(NOW_MS - OPEN_FOR_LONG_MS);
     check(&known(&open, 1, 0, 0), (Level::Stopped, "does not answer as it should", FAILING));
 }
 

@@ -5,7 +5,7 @@ import { Beats, sparklines } from "./sparkline.js";
 import { get, path, post } from "./relay.js";
 import { age, at, count, milliseconds, number, time } from "./words.js";
 
-const WORDS = { active: "active", paused: "paused", suspended: "suspended", open: "failing" };
+const WORDS = { active: "active", paused: "paused", suspended: "suspended", open: "failing", stopped: "stopped" };
 
 const tiles = new Map();
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::auth::{auth, braced};
 use super::conditions::conditions;
 use super::confirm::{self, Asks, confirm};
+use super::deduplication::Slot;
 use super::judgement::{self, judge};
 use super::operation::Written as WrittenOperation;
 use super::vars::{given, is_empty, typed};
-use super::{Named, Written, connection, deduplication, outputs};
+use super::{Named, Written, connection, deduplication, outputs, test_switch};
 use crate::config::files::is_credential;
 use crate::config::keys::{choice, listed};
 use crate::config::preset::{Needs, Replaced};
@@ -39,9 +40,10 @@ pub(in crate::config) fn build(
         auth: written.conversion.auth,
         confirm: written.conversion.confirm,
         wait_header: written.conversion.judge.wait_header.clone(),
-        idempotency: written.conversion.idempotency.clone(),
+        idempotency: written.conversion.idempotency.named().cloned(),
         on_ambiguous: written.conversion.on_ambiguous,
         on_unmappable: written.conversion.on_unmappable,
+        test: written.conversion.test,
         constants: &constants,
         complete,
         strays: written.strays,
@@ -79,7 +81,6 @@ pub(in crate::config) fn build(
         limits: written.limits,
         retry,
         consent: written.consent.unwrap_or(Consent::Require),
-        test: written.test.unwrap_or(TestConversions::Skip),
         traceparent: written.traceparent.unwrap_or(true),
         budget: written.budget,
         expect_currency,
@@ -103,6 +104,7 @@ struct Shared<'t> {
     idempotency: Option<Text>,
     on_ambiguous: Option<OnAmbiguous>,
     on_unmappable: Option<OnUnmappable>,
+    test: Option<TestConversions>,
     constants: &'t Constants,
     /// All that is needed is there.
     complete: bool,
@@ -277,6 +279,8 @@ fn operation(
     faults: &mut Faults,
 ) -> Option<Operation> {
     let About { name, kind, rate } = about;
+    let test = written.test.or(shared.test).unwrap_or(TestConversions::Skip);
+    test_switch::told(name, test, &written, faults);
     let (conditions, applies) = conditions(name, &mut written, shared.replaced, shared.constants, faults);
     let judge = judge(&written.judge, shared.wait_header.as_ref(), faults);
     let (confirm_entry, has_credential) = (written.confirm.or(shared.confirm), written.auth.or(shared.auth).is_some());
@@ -295,21 +299,23 @@ fn operation(
         faults.extend_new(found);
         confirm
     });
-    let (otherwise, own_slot) = (written.otherwise.take(), written.idempotency.take());
+    let (otherwise, own_slot) = (written.otherwise.take(), std::mem::take(&mut written.idempotency));
     let (on_ambiguous, on_unmappable) = (written.on_ambiguous, written.on_unmappable);
     let removed = shared.removed.iter().filter(|(operation, _)| operation == name);
-    let slot = own_slot.as_ref().or(shared.idempotency.as_ref()).filter(|_| shared.complete).cloned();
+    let slot = own_slot.or(shared.idempotency.as_ref()).filter(|_| shared.complete).cloned();
     let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect(), slot };
     let request = request(name, shared, written, given, faults)?;
     if let (Some(confirm), Some(entry), true) = (&confirm, confirm_entry, has_credential) {
         confirm::led_astray(entry, confirm, &request, faults);
     }
-    if let Some(slot) = own_slot.as_ref().filter(|_| shared.complete) {
+    if let Some(slot) = own_slot.named().filter(|_| shared.complete) {
         deduplication::bound(slot, &request, faults);
     }
-    let on_ambiguous = on_ambiguous.or(own_slot.as_ref().map(|_| OnAmbiguous::Retry)).or(shared.on_ambiguous);
-    let slot = own_slot.as_ref().or(shared.idempotency.as_ref().filter(|slot| request.has_output(&slot.value)));
+    let slot = own_slot.or(shared.idempotency.as_ref().filter(|slot| request.has_output(&slot.value)));
     let fallback = if slot.is_some() { OnAmbiguous::Retry } else { OnAmbiguous::DeadLetter };
+    // What an operation says of its slot it says of its doubts, too.
+    let inherited = shared.on_ambiguous.filter(|_| matches!(own_slot, Slot::Unsaid));
+    let on_ambiguous = on_ambiguous.or(inherited);
     Some(Operation {
         name: name.to_owned(),
         kind,
@@ -319,6 +325,7 @@ fn operation(
         idempotency: slot.map(|slot| slot.value.clone()),
         on_ambiguous: on_ambiguous.unwrap_or(fallback),
         on_unmappable: on_unmappable.or(shared.on_unmappable).unwrap_or(OnUnmappable::DeadLetter),
+        test,
         rate,
         request,
         judge,

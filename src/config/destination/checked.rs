@@ -32,8 +32,6 @@ pub struct Destination {
     pub retry: Retry,
     /// What a refused consent means.
     pub consent: Consent,
-    /// What becomes of test conversions.
-    pub test: TestConversions,
     /// Whether a merchant's trace goes on to it.
     pub traceparent: bool,
     /// How much may wait for it, if that is limited.
@@ -113,6 +111,8 @@ pub struct Operation {
     pub request: RequestTemplate,
     /// What becomes of a conversion that no request can be made of.
     pub on_unmappable: OnUnmappable,
+    /// What becomes of test conversions.
+    pub test: TestConversions,
     /// The output that the platform deduplicates on: `header.Idempotency-Key`, `map.externalId`.
     pub idempotency: Option<String>,
     /// What a request without an answer means.

@@ -7,6 +7,49 @@ use crate::config::keys::At;
 use crate::config::report::Faults;
 use crate::mapping::{RequestTemplate, Text};
 
+/// What is said of a slot.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Slot {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// That there is none, whatever the destination's is.
+    Declined,
+    /// Which output it is.
+    Is(Text),
+}
+
+impl Slot {
+    /// `none` is no output.
+    pub(super) fn of(written: Option<Text>) -> Slot {
+        match written {
+            None => Slot::Unsaid,
+            Some(text) if text.value == NONE => Slot::Declined,
+            Some(text) => Slot::Is(text),
+        }
+    }
+
+    /// The output, if one is named here.
+    pub(super) fn named(&self) -> Option<&Text> {
+        match self {
+            Slot::Is(text) => Some(text),
+            Slot::Unsaid | Slot::Declined => None,
+        }
+    }
+
+    /// The output, the destination's where nothing is said here.
+    pub(super) fn or<'s>(&'s self, shared: Option<&'s Text>) -> Option<&'s Text> {
+        match self {
+            Slot::Is(text) => Some(text),
+            Slot::Unsaid => shared,
+            Slot::Declined => None,
+        }
+    }
+}
+
+/// The platform deduplicates on nothing.
+const NONE: &str = "none";
+
 /// The slot that the platform deduplicates on must be something that is sent.
 pub(super) fn bound(slot: &Text, request: &RequestTemplate, faults: &mut Faults) {
     let help = "name an output, as in `header.Idempotency-Key` or `map.externalId`";

@@ -2,12 +2,13 @@
 
 use http::HeaderName;
 
+use super::deduplication::Slot;
 use super::outputs::{self, OVERS};
 use crate::config::keys::{Keys, list, text, texts, wrong_with_help};
 use crate::config::report::Faults;
 use crate::config::tree::{Entry, Node, Value};
-use crate::config::{OnAmbiguous, OnUnmappable, WaitHeader, WaitUnit};
-use crate::mapping::{MapLine, MapSource, Over, RulesSource, Span, Text};
+use crate::config::{OnAmbiguous, OnUnmappable, TestConversions, WaitHeader, WaitUnit};
+use crate::mapping::{MapLine, MapSource, Over, RulesSource, Span, Text, names_field, template_names_field};
 
 /// The request keys of one operation.
 pub(super) struct Written<'t> {
@@ -26,9 +27,10 @@ pub(super) struct Written<'t> {
     has_lines: bool,
     pub(super) auth: Option<&'t Entry>,
     pub(super) rules: RulesSource,
-    pub(super) idempotency: Option<Text>,
+    pub(super) idempotency: Slot,
     pub(super) on_ambiguous: Option<OnAmbiguous>,
     pub(super) on_unmappable: Option<OnUnmappable>,
+    pub(super) test: Option<TestConversions>,
     pub(super) judge: WrittenJudge,
     pub(super) confirm: Option<&'t Entry>,
 }
@@ -69,9 +71,10 @@ impl<'t> Written<'t> {
                 max_length: max_length(keys, faults),
                 outputs: outputs::read(keys, faults),
             },
-            idempotency: keys.text_as("idempotency", SLOT, faults),
+            idempotency: Slot::of(keys.text_as("idempotency", SLOT, faults)),
             on_ambiguous: keys.choice("on_ambiguous", &AMBIGUOUS, faults),
             on_unmappable: keys.choice("on_unmappable", &UNMAPPABLE, faults),
+            test: keys.choice("test", &TESTS, faults),
             judge: WrittenJudge {
                 duplicate_when: keys.text("duplicate_when", faults),
                 delivered_when: keys.text("delivered_when", faults),
@@ -92,6 +95,20 @@ impl<'t> Written<'t> {
         let is_constant = |part: &str| part.starts_with("vars.") || part.starts_with("secrets.");
         let names = |text: &Text| text.value.split('{').skip(1).any(|part| !is_constant(part.trim_start()));
         self.has_lines || self.url.iter().chain(self.headers.iter().map(|(_, value)| value)).any(names)
+    }
+
+    /// Whether its conditions or its request look at `test`.
+    pub(super) fn reads_test(&self) -> bool {
+        let names = |text: &Text| names_field(text, TEST);
+        let is_read = |line: &MapLine| match &line.source {
+            MapSource::Expr(text) => names(text),
+            MapSource::Entries(entries) => entries.iter().flatten().any(|(_, text)| names(text)),
+            MapSource::List(parts) => parts.iter().any(names),
+        };
+        let mut templates = self.url.iter().chain(self.headers.iter().map(|(_, value)| value));
+        self.when.iter().chain(&self.only_when).any(names)
+            || self.map.iter().chain(&self.query).any(is_read)
+            || templates.any(|text| template_names_field(text, TEST))
     }
 
     /// Whether it sends fields.
@@ -218,10 +235,15 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
 }
 
 const ONE_CONDITION: &str = "one text, its parts joined by `&&`: `\"value && order_id\"`";
-const SLOT: &str = "the output that the platform deduplicates on: `\"header.Idempotency-Key\"`, `\"map.order_id\"`";
+const SLOT: &str =
+    "the output that the platform deduplicates on: `\"header.Idempotency-Key\"`, `\"map.order_id\"`, or `\"none\"`";
+
+/// The field of a conversion that says it is one.
+const TEST: &str = "test";
 
 const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
 const UNMAPPABLE: [(&str, OnUnmappable); 2] = [("dead_letter", OnUnmappable::DeadLetter), ("skip", OnUnmappable::Skip)];
+const TESTS: [(&str, TestConversions); 2] = [("carry", TestConversions::Carry), ("skip", TestConversions::Skip)];
 
 fn wait_header(entry: &Entry, faults: &mut Faults) -> Option<WaitHeader> {
     let mut keys = Keys::of(entry, faults)?;

@@ -74,6 +74,32 @@ fn a_test_conversion_goes_only_where_there_is_a_switch_for_it() {
 }
 
 #[test]
+fn an_operation_without_a_switch_skips_test_conversions_beside_one_that_has_it() {
+    let refund = "[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmap.id = \"order_id\"\n";
+    let (sale, back) = (r#", "test": true"#, format!(r#"{REFUND}, "test": true"#));
+    let no_switch = |name: &str| format!("skipped: a test conversion, and operation {name} has no test switch");
+    let own = format!("test = \"carry\"\n{refund}test = \"skip\"");
+    check(&own, sale, "send conversion");
+    check(&own, &back, &no_switch("refund"));
+    check(&own, REFUND, "send refund");
+    check(&format!("test = \"carry\"\n{refund}"), &back, "send refund");
+    let other = format!("{refund}test = \"carry\"");
+    check(&other, sale, &no_switch("conversion"));
+    check(&other, &back, "send refund");
+    // Nothing of a test is refunded, so nothing is lacking either.
+    let trackdesk =
+        "[destination.trackdesk]\npreset = \"trackdesk\"\nvars.tenant = \"t\"\nvars.conversion_type = \"sale\"\n";
+    let config = right(&with(trackdesk));
+    let decided = |members: &str| {
+        let (conversion, meta) = conversion(members);
+        words(&config.destinations[0].decide(Scope { conversion: &conversion, meta: &meta }))
+    };
+    assert_eq!(decided(&back), no_switch("refund"));
+    assert_eq!(decided(REFUND), "unsupported: operation refund needs secrets.api_key, which is not set");
+    assert_eq!(decided(&format!(r#"{sale}, "click_ids": {{"trackdesk": "c"}}"#)), "send conversion");
+}
+
+#[test]
 fn another_currency_than_expected_is_skipped() {
     let euro = "expect_currency = \"EUR\"";
     check(euro, r#", "value": 1, "currency": "EUR""#, "send conversion");

@@ -86,6 +86,41 @@ idempotency = "map.order"
 }
 
 #[test]
+fn an_operation_may_decline_what_its_destination_deduplicates_on() {
+    let check = |keys: &str, own: &str, expected: (Option<&str>, OnAmbiguous)| {
+        let text = with(&format!(
+            "[destination.partner]\nurl = \"https://px.example.com/events\"\nmap.id = \"event_id\"\nidempotency = \"map.id\"\n\
+             {keys}[destination.partner.operation.refund]\nurl = \"https://px.example.com/refunds\"\nmap.id = \"event_id\"\n{own}"
+        ));
+        let config = right(&text);
+        let [sale, refund] = config.destinations[0].operations.as_slice() else { panic!("{text}") };
+        assert_eq!(sale.idempotency.as_deref(), Some("map.id"));
+        assert_eq!((refund.idempotency.as_deref(), refund.on_ambiguous), expected, "{keys}{own}");
+    };
+    let none = "idempotency = \"none\"\n";
+    let retry = "on_ambiguous = \"retry\"\n";
+    check("", "", (Some("map.id"), OnAmbiguous::Retry));
+    check("", none, (None, OnAmbiguous::DeadLetter));
+    check(retry, none, (None, OnAmbiguous::DeadLetter));
+    check("", &format!("{none}{retry}"), (None, OnAmbiguous::Retry));
+    // A destination's own takes a preset's slot away, for all its operations.
+    let thrad = "[destination.thrad]\npreset = \"thrad\"\nsecrets.api_key = \"${env:TOKEN}\"\n";
+    assert!(right(&with(thrad)).destinations[0].operations[0].idempotency.is_some());
+    let config = right(&with(&format!("{thrad}{none}")));
+    assert_eq!(config.destinations[0].operations[0].idempotency, None);
+}
+
+#[test]
+fn a_refund_at_ga4_is_counted_by_each_that_arrives() {
+    let ga4 =
+        "[destination.ga4]\npreset = \"ga4\"\nvars.measurement_id = \"G-1\"\nsecrets.api_secret = \"${env:TOKEN}\"\n";
+    let config = right(&with(ga4));
+    let said: Vec<_> =
+        config.destinations[0].operations.iter().map(|it| (it.idempotency.is_some(), it.on_ambiguous)).collect();
+    assert_eq!(said, [(true, OnAmbiguous::Retry), (false, OnAmbiguous::DeadLetter)]);
+}
+
+#[test]
 fn a_call_without_a_currency_wants_one_to_be_said() {
     let currency = |line: &str| with(&presets::ALL.replace("vars.goal_id = 3", &format!("{line}\nvars.goal_id = 3")));
     let without = currency("").replace("expect_currency = \"EUR\"\n", "");

@@ -58,6 +58,43 @@ fn plain_http_is_for_loopback_and_for_proxies() {
 }
 
 #[test]
+fn the_two_listeners_do_not_want_the_same_address() {
+    let check = |listen: &str, admin: Option<&str>, expected: &[&str]| {
+        let mut lines = format!("listen = \"{listen}\"\n");
+        if let Some(admin) = admin {
+            lines.push_str(&format!("admin = \"{admin}\"\nadmin_token_sha256 = \"{}\"\n", "7".repeat(64)));
+        }
+        let text = with(PARTNER).replace("listen = \"127.0.0.1:8443\"\n", &lines);
+        let found = load(&text)
+            .map_or_else(|report| report.located().iter().map(|f| f.message.clone()).collect(), |_| Vec::new());
+        assert_eq!(found, expected, "{listen} {admin:?}");
+    };
+    let said = |words: &str| format!("{words}, which is 127.0.0.1:9090 where nothing else is said");
+    check("127.0.0.1:9090", None, &[&said("`listen` is the address of `admin`")]);
+    check("0.0.0.0:9090", None, &[&said("`listen` takes the address of `admin` too")]);
+    check("[::]:9090", None, &[&said("`listen` takes the address of `admin` too")]);
+    check("127.0.0.1:8443", Some("127.0.0.1:8443"), &["`admin` and `listen` are the same address"]);
+    let on_one_port = |listen: &str| {
+        format!("`admin` and `listen` ({listen}) are on one port, and one of them takes every address of it")
+    };
+    check("0.0.0.0:8443", Some("127.0.0.1:8443"), &[&on_one_port("0.0.0.0:8443")]);
+    check("127.0.0.1:8443", Some("0.0.0.0:8443"), &[&on_one_port("127.0.0.1:8443")]);
+    check("0.0.0.0:8443", Some("[::]:8443"), &[&on_one_port("0.0.0.0:8443")]);
+    for (listen, admin) in [
+        ("192.0.2.1:9090", None),
+        ("0.0.0.0:9091", None),
+        ("0.0.0.0:9090", Some("127.0.0.1:9091")),
+        ("192.0.2.1:8443", Some("127.0.0.1:8443")),
+        ("0.0.0.0:8443", Some("[::1]:8443")),
+        ("127.0.0.1:0", Some("127.0.0.1:0")),
+        ("0.0.0.0:0", Some("127.0.0.1:0")),
+    ] {
+        check(listen, admin, &[]);
+    }
+    check("127.0.0.1:9090", Some("nowhere"), &["`admin`: `nowhere` is no address"]);
+}
+
+#[test]
 fn a_token_belongs_to_one_merchant() {
     let twin = with(PARTNER).replace("[destination", "[merchant.globex]\ntoken_sha256 = \"8F434346648F6B96DF89DDA901C5176B10A6D83961DD3C1AC88B59B2DC327AA4\"\n[destination");
     assert_eq!(

@@ -160,6 +160,45 @@ fn an_operation_that_takes_any_2xx_beside_conversions_that_do_not_is_warned_of()
     check("", "", &[]);
 }
 
+#[test]
+fn an_operation_that_takes_test_conversions_and_never_looks_is_warned_of() {
+    let refund = "[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmap.id = \"order_id\"\n";
+    let check = |keys: &str, expected: &[&str]| {
+        let messages: Vec<_> = warnings(&with(&format!("{PARTNER}{keys}")))
+            .into_iter()
+            .map(|warning| warning.split_once(' ').unwrap_or_default().1.to_owned())
+            .collect();
+        assert_eq!(messages, expected, "{keys}");
+    };
+    let told = |name: &str| {
+        format!(
+            "operation `{name}` takes test conversions (`test = \"carry\"`), and nothing of it reads `test`: they are sent \
+             as real ones"
+        )
+    };
+    let carry = "test = \"carry\"\n";
+    check(carry, &[&told("conversion")]);
+    check("", &[]);
+    for reads in [
+        "map.sandbox = \"test\"",
+        "map.mode = \"(test | bool('T', '')) ?? event_type\"",
+        "map.list = [\"order_id\", \"test | bool('T', '')\"]",
+        "query.test = \"test\"",
+        "headers.X-Test = \"{test}\"",
+        "only_when = \"test == false\"",
+        "when = \"test || value\"",
+    ] {
+        check(&format!("{carry}{reads}\n"), &[]);
+    }
+    for others in ["map.a = \"custom.test\"", "map.a = \"'test'\"", "headers.X-Test = \"test\""] {
+        check(&format!("{carry}{others}\n"), &[&told("conversion")]);
+    }
+    let switch = "map.sandbox = \"test\"\n";
+    check(&format!("{carry}{switch}{refund}"), &[&told("refund")]);
+    check(&format!("{carry}{switch}{refund}test = \"skip\"\n"), &[]);
+    check(&format!("{refund}{carry}"), &[&told("refund")]);
+}
+
 /// A destination that asks, at this URL and with these further keys.
 fn asking(url: &str, more: &str) -> String {
     with(&format!(

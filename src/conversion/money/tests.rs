@@ -147,6 +147,9 @@ fn negating_changes_the_sign_and_nothing_else() {
     assert_eq!(money("99.90").negate().to_string(), "-99.90");
     assert_eq!(money("-99.90").negate().to_string(), "99.90");
     assert_eq!(money("0.00").negate().to_string(), "0.00");
+    for (text, without_sign) in [("-99.90", "99.90"), ("99.90", "99.90"), ("0.00", "0.00")] {
+        assert_eq!(money(text).magnitude().to_string(), without_sign);
+    }
     assert!(money("-0.01").is_negative());
     assert!(!money("0.00").negate().is_negative());
 }

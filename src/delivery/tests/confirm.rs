@@ -1,5 +1,6 @@
 //! What is accepted is asked about until the platform says, and never sent again.
 
+use super::tokens::Written;
 use super::*;
 
 /// What the platform answers to a conversion.
@@ -77,6 +78,20 @@ async fn a_rejection_is_a_dead_letter_with_the_platforms_reason_and_a_duplicate_
     bench.reaches(first, "one", delivered).await;
     assert_eq!(sent(&platform), 3);
     bench.stop().await;
+}
+
+#[tokio::test]
+async fn why_a_platform_rejects_what_it_had_accepted_is_in_the_dead_letter_and_in_no_log() {
+    let (written, _logging) = Written::listening();
+    let platform = Platform::answering([queued()], said("Failed", "unknown customer ada@example.com")).await;
+    let bench = Bench::start(&[asking(&platform, "", "")]);
+    let id = bench.accept().await;
+    let status = bench.reaches(id, "one", is_dead).await;
+    assert_eq!(status.reason.as_deref(), Some("accepted, then rejected: unknown customer ada@example.com"));
+    bench.stop().await;
+    let log = written.text();
+    assert!(log.contains("dead letter") && log.contains("reason=\"accepted, then rejected\""), "{log}");
+    assert!(!log.contains("ada@example.com"), "{log}");
 }
 
 #[tokio::test]

@@ -22,6 +22,29 @@ impl Bench {
 }
 
 #[tokio::test]
+async fn what_waits_is_measured_by_when_it_is_given_up() {
+    let hours = |hours: u32| format!("retry = {{ first = \"1s\", give_up_after = \"{hours}h\" }}");
+    let to = |name: &str, give_up_after: u32| destination(name, "http://127.0.0.1:9/", &hours(give_up_after));
+    let bench = Bench::open(&[to("short", 2), to("long", 10)]);
+    let shares = || {
+        let metrics = bench.metrics();
+        ["short", "long"].map(|name| {
+            let line = format!("capi_relay_oldest_pending_give_up_ratio{{destination=\"{name}\"}} ");
+            let share =
+                metrics.lines().find_map(|found| found.strip_prefix(&line)).unwrap_or_else(|| panic!("{metrics}"));
+            share.parse::<f64>().unwrap()
+        })
+    };
+    assert_eq!(shares(), [0.0, 0.0], "nothing waits");
+    bench.accept().await;
+    bench.clock.set_forward(Duration::from_secs(3600));
+    let [short, long] = shares();
+    // An hour, and what the test takes.
+    assert!((0.5..0.6).contains(&short) && (0.1..0.15).contains(&long), "{short} {long}");
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn limits_rates_latency_and_errors_are_shown_from_near() {
     let refusal = Reply::Body(400, "no such campaign".to_owned());
     let platform = Platform::answering([Reply::Status(200), refusal], Reply::Status(200)).await;

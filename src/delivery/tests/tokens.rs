@@ -132,11 +132,7 @@ async fn a_token_endpoint_in_trouble_costs_time_and_no_attempt() {
 
 #[tokio::test]
 async fn no_token_and_no_credential_of_the_grant_comes_out() {
-    let written = Written::default();
-    let own = written.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || own.clone());
-    crate::queue::tests::never_the_only_listener();
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
+    let (written, _logging) = Written::listening();
     let echo = format!("you are Bearer t0ken-2, or t0ken-2, by {CLIENT} and {REFRESH}");
     let replies = [Reply::Status(401), Reply::Body(400, echo)];
     let platform = Platform::answering(replies, Reply::Status(200)).await;
@@ -161,10 +157,20 @@ async fn no_token_and_no_credential_of_the_grant_comes_out() {
 
 /// What was logged.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Written {
-    fn text(&self) -> String {
+    /// All of this thread, as long as the guard lives.
+    pub(super) fn listening() -> (Written, tracing::subscriber::DefaultGuard) {
+        let written = Written::default();
+        let own = written.clone();
+        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+        crate::queue::tests::never_the_only_listener();
+        let guard = tracing::subscriber::set_default(subscriber.with_writer(move || own.clone()).finish());
+        (written, guard)
+    }
+
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 }

@@ -120,6 +120,15 @@ async fn more_than_may_wait_for_a_destination_is_refused_given_up_or_left_out() 
             "[destination.small]\nurl = \"https://small.example/\"\nmax_pending = 2\non_overflow = \"{action}\"\nmap.event = \"event_id\"\n"
         );
         let relay = Running::start_with("", "", &extra).await;
+        let counted = |count: u8| {
+            let mut registry = Registry::default();
+            relay.ingress.register_metrics(&mut registry);
+            let mut metrics = String::new();
+            prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
+            let line = format!("capi_relay_overflowed_total{{destination=\"small\",action=\"{action}\"}} {count}\n");
+            assert!(metrics.contains(&line), "{metrics}");
+        };
+        counted(0);
         for number in 0..2 {
             let reply = relay.post(&conversion(&format!("e-{number}"), "1")).await;
             assert_eq!(reply.json["destinations"]["small"], "queued", "{action}: {reply:?}");
@@ -142,12 +151,7 @@ async fn more_than_may_wait_for_a_destination_is_refused_given_up_or_left_out() 
         let reason = "never attempted: 2 deliveries wait for small, and its `max_pending` is 2".to_owned();
         let expected = if action == "dead_letter" { vec![(DeadKind::Exhausted, reason)] } else { Vec::new() };
         assert_eq!(listed, expected, "{action}");
-        let mut registry = Registry::default();
-        relay.ingress.register_metrics(&mut registry);
-        let mut metrics = String::new();
-        prometheus_client::encoding::text::encode(&mut metrics, &registry).unwrap();
-        let line = format!(r#"capi_relay_overflowed_total{{destination="small",action="{action}"}} 1"#);
-        assert!(metrics.contains(&line), "{metrics}");
+        counted(1);
 
         // Once there is room, everything is as ever.
         let delivery = soon(relay.queue.next(&small)).await;

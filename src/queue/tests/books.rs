@@ -105,6 +105,18 @@ async fn each_conversion_is_counted_once_with_its_exact_amount_wherever_it_is() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refunds_add_up_to_what_they_give_back_however_they_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    for (number, given_back) in ["0.05", "-0.05", "-20.00"].into_iter().enumerate() {
+        let what = format!(r#""kind":"refund","value":"{given_back}","currency":"EUR""#);
+        accept(&queue, worth(&format!("back-{number}"), &what, &["a"])).await;
+    }
+    let books = queue.books(all()).await.unwrap();
+    assert_eq!(sum(&books, "a", State::Queued, "EUR"), (3, "20.10".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_counted_and_not_there_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let queue = open(dir.path(), &["a"]);
