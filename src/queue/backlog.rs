@@ -26,6 +26,7 @@
 //! | `block` | what the store says of a block; one that is to be written |
 //! | `contents` | what lies in a block's frame, and where |
 //! | `known` | what memory knows |
+//! | `spans` | blocks by what they reach over |
 //! | `sparse` | what is to be written anew, for most of it is gone |
 //! | `erase` | what is gone, overwritten |
 //! | `salvage` | what lies there, named or not |
@@ -37,6 +38,7 @@ mod erase;
 mod known;
 mod salvage;
 mod sparse;
+mod spans;
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 pub(super) mod tests;

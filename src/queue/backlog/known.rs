@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::block::{Block, Key, Lane};
+use super::spans::Spans;
 use crate::conversion::{ConversionId, DestinationName};
 
 #[derive(Debug, Default)]
@@ -17,9 +18,9 @@ pub(super) struct Known {
     pub(super) files: BTreeMap<u64, Filed>,
     /// How often blocks have been written anew: who looks from one block to the next may have missed what went back.
     pub(super) rewrites: u64,
-    /// The same blocks, by the size of how far it is from their first sequence number to their last: what holds a number is
-    /// found without looking at those that end before.
-    by_width: BTreeMap<u32, BTreeSet<Key>>,
+    /// The same blocks by their sequence numbers, and by when what is in them was received.
+    by_seq: Spans,
+    by_time: Spans,
     /// That are alive.
     conversions: usize,
 }
@@ -88,7 +89,8 @@ impl Known {
             filed.live_bytes = filed.live_bytes.saturating_add(block.live_bytes);
             filed.frames.insert(block.at, key);
         }
-        self.by_width.entry(width(&block)).or_default().insert(key);
+        self.by_seq.insert((block.first_seq, block.last_seq), key);
+        self.by_time.insert((block.first_ms, block.last_ms), key);
         self.conversions = self.conversions.saturating_add(block.live.count());
         block.lanes.shrink_to_fit();
         self.blocks.insert(key, Arc::new(block));
@@ -101,9 +103,8 @@ impl Known {
     /// `is_loss`: what lies there is gone, or some of it.
     fn take(&mut self, key: Key, is_loss: bool) {
         let Some(block) = self.blocks.remove(&key) else { return };
-        if let Some(keys) = self.by_width.get_mut(&width(&block)) {
-            keys.remove(&key);
-        }
+        self.by_seq.remove((block.first_seq, block.last_seq), key);
+        self.by_time.remove((block.first_ms, block.last_ms), key);
         self.conversions = self.conversions.saturating_sub(block.live.count());
         for Lane { destination, .. } in &block.lanes {
             if let Some(lane) = self.lanes.get_mut(destination) {
@@ -139,11 +140,8 @@ impl Known {
 
     /// Those that may hold one of these sequence numbers.
     pub(super) fn spanning(&self, from: u64, to: u64) -> impl Iterator<Item = &Arc<Block>> {
-        let spanning = self.by_width.iter().flat_map(move |(width, keys)| {
-            let widest = 1_u64.checked_shl(*width).unwrap_or(u64::MAX);
-            keys.range((from.saturating_sub(widest), 0)..=(to, u64::MAX))
-        });
-        spanning.filter_map(|key| self.blocks.get(key)).filter(move |block| block.last_seq >= from)
+        let near = self.by_seq.near(from, to).filter_map(|key| self.blocks.get(&key));
+        near.filter(move |block| block.last_seq >= from)
     }
 
     /// Whether no other comes between these two, by acceptance.
@@ -155,7 +153,8 @@ impl Known {
     /// Those that may hold this conversion.
     pub(super) fn with_id(&self, id: ConversionId) -> impl Iterator<Item = &Arc<Block>> {
         let received_ms = id.unix_ms();
-        self.blocks().filter(move |block| (block.first_ms..=block.last_ms).contains(&received_ms))
+        let near = self.by_time.near(received_ms, received_ms).filter_map(|key| self.blocks.get(&key));
+        near.filter(move |block| block.last_ms >= received_ms)
     }
 
     /// The last sequence number of what is looked at together behind this one: so far that no block ends before, of those
@@ -194,12 +193,6 @@ impl Known {
     pub(super) fn first_owed(&self, destination: &DestinationName) -> Option<&Arc<Block>> {
         self.blocks.get(self.lanes.get(destination)?.owed.first()?)
     }
-}
-
-/// The least power of two that reaches from a block's first sequence number to its last.
-fn width(block: &Block) -> u32 {
-    let reach = block.last_seq.saturating_sub(block.first_seq);
-    u64::BITS.saturating_sub(reach.leading_zeros())
 }
 
 /// A block, and the file that it lies in: that stays readable, whatever is given up meanwhile.

@@ -244,6 +244,7 @@ fn a_wide_block_costs_those_in_between_nothing() {
     }
     let known = backlog.read();
     assert_eq!(known.spanning(15_005, 15_005).count(), 2, "the wide one, and the one that holds it");
+    assert_eq!(known.with_id(id_at(15_005)).count(), 2, "by when it was received as well");
     drop(known);
     let wanted: Vec<u64> = (2..30_000).step_by(100).flat_map(|first| first..first + 50).collect();
     let wanted: Vec<u64> = [1].into_iter().chain(wanted).chain([30_000]).collect();

@@ -6,6 +6,8 @@
 //! The store is asked first, then memory's word on the block: that follows a group once it is durable. So whoever finds no
 //! changed legs where the block says that there are some has read too early, and reads again.
 
+use std::time::Duration;
+
 use super::super::backlog::{Found, Place};
 use super::super::codec::{Malformed, Reader, Writer};
 use super::super::record::{self, Leg, Record};
@@ -42,7 +44,7 @@ impl Store {
         place: impl Fn() -> Result<Option<Place>, StoreError>,
     ) -> Result<Option<Kept>, StoreError> {
         let mut was_damaged = false;
-        for _ in 0..READ_TRIES {
+        for tries in 0..READ_TRIES {
             let changed = self.changed_legs(id)?;
             let Some(place) = place()? else { return Ok(None) };
             if changed.is_some() || !place.is_changed() {
@@ -52,7 +54,8 @@ impl Store {
                     kept => return kept.map(Some),
                 }
             }
-            std::thread::yield_now();
+            // What is gone from the one place comes into sight at the other when the mover's sync has ended.
+            if tries < YIELDS { std::thread::yield_now() } else { std::thread::sleep(SYNC_WAIT) }
         }
         Err(Malformed("what became of a conversion that waits is missing").into())
     }
@@ -148,5 +151,9 @@ fn pieces(len: u32) -> u32 {
 
 /// The usual size of changed legs.
 const STATUS_BYTES: usize = 300;
-/// They are being rewritten while they are read: seldom, and never so often in a row.
-const READ_TRIES: u32 = 1000;
+/// They are being rewritten while they are read: seldom, and never so often in a row, nor for as long as this.
+const READ_TRIES: u32 = 240;
+/// The first of them come without a pause …
+const YIELDS: u32 = 200;
+/// … and the others after this: all together longer than a disk takes for a sync.
+const SYNC_WAIT: Duration = Duration::from_millis(1);
