@@ -17,6 +17,7 @@ use super::folder::{State, is_full};
 use super::generation::Generations;
 use super::history::Mark;
 use super::journal::Through;
+use super::record::Change;
 use super::shared::Shared;
 use super::store::{Anew, Applier, GROUP_BYTES_MAX, Ledger, MoveBytes, StoreError};
 use super::window::{Move, MoveRoom, Ripe};
@@ -234,16 +235,7 @@ impl Mover {
         // A large conversion needs a group of its own: now and then the others wait.
         let spare = self.turn.is_multiple_of(SPARE_TURN) && take != Take::Changes;
         let changes = if spare { Vec::new() } else { shared.window().first_changes(CHANGES_MAX) };
-        let mut applied = 0_usize;
-        for change in &changes {
-            if applier.bytes() > CHANGES_BYTES {
-                break;
-            }
-            if let Some(damage) = applier.change(change)? {
-                shared.note_lost_change(change, damage)?;
-            }
-            applied = applied.saturating_add(1);
-        }
+        let applied = self.apply(&changes, &mut applier)?;
         let room = MoveRoom {
             bytes: MoveBytes {
                 store: MOVES_BYTES.saturating_sub(applier.bytes()),
@@ -283,11 +275,26 @@ impl Mover {
             shared.metrics.move_seconds.observe(self.pace.seconds_since(began_us));
         }
         self.release(synced)?;
-        Ok(match (full, applied > 0 || !moves.is_empty()) {
-            (true, _) => Done::Much,
-            (false, true) => Done::Some,
-            (false, false) => Done::Nothing,
+        Ok(match full {
+            true => Done::Much,
+            false if applied > 0 || !moves.is_empty() => Done::Some,
+            false => Done::Nothing,
         })
+    }
+
+    /// How many of them were applied: as far as there is room for changes.
+    fn apply(&self, changes: &[Arc<Change>], applier: &mut Applier<'_>) -> Result<usize, StoreError> {
+        let mut applied = 0_usize;
+        for change in changes {
+            if applier.bytes() > CHANGES_BYTES {
+                break;
+            }
+            if let Some(damage) = applier.change(change)? {
+                self.shared.note_lost_change(change, damage)?;
+            }
+            applied = applied.saturating_add(1);
+        }
+        Ok(applied)
     }
 
     fn begin_moves(&self, room: MoveRoom, all: bool) -> Vec<Move> {
