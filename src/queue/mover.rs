@@ -398,7 +398,7 @@ fn moved_so_far(shared: &Shared, ledger: &Ledger) -> u64 {
 /// Between two groups when there is little to do: small groups cost a sync each, and the disk is the committer's too.
 const BETWEEN_GROUPS: Duration = Duration::from_millis(25);
 /// A conversion whose deliveries make headway lingers so many times as long: what waits two seconds for its turn is rather waited
-/// for than written, read and written off.
+/// for than written, read and written off. A lane that would take longer makes none.
 const HEADWAY_LINGERS: u64 = 8;
 /// Nothing to do: look again after this.
 const IDLE: Duration = Duration::from_millis(500);

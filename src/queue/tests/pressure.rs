@@ -211,22 +211,26 @@ async fn hundreds_of_dead_letters_are_replayed_group_by_group_each_handed_out_on
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_waits_for_its_turn_lingers_longer() {
     const HOUR_MS: u64 = 3_600_000;
-    for (owed, put_off, age_ms, pause_ms, is_moved) in [
-        (&["a"][..], false, 0, 0, false),
-        (&["a"], false, 60_000, 0, false),
-        (&["a"], false, HOUR_MS, 0, true),
+    for (owed, many, put_off, age_ms, pause_ms, is_moved) in [
+        (&["a"][..], 2, false, 0, 0, false),
+        (&["a"], 2, false, 60_000, 0, false),
+        (&["a"], 2, false, HOUR_MS, 0, true),
+        // At a pace of one a step its destination is done with eight soon, and not with more.
+        (&["a"], 9, false, 60_000, 0, false),
+        (&["a"], 10, false, 0, 0, false),
+        (&["a"], 10, false, 60_000, 0, true),
         // Its destination has taken nothing for an hour.
-        (&["a"], false, 60_000, HOUR_MS, true),
-        (&["a", "stands"], false, 0, 0, false),
-        (&["a", "stands"], false, 60_000, 0, true),
+        (&["a"], 2, false, 60_000, HOUR_MS, true),
+        (&["a", "stands"], 2, false, 0, 0, false),
+        (&["a", "stands"], 2, false, 60_000, 0, true),
         // It waits for another attempt.
-        (&["a"], true, 60_000, 0, true),
+        (&["a"], 2, true, 60_000, 0, true),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { linger: Duration::from_secs(3600), window_bytes: 1 << 24, ..small() };
         let engine = Embedded::open(&settings(dir.path(), &["a", "stands"]), Clock::system(), options).unwrap();
         let now_ms = engine.shared.clock.unix_ms();
-        for _ in 0..2 {
+        for _ in 0..many {
             engine.accept(submission(owed)).await.unwrap();
         }
         let first = engine.next(&name("a")).await;
@@ -238,6 +242,6 @@ async fn what_only_waits_for_its_turn_lingers_longer() {
         let ripe = Ripe { all: false, linger_ms: 60_000, headway_ms: HOUR_MS, elapsed_ms, now_ms };
         let bytes = MoveBytes { store: 1 << 20, backlog: 1 << 20, history: 1 << 20 };
         let moves = engine.shared.window().begin_moves(MoveRoom { bytes, alone: true }, &ripe);
-        assert_eq!(!moves.is_empty(), is_moved, "{owed:?} {put_off} {age_ms} {pause_ms}");
+        assert_eq!(!moves.is_empty(), is_moved, "{owed:?} {many} {put_off} {age_ms} {pause_ms}");
     }
 }

@@ -79,6 +79,36 @@ impl Shelf {
     }
 }
 
+/// How much is handed out in a step of time.
+#[derive(Default)]
+struct Pace {
+    /// The step in which something was handed out last, since 1970.
+    step: u64,
+    /// In it, and in the one before.
+    counts: (usize, usize),
+}
+
+impl Pace {
+    fn count(&mut self, now_ms: u64) {
+        let step = now_ms / PACE_STEP_MS;
+        if step != self.step {
+            self.counts = (0, if step == self.step.saturating_add(1) { self.counts.0 } else { 0 });
+            self.step = step;
+        }
+        self.counts.0 = self.counts.0.saturating_add(1);
+    }
+
+    /// In the step that goes on or in the one before, whichever had more. A clock that was set back tells nothing else.
+    fn at(&self, now_ms: u64) -> usize {
+        let (last, before) = self.counts;
+        match (now_ms / PACE_STEP_MS).saturating_sub(self.step) {
+            0 => last.max(before),
+            1 => last,
+            _ => 0,
+        }
+    }
+}
+
 pub(super) struct Lane {
     pub(super) name: DestinationName,
     pub(super) fresh: Shelf,
@@ -94,8 +124,7 @@ pub(super) struct Lane {
     /// When the store's next waiting delivery that is not in memory is due.
     next_due_ms: Option<u64>,
     hand_outs: u8,
-    /// When something was handed out last.
-    handed_out_ms: Option<u64>,
+    pace: Pace,
     /// When the oldest that the store has and that is owed was received, as the mover last saw it.
     pub(super) stored_oldest_ms: Option<u64>,
     pub(super) pending: u64,
@@ -171,7 +200,7 @@ impl Lane {
             more_fresh: maybe_stored,
             next_due_ms: maybe_stored.then_some(0),
             hand_outs: 0,
-            handed_out_ms: None,
+            pace: Pace::default(),
             stored_oldest_ms: None,
             pending: 0,
             dead: 0,
@@ -203,7 +232,7 @@ impl Lane {
             return Step::Wait(next.into_iter().chain(stored).min(), Arc::clone(&self.changed));
         };
         self.leased.insert(ticket.record.seq);
-        self.handed_out_ms = Some(now_ms);
+        self.pace.count(now_ms);
         Step::Lease(Box::new(Lease {
             destination: self.name.clone(),
             record: ticket.record,
@@ -222,11 +251,12 @@ impl Lane {
             || self.wants_refill(now_ms)
     }
 
-    /// Whether it is handing out what only the window has.
+    /// Whether it is handing out what only the window has, fast enough to be done with it soon: one that is slower has its
+    /// work written down, and keeps nobody waiting for room.
     pub(super) fn makes_headway(&self, now_ms: u64) -> bool {
-        let pause_ms = self.handed_out_ms.map(|at_ms| now_ms.saturating_sub(at_ms));
         let waits_for_the_store = self.more_fresh || self.refilling;
-        self.hold.is_none() && !waits_for_the_store && pause_ms.is_some_and(|pause_ms| pause_ms < HEADWAY_MS)
+        let soon = self.pace.at(now_ms).saturating_mul(HEADWAY_STEPS);
+        self.hold.is_none() && !waits_for_the_store && self.fresh.tickets.len() <= soon
     }
 
     /// The fresh delivery that may go out now: while the store may hold older ones, none that only the window has.
@@ -370,8 +400,10 @@ impl Lane {
     }
 }
 
-/// A lane that has handed out nothing for so long stands.
-const HEADWAY_MS: u64 = 250;
+/// A lane that has handed out nothing for one to two of these stands.
+const PACE_STEP_MS: u64 = 250;
+/// It makes headway when it will be done with what waits for it in so many of them.
+const HEADWAY_STEPS: usize = 8;
 /// A due retry gets at least one in so many hand-outs.
 const DUE_SHARE: u8 = 4;
 /// Deliveries read ahead of each sort (fresh, due) for a destination: enough for tens of milliseconds at full speed.
