@@ -277,8 +277,19 @@ fn each<'a>(entry: &'a Node, context: &Context<'a>) -> Evaluated<'a> {
     Ok(entries.iter().any(Option::is_some).then_some(Val::List(entries)))
 }
 
-/// What the filters make of the input.
+/// What the filters make of the input. Under the mask a secret of which they make nothing is absent too: all that depends on
+/// that comes out as it would.
 fn piped<'a>(input: &'a Node, calls: &'a [Call], context: &Context<'a>) -> Evaluated<'a> {
+    if context.secrets == Secrets::Masked && calls.iter().any(|call| call.secret) {
+        let revealed = Context { secrets: Secrets::Revealed, ..*context };
+        if let Ok(None) = filtered(input, calls, &revealed) {
+            return Ok(None);
+        }
+    }
+    filtered(input, calls, context)
+}
+
+fn filtered<'a>(input: &'a Node, calls: &'a [Call], context: &Context<'a>) -> Evaluated<'a> {
     let Some((last, calls)) = calls.split_last() else { return input.eval(context) };
     let mut value = input.eval(context)?;
     for call in calls {

@@ -285,6 +285,9 @@ fn secrets_are_masked_with_all_that_is_made_of_them() {
     assert_eq!(masked("concat('a', secrets.token) | base64"), "'***'");
     assert_eq!(masked("order_id | hmac_sha256(secrets.token)"), "'***'");
     assert_eq!(masked("order_id | replace('o', secrets.token)"), "'***'");
+    // What is left out is left out under the mask too, with all that depends on it.
+    assert_eq!(masked("secrets.token | substring(12, 0)"), "-");
+    assert_eq!(masked("concat(secrets.token | substring(12, 0), '-', (custom.o | trim))"), "-");
     let compiled = Expression::compile(&text("concat(secrets.token, 'x') | sha256"), &constants(), Place::Top);
     assert!(!format!("{compiled:?}").contains("s3cret"));
 }
