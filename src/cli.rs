@@ -45,6 +45,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::ingress::descriptors;
 use crate::{admin, config, conversion};
 
 pub use relay::{Left, Relay, ReloadError, StartError};
@@ -223,6 +224,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     panics::log();
+    // A folder's files may be more than the usual limit.
+    descriptors::raise();
     ExitCode::from(match cli.command {
         Command::Init(args) => init::command(&cli.configuration, &args),
         Command::Serve(args) => serve::command(&cli.configuration, &args),

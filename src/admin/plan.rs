@@ -192,9 +192,8 @@ impl Admin {
         }
         let given_ms = filter.until_ms;
         let totals = if page.after.is_none() { Some(self.totals(&filter).await?) } else { None };
-        let DeadPage { dead, next } = self.page(filter, page).await?;
-        let newest_ms = dead.iter().map(|letter| letter.at_ms).max().unwrap_or(0).max(now_ms);
-        let until_ms = given_ms.unwrap_or(newest_ms.saturating_add(1));
+        let (DeadPage { dead, next }, newest_ms) = self.page(filter, page).await?;
+        let until_ms = given_ms.unwrap_or(newest_ms.max(now_ms).saturating_add(1));
         let (mut planned, mut left) = (Vec::with_capacity(dead.len()), REQUESTS_BYTES_MAX);
         for letter in &dead {
             let mut one = self.planned(letter).await?;
@@ -208,19 +207,20 @@ impl Admin {
         Ok(problem::json(StatusCode::OK, &PlanView::new(until_ms, totals.as_ref(), dead, next.as_deref())))
     }
 
-    /// By ids they come all at once: here, too, page by page.
-    async fn page(&self, filter: DeadFilter, page: PageRequest) -> Result<DeadPage, Problem> {
+    /// By ids they come all at once: here, too, page by page. With when the newest was given up, of all that were found.
+    async fn page(&self, filter: DeadFilter, page: PageRequest) -> Result<(DeadPage, u64), Problem> {
         let by_ids = filter.ids.is_some();
         let (limit, after) = (page.limit, page.after.clone());
         let found = self.queue.dead_letters(filter, page).await.map_err(|error| problem::unreadable(&error))?;
+        let newest_ms = found.dead.iter().map(|letter| letter.at_ms).max().unwrap_or(0);
         if !by_ids {
-            return Ok(found);
+            return Ok((found, newest_ms));
         }
         let wrong = || Problem::new(Kind::InvalidQuery, "after: not the `next` of a page");
         let shown = after.map_or(Ok(0), |after| after.parse::<usize>().map_err(|_no_number| wrong()))?;
         let end = shown.saturating_add(limit);
         let next = (found.dead.len() > end).then(|| end.to_string());
-        Ok(DeadPage { dead: found.dead.into_iter().skip(shown).take(limit).collect(), next })
+        Ok((DeadPage { dead: found.dead.into_iter().skip(shown).take(limit).collect(), next }, newest_ms))
     }
 
     /// What becomes of this one, were it replayed now.
@@ -249,7 +249,7 @@ impl Admin {
         let mut totals = Totals { is_whole: true, ..Totals::default() };
         let mut page = PageRequest { limit: TOTALS_PAGE, after: None };
         loop {
-            let DeadPage { dead, next } = self.page(filter.clone(), page).await?;
+            let (DeadPage { dead, next }, _) = self.page(filter.clone(), page).await?;
             for letter in &dead {
                 totals.count(letter, &self.planned(letter).await?);
             }

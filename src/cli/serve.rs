@@ -8,7 +8,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::Wish;
 use crate::config::{Config, LogFormat, Transport};
-use crate::ingress::descriptors;
 use crate::queue::Clock;
 use crate::traces::{self, Outlook, Traces};
 
@@ -43,9 +42,6 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
     };
     log_to_stderr(config.server.log);
     log_warnings(&config);
-    if let Err(error) = descriptors::raise() {
-        warn!(%error, "no more file descriptors than before");
-    }
     match goldens {
         Some(goldens) => info!(goldens, "goldens proven"),
         None => warn!("goldens are not proven"),

@@ -13,7 +13,7 @@ use http::StatusCode;
 use super::gate::Health;
 use crate::config::Judge;
 use crate::mapping::{Answer, AnswerCondition};
-use crate::queue::Verdict;
+use crate::queue::{Verdict, comes_from_between};
 
 /// What became of one request.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     if retry == Reply::Yes {
         return Judgement::Retry;
     }
-    if comes_from_between(answer.status()) {
+    if comes_from_between(answer.status().as_u16()) {
         return Judgement::Unknown;
     }
     if asks_for_repeat(answer.status()) {
@@ -202,13 +202,6 @@ impl From<bool> for Reply {
 pub(super) fn asks_for_repeat(status: StatusCode) -> bool {
     matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
         || status.is_server_error()
-}
-
-/// Statuses with which a gateway says that it passed the request on and got no good answer, or none in time: *Bad Gateway* and
-/// *Gateway Timeout* ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.6)), and of Cloudflare's own
-/// [520 and 524](https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
-fn comes_from_between(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 502 | 504 | 520 | 524)
 }
 
 /// Statuses that refuse the credential, not the conversion.

@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
 
 use super::codec::{Reader, Writer};
 
@@ -376,10 +375,9 @@ pub(super) fn make_dir(path: &Path) -> io::Result<()> {
     sync_dir(parent.unwrap_or(Path::new(".")))
 }
 
-/// Whether an error says that there is no space, or no file descriptor, now: what was to be made can be made later.
+/// Whether an error says that there is no space, now.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        || matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Makes the names in a folder durable.

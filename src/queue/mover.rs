@@ -108,16 +108,13 @@ impl Mover {
     pub(super) fn new(shared: Arc<Shared>, ledger: Ledger) -> Mover {
         let store_seq = ledger.moved_seq;
         let moved_seq = moved_so_far(&shared, &ledger);
-        let written_ms = Some(shared.history.mark().written_ms).filter(|written_ms| *written_ms > 0);
         let stands_ms = u64::try_from(shared.options.leap_stands.as_millis()).unwrap_or(u64::MAX);
-        let now = (shared.clock.unix_ms(), shared.clock.elapsed_ms());
-        let believed = Believed::since(written_ms, now, stands_ms);
         Mover {
             shared,
             ledger: Ledger { moved_seq, ..ledger },
             store_seq,
             pace: Clock::system(),
-            believed,
+            believed: Believed::nothing(stands_ms),
             housekept_ms: 0,
             is_untidy: false,
             tidied_not_before_ms: 0,
@@ -191,13 +188,13 @@ impl Mover {
             }
             done => done?,
         };
-        // Pressed by what is on its way into the window, there is nothing to do but wait.
-        let busy = drain || done == Done::Much || (done == Done::Some && self.shared.is_pressed());
+        let busy = drain || done == Done::Much || self.shared.is_pressed();
         let copying = self.generations.turn(&self.shared, now_ms, busy)?;
         // However much there is to do: what is gone must not fill the disk.
         let tidies = !busy || self.turn.is_multiple_of(TIDY_TURN) && self.shared.store().backlog().is_wasteful();
         self.is_untidy = tidies && self.tidy(now_ms)?;
-        Ok(if busy {
+        // Pressed by what is on its way into the window or to be delivered soon, there is nothing to do but wait.
+        Ok(if busy && (drain || done != Done::Nothing) {
             Duration::ZERO
         } else if copying || self.is_untidy || !self.is_drained() {
             BETWEEN_GROUPS

@@ -449,7 +449,7 @@ const CHANGES_MAX: usize = 4096;
 /// What is given up goes with so much of what came before and after.
 const KEY_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than it takes to set a clock right after a start.
-const LEAP_STANDS: Duration = Duration::from_secs(3600);
+const LEAP_STANDS: Duration = Duration::from_secs(600);
 const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 /// Many groups fit in it, each with what sled adds, and a few of sled's segments of 512 KiB.
 pub(super) const STORE_FREE_BYTES_MIN: u64 = 8 * 1024 * 1024;

@@ -189,6 +189,13 @@ pub struct Attempt {
     pub excerpt: Option<String>,
 }
 
+/// Statuses with which a gateway says that it passed the request on and got no good answer, or none in time: *Bad Gateway* and
+/// *Gateway Timeout* ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.6)), and of Cloudflare's own
+/// [520 and 524](https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
+pub(crate) fn comes_from_between(status: u16) -> bool {
+    matches!(status, 502 | 504 | 520 | 524)
+}
+
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Negotiated {

@@ -216,9 +216,11 @@ async fn what_only_waits_for_its_turn_lingers_longer() {
         (&["a"], 2, false, 60_000, 0, false),
         (&["a"], 2, false, HOUR_MS, 0, true),
         // At a pace of one a step its destination is done with eight soon, and not with more.
-        (&["a"], 9, false, 60_000, 0, false),
-        (&["a"], 10, false, 0, 0, false),
-        (&["a"], 10, false, 60_000, 0, true),
+        (&["a"], 8, false, 60_000, 0, false),
+        (&["a"], 9, false, 0, 0, false),
+        (&["a"], 9, false, 60_000, 0, true),
+        // All is handed out, and that for an hour.
+        (&["a"], 1, false, 60_000, HOUR_MS, true),
         // Its destination has taken nothing for an hour.
         (&["a"], 2, false, 60_000, HOUR_MS, true),
         (&["a", "stands"], 2, false, 0, 0, false),

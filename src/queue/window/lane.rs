@@ -251,12 +251,13 @@ impl Lane {
             || self.wants_refill(now_ms)
     }
 
-    /// Whether it is handing out what only the window has, fast enough to be done with it soon: one that is slower has its
-    /// work written down, and keeps nobody waiting for room.
+    /// Whether it is handing out what only the window has, fast enough to be done soon with that and with what it has handed
+    /// out: one that is slower has its work written down, and keeps nobody waiting for room.
     pub(super) fn makes_headway(&self, now_ms: u64) -> bool {
         let waits_for_the_store = self.more_fresh || self.refilling;
         let soon = self.pace.at(now_ms).saturating_mul(HEADWAY_STEPS);
-        self.hold.is_none() && !waits_for_the_store && self.fresh.tickets.len() <= soon
+        let waiting = self.fresh.tickets.len().saturating_add(self.leased.len());
+        self.hold.is_none() && !waits_for_the_store && waiting <= soon
     }
 
     /// The fresh delivery that may go out now: while the store may hold older ones, none that only the window has.
