@@ -2,10 +2,11 @@
 //!
 //! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `rejected_when`, `suspended_when`,
 //! `ambiguous_when`, `retry_when`, a gateway's word that it had no good answer from behind (*unknown*: it may have been taken
-//! there), the statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate over what is not there is false. Where a body broke off, a predicate that reads it is
-//! undecided: a 2xx is then *unknown*, and so is a refusal that the missing part might have turned into a success or into
-//! one of our credential, and any answer that it might have made ambiguous. Of a 2xx whose body is longer than our limit
-//! what its head says holds; what would hold of an empty body as well is undecided.
+//! there), the statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate
+//! over what is not there is false. Where a body broke off, a predicate that reads it is undecided: a 2xx is then *unknown*,
+//! and so is a refusal that the missing part might have turned into a success or into one of our credential, and any answer
+//! that it might have made ambiguous. Of a 2xx whose body is longer than our limit what its head says holds; what would hold
+//! of an empty body as well is undecided.
 
 use bytes::Bytes;
 use http::StatusCode;
