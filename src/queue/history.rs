@@ -53,6 +53,7 @@ use super::ORDER_STATUSES_MAX;
 use super::folder::{Folder, OpenError, State, is_full, sync_dir};
 use super::log::frame::{self, Stamp};
 use super::log::segment::{self, DATA_START, Segment};
+use super::record::Settled;
 use super::status::Status;
 use super::store::StoreError;
 use super::vault::{KeyHash, Vault};
@@ -278,8 +279,13 @@ impl History {
         })
     }
 
-    /// What became of a conversion of which nothing is owed any more; what was written last counts.
+    /// What became of a conversion of which nothing is owed any more.
     pub(super) fn status(&self, id: ConversionId) -> Result<Option<Status>, StoreError> {
+        Ok(self.settled(id)?.map(Settled::into_status))
+    }
+
+    /// A conversion of which nothing is owed any more; what was written last counts.
+    pub(super) fn settled(&self, id: ConversionId) -> Result<Option<Settled>, StoreError> {
         self.looked(|| {
             let by = By::Id(id);
             let received = |received: &Received| (received.first_ms..=received.last_ms).contains(&id.unix_ms());
@@ -287,7 +293,7 @@ impl History {
                 let settled =
                     |kind, kept: Kept<'_>| (kind == kind::SETTLED).then(|| kept.settled(&self.vault)).transpose();
                 if let Some(settled) = place.records(by, settled)?.pop() {
-                    return Ok(Some(settled.into_status()));
+                    return Ok(Some(settled));
                 }
             }
             Ok(None)

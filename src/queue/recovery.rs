@@ -15,7 +15,7 @@ use super::generation;
 use super::history::History;
 use super::journal::{self, Journal, Kind, Through, replay};
 use super::mover::{Mover, Take};
-use super::record::{self, Change};
+use super::record::{self, Change, Leg, Record};
 use super::rescue;
 use super::shared::{Options, Shared};
 use super::status::Hold;
@@ -229,6 +229,7 @@ impl Recovery {
                 if seq > self.mover.ledger().moved_seq {
                     let (record, legs) =
                         record::decode_accepted(&self.shared.vault, payload, seq).map_err(unreadable)?;
+                    let legs = self.settled_before(&record).unwrap_or(legs);
                     let permit = self.shared.try_permit(&record);
                     let is_full = permit.is_none();
                     let since_ms = self.shared.clock.elapsed_ms();
@@ -250,6 +251,19 @@ impl Recovery {
         let key = record::key_number(payload).map_err(unreadable)?;
         *oldest_key = oldest_key.iter().copied().chain(Some(key).filter(|key| *key != PLAIN)).min();
         Ok(())
+    }
+
+    /// What became of one that went to the history with a group whose part for the store a crash has cut off. The journal may
+    /// not tell: settlements ride in a later commit.
+    fn settled_before(&self, record: &Record) -> Option<Vec<Leg>> {
+        let id = record.meta.id;
+        match self.shared.history.settled(id) {
+            Ok(settled) => settled.filter(|settled| settled.seq == record.seq).map(|settled| settled.legs),
+            Err(error) => {
+                tracing::warn!(%id, %error, "the history cannot tell whether it was settled: what the journal says holds");
+                None
+            }
+        }
     }
 
     fn settled(&mut self, change: Arc<Change>) -> Result<(), OpenError> {

@@ -219,3 +219,31 @@ async fn with_no_file_of_the_history_left_it_goes_on_where_it_was() {
     assert!(queue.status(third).await.unwrap().is_some());
     assert_eq!(state(&queue, owed, "b").await, State::Queued);
 }
+
+/// One group had a conversion that waits, for the store, and one that was settled, for the history. The crash came between the
+/// two, and before the settlement was in the journal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_history_has_as_settled_is_not_sent_again() {
+    let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let queue = open(before.path(), &["a", "b"]);
+    // There is a segment of the history from here on.
+    accept(&queue, submission(&["a"])).await;
+    queue.settle(&next(&queue, "a").await, delivered(), Some(attempt(200, Verdict::Delivered)));
+    eventually("moved", async || metric(&queue, "window_conversions") == 0).await;
+    drop(queue);
+    let slow = Options { linger: Duration::from_secs(3600), ..small() };
+    let queue = Queue::open_with(&settings(before.path(), &["a", "b"]), Clock::system(), slow).unwrap();
+    // What came after the one that lingers goes with it, when the queue is closed.
+    let waits = accept(&queue, submission(&["b"])).await;
+    let settled = accept(&queue, submission(&["a"])).await;
+    copy_folder(before.path(), after.path());
+    queue.settle(&next(&queue, "a").await, delivered(), Some(attempt(200, Verdict::Delivered)));
+    queue.close().await.unwrap();
+    drop(queue);
+    std::fs::remove_dir_all(after.path().join("history")).unwrap();
+    copy_folder(&before.path().join("history"), &after.path().join("history"));
+    let queue = open(after.path(), &["a", "b"]);
+    assert_eq!(state(&queue, settled, "a").await, State::Delivered);
+    assert_eq!(owed(&queue, "a").await, BTreeSet::new());
+    assert_eq!(owed(&queue, "b").await, BTreeSet::from([waits]));
+}
