@@ -140,6 +140,12 @@ fn routes(path: &str, server: &str, queue: &str) -> String {
     )
 }
 
+/// A further merchant, whose token is `NAME-token`.
+fn merchant(name: &str, more: &str) -> String {
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(format!("{name}-token")));
+    format!("[merchant.{name}]\ntoken_sha256 = \"{digest}\"\n{more}\n")
+}
+
 fn conversion(event_id: &str, value: &str) -> String {
     json!({"event_id": event_id, "time": "2026-01-31T12:00:00+01:00", "value": value, "currency": "EUR"}).to_string()
 }
@@ -341,6 +347,22 @@ async fn a_merchant_beyond_its_rate_is_told_when_to_come_back_and_others_are_not
     let unlimited = send("acme-token", "e-1").await;
     assert_eq!(unlimited.status, 202, "another merchant, its own keys: {unlimited:?}");
     assert!(!unlimited.headers.contains_key("ratelimit"));
+    relay.end().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_counts_for_the_rate_and_beyond_it_no_body_is_read() {
+    let relay = Running::start("", "").await;
+    for body in ["{", "[]"] {
+        let refused = call(relay.address, Call { token: Some("beta-token"), body, ..Call::post() }).await;
+        assert!(matches!(refused.status, 400 | 422), "{refused:?}");
+    }
+    let mut stream = TcpStream::connect(relay.address).await.unwrap();
+    let head = format!("{HEAD}authorization: Bearer beta-token\r\ncontent-length: 1000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Nothing of it has come, nor comes.
+    let limited = answer(&mut stream, "}").await;
+    assert!(limited.starts_with("HTTP/1.1 429") && limited.contains("r=0;"), "{limited}");
     relay.end().await;
 }
 
