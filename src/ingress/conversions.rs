@@ -24,7 +24,7 @@ use super::{Client, Ingress, Phase, batch, signed};
 use crate::config::{Budget, Config, Decision, Destination, Merchant, Overflow};
 use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal};
 use crate::mapping::Scope;
-use crate::queue::{AcceptError, Accepted, Claim, Initial, Status, Submission};
+use crate::queue::{AcceptError, Accepted, Claim, Initial, ORDER_STATUSES_MAX, Status, Submission};
 use crate::traces::{Entry, Receipt};
 
 impl Ingress {
@@ -138,7 +138,7 @@ impl Ingress {
         let Planned { submission, overflowed, entry } = planned;
         let trace_id = submission.meta.trace.map(|trace| trace.trace_id());
         // No deadline here: a 503 for what may yet become durable would be a lie.
-        match self.queue.accept(submission).await.map_err(unavailable)? {
+        match self.queue.accept(submission).await.map_err(|error| unavailable(error, &client.merchant))? {
             Accepted::New(status) => {
                 client.counters.accepted.inc();
                 overflowed.iter().for_each(|(destination, overflow)| self.requests.overflowed(destination, *overflow));
@@ -278,16 +278,19 @@ impl Ingress {
     async fn order_of(&self, merchants: &[Arc<Merchant>], encoded: &str) -> Result<Reply, Problem> {
         let no_text = |_| Problem::new(Kind::BadRequest, "an order's id stands in the path as percent-encoded UTF-8");
         let order_id = percent_decode_str(encoded).decode_utf8().map_err(no_text)?;
-        let mut statuses = Vec::new();
+        let (mut statuses, mut is_whole) = (Vec::new(), true);
         for merchant in merchants {
             let found = self.queue.order(&merchant.name, &order_id).await;
-            statuses.append(&mut found.map_err(|error| problem::unreadable(&error))?);
+            let found = found.map_err(|error| problem::unreadable(&error))?;
+            let older = found.len().saturating_sub(ORDER_STATUSES_MAX);
+            is_whole &= older == 0;
+            statuses.extend(found.into_iter().skip(older));
         }
         if statuses.is_empty() {
             return Err(Problem::not_found());
         }
         statuses.sort_by_key(|status| status.id);
-        Ok(json(StatusCode::OK, &OrderView::new(&order_id, &statuses, self.clock().unix_ms())))
+        Ok(json(StatusCode::OK, &OrderView::new(&order_id, &statuses, is_whole, self.clock().unix_ms())))
     }
 }
 
@@ -382,9 +385,17 @@ fn refused(refusal: Refusal) -> Problem {
     }
 }
 
-fn unavailable(error: AcceptError) -> Problem {
+/// Of destinations, only the merchant's own are named.
+fn unavailable(error: AcceptError, merchant: &Merchant) -> Problem {
     match error {
-        AcceptError::Full(detail) => Problem::new(Kind::QueueFull, detail).retry_after(FULL_RETRY_AFTER),
+        AcceptError::Full { pending_bytes, most } => {
+            let most = most.filter(|(destination, _)| merchant.sends_to(destination));
+            let most = most.map_or_else(String::new, |(destination, pending)| {
+                format!("; most of it, {pending} deliveries, waits for {destination}")
+            });
+            let detail = format!("{pending_bytes} bytes are pending{most}");
+            Problem::new(Kind::QueueFull, detail).retry_after(FULL_RETRY_AFTER)
+        }
         AcceptError::DiskFull(detail) => Problem::new(Kind::DiskFull, detail).retry_after(FULL_RETRY_AFTER),
         AcceptError::Unreadable(_) => {
             let detail = "it may be a repeat, and what is kept of the first one cannot be read: see the relay's log";

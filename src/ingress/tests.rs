@@ -401,7 +401,8 @@ async fn what_cannot_be_stored_is_a_503_that_says_when_to_come_back() {
 
 #[tokio::test]
 async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
-    let relay = Running::start("", "max_pending_bytes = \"1KiB\"").await;
+    let others = merchant("gamma", "destinations = [\"refunds\"]");
+    let relay = Running::start_with("", "max_pending_bytes = \"1KiB\"", &others).await;
     let mut replies = Vec::new();
     for number in 0..64 {
         replies.push(relay.post(&conversion(&format!("e-{number}"), "1")).await);
@@ -409,6 +410,12 @@ async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
     let refused = replies.iter().find(|reply| reply.status != 202).unwrap();
     assert_eq!(refused.refusal(), (503, "urn:capi-relay:problem:queue-full"));
     assert_eq!(refused.headers["retry-after"], "10");
+    assert!(refused.text.contains("waits for first"), "{refused:?}");
+    // What waits at others' destinations is not for everyone to know.
+    let body = json!({"event_id": "r-1", "kind": "refund", "time": "2026-01-31T12:00:00Z"}).to_string();
+    let other = call(relay.address, Call { token: Some("gamma-token"), body: &body, ..Call::post() }).await;
+    assert_eq!(other.refusal(), (503, "urn:capi-relay:problem:queue-full"));
+    assert!(!other.text.contains("first") && !other.text.contains("deliveries"), "{other:?}");
     relay.end().await;
 }
 
