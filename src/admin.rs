@@ -110,17 +110,7 @@ impl Admin {
 
     /// Serves until `shutdown`; returns when every connection has ended.
     pub async fn run(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
-        let front = Front {
-            tls: None,
-            connections_max: CONNECTIONS_MAX,
-            addresses: Addresses::new(CONNECTIONS_MAX),
-            proxies: Proxies::default(),
-            first_request_timeout: FIRST_REQUEST_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
-            drain_timeout: DRAIN_TIMEOUT,
-            metrics: Connections::default(),
-        };
-        tokio::join!(serve(Arc::clone(&self), listener, front, shutdown.clone()), self.tell(shutdown));
+        tokio::join!(serve(Arc::clone(&self), listener, front(), shutdown.clone()), self.tell(shutdown));
     }
 
     /// By which token, if tokens are asked for. Without one, the name that the request came by tells a person on this machine from a web page's script whose
@@ -239,6 +229,20 @@ impl Api for Admin {
     fn refused(&self, _kind: Kind) {}
 }
 
+/// The limits of the admin listener.
+fn front() -> Front {
+    Front {
+        tls: None,
+        connections_max: CONNECTIONS_MAX,
+        addresses: Addresses::new(CONNECTIONS_PER_ADDRESS_MAX),
+        proxies: Proxies::default(),
+        first_request_timeout: FIRST_REQUEST_TIMEOUT,
+        idle_timeout: IDLE_TIMEOUT,
+        drain_timeout: DRAIN_TIMEOUT,
+        metrics: Connections::default(),
+    }
+}
+
 /// The digest of the token that somebody showed; `None`: none is asked for.
 type Holder = Option<[u8; 32]>;
 
@@ -251,6 +255,8 @@ struct Report {
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Probes, a scraper or two, a person: more is a mistake somewhere.
 const CONNECTIONS_MAX: usize = 64;
+/// Of one address, a quarter: no other machine keeps all others out. What asks from this machine is not limited.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
 /// Everyone who asks here is near.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a scraper's usual interval of a minute.

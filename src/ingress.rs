@@ -6,8 +6,8 @@
 //! count has a limit; `run` returns only when every connection has ended. It never logs a body, a token or personal data,
 //! and never speaks to a destination. Plain HTTP is HTTP/1 only; over TLS, ALPN chooses between HTTP/2 and HTTP/1.1.
 //!
-//! A request passes `connection` (limits, drain), `strict` (hosts, framing), the routing below, `bearer`, `quota`, and
-//! then `fields`, `body`, `admission`, `batch` and `conversions`.
+//! A request passes `connection` (limits, drain), `strict` (hosts, framing), the routing below, `bearer`, `quota` (for a batch
+//! once more, when it is counted), and then `fields`, `body`, `room`, `admission`, `batch` and `conversions`.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -57,11 +57,12 @@ use admission::Admission;
 use body::DECOMPRESSED_AT_ONCE;
 use clients::Clients;
 use connection::{Api, Front, serve};
+use conversions::WAITED_FOR_MAX;
 use problem::{Kind, Problem, Reply};
 use promises::Promises;
 use proxy::Proxies;
 use quota::{Bucket, Left};
-use room::Bodies;
+use room::{Bodies, Share};
 use tls::{Shown, Tls};
 
 /// The public HTTP API of one relay.
@@ -77,6 +78,8 @@ pub struct Ingress {
     bodies: Bodies,
     /// Turns at decompressing.
     decompressing: Arc<Semaphore>,
+    /// Places for conversions whose outcomes are waited for.
+    waited_for: Semaphore,
     requests: metrics::Requests,
     connections: metrics::Connections,
     phase: watch::Sender<Phase>,
@@ -103,13 +106,24 @@ struct Current {
 struct Client {
     merchant: Arc<Merchant>,
     bucket: Option<Arc<Bucket>>,
+    /// Of the room for bodies.
+    share: Share,
     counters: metrics::Merchant,
 }
 
 impl Client {
-    /// Takes so many of the merchant's rate, if it has one.
-    fn take(&self, count: NonZeroU32) -> Result<Option<Left>, Problem> {
-        self.bucket.as_ref().map(|bucket| bucket.take(count)).transpose()
+    /// Takes one of the merchant's rate, if it has one: for a request, before anything of its body is read.
+    fn take(&self) -> Result<Option<Left>, Problem> {
+        self.bucket.as_ref().map(|bucket| bucket.take()).transpose()
+    }
+
+    /// Takes what a batch of so many needs beside the one that was taken for the request: `left` after that.
+    fn take_rest(&self, count: usize, left: Option<Left>) -> Result<Option<Left>, Problem> {
+        let more = u32::try_from(count.saturating_sub(1)).map_or(Some(NonZeroU32::MAX), NonZeroU32::new);
+        match (&self.bucket, more) {
+            (Some(bucket), Some(more)) => bucket.take_more(more).map(Some),
+            (Some(_) | None, None) | (None, Some(_)) => Ok(left),
+        }
     }
 }
 
@@ -120,9 +134,9 @@ impl Ingress {
         let requests = metrics::Requests::new();
         let phase = watch::Sender::new(Phase::Starting);
         let connections = metrics::Connections::default();
-        let bodies = Bodies::new(BODIES_BYTES_MAX.max(config.server.body_bytes_max));
+        let bodies = Bodies::new(BODIES_BYTES_MAX, config.server.body_bytes_max);
         let admission = Admission::new(config.server.requests_at_once_max, clock.clone());
-        let current = RwLock::new(Arc::new(Current::new(config, None, &requests)));
+        let current = RwLock::new(Arc::new(Current::new(config, None, &bodies, &requests)));
         let decompressing = Arc::new(Semaphore::new(DECOMPRESSED_AT_ONCE));
         let promises = Promises::default();
         Ok(Ingress {
@@ -135,6 +149,7 @@ impl Ingress {
             promises,
             bodies,
             decompressing,
+            waited_for: Semaphore::new(WAITED_FOR_MAX),
             requests,
             connections,
             phase,
@@ -149,7 +164,7 @@ impl Ingress {
             tls_in_force.go_over(tls);
         }
         let before = self.current();
-        let after = Current::new(config, Some(&before), &self.requests);
+        let after = Current::new(config, Some(&before), &self.bodies, &self.requests);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
     }
 
@@ -242,12 +257,17 @@ impl Ingress {
 }
 
 impl Current {
-    fn new(config: Arc<Config>, before: Option<&Current>, requests: &metrics::Requests) -> Current {
+    fn new(config: Arc<Config>, before: Option<&Current>, bodies: &Bodies, requests: &metrics::Requests) -> Current {
         let clients = config.merchants.iter().map(|merchant| {
-            let kept = before.and_then(|before| before.bucket(merchant));
+            let before = before.and_then(|before| before.client(merchant));
+            let kept = before.filter(|before| before.merchant.rate == merchant.rate);
             Arc::new(Client {
                 merchant: Arc::clone(merchant),
-                bucket: kept.or_else(|| merchant.rate.map(Bucket::new).map(Arc::new)),
+                bucket: match kept {
+                    Some(kept) => kept.bucket.clone(),
+                    None => merchant.rate.map(Bucket::new).map(Arc::new),
+                },
+                share: before.map_or_else(|| bodies.share(), |before| before.share.clone()),
                 counters: requests.merchant(&merchant.name),
             })
         });
@@ -260,11 +280,9 @@ impl Current {
         Current { config, clients }
     }
 
-    /// The bucket of a merchant whose rate is the same.
-    fn bucket(&self, merchant: &Merchant) -> Option<Arc<Bucket>> {
-        let same =
-            |client: &&Arc<Client>| client.merchant.name == merchant.name && client.merchant.rate == merchant.rate;
-        self.clients.all().iter().find(same).and_then(|client| client.bucket.clone())
+    /// The merchant of the same name.
+    fn client(&self, merchant: &Merchant) -> Option<&Arc<Client>> {
+        self.clients.all().iter().find(|client| client.merchant.name == merchant.name)
     }
 }
 

@@ -258,7 +258,8 @@ impl Queue {
         self.0.settled(id).await
     }
 
-    /// What has become of a merchant's conversions for an order, oldest first, at most [`ORDER_STATUSES_MAX`].
+    /// What has become of a merchant's newest conversions for an order, oldest first: at most [`ORDER_STATUSES_MAX`] and one
+    /// more, which tells that there are older ones than those. Of settled ones, those count as newer that were settled later.
     ///
     /// # Errors
     /// When storage cannot be read.
@@ -434,8 +435,13 @@ pub enum Accepted {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
     /// `pending_bytes_max` is reached.
-    #[error("the queue is full: {0}")]
-    Full(String),
+    #[error("the queue is full: {pending_bytes} bytes are pending")]
+    Full {
+        /// Of all that waits.
+        pending_bytes: u64,
+        /// For what most deliveries wait, and how many do. It may be no destination of who handed this one in.
+        most: Option<(DestinationName, u64)>,
+    },
     /// `free_bytes_min` is reached, or the disk is full.
     #[error("the disk is nearly full: {0}")]
     DiskFull(String),
@@ -461,8 +467,10 @@ pub enum ReadError {
     Closed(String),
 }
 
-/// The most statuses that [`Queue::order`] returns.
+/// The most conversions of an order that are shown: those and one more are the most statuses that [`Queue::order`] returns.
 pub const ORDER_STATUSES_MAX: usize = 100;
+/// With the one that tells that there are more.
+const OF_ORDER_MAX: usize = ORDER_STATUSES_MAX.saturating_add(1);
 /// What is kept is held against what is counted so often at most …
 const COMPARED_EVERY: Duration = Duration::from_secs(600);
 /// … and takes no more than such a part of the time.

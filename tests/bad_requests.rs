@@ -152,7 +152,7 @@ async fn bodies_that_never_end_take_a_bounded_part_of_the_memory() {
          content-length: {length}\r\n\r\n"
     );
     let mut open = tokio::task::JoinSet::new();
-    // Eight of them fill the 32 MiB; each is one byte short of its end.
+    // Four of them fill the merchant's half of the 32 MiB; each is one byte short of its end.
     for _ in 0..12 {
         let mut stream = TcpStream::connect(bench.relay.public()).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();

@@ -1,7 +1,8 @@
 //! `GET /admin/events`: what is shown of the relay, told as it changes (server-sent events).
 //!
 //! One task looks once a second while somebody listens, and tells all of them what is new. It never waits for a listener: one
-//! that reads too slowly is let go, and gets the whole picture when it comes again. Nothing is missed by that, because events
+//! that reads too slowly is let go, and gets the whole picture when it comes again; its connection is an idle one from then
+//! on, and is closed like one. Nothing is missed by that, because events
 //! say how things are, not what happened to them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,14 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http::header::{self, HeaderName, HeaderValue};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::picture::Picture;
 use super::{Admin, Holder};
 use crate::ingress::problem::{Kind, Problem, Reply};
-use crate::ingress::reply::Content;
+use crate::ingress::reply::{Content, Telling};
 
 /// Who listens.
 #[derive(Default)]
@@ -34,7 +35,8 @@ struct Audience {
 }
 
 struct Listener {
-    parts: mpsc::Sender<Bytes>,
+    /// As long as it stands here, its request is in hand.
+    telling: Telling,
     /// By which token it came.
     holder: Holder,
     /// It has not been told anything yet.
@@ -44,9 +46,9 @@ struct Listener {
 impl Events {
     /// Another listener, if there is room for it; it is told the whole picture at once.
     pub(super) fn join(&self, holder: Holder) -> Result<Reply, Problem> {
-        let (parts, told) = mpsc::channel(UNREAD_MAX);
+        let (telling, told) = Content::told(UNREAD_MAX);
         let mut audience = self.audience();
-        audience.listeners.retain(|listener| !listener.parts.is_closed());
+        audience.listeners.retain(|listener| !listener.telling.is_over());
         if audience.is_over {
             return Err(Problem::new(Kind::Unavailable, "the relay is ending"));
         }
@@ -54,10 +56,10 @@ impl Events {
             let detail = format!("{LISTENERS_MAX} listen already, and no more may");
             return Err(Problem::new(Kind::Unavailable, detail).retry_after(STILL_HERE_EVERY));
         }
-        audience.listeners.push(Listener { parts, holder, is_new: true });
+        audience.listeners.push(Listener { telling, holder, is_new: true });
         drop(audience);
         self.came.notify_one();
-        let mut reply = Response::new(Content::Told { parts: told, in_hand: None });
+        let mut reply = Response::new(told);
         for (name, value) in HEADERS {
             reply.headers_mut().insert(name, HeaderValue::from_static(value));
         }
@@ -84,7 +86,7 @@ impl Events {
     fn tell(&self, whole: &Bytes, news: &Bytes) {
         self.audience().listeners.retain_mut(|listener| {
             let part = if listener.is_new { whole } else { news };
-            let is_told = part.is_empty() || listener.parts.try_send(part.clone()).is_ok();
+            let is_told = part.is_empty() || listener.telling.tell(part.clone());
             listener.is_new = false;
             is_told
         });

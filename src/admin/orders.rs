@@ -48,6 +48,10 @@ pub(super) async fn audited<T>(
             .retry_after(AUDIT_RETRY_AFTER)
     })?;
     let made = act.await;
+    if made.as_ref().is_err_and(Problem::is_under_way) {
+        // Nobody knows yet how it ends: it stands there as begun.
+        return made.map(|(made, _)| made);
+    }
     let ending = match &made {
         Ok((_, counts)) => {
             let (matched, done) = counts.unzip();

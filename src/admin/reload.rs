@@ -4,7 +4,7 @@
 //! nobody asked of it stand in the audit log like the others.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -33,6 +33,23 @@ pub struct Wish {
     pub remove: Vec<DestinationName>,
     /// Where the answer goes: what came into force, or the report of why nothing did.
     pub answer: oneshot::Sender<Result<Reloaded, String>>,
+    end: Arc<OnceLock<End>>,
+}
+
+/// How the wait for a reload to begin ended: whoever says it first has said it.
+#[derive(Debug)]
+enum End {
+    /// It is made.
+    Begun,
+    /// Who wished it was told that nothing is done.
+    GivenUp,
+}
+
+impl Wish {
+    /// To be asked before it is fulfilled; false: nobody waits for it any more, and it must not be.
+    pub fn begin(&self) -> bool {
+        !self.answer.is_closed() && self.end.set(End::Begun).is_ok()
+    }
 }
 
 /// A configuration that came into force.
@@ -149,14 +166,20 @@ impl Reloads {
         registry.register("config_reloads", "Reloads by what came of them", self.total.clone());
     }
 
-    /// Wishes for a reload and waits for what comes of it.
+    /// Wishes for a reload and waits for what comes of it. Where that takes too long, either nothing is done, or it is said that it
+    /// is under way.
     async fn wish(&self, remove: Vec<DestinationName>) -> Result<Reply, Problem> {
         let nobody = || Problem::new(Kind::Unavailable, "nobody reloads here just now").retry_after(RETRY_AFTER);
         let (answer, outcome) = oneshot::channel();
-        self.wishes.try_send(Wish { remove, answer }).map_err(|_full_or_closed| nobody())?;
+        let end = Arc::new(OnceLock::new());
+        self.wishes.try_send(Wish { remove, answer, end: Arc::clone(&end) }).map_err(|_full_or_closed| nobody())?;
         match timeout(RELOAD_TIMEOUT, outcome).await {
             Ok(Ok(Ok(reloaded))) => Ok(problem::json(StatusCode::OK, &ReloadedView::new(&reloaded))),
             Ok(Ok(Err(report))) => Err(Problem::new(Kind::ConfigurationRefused, report)),
+            Err(_) if end.set(End::GivenUp).is_err() => Err(Problem::under_way(format!(
+                "the reload has begun and takes longer than {} s: it goes on, and the log and `last_reload` of the overview say what comes of it",
+                RELOAD_TIMEOUT.as_secs()
+            ))),
             Ok(Err(_)) | Err(_) => Err(nobody()),
         }
     }
@@ -234,7 +257,44 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use super::super::orders::audited;
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_that_takes_long_is_either_not_made_or_said_to_be_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (reloads, mut wishes) = Reloads::new(Clock::system(), folder.path());
+        // Nobody has begun it in time: then nobody may any more.
+        let refused = reloads.wish(Vec::new()).await.err().unwrap();
+        assert_eq!((refused.kind(), refused.is_under_way()), (Kind::Unavailable, false));
+        assert!(!wishes.recv().await.unwrap().begin());
+        // Who asked is gone.
+        drop(timeout(Duration::from_secs(1), reloads.wish(Vec::new())).await);
+        assert!(!wishes.recv().await.unwrap().begin());
+        let (refused, begun) = tokio::join!(reloads.wish(Vec::new()), async {
+            let wish = wishes.recv().await.unwrap();
+            assert!(wish.begin());
+            wish
+        });
+        let refused = refused.err().unwrap();
+        assert_eq!((refused.kind(), refused.is_under_way()), (Kind::Unavailable, true));
+        drop(begun);
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_stands_in_the_audit_log_as_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let (audit, clock) = (Audit::of(folder.path()), Clock::system());
+        let by = By { who: "loopback".to_owned(), peer: None, user: None };
+        let change = Change { by, action: Action::Reload, which: None, reason: None };
+        for problem in [Problem::under_way("it goes on"), Problem::new(Kind::Unavailable, "nobody reloads here")] {
+            let made = audited::<Reply>(&audit, &clock, change.clone(), async { Err(problem) }).await;
+            assert_eq!(made.err().unwrap().kind(), Kind::Unavailable);
+        }
+        let page = serde_json::to_value(audit.page(10, None).await.unwrap()).unwrap();
+        let outcomes: Vec<_> = page["audit"].as_array().unwrap().iter().map(|entry| &entry["outcome"]).collect();
+        assert_eq!(outcomes, ["failed", "begun"], "newest first: {page}");
+    }
 
     #[test]
     fn names_may_be_said_and_nothing_else() {

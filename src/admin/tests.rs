@@ -161,6 +161,15 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     watched.end().await;
 }
 
+#[test]
+fn one_address_does_not_hold_all_connections() {
+    let front = super::front();
+    let enter = |address: &str| front.addresses.enter(address.parse().unwrap());
+    let held: Vec<_> = std::iter::from_fn(|| enter("192.0.2.1")).take(front.connections_max).collect();
+    assert_eq!((held.len(), front.connections_max), (16, 64));
+    assert!(enter("192.0.2.2").is_some());
+}
+
 #[tokio::test]
 async fn a_configured_token_is_asked_for_except_by_probes() {
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("admin-token"));

@@ -71,7 +71,11 @@ impl<'a> Reloader<'a> {
                 (reloads.unasked("file", &words, async { self.made(relay, watch, &words, &[]) }).await, None)
             }
             // The admin API writes it down itself.
-            Asked::Wish(Wish { remove, answer }) => {
+            Asked::Wish(wish) if !wish.begin() => {
+                info!("who wished a reload no longer waits for it: it is not made");
+                return;
+            }
+            Asked::Wish(Wish { remove, answer, .. }) => {
                 (self.made(relay, watch, "POST /admin/reload", &remove), Some(answer))
             }
         };

@@ -51,7 +51,12 @@ fn ask(configuration: &ConfigurationArgs, args: &StatusArgs) -> Result<client::A
 /// One conversion, or one after the other.
 fn page(answer: &Value) -> String {
     match answer.get("conversions").and_then(Value::as_array) {
-        Some(conversions) => conversions.iter().map(conversion).collect::<Vec<_>>().join("\n\n"),
+        Some(conversions) => {
+            let is_whole = answer.get("whole").and_then(Value::as_bool).unwrap_or(true);
+            let left_out = (!is_whole).then(|| "older conversions of the order are not shown".to_owned());
+            let parts: Vec<_> = left_out.into_iter().chain(conversions.iter().map(conversion)).collect();
+            parts.join("\n\n")
+        }
         None => conversion(answer),
     }
 }
@@ -83,4 +88,18 @@ fn row(name: &str, delivery: &Value) -> Vec<String> {
         output::cell(answered.or_else(|| last.and_then(|last| last.get("verdict")))),
         output::why(delivery.get("reason"), last),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_order_that_is_not_shown_whole_says_so() {
+        let shown = |whole: bool| page(&json!({"order_id": "o", "whole": whole, "conversions": [{"id": "i"}]}));
+        assert!(shown(true).starts_with("conversion  i\n"));
+        assert_eq!(shown(false), format!("older conversions of the order are not shown\n\n{}", shown(true)));
+    }
 }

@@ -18,7 +18,7 @@ impl Addresses {
 
     /// One more for an address; `None`: it holds as much as it may. This machine is not limited: what runs here has other
     /// ways to do harm.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Held> {
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Held> {
         let address = one_client(address.to_canonical());
         if address.is_loopback() {
             return Some(Held(None));
@@ -51,7 +51,7 @@ pub(super) fn one_client(address: IpAddr) -> IpAddr {
 }
 
 /// One of an address, until it is dropped.
-pub(super) struct Held(Option<(Arc<Addresses>, IpAddr)>);
+pub(crate) struct Held(Option<(Arc<Addresses>, IpAddr)>);
 
 impl Drop for Held {
     fn drop(&mut self) {

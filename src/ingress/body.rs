@@ -11,19 +11,31 @@ use tokio::time::timeout;
 use super::Ingress;
 use super::fields::Coding;
 use super::problem::{Kind, Problem};
-use super::room::Room;
+use super::room::{Room, Share};
 use crate::config::Config;
 
 impl Ingress {
-    /// The whole body, within its limit of bytes and time, and its share of the memory for bodies.
-    pub(super) async fn read(&self, config: &Config, body: &mut Incoming) -> Result<(Bytes, Room), Problem> {
-        match timeout(config.server.request_timeout, self.read_frames(body, config.server.body_bytes_max)).await {
+    /// The whole body, within its limit of bytes and time, and what it has of the memory for bodies, and of its merchant's
+    /// share of that.
+    pub(super) async fn read(
+        &self,
+        config: &Config,
+        share: &Share,
+        body: &mut Incoming,
+    ) -> Result<(Bytes, Room), Problem> {
+        match timeout(config.server.request_timeout, self.read_frames(share, body, config.server.body_bytes_max)).await
+        {
             Ok(read) => read,
             Err(_elapsed) => Err(Problem::new(Kind::RequestTimeout, "the body did not arrive in time")),
         }
     }
 
-    async fn read_frames(&self, body: &mut Incoming, bytes_max: usize) -> Result<(Bytes, Room), Problem> {
+    async fn read_frames(
+        &self,
+        share: &Share,
+        body: &mut Incoming,
+        bytes_max: usize,
+    ) -> Result<(Bytes, Room), Problem> {
         if usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes > bytes_max) {
             return Err(too_large(bytes_max));
         }
@@ -33,11 +45,11 @@ impl Ingress {
         // Nearly all come in one piece, and have nothing to wait for.
         if body.is_end_stream() {
             let mut room = Room::default();
-            self.bodies.grow(&mut room, first.len())?;
+            self.bodies.grow(share, &mut room, first.len())?;
             // Kept as it is, it would keep all that was read with it.
             return Ok((Bytes::copy_from_slice(&first), room));
         }
-        let coming = self.bodies.begin();
+        let coming = self.bodies.begin(share);
         coming.extend(&first)?;
         loop {
             let next = tokio::select! {
@@ -55,6 +67,7 @@ impl Ingress {
     pub(super) async fn decompress(
         &self,
         config: &Config,
+        share: &Share,
         coding: Coding,
         body: Bytes,
         room: &mut Room,
@@ -69,13 +82,18 @@ impl Ingress {
         let decompressed = tokio::task::spawn_blocking(work).await;
         let broken = || Problem::new(Kind::BadRequest, "the body is not what its Content-Encoding says, or breaks off");
         let body = match decompressed {
-            Ok(Ok(Some(body))) => Bytes::from(body),
-            Ok(Ok(None)) => return Err(too_large(bytes_max)),
-            Ok(Err(_)) | Err(_) => return Err(broken()),
+            Ok(Ok(body)) => Bytes::from(body),
+            Ok(Err(Undone::TooLong)) => return Err(too_large(bytes_max)),
+            Ok(Err(Undone::TooManyMembers)) => {
+                let detail =
+                    format!("the body consists of more than {MEMBERS_MAX} gzip members: compress it as a whole");
+                return Err(Problem::new(Kind::BadRequest, detail));
+            }
+            Ok(Err(Undone::Broken)) | Err(_) => return Err(broken()),
         };
         // What was compressed is gone by now.
         *room = Room::default();
-        self.bodies.grow(room, body.len())?;
+        self.bodies.grow(share, room, body.len())?;
         Ok(body)
     }
 }
@@ -91,22 +109,56 @@ async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Problem> {
     Ok(None)
 }
 
-/// `None`: it is longer than `bytes_max`, and was not read any further.
-fn decompressed(coding: Coding, body: &[u8], bytes_max: usize) -> std::io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    let more_than_fit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-    match coding {
-        Coding::Identity => bytes.extend_from_slice(body),
-        Coding::Gzip => {
-            flate2::read::MultiGzDecoder::new(body).take(more_than_fit).read_to_end(&mut bytes)?;
-        }
+/// Why a body is not what it was before it was compressed.
+#[derive(Debug)]
+enum Undone {
+    /// It is not what it is said to be, or breaks off.
+    Broken,
+    /// It is longer than it may be, and was not read any further.
+    TooLong,
+    /// It consists of more gzip members than it may.
+    TooManyMembers,
+}
+
+impl From<std::io::Error> for Undone {
+    fn from(_error: std::io::Error) -> Undone {
+        Undone::Broken
+    }
+}
+
+fn decompressed(coding: Coding, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undone> {
+    let bytes = match coding {
+        Coding::Identity => body.to_vec(),
+        Coding::Gzip => ungzipped(body, bytes_max)?,
         Coding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            decoder.take(more_than_fit).read_to_end(&mut bytes)?;
+            let mut bytes = Vec::new();
+            read_beyond(decoder, bytes_max, &mut bytes)?;
+            bytes
+        }
+    };
+    if bytes.len() > bytes_max { Err(Undone::TooLong) } else { Ok(bytes) }
+}
+
+/// Member by member: each begins with a decoder of its own.
+fn ungzipped(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undone> {
+    let (mut bytes, mut rest) = (Vec::new(), body);
+    for _ in 0..MEMBERS_MAX {
+        let mut member = flate2::bufread::GzDecoder::new(rest);
+        read_beyond(&mut member, bytes_max, &mut bytes)?;
+        rest = member.into_inner();
+        if rest.is_empty() || bytes.len() > bytes_max {
+            return Ok(bytes);
         }
     }
-    Ok((bytes.len() <= bytes_max).then_some(bytes))
+    Err(Undone::TooManyMembers)
+}
+
+/// Reads on, up to one byte more than may be.
+fn read_beyond(from: impl Read, bytes_max: usize, into: &mut Vec<u8>) -> std::io::Result<usize> {
+    let left = bytes_max.saturating_add(1).saturating_sub(into.len());
+    from.take(u64::try_from(left).unwrap_or(u64::MAX)).read_to_end(into)
 }
 
 fn too_large(bytes_max: usize) -> Problem {
@@ -115,6 +167,8 @@ fn too_large(bytes_max: usize) -> Problem {
 
 /// Bodies decompressed at once: each takes a processor while it lasts, and up to a window and a body of memory.
 pub(super) const DECOMPRESSED_AT_ONCE: usize = 4;
+/// Some tools write a few; of empty ones, a body could hold a hundred thousand, and each costs as much as a small body.
+const MEMBERS_MAX: usize = 16;
 /// 8 MiB, which RFC 8878 §3.1.1.1.2 recommends everyone to support; what asks for more is no conversion's.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -134,13 +188,9 @@ mod tests {
         let body: Vec<u8> = (0..3000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         for (coding, compress) in CODINGS {
             let sent = compress(&body);
-            assert_eq!(decompressed(coding, &sent, body.len()).unwrap().unwrap(), body, "{coding:?}");
+            assert_eq!(decompressed(coding, &sent, body.len()).unwrap(), body, "{coding:?}");
             let twice = [sent.as_slice(), &sent].concat();
-            assert_eq!(
-                decompressed(coding, &twice, usize::MAX).unwrap().unwrap(),
-                body.repeat(2),
-                "{coding:?}: members"
-            );
+            assert_eq!(decompressed(coding, &twice, usize::MAX).unwrap(), body.repeat(2), "{coding:?}: members");
             for end in 1..sent.len() {
                 assert!(decompressed(coding, &sent[..end], usize::MAX).is_err(), "{coding:?}: cut at {end}");
             }
@@ -157,10 +207,23 @@ mod tests {
         for (coding, compress) in CODINGS {
             let bomb = compress(&vec![b' '; 64 << 20]);
             assert!(bomb.len() < 100_000, "{coding:?}: {}", bomb.len());
-            assert!(decompressed(coding, &bomb, 1 << 20).unwrap().is_none(), "{coding:?}");
+            assert!(matches!(decompressed(coding, &bomb, 1 << 20), Err(Undone::TooLong)), "{coding:?}");
             let fits = compress(&[b' '; 1000]);
-            assert!(decompressed(coding, &fits, 1000).unwrap().is_some(), "{coding:?}");
-            assert!(decompressed(coding, &fits, 999).unwrap().is_none(), "{coding:?}");
+            assert!(decompressed(coding, &fits, 1000).is_ok(), "{coding:?}");
+            assert!(matches!(decompressed(coding, &fits, 999), Err(Undone::TooLong)), "{coding:?}");
+            let twice = fits.repeat(2);
+            assert!(matches!(decompressed(coding, &twice, 1999), Err(Undone::TooLong)), "{coding:?}: both together");
+        }
+    }
+
+    #[test]
+    fn a_body_of_many_gzip_members_is_refused_and_not_decompressed() {
+        let (empty, last) = (gzip(b""), gzip(b"{}"));
+        let of_members = |empty_ones: usize| [empty.repeat(empty_ones), last.clone()].concat();
+        assert_eq!(decompressed(Coding::Gzip, &of_members(MEMBERS_MAX - 1), 2).unwrap(), b"{}");
+        for count in [MEMBERS_MAX, 100_000] {
+            let refused = decompressed(Coding::Gzip, &of_members(count), 2);
+            assert!(matches!(refused, Err(Undone::TooManyMembers)), "{count}: {refused:?}");
         }
     }
 

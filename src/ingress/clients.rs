@@ -80,6 +80,7 @@ mod tests {
     use super::*;
     use crate::config::Merchant;
     use crate::ingress::metrics;
+    use crate::ingress::room::Bodies;
 
     fn client(name: &str, token: Option<&str>, certificates: &[CertificateName]) -> Arc<Client> {
         let digest = |token: &str| <sha2::Sha256 as sha2::Digest>::digest(token).into();
@@ -94,6 +95,7 @@ mod tests {
         Arc::new(Client {
             merchant: Arc::new(merchant),
             bucket: None,
+            share: Bodies::new(1, 1).share(),
             counters: metrics::Requests::new().merchant(name),
         })
     }

@@ -17,7 +17,6 @@ use std::time::Duration;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Version};
 use hyper::body::{Body, Incoming};
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,10 +28,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub(super) use activity::InHand;
 use activity::{Activity, Rest};
+use streams::Streams;
 
 use super::addresses::{Addresses, Held};
 use super::lingering::{self, Lingering};
@@ -44,6 +43,7 @@ use super::strict;
 use super::tls::{Shown, Tls};
 
 mod activity;
+mod streams;
 
 /// What a listener answers.
 pub(crate) trait Api: Send + Sync + 'static {
@@ -203,7 +203,10 @@ impl<A: Api> Connection<A> {
         if proxies.protocol || !proxies.trusts(self.peer) {
             return Ok(Vec::new());
         }
-        let held = proxies.forwarded(request.headers()).into_iter().map(|client| addresses.enter(client));
+        let clients = proxies.forwarded(request.headers()).map_err(|proxy::Malformed| {
+            Problem::new(Kind::BadRequest, "a quoted string of Forwarded does not end on its line")
+        })?;
+        let held = clients.into_iter().map(|client| addresses.enter(client));
         let full = || Problem::new(Kind::AddressLimit, "this address has as many requests in hand as it may");
         held.collect::<Option<_>>().ok_or_else(|| full().retry_after(ADDRESS_RETRY_AFTER))
     }
@@ -256,8 +259,8 @@ impl<A: Api> Connection<A> {
     }
 
     async fn http2(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Ending {
-        let streams = Streams { tasks: TaskTracker::new(), stop: CancellationToken::new() };
-        let _ends_with_this = streams.stop.clone().drop_guard();
+        let streams = Streams::new();
+        let _ends_with_this = streams.ends();
         let this = Arc::clone(self);
         let service = service_fn(move |request| {
             let this = Arc::clone(&this);
@@ -291,6 +294,8 @@ impl<A: Api> Connection<A> {
         // Set by the first look, which knows how much of the time the handshake has taken.
         let mut timer = pin!(sleep(Duration::ZERO));
         let mut closing = None;
+        // Of one that is let go: not to be put off by what it still asks for.
+        let mut last = pin!(sleep(Duration::ZERO));
         loop {
             tokio::select! {
                 biased;
@@ -302,8 +307,10 @@ impl<A: Api> Connection<A> {
                     closing = Some(Ending::TakenBack);
                     connection.as_mut().graceful_shutdown();
                     timer.set(sleep(CLOSE_TIMEOUT));
+                    last.set(sleep(self.front.drain_timeout));
                 }
-                () = self.shutdown.cancelled(), if matches!(closing, None | Some(Ending::Idle)) => {
+                () = last.as_mut(), if closing == Some(Ending::TakenBack) => return Ending::TakenBack,
+                () = self.shutdown.cancelled(), if closing != Some(Ending::DrainTimeout) => {
                     closing = Some(Ending::DrainTimeout);
                     connection.as_mut().graceful_shutdown();
                     timer.set(sleep(self.front.drain_timeout));
@@ -364,7 +371,9 @@ impl<A: Api> Connection<A> {
             self.shutdown.run_until_cancelled(lingering::discard(&mut body)).await;
         }
         drop(held);
-        if ends {
+        // Who waits for a word to begin is not told to.
+        let goes_on = is_http2 || refusal.is_none() || (!is_awaited && lingering::is_there(&mut body).await);
+        if ends || !goes_on {
             reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if is_head {
@@ -426,31 +435,6 @@ fn ending(result: Result<(), hyper::Error>) -> Ending {
             tracing::debug!(%error, "a connection broke off");
             Ending::BrokenOff
         }
-    }
-}
-
-/// Runs the streams of one HTTP/2 connection, and ends with it.
-#[derive(Clone)]
-struct Streams {
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
-
-impl<F> Executor<F> for Streams
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(stream));
-    }
-}
-
-impl Streams {
-    async fn end(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 }
 

@@ -3,7 +3,6 @@
 //! A conversion is answered 202 only after [`Queue::accept`](crate::queue::Queue::accept) has returned. Nothing that a
 //! merchant sent is logged but the id of its trace, and no merchant learns whether another's conversion exists.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use super::{Client, Ingress, Phase, batch, signed};
 use crate::config::{Budget, Config, Decision, Destination, Merchant, Overflow};
 use crate::conversion::{Conversion, ConversionId, DestinationName, Meta, Refusal};
 use crate::mapping::Scope;
-use crate::queue::{AcceptError, Accepted, Claim, Initial, Status, Submission};
+use crate::queue::{AcceptError, Accepted, Claim, Initial, ORDER_STATUSES_MAX, Status, Submission};
 use crate::traces::{Entry, Receipt};
 
 impl Ingress {
@@ -44,7 +43,7 @@ impl Ingress {
             self.requests.acknowledged(begun.elapsed());
         }
         // Nothing of the body is held any more: who waits costs the others nothing.
-        self.wait_for(verdicts.kept(), wait).await;
+        let is_waited_for = self.wait_for(&mut verdicts, wait).await;
         let mut reply = match &verdicts {
             Verdicts::One(kept) => kept.answer(),
             Verdicts::Batch(verdicts) => batch::answer(verdicts),
@@ -52,7 +51,7 @@ impl Ingress {
         if let Some(left) = left {
             left.write(reply.headers_mut());
         }
-        if let Some(wait) = wait {
+        if let Some(wait) = wait.filter(|_| is_waited_for) {
             let (name, value) = fields::preference_applied(wait);
             reply.headers_mut().insert(name, value);
         }
@@ -68,19 +67,20 @@ impl Ingress {
         request: Request<&mut Incoming>,
         receipt: &Receipt,
     ) -> Result<(Verdicts, Option<Left>), Problem> {
+        // First of all: what is read and worked on to be refused has its price, too.
+        let left = client.take()?;
         let (head, body) = request.into_parts();
         let (media, coding) = (fields::media(&head.headers)?, fields::coding(&head.headers)?);
         let key = fields::idempotency_key(&head.headers)?;
-        let (mut body, mut room) = self.read(config, body).await?;
+        let (mut body, mut room) = self.read(config, &client.share, body).await?;
         let keys = &client.merchant.signing_secrets;
         signed::check(keys, &head.headers, &body, self.clock.unix_ms())?;
         signed::check_key(keys, key.as_deref())?;
         if coding != Coding::Identity {
-            body = self.decompress(config, coding, body, &mut room).await?;
+            body = self.decompress(config, &client.share, coding, body, &mut room).await?;
         }
         let _admitted = self.admission.enter(body.len()).await?;
         let Some(items) = batch::items(media, &body)? else {
-            let left = client.take(NonZeroU32::MIN)?;
             let named = Named { key, receipt, entry: Receipt::whole };
             let planned = self.planned(config, client, &named, &body).await?;
             return Ok((Verdicts::One(self.accept(client, planned).await?), left));
@@ -89,8 +89,7 @@ impl Ingress {
             let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
             return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
         }
-        let count = u32::try_from(items.len()).ok().and_then(NonZeroU32::new);
-        let left = client.take(count.unwrap_or(NonZeroU32::MIN))?;
+        let left = client.take_rest(items.len(), left)?;
         let named = Named { key, receipt, entry: Receipt::part };
         Ok((Verdicts::Batch(self.take_in_all(config, client, &named, items).await), left))
     }
@@ -139,7 +138,7 @@ impl Ingress {
         let Planned { submission, overflowed, entry } = planned;
         let trace_id = submission.meta.trace.map(|trace| trace.trace_id());
         // No deadline here: a 503 for what may yet become durable would be a lie.
-        match self.queue.accept(submission).await.map_err(unavailable)? {
+        match self.queue.accept(submission).await.map_err(|error| unavailable(error, &client.merchant))? {
             Accepted::New(status) => {
                 client.counters.accepted.inc();
                 overflowed.iter().for_each(|(destination, overflow)| self.requests.overflowed(destination, *overflow));
@@ -157,10 +156,13 @@ impl Ingress {
         }
     }
 
-    /// Waits until nothing more is owed of any of them, as long as the sender would and the relay does not drain.
-    async fn wait_for(&self, all: impl IntoIterator<Item = &mut Kept>, wait: Option<Duration>) {
-        let Some(wait) = wait else { return };
-        let settled = join_all(all.into_iter().map(|kept| async {
+    /// Waits until nothing more is owed of any of them, as long as the sender would and the relay does not drain. False: it
+    /// does not wait, for nobody asks for it, or too many are waited for already.
+    async fn wait_for(&self, verdicts: &mut Verdicts, wait: Option<Duration>) -> bool {
+        let Some(wait) = wait else { return false };
+        let count = u32::try_from(verdicts.kept().count()).unwrap_or(u32::MAX);
+        let Ok(_places) = self.waited_for.try_acquire_many(count) else { return false };
+        let settled = join_all(verdicts.kept().map(|kept| async {
             // What cannot be read now can be asked for later.
             if let Ok(Some(status)) = self.queue.settled(kept.status.id).await {
                 (kept.status, kept.was_waited_for) = (status, true);
@@ -171,6 +173,7 @@ impl Ingress {
             _ = timeout(wait, settled) => {}
             _ = phase.wait_for(|phase| *phase == Phase::Draining) => {}
         }
+        true
     }
 
     /// What is to be handed to the queue, once it is known whether there is room where it is owed. The caller holds no
@@ -275,16 +278,19 @@ impl Ingress {
     async fn order_of(&self, merchants: &[Arc<Merchant>], encoded: &str) -> Result<Reply, Problem> {
         let no_text = |_| Problem::new(Kind::BadRequest, "an order's id stands in the path as percent-encoded UTF-8");
         let order_id = percent_decode_str(encoded).decode_utf8().map_err(no_text)?;
-        let mut statuses = Vec::new();
+        let (mut statuses, mut is_whole) = (Vec::new(), true);
         for merchant in merchants {
             let found = self.queue.order(&merchant.name, &order_id).await;
-            statuses.append(&mut found.map_err(|error| problem::unreadable(&error))?);
+            let found = found.map_err(|error| problem::unreadable(&error))?;
+            let older = found.len().saturating_sub(ORDER_STATUSES_MAX);
+            is_whole &= older == 0;
+            statuses.extend(found.into_iter().skip(older));
         }
         if statuses.is_empty() {
             return Err(Problem::not_found());
         }
         statuses.sort_by_key(|status| status.id);
-        Ok(json(StatusCode::OK, &OrderView::new(&order_id, &statuses, self.clock().unix_ms())))
+        Ok(json(StatusCode::OK, &OrderView::new(&order_id, &statuses, is_whole, self.clock().unix_ms())))
     }
 }
 
@@ -379,9 +385,17 @@ fn refused(refusal: Refusal) -> Problem {
     }
 }
 
-fn unavailable(error: AcceptError) -> Problem {
+/// Of destinations, only the merchant's own are named.
+fn unavailable(error: AcceptError, merchant: &Merchant) -> Problem {
     match error {
-        AcceptError::Full(detail) => Problem::new(Kind::QueueFull, detail).retry_after(FULL_RETRY_AFTER),
+        AcceptError::Full { pending_bytes, most } => {
+            let most = most.filter(|(destination, _)| merchant.sends_to(destination));
+            let most = most.map_or_else(String::new, |(destination, pending)| {
+                format!("; most of it, {pending} deliveries, waits for {destination}")
+            });
+            let detail = format!("{pending_bytes} bytes are pending{most}");
+            Problem::new(Kind::QueueFull, detail).retry_after(FULL_RETRY_AFTER)
+        }
         AcceptError::DiskFull(detail) => Problem::new(Kind::DiskFull, detail).retry_after(FULL_RETRY_AFTER),
         AcceptError::Unreadable(_) => {
             let detail = "it may be a repeat, and what is kept of the first one cannot be read: see the relay's log";
@@ -394,6 +408,9 @@ fn unavailable(error: AcceptError) -> Problem {
     }
 }
 
+/// Conversions that are waited for at once, those of all requests together: each takes a few kilobytes meanwhile. As many as
+/// four full batches, or what a hundred a second come to in the longest wait.
+pub(super) const WAITED_FOR_MAX: usize = 4096;
 /// A full queue drains in seconds at the least; merchants that wait this long do not make it worse.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// About what a restart takes; another relay behind the load balancer takes it at once.

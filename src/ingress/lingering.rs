@@ -14,9 +14,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, timeout};
 
 /// A stream that lingers at shutdown if `unread` says so.
@@ -99,6 +101,26 @@ pub(super) async fn discard(body: &mut Incoming) {
     timeout(LINGER, discarding).await.ok();
 }
 
+/// Reads what has come of a body already, and waits for nothing; whether that is all of it. Of an HTTP/1 body of which more is to
+/// come, nothing more is read, and its connection cannot go on.
+pub(super) async fn is_there(body: &mut Incoming) -> bool {
+    for _ in 0..LOOKS {
+        if body.is_end_stream() {
+            return true;
+        }
+        match body.frame().now_or_never() {
+            Some(Some(Ok(_frame))) => {}
+            Some(None) => return true,
+            Some(Some(Err(_broken_off))) => return false,
+            // The connection hands over what it has when it is polled the next time.
+            None => yield_now().await,
+        }
+    }
+    body.is_end_stream()
+}
+
+/// One asks for what there is, the next has it; a chunked one has a chunk more, which is empty.
+const LOOKS: usize = 4;
 /// A client that is told `413` or `401` stops, or has sent what it meant to, well within this.
 const LINGER: Duration = Duration::from_secs(2);
 /// Twice the largest body that is read by default.

@@ -198,6 +198,7 @@ pub(crate) struct Problem {
     wait: Option<Duration>,
     ends_connection: bool,
     is_of_a_broken_off_body: bool,
+    is_under_way: bool,
 }
 
 impl Problem {
@@ -210,7 +211,17 @@ impl Problem {
             wait: None,
             ends_connection: false,
             is_of_a_broken_off_body: false,
+            is_under_way: false,
         }
+    }
+
+    /// What was asked for is being done, and takes too long to be waited for.
+    pub(crate) fn under_way(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem { is_under_way: true, ..Problem::new(Kind::Unavailable, detail) }
+    }
+
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.is_under_way
     }
 
     /// The body did not come to its end.

@@ -30,17 +30,24 @@ impl Proxies {
     /// The clients that a trusted proxy's request names: of each header the last address that is no trusted proxy's, since
     /// what stands before that is the client's own word. Where nobody has said which header the proxy writes, both count
     /// that name different clients: the other one may be passed on as it came.
-    pub(super) fn forwarded(&self, headers: &HeaderMap) -> Vec<IpAddr> {
-        let standard =
-            listed(headers, &header::FORWARDED).map(|element| node(&element).and_then(|node| address(&node)));
-        let usual = listed(headers, &X_FORWARDED_FOR).map(|element| address(&element));
+    ///
+    /// # Errors
+    /// When a quoted string of `Forwarded` does not end on its line: what the proxy wrote behind it cannot be told from what
+    /// its client did.
+    pub(super) fn forwarded(&self, headers: &HeaderMap) -> Result<Vec<IpAddr>, Malformed> {
         let reads = |header| self.header.is_none_or(|only| only == header);
         let mut clients = Vec::new();
-        clients.extend(self.client(standard).filter(|_| reads(ForwardedHeader::Forwarded)));
-        let is_another = |client: &IpAddr| clients.iter().all(|named| one_client(*named) != one_client(*client));
-        let second = self.client(usual).filter(|client| reads(ForwardedHeader::XForwardedFor) && is_another(client));
-        clients.extend(second);
-        clients
+        if reads(ForwardedHeader::Forwarded) {
+            let nodes = nodes(headers)?.into_iter();
+            clients.extend(self.client(nodes.map(|node| node.and_then(|node| address(&node)))));
+        }
+        if reads(ForwardedHeader::XForwardedFor) {
+            let usual = listed(headers);
+            let is_another = |client: &IpAddr| clients.iter().all(|named| one_client(*named) != one_client(*client));
+            let second = self.client(usual.iter().map(|element| address(element))).filter(is_another);
+            clients.extend(second);
+        }
+        Ok(clients)
     }
 
     /// Walks from the nearest hop outwards, and no further than what can be read.
@@ -56,7 +63,7 @@ pub(super) async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Opti
     if start == V2_SIGNATURE { version_2(stream).await } else { version_1(start.to_vec(), stream).await }
 }
 
-/// No PROXY header.
+/// No PROXY header, or no `Forwarded`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -114,32 +121,64 @@ fn broken_off(_ended: std::io::Error) -> Malformed {
     Malformed
 }
 
-/// The elements of a header's list, over all its lines, a quoted one whole. One that is no text ends in something that is no
-/// address.
-fn listed(headers: &HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = String> + use<> {
-    let mut elements = Vec::new();
-    for line in headers.get_all(name) {
-        let (mut element, mut quoted) = (String::new(), false);
-        for letter in String::from_utf8_lossy(line.as_bytes()).chars() {
+/// The elements of `X-Forwarded-For`, over all its lines. It knows no quotes: every comma ends one. What is no text ends in
+/// something that is no address.
+fn listed(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(X_FORWARDED_FOR).into_iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(|element| String::from_utf8_lossy(element).into_owned())
+        .collect()
+}
+
+/// The node of `for=` in each element of `Forwarded` (RFC 7239 §4), over all its lines, without its quotes and escapes.
+fn nodes(headers: &HeaderMap) -> Result<Vec<Option<String>>, Malformed> {
+    let mut nodes = Vec::new();
+    for line in headers.get_all(header::FORWARDED) {
+        let line = String::from_utf8_lossy(line.as_bytes());
+        let (mut letters, mut element, mut quoted) = (line.chars(), Element::default(), false);
+        while let Some(letter) = letters.next() {
             match letter {
-                '"' => {
-                    quoted = !quoted;
-                    element.push(letter);
-                }
-                ',' if !quoted => elements.push(std::mem::take(&mut element)),
+                '"' => quoted = !quoted,
+                '\\' if quoted => element.push(letters.next().ok_or(Malformed)?),
+                '=' if !quoted && element.value.is_none() => element.value = Some(String::new()),
+                ';' if !quoted => element.end_pair(),
+                ',' if !quoted => nodes.push(std::mem::take(&mut element).end()),
                 letter => element.push(letter),
             }
         }
-        elements.push(element);
+        if quoted {
+            return Err(Malformed);
+        }
+        nodes.push(element.end());
     }
-    elements.into_iter()
+    Ok(nodes)
 }
 
-/// The node of `for=` in an element of `Forwarded` (RFC 7239 §4), without its quotes.
-fn node(element: &str) -> Option<String> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let (_name, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    Some(value.trim().trim_matches('"').to_owned())
+/// An element of `Forwarded` as far as it is read.
+#[derive(Default)]
+struct Element {
+    name: String,
+    value: Option<String>,
+    node: Option<String>,
+}
+
+impl Element {
+    fn push(&mut self, letter: char) {
+        self.value.as_mut().unwrap_or(&mut self.name).push(letter);
+    }
+
+    fn end_pair(&mut self) {
+        let (name, value) = (std::mem::take(&mut self.name), self.value.take());
+        if self.node.is_none() && name.trim().eq_ignore_ascii_case("for") {
+            self.node = value.map(|value| value.trim().to_owned());
+        }
+    }
+
+    fn end(mut self) -> Option<String> {
+        self.end_pair();
+        self.node
+    }
 }
 
 /// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:4711`.
@@ -216,7 +255,7 @@ mod tests {
                 headers.append(HeaderName::from_static(name), value.parse().unwrap());
             }
             let expected: Vec<IpAddr> = expected.iter().map(|address| address.parse().unwrap()).collect();
-            assert_eq!(proxies.forwarded(&headers), expected, "{fields:?}");
+            assert_eq!(proxies.forwarded(&headers), Ok(expected), "{fields:?}");
         };
         let check = |fields: &[(&'static str, &str)], expected: &[&str]| check_of(&proxies, fields, expected);
         check(&[], &[]);
@@ -230,6 +269,11 @@ mod tests {
         check(&[("forwarded", "for=192.0.2.1;by=10.0.0.1, for=\"[2001:db8:1::5]\"")], &["192.0.2.1"]);
         check(&[("forwarded", "for=\"a,b\", for=192.0.2.1, for=_hidden")], &[]);
         check(&[("forwarded", "for=192.0.2.1, proto=https")], &[]);
+        // What a client sends before cannot hide what the proxy writes behind it.
+        for own in ["\"", "for=\"", "\"a\\\"", "a\\"] {
+            check(&[("x-forwarded-for", &format!("{own}, 192.0.2.1"))], &["192.0.2.1"]);
+        }
+        check(&[("forwarded", r#"for="a\", b\\";by="x;y", for="192.0.2.\1""#)], &["192.0.2.1"]);
         let both = [("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "192.0.2.2")];
         check(&both, &["192.0.2.1", "192.0.2.2"]);
         for (forwarded, usual, once) in [
@@ -246,6 +290,17 @@ mod tests {
             check_of(&proxies, &both, &[client]);
         }
         check_of(&proxies, &both[..1], &[]);
+        let open = [("forwarded", "for=\""), ("x-forwarded-for", "192.0.2.2")];
+        check_of(&proxies, &open, &["192.0.2.2"]);
+        proxies.header = None;
+        for line in
+            ["for=\", for=192.0.2.1", "for=\"a\\\", for=192.0.2.1", "for=\"a, for=\"[2001:db8::1]\"", "for=\"a\\"]
+        {
+            let mut headers = HeaderMap::new();
+            headers.append(header::FORWARDED, line.parse().unwrap());
+            headers.append(header::FORWARDED, "for=192.0.2.1".parse().unwrap());
+            assert_eq!(proxies.forwarded(&headers), Err(Malformed), "{line}");
+        }
         assert!(proxies.trusts("::ffff:10.1.2.3".parse().unwrap()) && !proxies.trusts("11.0.0.1".parse().unwrap()));
     }
 }

@@ -1,7 +1,10 @@
 //! A merchant's rate: a token bucket, and what the rate-limit headers say of it.
 //!
 //! `RateLimit-Policy` names the bucket (`q` its size, `w` the seconds in which it fills from empty), `RateLimit` its state
-//! (`r` what is left, `t` the seconds until it is full again, or for a refusal until one more fits).
+//! (`r` what is left, `t` the seconds until it is full again, or for a refusal until what was refused fits).
+//!
+//! One is taken for a request on its head, whatever becomes of it: what is refused has its price, too. A batch takes the rest of
+//! what it holds once that is counted: all or none.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -34,27 +37,46 @@ impl Bucket {
         Bucket { clock, limiter, size: rate.burst, period }
     }
 
-    /// Takes so many, or none; what is left afterwards, or a 429 that names the earliest next time.
-    pub(crate) fn take(&self, count: NonZeroU32) -> Result<Left, Problem> {
-        let Ok(checked) = self.limiter.check_n(count) else {
-            let detail = format!("the merchant's `burst` lets at most {} conversions through at once", self.size);
-            return Err(Problem::new(Kind::BatchTooLarge, detail));
-        };
+    /// Takes one, for a request; what is left afterwards, or a 429 that names the earliest next time.
+    pub(crate) fn take(&self) -> Result<Left, Problem> {
+        match self.limiter.check() {
+            Ok(state) => Ok(self.left(state.remaining_burst_capacity())),
+            Err(refusal) => Err(self.refused(0, refusal.wait_time_from(self.clock.now()))),
+        }
+    }
+
+    /// Takes so many more, or none, for a request that has taken one already: its batch holds one more than that. Nothing is
+    /// given back where they are refused.
+    pub(crate) fn take_more(&self, count: NonZeroU32) -> Result<Left, Problem> {
+        // The first is one of them.
+        let checked = Some(count).filter(|count| *count < self.size).map(|count| self.limiter.check_n(count));
         match checked {
-            Ok(state) => {
-                let left = state.remaining_burst_capacity();
-                let missing = self.size.get().saturating_sub(left);
-                Ok(self.state(left, self.period.saturating_mul(missing)))
-            }
-            Err(refusal) => {
+            Some(Ok(Ok(state))) => Ok(self.left(state.remaining_burst_capacity())),
+            Some(Ok(Err(refusal))) => {
                 let wait = refusal.wait_time_from(self.clock.now());
-                let mut problem = Problem::new(Kind::RateLimited, "more conversions than the merchant's rate allows");
-                for (name, value) in self.state(0, wait.max(Duration::from_secs(1))).fields() {
-                    problem = problem.with(name, value);
-                }
-                Err(problem.retry_after(wait))
+                let missing = wait.as_nanos().div_ceil(self.period.as_nanos().max(1));
+                let left = u32::try_from(missing).map_or(0, |missing| count.get().saturating_sub(missing));
+                // Sent again, it takes the first again.
+                Err(self.refused(left, wait.saturating_add(self.period)))
+            }
+            Some(Err(_)) | None => {
+                let detail = format!("the merchant's `burst` lets at most {} conversions through at once", self.size);
+                Err(Problem::new(Kind::BatchTooLarge, detail))
             }
         }
+    }
+
+    fn left(&self, left: u32) -> Left {
+        let missing = self.size.get().saturating_sub(left);
+        self.state(left, self.period.saturating_mul(missing))
+    }
+
+    fn refused(&self, left: u32, wait: Duration) -> Problem {
+        let mut problem = Problem::new(Kind::RateLimited, "more conversions than the merchant's rate allows");
+        for (name, value) in self.state(left, wait.max(Duration::from_secs(1))).fields() {
+            problem = problem.with(name, value);
+        }
+        problem.retry_after(wait)
     }
 
     fn state(&self, left: u32, wait: Duration) -> Left {
@@ -92,8 +114,6 @@ impl Left {
 mod tests {
     use super::*;
 
-    const ONE: NonZeroU32 = NonZeroU32::MIN;
-
     #[test]
     fn a_bucket_gives_its_burst_and_then_names_the_next_time() {
         let count = NonZeroU32::new(60).unwrap();
@@ -105,9 +125,9 @@ mod tests {
             assert_eq!(headers["ratelimit-policy"], r#""merchant";q=2;w=120"#);
             headers["ratelimit"].to_str().unwrap().to_owned()
         };
-        assert_eq!(headers(bucket.take(ONE).ok().unwrap()), r#""merchant";r=1;t=60"#);
-        assert_eq!(headers(bucket.take(ONE).ok().unwrap()), r#""merchant";r=0;t=120"#);
-        let refused = bucket.take(ONE).err().unwrap().into_reply();
+        assert_eq!(headers(bucket.take().ok().unwrap()), r#""merchant";r=1;t=60"#);
+        assert_eq!(headers(bucket.take().ok().unwrap()), r#""merchant";r=0;t=120"#);
+        let refused = bucket.take().err().unwrap().into_reply();
         assert_eq!(refused.status(), 429);
         let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
@@ -118,6 +138,26 @@ mod tests {
     fn a_rate_beyond_the_clock_still_has_a_bucket() {
         let count = NonZeroU32::MAX;
         let bucket = Bucket::new(Rate { count, per: Duration::from_secs(1), burst: count });
-        assert!(bucket.take(ONE).is_ok());
+        assert!(bucket.take().is_ok());
+    }
+
+    #[test]
+    fn a_batch_takes_all_or_nothing_more_and_is_told_what_is_left() {
+        let some = |count| NonZeroU32::new(count).unwrap();
+        let bucket = Bucket::new(Rate { count: some(60), per: Duration::from_secs(3600), burst: some(10) });
+        let refusal = |count| {
+            let refused = bucket.take_more(some(count)).err().unwrap().into_reply();
+            let header = |name: &str| refused.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            (refused.status().as_u16(), header("ratelimit"), header("retry-after"))
+        };
+        bucket.take().ok().unwrap();
+        assert_eq!(refusal(10), (413, None, None), "with the first they are more than the bucket holds");
+        assert_eq!(bucket.take_more(some(3)).ok().unwrap().left, 6);
+        bucket.take().ok().unwrap();
+        // Of nine, four are missing; and the one that is taken anew.
+        let state = r#""merchant";r=5;t=300"#;
+        assert_eq!(refusal(9), (429, Some(state.to_owned()), Some("300".to_owned())));
+        assert_eq!(refusal(9).1.as_deref(), Some(state), "nothing was taken");
+        assert_eq!(bucket.take_more(some(5)).ok().unwrap().left, 0);
     }
 }

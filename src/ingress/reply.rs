@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -23,17 +24,71 @@ pub(crate) enum Content {
     Told {
         /// The parts.
         parts: mpsc::Receiver<Bytes>,
-        /// Its request is in hand until its end, or its connection would be taken for an idle one.
-        in_hand: Option<InHand>,
+        /// Its request is in hand for as long as somebody tells it, or its connection would be taken for an idle one.
+        hold: Arc<Hold>,
     },
 }
 
+/// Who tells an answer bit by bit. When it lets go, what was told is still sent; but the request is no longer in hand, so that
+/// a client that does not read it does not keep its connection for ever.
+pub(crate) struct Telling {
+    parts: mpsc::Sender<Bytes>,
+    /// The answer's: it goes with that.
+    hold: Weak<Hold>,
+}
+
+/// The request in hand of an answer that is told.
+#[derive(Default)]
+pub(crate) struct Hold(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    in_hand: Option<InHand>,
+    is_let_go: bool,
+}
+
+impl Telling {
+    /// Adds a part; false: so many lie unread, or nobody is there to read it.
+    pub(crate) fn tell(&self, part: Bytes) -> bool {
+        self.parts.try_send(part).is_ok()
+    }
+
+    /// Whether nobody is there to read it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.parts.is_closed()
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.upgrade() {
+            hold.change(|held| {
+                held.is_let_go = true;
+                held.in_hand.take()
+            });
+        }
+    }
+}
+
+impl Hold {
+    fn change<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl Content {
+    /// An answer that is told bit by bit, of which so many parts may lie unread.
+    pub(crate) fn told(unread_max: usize) -> (Telling, Content) {
+        let (sender, parts) = mpsc::channel(unread_max);
+        let hold = Arc::default();
+        (Telling { parts: sender, hold: Arc::downgrade(&hold) }, Content::Told { parts, hold })
+    }
+
     /// Keeps the request in hand for as long as this is told; of a whole body nothing is waited for.
     pub(super) fn keep(&mut self, request: InHand) {
         match self {
             Content::Whole(_) => drop(request),
-            Content::Told { in_hand, .. } => *in_hand = Some(request),
+            Content::Told { hold, .. } => hold.change(|held| held.in_hand = Some(request).filter(|_| !held.is_let_go)),
         }
     }
 }

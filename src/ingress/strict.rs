@@ -16,8 +16,8 @@ use super::problem::{Kind, Problem};
 /// Fetch Metadata: how the page that makes a browser send this stands to us. `none`: no page does.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The longest of our own targets is a dead-letter query with a cursor, a few hundred bytes.
-const TARGET_BYTES_MAX: usize = 2048;
+/// The longest of our own targets names an order, whose id is 256 characters: percent-encoded, 3,072 bytes of the longest ones.
+const TARGET_BYTES_MAX: usize = 4096;
 
 /// Refuses what no resource of ours takes, before anything is looked up.
 pub(crate) fn check<B>(request: &Request<B>) -> Result<(), Problem> {

@@ -140,6 +140,12 @@ fn routes(path: &str, server: &str, queue: &str) -> String {
     )
 }
 
+/// A further merchant, whose token is `NAME-token`.
+fn merchant(name: &str, more: &str) -> String {
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(format!("{name}-token")));
+    format!("[merchant.{name}]\ntoken_sha256 = \"{digest}\"\n{more}\n")
+}
+
 fn conversion(event_id: &str, value: &str) -> String {
     json!({"event_id": event_id, "time": "2026-01-31T12:00:00+01:00", "value": value, "currency": "EUR"}).to_string()
 }
@@ -345,6 +351,22 @@ async fn a_merchant_beyond_its_rate_is_told_when_to_come_back_and_others_are_not
 }
 
 #[tokio::test]
+async fn what_is_refused_counts_for_the_rate_and_beyond_it_no_body_is_read() {
+    let relay = Running::start("", "").await;
+    for body in ["{", "[]"] {
+        let refused = call(relay.address, Call { token: Some("beta-token"), body, ..Call::post() }).await;
+        assert!(matches!(refused.status, 400 | 422), "{refused:?}");
+    }
+    let mut stream = TcpStream::connect(relay.address).await.unwrap();
+    let head = format!("{HEAD}authorization: Bearer beta-token\r\ncontent-length: 1000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Nothing of it has come, nor comes.
+    let limited = answer(&mut stream, "}").await;
+    assert!(limited.starts_with("HTTP/1.1 429") && limited.contains("r=0;"), "{limited}");
+    relay.end().await;
+}
+
+#[tokio::test]
 async fn a_request_in_hand_is_finished_while_the_relay_drains() {
     let relay = Running::start("", "").await;
     let body = conversion("e-1", "1");
@@ -379,7 +401,8 @@ async fn what_cannot_be_stored_is_a_503_that_says_when_to_come_back() {
 
 #[tokio::test]
 async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
-    let relay = Running::start("", "max_pending_bytes = \"1KiB\"").await;
+    let others = merchant("gamma", "destinations = [\"refunds\"]");
+    let relay = Running::start_with("", "max_pending_bytes = \"1KiB\"", &others).await;
     let mut replies = Vec::new();
     for number in 0..64 {
         replies.push(relay.post(&conversion(&format!("e-{number}"), "1")).await);
@@ -387,6 +410,12 @@ async fn a_full_queue_is_a_503_that_says_when_to_come_back() {
     let refused = replies.iter().find(|reply| reply.status != 202).unwrap();
     assert_eq!(refused.refusal(), (503, "urn:capi-relay:problem:queue-full"));
     assert_eq!(refused.headers["retry-after"], "10");
+    assert!(refused.text.contains("waits for first"), "{refused:?}");
+    // What waits at others' destinations is not for everyone to know.
+    let body = json!({"event_id": "r-1", "kind": "refund", "time": "2026-01-31T12:00:00Z"}).to_string();
+    let other = call(relay.address, Call { token: Some("gamma-token"), body: &body, ..Call::post() }).await;
+    assert_eq!(other.refusal(), (503, "urn:capi-relay:problem:queue-full"));
+    assert!(!other.text.contains("first") && !other.text.contains("deliveries"), "{other:?}");
     relay.end().await;
 }
 

@@ -10,10 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{HandshakeKind, RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -132,11 +132,18 @@ impl Tls {
         Ok(Some(Arc::new(tls)))
     }
 
-    /// The handshake, and what the client showed of itself.
+    /// The handshake, and what the client showed of itself. Where it takes up an earlier session, it shows what it did then:
+    /// that is verified anew, for it may have run out since.
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Option<Shown>)> {
         let under = self.in_force();
         let stream = under.acceptor.accept(stream).await?;
-        let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
+        let session = stream.get_ref().1;
+        let chain = session.peer_certificates().map(<[_]>::to_vec);
+        if session.handshake_kind() == Some(HandshakeKind::Resumed)
+            && let Some(chain) = &chain
+        {
+            under.verify(chain).map_err(io::Error::other)?;
+        }
         Ok((stream, chain.map(|chain| Shown::new(chain, under))))
     }
 
@@ -206,6 +213,14 @@ fn outlived(detail: &'static str) -> Problem {
 }
 
 impl InForce {
+    /// Whether a client's certificate is good now.
+    fn verify(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        let (Some(verifier), Some((leaf, rest))) = (&self.verifier, chain.split_first()) else {
+            return Err(rustls::Error::NoCertificatesPresented);
+        };
+        verifier.verify_client_cert(leaf, rest, UnixTime::now()).map(|_verified| ())
+    }
+
     fn read(cert: &Path, key: &Path, clients: Option<&ClientAuth>) -> Result<InForce, TlsError> {
         let pair = |source| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), source };
         let (mut hash, chain, key) = (Sha256::new(), chain(cert)?, private_key(key)?);

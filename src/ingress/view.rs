@@ -74,13 +74,16 @@ impl<'a> StatusView<'a> {
 #[schemars(rename = "Order")]
 pub(crate) struct OrderView<'a> {
     order_id: &'a str,
+    /// `false`: there are older ones that are not shown; of each merchant the newest 100 are.
+    whole: bool,
     /// Oldest first.
     conversions: Vec<StatusView<'a>>,
 }
 
 impl<'a> OrderView<'a> {
-    pub(crate) fn new(order_id: &'a str, statuses: &'a [Status], now_ms: u64) -> OrderView<'a> {
-        OrderView { order_id, conversions: statuses.iter().map(|status| StatusView::new(status, now_ms)).collect() }
+    pub(crate) fn new(order_id: &'a str, statuses: &'a [Status], whole: bool, now_ms: u64) -> OrderView<'a> {
+        let conversions = statuses.iter().map(|status| StatusView::new(status, now_ms)).collect();
+        OrderView { order_id, whole, conversions }
     }
 }
 

@@ -28,7 +28,7 @@ use self::withdraw::Round;
 use super::embedded::Embedded;
 use super::mover::Level;
 use super::shared::Shared;
-use super::{AcceptError, ORDER_STATUSES_MAX, ReadError};
+use super::{AcceptError, OF_ORDER_MAX, ReadError};
 use crate::conversion::ConversionId;
 
 /// What is to be forgotten.
@@ -221,8 +221,8 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Dealt with between two syncs; an order has no more.
-const MEANT_AT_ONCE: usize = ORDER_STATUSES_MAX;
+/// Dealt with between two syncs; of an order so many are found at once.
+const MEANT_AT_ONCE: usize = OF_ORDER_MAX;
 /// Longer than an attempt may take.
 const SENT_WITHIN: Duration = Duration::from_secs(45);
 /// What was settled is moved within a second or so; the disk may be slow.

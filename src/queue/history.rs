@@ -49,7 +49,7 @@ use self::full::{Full, REPLACED};
 use self::mark::Received;
 use self::place::Place;
 use self::table::{By, Open};
-use super::ORDER_STATUSES_MAX;
+use super::OF_ORDER_MAX;
 use super::folder::{Folder, OpenError, State, is_full, sync_dir};
 use super::log::frame::{self, Stamp};
 use super::log::segment::{self, DATA_START, Segment};
@@ -300,21 +300,20 @@ impl History {
         })
     }
 
-    /// Ids of conversions for an order, those that came here first, at most [`ORDER_STATUSES_MAX`].
+    /// Ids of conversions for an order, those that came here last, at most [`OF_ORDER_MAX`].
     pub(super) fn order(&self, order: &KeyHash) -> Result<Vec<ConversionId>, StoreError> {
         self.looked(|| {
             let by = By::Order(*order);
             let mut ids = Vec::new();
-            for place in self.places(by, |_| true).into_iter().rev() {
-                let left = ORDER_STATUSES_MAX.saturating_sub(ids.len());
+            for place in self.places(by, |_| true) {
+                let left = OF_ORDER_MAX.saturating_sub(ids.len());
                 // One that waited is here twice.
-                let mut found = place.first_records(by, left.saturating_mul(2), |_, kept| Ok(Some(kept.names.id)))?;
+                let mut found = place.last_records(by, left.saturating_mul(2), |_, kept| Ok(Some(kept.names.id)))?;
                 found.retain(|id| !ids.contains(id));
                 found.sort_unstable();
                 found.dedup();
-                ids.append(&mut found);
+                ids.extend(found.into_iter().rev().take(left));
             }
-            ids.truncate(ORDER_STATUSES_MAX);
             Ok(ids)
         })
     }

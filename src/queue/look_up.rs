@@ -7,7 +7,7 @@ use super::record::{Change, Leg};
 use super::shared::Shared;
 use super::status::Status;
 use super::store::{Kept, StoreError};
-use super::{ORDER_STATUSES_MAX, ReadError};
+use super::{OF_ORDER_MAX, ReadError};
 use crate::conversion::ConversionId;
 
 impl Shared {
@@ -83,7 +83,7 @@ impl Shared {
         Ok(statuses.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
-    /// The oldest of a merchant's conversions for an order. Blocks.
+    /// The newest of a merchant's conversions for an order, oldest first. Blocks.
     pub(super) fn ids_of_order(&self, merchant: &str, order_id: &str) -> Result<Vec<ConversionId>, ReadError> {
         let mut ids = self.window().order(merchant, order_id);
         let order = self.vault.hash(merchant, order_id);
@@ -98,8 +98,7 @@ impl Shared {
         }
         ids.sort_unstable();
         ids.dedup();
-        ids.truncate(ORDER_STATUSES_MAX);
-        Ok(ids)
+        Ok(ids.split_off(ids.len().saturating_sub(OF_ORDER_MAX)))
     }
 }
 

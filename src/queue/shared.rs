@@ -266,11 +266,8 @@ impl Shared {
     /// Whether what is pending leaves room for one more.
     pub(super) fn within_budget(&self, window: &Window) -> Result<(), AcceptError> {
         if self.note_budget(window) {
-            let pending_bytes = window.pending_bytes();
-            let most = window.longest().map_or_else(String::new, |(name, pending)| {
-                format!("; most of it, {pending} deliveries, waits for {name}")
-            });
-            return Err(AcceptError::Full(format!("{pending_bytes} bytes are pending{most}")));
+            let most = window.longest().map(|(name, pending)| (name.clone(), pending));
+            return Err(AcceptError::Full { pending_bytes: window.pending_bytes(), most });
         }
         Ok(())
     }

@@ -21,8 +21,10 @@ export async function lookUp(id) {
   if (!id) return;
   const result = byId("lookup-result");
   try {
-    const found = ID.test(id) ? [await get(path`/admin/conversions/${id}`)] : (await get(path`/admin/orders/${id}`)).conversions;
-    fill(result, found.length ? [el("p", {}, heading(id, found)), ...found.map(conversion)] : nothing(id));
+    const one = ID.test(id) ? { whole: true, conversions: [await get(path`/admin/conversions/${id}`)] } : null;
+    const { whole, conversions: found } = one ?? (await get(path`/admin/orders/${id}`));
+    const older = whole ? null : el("p", { class: "reason" }, "Older conversions of the order are not shown.");
+    fill(result, found.length ? [el("p", {}, heading(id, found)), older, ...found.map(conversion)] : nothing(id));
   } catch (error) {
     fill(result, error.status === 404 ? nothing(id) : el("p", { class: "error" }, error.message));
   }

@@ -11,12 +11,13 @@ use http::{StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::{self, Identity, Transport};
 use crate::ingress::problem::body;
+use crate::ingress::reply::Telling;
 use crate::ingress::tests::client::{answer, connect_tls, http2, rest, soon};
 
 /// Answers what the tests need: `/` at once, `/much` with much, `/waits` when it is let go, `/tells` what it is told to,
@@ -25,7 +26,7 @@ use crate::ingress::tests::client::{answer, connect_tls, http2, rest, soon};
 struct Probe {
     arrived: Notify,
     let_go: Notify,
-    told: Mutex<Option<mpsc::Sender<bytes::Bytes>>>,
+    told: Mutex<Option<Telling>>,
 }
 
 impl Api for Probe {
@@ -36,10 +37,10 @@ impl Api for Probe {
                 self.let_go.notified().await;
             }
             "/tells" => {
-                let (told, parts) = mpsc::channel(1);
+                let (told, content) = Content::told(1);
                 *self.told.lock().unwrap() = Some(told);
                 self.arrived.notify_one();
-                return Ok(http::Response::new(Content::Told { parts, in_hand: None }));
+                return Ok(http::Response::new(content));
             }
             "/much" => return Ok(body(StatusCode::OK, "text/plain", vec![b'x'; 1 << 16])),
             "/panics" => panic!("on purpose"),
@@ -122,7 +123,7 @@ async fn what_http_does_not_allow_is_refused_on_the_wire() {
     };
     let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}", "x: y\r\n".repeat(HEADERS_MAX));
     let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n", "y".repeat(HEAD_BYTES_MAX));
-    let target = format!("GET /{} HTTP/1.1\r\nhost: a\r\n", "y".repeat(2048));
+    let target = format!("GET /{} HTTP/1.1\r\nhost: a\r\n", "y".repeat(4096));
     check("GET / HTTP/1.1\r\nhost: a\r\n", "200").await;
     check("GET http://a/ HTTP/1.1\r\nhost: a\r\n", "200").await;
     check("GET / HTTP/1.1\r\n", "400").await;
@@ -267,7 +268,33 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
     // A client that looks for the answer only when it has sent everything.
     soon(write.write_all(&body)).await.unwrap();
     let refused = answer(&mut read, "}").await;
-    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    assert!(refused.starts_with("HTTP/1.1 401") && refused.contains("connection: close\r\n"), "{refused}");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_refusal_says_whether_its_connection_goes_on() {
+    let served = Served::start(|_| {}).await;
+    let refused = |length: &str, body: &str| format!("POST /refuses HTTP/1.1\r\nhost: a\r\n{length}\r\n\r\n{body}");
+    let mut stream = served.connect().await;
+    for whole in
+        [("content-length: 2", "{}"), ("content-length: 0", ""), ("transfer-encoding: chunked", "2\r\n{}\r\n0\r\n\r\n")]
+    {
+        // Its body is there, and does not stand in the way of the next request.
+        stream.write_all(refused(whole.0, whole.1).as_bytes()).await.unwrap();
+        let goes_on = answer(&mut stream, "}").await;
+        assert!(goes_on.starts_with("HTTP/1.1 401") && !goes_on.contains("connection: close"), "{whole:?}: {goes_on}");
+    }
+    let awaited = "content-length: 2\r\nexpect: 100-continue";
+    for unread in [("content-length: 3", "{}"), (awaited, ""), ("transfer-encoding: chunked", "2\r\n{}\r\n")] {
+        let mut stream = served.connect().await;
+        stream.write_all(refused(unread.0, unread.1).as_bytes()).await.unwrap();
+        let ends = answer(&mut stream, "}").await;
+        assert!(ends.starts_with("HTTP/1.1 401") && ends.contains("connection: close\r\n"), "{unread:?}: {ends}");
+        stream.shutdown().await.unwrap();
+        assert_eq!(rest(stream).await, "");
+    }
+    drop(stream);
     served.end().await;
 }
 
@@ -424,9 +451,30 @@ async fn an_answer_that_is_still_told_is_no_idle_connection() {
     soon(probe.arrived.notified()).await;
     let told = probe.told.lock().unwrap().take().unwrap();
     sleep(Duration::from_secs(600)).await;
-    told.send("late".into()).await.unwrap();
+    assert!(told.tell("late".into()));
     answer(&mut client, "4\r\nlate\r\n").await;
     drop(told);
     assert_eq!(rest(client).await, "0\r\n\r\n", "then it is one");
     assert_eq!(task.await.unwrap(), Ending::Idle);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_tells_or_reads_any_more_is_an_idle_connection() {
+    let connection = connection();
+    let (probe, idle_timeout) = (Arc::clone(&connection.api), connection.front.idle_timeout);
+    // A client that reads nothing: less than the head goes into the line.
+    let (mut client, server) = tokio::io::duplex(64);
+    let task = tokio::spawn(async move { connection.http1(server).await });
+    client.write_all(b"GET /tells HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    soon(probe.arrived.notified()).await;
+    let told = probe.told.lock().unwrap().take().unwrap();
+    while told.tell("unread".into()) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(idle_timeout * 10).await;
+    assert!(!task.is_finished(), "it is still told");
+    drop(told);
+    let begun = Instant::now();
+    assert_eq!(timeout(idle_timeout * 10, task).await.expect("it ends").unwrap(), Ending::Idle);
+    assert!(begun.elapsed() <= idle_timeout + CLOSE_TIMEOUT + idle_timeout, "{:?}", begun.elapsed());
 }

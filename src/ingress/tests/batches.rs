@@ -173,22 +173,25 @@ async fn a_batch_has_limits_and_no_key_of_its_own() {
 
 #[tokio::test]
 async fn each_of_a_batch_counts_for_the_rate_and_all_or_none_is_let_through() {
-    let relay = Running::start("", "").await;
+    let relay = Running::start_with("", "", &merchant("gamma", "rate = \"1/h\"\nburst = 6")).await;
     let send = async |count: usize| {
         let body = (0..count).map(|number| conversion(&format!("{count}-{number}"), "1") + "\n").collect::<String>();
-        call(relay.address, Call { token: Some("beta-token"), body: &body, headers: &[LINES], ..Call::post() }).await
+        call(relay.address, Call { token: Some("gamma-token"), body: &body, headers: &[LINES], ..Call::post() }).await
     };
-    for more_than_the_burst in [4, 3] {
+    for more_than_the_burst in [8, 7] {
         let over = send(more_than_the_burst).await;
         assert_eq!(over.refusal(), (413, "urn:capi-relay:problem:batch-too-large"), "they never fit: {over:?}");
     }
     let all = send(2).await;
-    assert_eq!((all.status, counts(&all)), (202, [2, 0, 0]), "what was refused cost nothing: {all:?}");
-    let late = send(2).await;
+    assert_eq!((all.status, counts(&all)), (202, [2, 0, 0]), "what was refused cost one each: {all:?}");
+    assert_eq!(all.headers["ratelimit"], r#""merchant";r=2;t=14400"#);
+    let late = send(3).await;
     assert_eq!(late.refusal(), (429, "urn:capi-relay:problem:rate-limited"));
-    // Of one an hour, until both fit.
+    // Of one an hour, until all three fit: one is left, and none was for nothing.
     let wait: u64 = late.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((7100..=7200).contains(&wait), "{wait}");
+    assert_eq!(late.headers["ratelimit"], format!(r#""merchant";r=1;t={wait}"#));
+    assert_eq!(send(1).await.status, 202);
     relay.end().await;
 }
 

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::conversion::DestinationName;
-use crate::queue::{DeadKind, Outcome};
+use crate::ingress::conversions::WAITED_FOR_MAX;
+use crate::queue::{DeadKind, ORDER_STATUSES_MAX, Outcome};
 
 fn waiting<'a>(body: &'a str, headers: &'a [(&'a str, &'a str)]) -> Call<'a> {
     Call { body, headers, ..Call::post() }
@@ -99,6 +100,7 @@ async fn an_order_shows_all_its_conversions_to_its_merchant_alone() {
     let path = "/v1/orders/10%2F01%20%C3%A4%25";
     let shown = relay.get(path, "acme-token").await;
     assert_eq!((shown.status, &shown.json["order_id"]), (200, &json!(order)), "{shown:?}");
+    assert_eq!(shown.json["whole"], true);
     let conversions = shown.json["conversions"].as_array().unwrap();
     let ids: Vec<_> = conversions.iter().map(|conversion| &conversion["id"]).collect();
     assert_eq!(ids, [&sold.json["id"], &back.json["id"]], "oldest first");
@@ -183,5 +185,71 @@ async fn dead_letters_of_an_overflow_are_bounded_and_what_is_left_out_is_not() {
         let reply = relay.post(&conversion(event, "1")).await;
         assert_eq!((reply.status, &reply.json["destinations"]["small"]), (202, &json!(state)), "{reply:?}");
     }
+    relay.end().await;
+}
+
+#[tokio::test]
+async fn of_an_order_of_many_conversions_the_newest_are_shown_and_that_there_are_older_ones() {
+    let relay = Running::start("", "").await;
+    // As long as an id may be.
+    let order = "\u{10000}".repeat(256);
+    let path = format!("/v1/orders/{}", "%F0%90%80%80".repeat(256));
+    let lines = |numbers: std::ops::RangeInclusive<usize>| {
+        let line =
+            |number| json!({"event_id": format!("e-{number}"), "order_id": order, "time": "2026-01-31T12:00:00Z"});
+        numbers.map(|number| line(number).to_string() + "\n").collect::<String>()
+    };
+    let headers = [("content-type", "application/x-ndjson")];
+    let shown = async |numbers, whole: bool| {
+        let kept = call(relay.address, Call { body: &lines(numbers), headers: &headers, ..Call::post() }).await;
+        assert_eq!(kept.status, 202, "{kept:?}");
+        let shown = relay.get(&path, "acme-token").await;
+        let conversions = shown.json["conversions"].as_array().unwrap_or_else(|| panic!("{shown:?}"));
+        assert_eq!((conversions.len(), &shown.json["whole"]), (ORDER_STATUSES_MAX, &json!(whole)));
+        conversions.iter().map(|conversion| conversion["event_id"].clone()).collect::<Vec<_>>()
+    };
+    shown(1..=100, true).await;
+    // Those of one millisecond are in no order.
+    let clock = relay.ingress.clock();
+    let before = clock.unix_ms();
+    while clock.unix_ms() == before {
+        tokio::task::yield_now().await;
+    }
+    let mut newest = shown(101..=103, false).await.split_off(97);
+    newest.sort_by_key(ToString::to_string);
+    assert_eq!(newest, ["e-101", "e-102", "e-103"]);
+    relay.end().await;
+}
+
+#[tokio::test]
+async fn so_many_conversions_are_waited_for_and_beyond_them_the_answer_comes_at_once() {
+    let relay = Running::start("", "").await;
+    let batch = |name: &str, count: usize| {
+        (0..count).map(|number| conversion(&format!("{name}-{number}"), "1") + "\n").collect::<String>()
+    };
+    async fn post(address: SocketAddr, body: String) -> Reply {
+        let headers = [("content-type", "application/x-ndjson"), ("prefer", "wait=30")];
+        call(address, Call { body: &body, headers: &headers, ..Call::post() }).await
+    }
+    let (mut waiting, mut left) = (Vec::new(), WAITED_FOR_MAX);
+    while left > 0 {
+        let count = left.min(1000);
+        let body = batch(&left.to_string(), count);
+        waiting.push(tokio::spawn(post(relay.address, body)));
+        left = left.saturating_sub(count);
+    }
+    soon(async {
+        while relay.ingress.waited_for.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let beyond = post(relay.address, batch("beyond", 1)).await;
+    assert_eq!((beyond.status, beyond.headers.get("preference-applied")), (202, None), "{beyond:?}");
+    relay.drain();
+    for waited in waiting {
+        assert_eq!(soon(waited).await.unwrap().headers["preference-applied"], "wait=30");
+    }
+    assert_eq!(relay.ingress.waited_for.available_permits(), WAITED_FOR_MAX);
     relay.end().await;
 }

@@ -5,9 +5,9 @@ use super::*;
 const BODY_BYTES: usize = 4 << 20;
 
 /// Sends all of a conversion's body but its last byte.
-async fn begin(relay: &Running, order: &str) -> TcpStream {
+async fn begin(relay: &Running, merchant: &str, order: &str) -> TcpStream {
     let mut stream = TcpStream::connect(relay.address).await.unwrap();
-    let head = format!("{HEAD}authorization: Bearer acme-token\r\ncontent-length: {BODY_BYTES}\r\n\r\n");
+    let head = format!("{HEAD}authorization: Bearer {merchant}-token\r\ncontent-length: {BODY_BYTES}\r\n\r\n");
     let conversion = conversion(order, "1");
     let body = " ".repeat(BODY_BYTES.saturating_sub(conversion.len())) + &conversion;
     soon(stream.write_all(&[head.as_bytes(), &body.as_bytes()[..BODY_BYTES.saturating_sub(1)]].concat()))
@@ -18,10 +18,12 @@ async fn begin(relay: &Running, order: &str) -> TcpStream {
 
 #[tokio::test]
 async fn bodies_that_do_not_end_give_way_to_others_and_those_that_need_not_go_on() {
-    let relay = Running::start("", "").await;
+    let relay = Running::start_with("", "", &merchant("gamma", "")).await;
     let mut slow = Vec::new();
-    for number in 0..8 {
-        slow.push(begin(&relay, &format!("slow-{number}")).await);
+    // Each merchant has its half.
+    for number in 0..4 {
+        slow.push(begin(&relay, "acme", &format!("slow-{number}")).await);
+        slow.push(begin(&relay, "gamma", &format!("slow-{number}")).await);
     }
     relay.has_free(slow.len()).await;
     let (body, begun) = (conversion("quick", "1"), tokio::time::Instant::now());

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 
 use super::{InForce, Problem, outlived};
@@ -55,11 +55,9 @@ impl Shown {
     }
 
     fn judge(&self, in_force: &InForce) -> Verdict {
-        let (Some(verifier), Some((leaf, rest))) = (&in_force.verifier, self.chain.split_first()) else {
-            return Verdict::NotTaken;
-        };
-        match verifier.verify_client_cert(leaf, rest, UnixTime::now()) {
-            Ok(_verified) => Verdict::Good,
+        match in_force.verify(&self.chain) {
+            Ok(()) => Verdict::Good,
+            Err(rustls::Error::NoCertificatesPresented) => Verdict::NotTaken,
             Err(error) => {
                 tracing::debug!(%error, "a client certificate is no longer trusted");
                 Verdict::NotTrusted
@@ -88,19 +86,25 @@ fn names(certificate: &CertificateDer<'_>) -> Vec<CertificateName> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::RwLock;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+    use prometheus_client::metrics::gauge::Gauge;
     use rustls::client::danger::HandshakeSignatureValid;
-    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
     use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-    use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+    use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, HandshakeKind, SignatureScheme};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::Tls;
     use super::*;
+    use crate::ingress::tests::client::{AnyCertificate, soon};
 
-    /// Counts how often it is asked, and says the same each time.
+    /// Counts how often it is asked, and says whether it trusts.
     #[derive(Debug)]
     struct Counting {
-        trusts: bool,
+        trusts: AtomicBool,
         asked: AtomicUsize,
     }
 
@@ -117,7 +121,7 @@ mod tests {
         ) -> Result<ClientCertVerified, rustls::Error> {
             self.asked.fetch_add(1, Ordering::Relaxed);
             let revoked = || rustls::Error::InvalidCertificate(CertificateError::Revoked);
-            self.trusts.then(ClientCertVerified::assertion).ok_or_else(revoked)
+            self.trusts.load(Ordering::Relaxed).then(ClientCertVerified::assertion).ok_or_else(revoked)
         }
 
         fn verify_tls12_signature(
@@ -147,7 +151,7 @@ mod tests {
     fn a_chain_is_verified_once_for_each_tls_that_its_connection_lives_to_see() {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let in_force = |trusts: bool| {
-            let verifier = Arc::new(Counting { trusts, asked: AtomicUsize::new(0) });
+            let verifier = Arc::new(Counting { trusts: trusts.into(), asked: AtomicUsize::new(0) });
             let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der()));
             let shared: Arc<dyn ClientCertVerifier> = Arc::<Counting>::clone(&verifier);
             let in_force = InForce::new(vec![pair.cert.der().clone()], key, [0; 32], Some(shared)).unwrap();
@@ -165,5 +169,58 @@ mod tests {
         check(&second, true, 1);
         check(&third, false, 1);
         check(&second, true, 2);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_no_longer_good_is_refused_in_a_session_that_is_taken_up_again() {
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            taken_up_again(version).await;
+        }
+    }
+
+    async fn taken_up_again(version: &'static rustls::SupportedProtocolVersion) {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = || PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der()));
+        let chain = || vec![pair.cert.der().clone()];
+        let verifier = Arc::new(Counting { trusts: true.into(), asked: AtomicUsize::new(0) });
+        let shared: Arc<dyn ClientCertVerifier> = Arc::<Counting>::clone(&verifier);
+        let in_force = RwLock::new(Arc::new(InForce::new(chain(), key(), [0; 32], Some(shared)).unwrap()));
+        let tls = Tls { in_force, expires: Gauge::default() };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        // It keeps its sessions from one connection to the next.
+        let client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+            .with_client_auth_cert(chain(), key())
+            .unwrap();
+        let client = tokio_rustls::TlsConnector::from(Arc::new(client));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Whether the client is let in, and how often its certificate was verified by then.
+        let connect = async || {
+            let address = listener.local_addr().unwrap();
+            let asking = async {
+                let stream = TcpStream::connect(address).await.unwrap();
+                let mut stream = client.connect(ServerName::try_from("localhost").unwrap(), stream).await.ok()?;
+                // The tickets come before it.
+                stream.read_u8().await.ok()?;
+                stream.get_ref().1.handshake_kind()
+            };
+            let answering = async {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (mut stream, shown) = tls.accept(stream).await.ok()?;
+                stream.write_u8(1).await.unwrap();
+                stream.flush().await.unwrap();
+                shown
+            };
+            let (kind, shown) = soon(async { tokio::join!(asking, answering) }).await;
+            assert_eq!(kind.is_some(), shown.is_some());
+            (kind, verifier.asked.load(Ordering::Relaxed))
+        };
+        assert_eq!(connect().await, (Some(HandshakeKind::Full), 1));
+        assert_eq!(connect().await, (Some(HandshakeKind::Resumed), 2));
+        verifier.trusts.store(false, Ordering::Relaxed);
+        assert_eq!(connect().await, (None, 3), "{version:?}");
     }
 }

@@ -33,11 +33,11 @@ impl Place {
         by: By,
         take: impl FnMut(u8, Kept<'_>) -> Result<Option<T>, Malformed>,
     ) -> Result<Vec<T>, StoreError> {
-        self.first_records(by, usize::MAX, take)
+        self.last_records(by, usize::MAX, take)
     }
 
-    /// Of the first `count` records that begin like what is meant.
-    pub(super) fn first_records<T>(
+    /// Of the last `count` records that begin like what is meant, in their order.
+    pub(super) fn last_records<T>(
         &self,
         by: By,
         count: usize,
@@ -53,11 +53,14 @@ impl Place {
             Ok::<(), StoreError>(())
         };
         match self {
-            Place::Written(file, found) => found.iter().take(count).try_for_each(|at| visit(file, *at))?,
+            Place::Written(file, found) => {
+                found.iter().skip(found.len().saturating_sub(count)).try_for_each(|at| visit(file, *at))?;
+            }
             Place::Full(full) => {
                 if let Some((file, mut found)) = full.find(by).map_err(StoreError::History)? {
                     found.sort_unstable();
-                    found.into_iter().take(count).try_for_each(|at| visit(&file, at))?;
+                    let others = found.len().saturating_sub(count);
+                    found.into_iter().skip(others).try_for_each(|at| visit(&file, at))?;
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::super::codec::{Malformed, Reader};
 use super::super::record::{Leg, Record};
 use super::super::status::{Attempt, DeadFilter, DeadKind, DeadLetter, Verdict, comes_from_between};
 use super::super::vault::KeyHash;
-use super::super::{Lease, ORDER_STATUSES_MAX};
+use super::super::{Lease, OF_ORDER_MAX};
 use super::kept::Kept;
 use super::{Place, Store, StoreError, keys};
 use crate::conversion::{ConversionId, DestinationName};
@@ -177,13 +177,16 @@ impl Store {
         self.backlog.oldest_ms(destination)
     }
 
-    /// The ids of a merchant's conversions for an order, oldest first, of which the history may know no more: its first record
+    /// The ids of a merchant's newest conversions for an order, newest first, of which the history may know no more: its first record
     /// is `history_seq`.
     pub(in super::super) fn order(&self, order: &KeyHash, history_seq: u64) -> Result<Vec<ConversionId>, StoreError> {
         let mut found = Vec::new();
-        for place in self.backlog.of_order(order, history_seq)? {
+        for place in self.backlog.of_order(order, history_seq)?.into_iter().rev() {
+            if found.len() == OF_ORDER_MAX {
+                break;
+            }
             let Some(kept) = told(self.kept_as_it_stood(&place))? else { continue };
-            if kept.record.order_key == Some(*order) && found.len() < ORDER_STATUSES_MAX {
+            if kept.record.order_key == Some(*order) {
                 found.push(kept.record.meta.id);
             }
         }

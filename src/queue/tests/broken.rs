@@ -70,7 +70,7 @@ async fn live(queue: &Queue, life: &str) {
             Ok(Accepted::New(status)) => say(&format!("accepted {number} {}", status.id)),
             Ok(other) => panic!("not new: {other:?}"),
             Err(AcceptError::DiskFull(_)) => continue,
-            Err(AcceptError::Closed | AcceptError::Full(_) | AcceptError::Unreadable(_)) => return,
+            Err(AcceptError::Closed | AcceptError::Full { .. } | AcceptError::Unreadable(_)) => return,
         }
         let delivery = next(queue, "a").await;
         let id = delivery.meta().id;

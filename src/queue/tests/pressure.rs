@@ -50,7 +50,7 @@ async fn over_its_budget_it_refuses_without_waiting_for_a_place_in_the_window() 
     let larger = submission_of("larger", 4096, &["a"]);
     let answer = tokio::time::timeout(PATIENCE, engine.accept(larger)).await;
     let refusal = answer.expect("it waits for a place").unwrap_err();
-    assert!(matches!(refusal, AcceptError::Full(_)), "{refusal}");
+    assert!(matches!(refusal, AcceptError::Full { .. }), "{refusal}");
     drop(taken);
 }
 

@@ -99,6 +99,11 @@ async fn a_forwarded_address_holds_so_many_requests_and_cannot_be_made_up() {
         );
         assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
     }
+    // A quote of the client's own hides nobody.
+    let hidden = served.send(&request("/", "x-forwarded-for: \", 192.0.2.1\r\n")).await;
+    assert!(hidden.starts_with("HTTP/1.1 429"), "{hidden}");
+    let hidden = served.send(&request("/", "forwarded: for=\", for=192.0.2.1\r\n")).await;
+    assert!(hidden.starts_with("HTTP/1.1 400") && hidden.contains("quoted string"), "{hidden}");
     for fields in ["", "x-forwarded-for: 192.0.2.2\r\n", "x-forwarded-for: 192.0.2.1, 192.0.2.2\r\n"] {
         assert!(served.send(&request("/", fields)).await.starts_with("HTTP/1.1 200"), "{fields}");
     }
