@@ -202,6 +202,72 @@ fn digests_are_those_of_the_texts_that_the_vendors_document() {
     check("google-ads", "no-value", &[email]);
 }
 
+/// What becomes of a conversion of the folder with this member of its customer, as one text.
+fn rendered(config: &Config, destination: &str, conversion: &str, member: (&str, &str)) -> String {
+    let text = std::fs::read_to_string(format!("{FOLDER}/{conversion}.json")).unwrap();
+    let mut conversion: serde_json::Value = serde_json::from_str(&text).unwrap();
+    conversion["customer"][member.0] = member.1.into();
+    let sample = Sample::parse(conversion.to_string().as_bytes()).unwrap();
+    match sample.at(config.destination(destination).unwrap(), "acme", Secrets::Masked) {
+        Rendering::Sent { request, .. } => request.to_http(),
+        Rendering::Nothing { reason, .. } => reason,
+    }
+}
+
+#[test]
+fn a_telephone_number_without_its_country_code_is_hashed_nowhere_for_it_is_somebody_elses() {
+    let config = config();
+    for name in ["meta", "pinterest", "snap", "openai-ads", "microsoft-uet", "tiktok", "reddit", "google-ads"] {
+        let with_phone = |phone: &str| rendered(&config, name, "purchase", ("phone", phone));
+        let national = with_phone("030 1234567");
+        for wrong in ["301234567", "+301234567", "0301234567"] {
+            assert!(!national.contains(&sha256(wrong)), "{name}: {wrong}");
+        }
+        assert!(national.contains(&sha256("john_smith@gmail.com")), "{name}: the address goes all the same");
+        let whole = ["49301234567", "+49301234567"].map(sha256);
+        for phone in ["+49 (0)30 1234567", "0049 30 1234567"] {
+            let sent = with_phone(phone);
+            assert!(whole.iter().any(|digest| sent.contains(digest)), "{name}: {phone}");
+        }
+    }
+}
+
+#[test]
+fn an_event_by_a_name_that_google_throws_away_is_skipped() {
+    let config = config();
+    let outcome = |event_type: &str| {
+        let text = format!(
+            r#"{{"event_id": "e", "time": "2026-11-20T13:00:00Z", "event_type": "{event_type}", "session": {{"client_id": "1.2"}}}}"#
+        );
+        let sample = Sample::parse(text.as_bytes()).unwrap();
+        match sample.at(config.destination("ga4").unwrap(), "acme", Secrets::Masked) {
+            Rendering::Sent { .. } => "sent",
+            Rendering::Nothing { outcome, .. } => outcome.as_str(),
+        }
+    };
+    let thrown_away = [
+        "_private",
+        "2nd_step",
+        "ärger",
+        "firebase_x",
+        "ga-x",
+        "google_x",
+        "error",
+        "session start",
+        "app_update",
+        "session_start_with_rollout",
+        "notification_open",
+        "first_visit",
+        "ad_click",
+    ];
+    for event_type in thrown_away {
+        assert_eq!(outcome(event_type), "skipped", "{event_type}");
+    }
+    for event_type in ["errors", "app_opened", "gallery", "ad_seen", "page_view", "lead_created"] {
+        assert_eq!(outcome(event_type), "sent", "{event_type}");
+    }
+}
+
 #[test]
 fn nothing_of_a_person_leaves_in_plain_text_that_the_vendor_wants_hashed_or_not_at_all() {
     let config = config();

@@ -177,6 +177,44 @@ fn an_item_that_impact_would_refuse_is_unmappable_with_the_fields_name() {
 }
 
 #[test]
+fn an_adjustment_that_is_rejected_sets_no_amount_where_the_platform_has_no_status() {
+    let items = ("destination.impact.vars.adjust_by".to_owned(), "items".to_owned());
+    let tracker = ("destination.impact.vars.action_tracker_id".to_owned(), "7".to_owned());
+    for sets in [vec![tracker.clone()], vec![tracker.clone(), items]] {
+        let config = config(&sets).unwrap_or_else(|report| panic!("{report}"));
+        let adjusted = |status: &str| {
+            let conversion = format!(
+                r#"{{"kind": "adjustment", "time": "2026-11-21T10:15:30Z", "order_id": "o", "value": 5, "currency": "EUR",
+                    "status": "{status}", "items": [{{"sku": "A", "quantity": 0}}]}}"#
+            );
+            sent(&config, "impact", &conversion).unwrap()
+        };
+        let rejected = adjusted("rejected");
+        assert!(rejected.starts_with("unsupported: ") && rejected.contains("send a refund"), "{rejected}");
+        assert!(adjusted("approved").starts_with("PUT "), "{}", adjusted("approved"));
+    }
+}
+
+#[test]
+fn the_dsp_learns_nothing_of_a_customer_who_refused_and_hashes_no_number_of_somebody_else() {
+    let config = config(&[]).unwrap_or_else(|report| panic!("{report}"));
+    let dsp = |members: &str| {
+        let conversion = format!(r#"{{"event_id": "e", "time": "2026-11-21T10:15:30Z", {members}}}"#);
+        sent(&config, "dsp", &conversion).unwrap()
+    };
+    let refused = dsp(r#""customer": {"id": "c"}, "consent": {"ad_user_data": false}"#);
+    assert!(refused.starts_with("skipped: does not apply: consent.ad_user_data"), "{refused}");
+    assert!(dsp(r#""customer": {"id": "c"}, "consent": {"ad_user_data": true}"#).contains("FirstPartyId"));
+    let phone = |phone: &str| dsp(&format!(r#""customer": {{"id": "c", "phone": "{phone}"}}"#));
+    // SHA-256 of 49301234567.
+    let digest = "2f9fbc550b12cbc0e6242384cc472bd1e4f058a8b773f189f7acb86d202655ce";
+    for same in ["+49 (0)30 1234567", "0049 30 1234567", "49301234567"] {
+        assert!(phone(same).contains(digest), "{same}");
+    }
+    assert!(!phone("030 1234567").contains("HashedPhone"));
+}
+
+#[test]
 fn a_test_conversion_goes_to_trackdesk_alone_with_its_status_test() {
     let config = config(&[]).unwrap_or_else(|report| panic!("{report}"));
     let test = FULL.replacen('{', r#"{"test": true, "#, 1);

@@ -90,6 +90,21 @@ async fn a_refund_takes_the_whole_order_back_wherever_there_is_a_call_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_names_its_sale_by_event_id_is_no_repeat_of_the_sale() {
+    let bench = Bench::start("").await;
+    let mut sale = conversion("evt-1");
+    sale["event_id"] = json!("evt-1");
+    sale.as_object_mut().unwrap().remove("order_id");
+    assert_eq!(bench.post(&sale).await.status, StatusCode::ACCEPTED);
+    let refund = json!({ "kind": "refund", "event_id": "evt-1", "time": "2026-11-21T09:00:00Z" });
+    let taken = bench.post(&refund).await;
+    assert_eq!(taken.status, StatusCode::ACCEPTED, "{}", taken.body);
+    assert_eq!(bench.post(&refund).await.status, StatusCode::OK, "posted again");
+    assert_eq!(bench.post(&sale).await.status, StatusCode::OK, "posted again");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_adjustment_sets_the_new_total_where_the_platform_has_one() {
     let bench = Bench::start("").await;
     bench.sold("order-1").await;

@@ -55,7 +55,9 @@ fn render(configuration: &ConfigurationArgs, args: &RenderArgs) -> Result<(Strin
         Sample::parse(&send::read(&args.file)?).map_err(|error| format!("the conversion is refused: {error}"))?;
     let secrets = if args.reveal { Secrets::Revealed } else { Secrets::Masked };
     let merchant = args.merchant.as_deref().map(|name| settings::merchant(&config, name)).transpose()?;
-    let renderings: Vec<Rendered<'_>> = settings::chosen(&config, &args.destinations)?
+    let chosen = settings::chosen(&config, &args.destinations)?;
+    settings::unserved(&config, chosen.iter().copied());
+    let renderings: Vec<Rendered<'_>> = chosen
         .into_iter()
         .filter(|destination| merchant.is_none_or(|merchant| merchant.sends_to(&destination.name)))
         .map(|destination| {

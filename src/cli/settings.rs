@@ -92,6 +92,14 @@ pub(super) fn chosen<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c
     Ok(config.destinations.iter().filter(is_chosen).collect())
 }
 
+/// Says of each destination that no merchant sends to that a relay would send it nothing, whatever is shown of it.
+pub(super) fn unserved<'c>(config: &Config, destinations: impl IntoIterator<Item = &'c Arc<Destination>>) {
+    for destination in destinations.into_iter().filter(|destination| !config.is_served(destination)) {
+        let name = &destination.name;
+        output::error(&format!("note: {name}: no merchant sends to it: a relay would send it nothing"));
+    }
+}
+
 /// The merchant of that name.
 pub(super) fn merchant<'c>(config: &'c Config, name: &str) -> Result<&'c Merchant, String> {
     config.merchants.iter().find(|merchant| *merchant.name == *name).map(|merchant| &**merchant).ok_or_else(|| {

@@ -59,6 +59,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &TestArgs) -> u8 
 fn test(configuration: &ConfigurationArgs, args: &TestArgs) -> Result<bool, String> {
     let config = settings::load_to_read(configuration, &args.reading)?;
     let chosen = settings::chosen(&config, &args.destinations)?;
+    settings::unserved(&config, chosen.iter().copied());
     let goldens = chosen.iter().map(|destination| destination.goldens.len()).sum::<usize>();
     let progress = Progress::start("proving", Counted::Things("goldens", u64::try_from(goldens).unwrap_or(u64::MAX)));
     let mut cases = prove_all(&config, chosen, || progress.add(1));

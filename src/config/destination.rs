@@ -194,9 +194,13 @@ fn operations<'t>(keys: &mut Keys<'t>, faults: &mut Faults) -> Vec<Named<'t>> {
         for key in OF_THE_DESTINATION {
             keys.belongs(key, format!("`{key}` belongs to the destination, and holds for all its operations"));
         }
+        let says_kind = keys.entry("kind").is_some();
         keys.finish("an operation", faults);
         let named = KINDS.iter().find(|(word, _)| *word == entry.key.value).map(|(_, kind)| *kind);
         let is_misspelt = kind.or(named).is_none() && misspelt(&entry.key, faults);
+        if kind.or(named).is_none() && !is_misspelt && !says_kind {
+            takes_every_kind(&entry.key, &written, faults);
+        }
         operations.push(Named { key: &entry.key, kind: kind.or(named), rate, written, is_misspelt });
     }
     operations
@@ -208,6 +212,17 @@ fn misspelt(name: &Text, faults: &mut Faults) -> bool {
     let message = format!("`{}` is no kind of conversion, and would take them all", name.value);
     faults.with_help(name.span.clone(), message, format!("{help} For another name write `kind` as well"));
     true
+}
+
+/// Warns of an operation that says of no kind that it is for that one: it would send a refund as if it were a sale.
+fn takes_every_kind(name: &Text, written: &WrittenOperation<'_>, faults: &mut Faults) {
+    if written.asks_for_kind() {
+        return;
+    }
+    let message = format!("operation `{}` takes every kind of conversion, refunds and adjustments too", name.value);
+    let help = "`kind = \"conversion\"` (or `\"refund\"`, `\"adjustment\"`) says which it is for; where it is for several, let \
+                its `when` ask: `kind in ['conversion', 'refund']`";
+    faults.warn(name.span.clone(), message, help);
 }
 
 /// Connections and their timeouts are the destination's: an operation can only have a rate of its own.

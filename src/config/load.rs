@@ -69,7 +69,12 @@ pub(super) fn read(
     // As it is written: a CA that is missing is not a fault of every merchant.
     let tls = root.table("server").and_then(|server| server.table("tls"));
     let asks_for_certificates = tls.is_some_and(|tls| tls.entry("client_ca").is_some());
+    let before = faults.count();
     let merchants = merchant::merchants(senders, &names, asks_for_certificates, faults);
+    // A name that is misspelt in `destinations` is a fault already, and no second one.
+    if faults.count() == before && !merchants.is_empty() {
+        merchant::unserved(destinations, &merchants, faults);
+    }
     let window = queue.as_ref().map_or(std::time::Duration::MAX, |queue| queue.dedup_window);
     let mut built = Vec::with_capacity(destinations.len());
     for entry in destinations {

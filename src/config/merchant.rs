@@ -55,6 +55,20 @@ pub(super) fn merchants(
     merchants
 }
 
+/// Warns of destinations that no merchant sends to: they look as if they were served.
+pub(super) fn unserved(destinations: &[Entry], merchants: &[Arc<Merchant>], faults: &mut Faults) {
+    for Entry { key, .. } in destinations {
+        let Some(name) = DestinationName::parse(&key.value) else { continue };
+        if merchants.iter().any(|merchant| merchant.sends_to(&name)) {
+            continue;
+        }
+        let message = format!("no merchant sends to destination `{name}`: it gets nothing");
+        let help =
+            "name it in `destinations` of a merchant, or take it out; a merchant without `destinations` sends to all";
+        faults.warn(key.span.clone(), message, help);
+    }
+}
+
 /// Which merchant has what no other may have.
 #[derive(Default)]
 struct Holders {

@@ -144,10 +144,16 @@ impl Destination {
 }
 
 impl Config {
-    /// Who sends where nothing else is said: the first merchant of the file that sends to the destination.
+    /// Who sends where nothing else is said: the first merchant of the file that sends to the destination. Of one that nobody
+    /// sends to (see [`Config::is_served`]) a mapping can be proven before it is in use, as the first merchant's.
     pub fn merchant_of(&self, destination: &Destination) -> &str {
         let sends = self.merchants.iter().find(|merchant| merchant.sends_to(&destination.name));
         sends.or_else(|| self.merchants.first()).map_or("", |merchant| &merchant.name)
+    }
+
+    /// Whether any merchant sends to the destination.
+    pub fn is_served(&self, destination: &Destination) -> bool {
+        self.merchants.iter().any(|merchant| merchant.sends_to(&destination.name))
     }
 }
 
@@ -230,5 +236,17 @@ mod tests {
         let merchants: Vec<&str> =
             config.destinations.iter().map(|destination| config.merchant_of(destination)).collect();
         assert_eq!(merchants, ["globex", "acme"]);
+        assert!(config.destinations.iter().all(|destination| config.is_served(destination)));
+    }
+
+    #[test]
+    fn a_destination_of_no_merchant_is_rendered_as_the_firsts_and_known_as_nobodys() {
+        let other = PARTNER.replace("partner", "other");
+        let text = with(&format!("{PARTNER}{other}"));
+        let text = text.replacen("[merchant.acme]\n", "[merchant.acme]\ndestinations = [\"other\"]\n", 1);
+        let config = right(&text);
+        let served: Vec<bool> = config.destinations.iter().map(|destination| config.is_served(destination)).collect();
+        assert_eq!(served, [false, true]);
+        assert_eq!(config.merchant_of(&config.destinations[0]), "acme");
     }
 }

@@ -177,6 +177,11 @@ impl Faults {
         self.list.is_empty()
     }
 
+    /// How many there are; warnings are none.
+    pub(super) fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// Takes the faults out; the warnings stay.
     pub(super) fn take_list(&mut self) -> Vec<Fault> {
         std::mem::take(&mut self.list)

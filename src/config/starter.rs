@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::keys::{did_you_mean, listed};
 use super::preset::{NeededSecret, NeededVar, Needs, Preset, presets};
+use super::tree::{Table, Value};
 use crate::conversion::DestinationName;
 use crate::mapping::{Var, VarType};
 
@@ -42,6 +43,7 @@ pub fn starter(merchant: &str, chosen: &[&str]) -> Result<Starter, NoPreset> {
         seen.push(name);
         let preset = Preset::built_in(name).ok_or_else(|| unknown(name))?;
         starter.destination(name, &preset.needs);
+        starter.refund(&preset.table);
     }
     Ok(starter)
 }
@@ -74,6 +76,15 @@ impl Starter {
         if let Some(doc) = &needs.expect_currency {
             let value = self.variable(&format!("{}_CURRENCY", upper(name)));
             self.line(doc, &format!("expect_currency = \"{value}\""));
+        }
+    }
+
+    /// How refunds of orders that the partner never had are kept away, where those of a sale carry its click id.
+    fn refund(&mut self, preset: &Table) {
+        if let Some(clicks) = clicks(preset) {
+            let doc = "refunds that come without the sale's click id are kept away: the partner never had that order, and would \
+                       refuse them";
+            self.line(doc, &format!("# operation.refund.only_when = \"{clicks}\""));
         }
     }
 
@@ -114,6 +125,29 @@ impl Starter {
         let _infallible = write!(self.text, "# {said}\n{line}\n");
     }
 }
+
+/// The click ids that a preset's `when` names, as a condition on its refunds; none where it has no refund, or one that asks for
+/// them already.
+fn clicks(preset: &Table) -> Option<String> {
+    let refund = preset.table("operation")?.table("refund")?;
+    if named_clicks(refund).is_some_and(|clicks| !clicks.is_empty()) {
+        return None;
+    }
+    named_clicks(preset).filter(|clicks| !clicks.is_empty()).map(|clicks| clicks.join(" || "))
+}
+
+/// The click ids in the `when` of a conversion or an operation.
+fn named_clicks(operation: &Table) -> Option<Vec<String>> {
+    let Value::Text { text: when, .. } = &operation.entry("when")?.node.value else { return None };
+    let is_of_name = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+    let clicks = when.value.split(CLICK_IDS).skip(1).map(|behind| {
+        let network: String = behind.chars().take_while(is_of_name).collect();
+        format!("{CLICK_IDS}{network}")
+    });
+    Some(clicks.collect())
+}
+
+const CLICK_IDS: &str = "click_ids.";
 
 /// The line that a need's doc begins with, if it does.
 fn example(doc: &str) -> Option<&str> {
@@ -230,6 +264,27 @@ mod tests {
                 assert_eq!(lines.count(), 1, "{preset}: {key}\n{text}");
             }
         }
+    }
+
+    #[test]
+    fn refunds_of_what_a_partner_never_had_are_kept_away_by_a_line_that_can_be_taken_as_it_is() {
+        let mut found = BTreeMap::new();
+        for (preset, _) in presets() {
+            let mut starter = starter("shop", &[preset]).unwrap();
+            let Some((_, line)) = starter.text.split_once("# operation.refund.only_when = ") else { continue };
+            found.insert(*preset, line.trim().to_owned());
+            starter.text = starter.text.replace("# operation.refund.only_when", "operation.refund.only_when");
+            let config = loaded(&starter, "").unwrap();
+            assert!(config.warnings.located().is_empty(), "{preset}: {}", config.warnings);
+        }
+        let lines: Vec<(&str, &str)> = found.iter().map(|(preset, line)| (*preset, line.as_str())).collect();
+        let expected = [
+            ("google-ads", "\"click_ids.gclid || click_ids.gbraid || click_ids.wbraid\""),
+            ("impact", "\"click_ids.impact\""),
+            ("trackdesk", "\"click_ids.trackdesk\""),
+            ("trackdesk-get", "\"click_ids.trackdesk\""),
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

@@ -74,20 +74,27 @@ impl fmt::Display for ConversionId {
 }
 
 impl Meta {
-    /// Makes the deduplication key: the `Idempotency-Key`, else a given `event_id`, else `order_id` + `event_type` + `kind`
-    /// (of a test conversion apart: it must not swallow the order's own), else the id itself, which nothing repeats.
+    /// Makes the deduplication key: the `Idempotency-Key`, else a given `event_id` (of a refund or adjustment with its kind:
+    /// there it may be the sale's, and the sale is no refund), else `order_id` + `event_type` + `kind` (of a test conversion
+    /// apart: it must not swallow the order's own), else the id itself, which nothing repeats.
     ///
     /// An order is refunded or adjusted more than once, so such a key also holds a digest of the content: posted again as
     /// it was it is a repeat, and another amount is another refund.
     ///
-    /// The key is `merchant/key/…`, `merchant/event/…`, `merchant/order/…/type/kind` (`test` for `order`) or `merchant/id/…`, each part
-    /// percent-encoded but for unreserved characters. So it is ASCII fit for a header, no two merchants share one, and
-    /// no two different lists of parts make the same key. A header `x` and an event id `x` are **not** the same key: a
-    /// counter in one must not swallow conversions that are named in the other.
+    /// The key is `merchant/key/…`, `merchant/event/…`, `merchant/event/…/kind`, `merchant/order/…/type/kind` (`test` for
+    /// `order`) or `merchant/id/…`, each part percent-encoded but for unreserved characters. So it is ASCII fit for a
+    /// header, no two merchants share one, and no two different lists of parts make the same key. A header `x` and an event
+    /// id `x` are **not** the same key: a counter in one must not swallow conversions that are named in the other.
     pub fn new(id: ConversionId, merchant: Arc<str>, idempotency_key: Option<String>, conversion: &Conversion) -> Meta {
         let dedup_key = match (&idempotency_key, conversion.order_id()) {
             (Some(key), _) => join(&[&merchant, KEY, key]),
-            (None, _) if conversion.event_id_given() => join(&[&merchant, EVENT, conversion.event_id()]),
+            (None, _) if conversion.event_id_given() => {
+                let (event, kind) = (conversion.event_id(), conversion.kind());
+                match kind {
+                    EventKind::Conversion => join(&[&merchant, EVENT, event]),
+                    EventKind::Refund | EventKind::Adjustment => join(&[&merchant, EVENT, event, kind.as_str()]),
+                }
+            }
             (None, Some(order)) => {
                 let (event_type, kind) = (conversion.event_type(), conversion.kind());
                 let whose = if conversion.is_test() { "test" } else { "order" };
@@ -196,6 +203,11 @@ mod tests {
         let all = r#","event_id":"e-1","order_id":"1001""#;
         check(Some("k-1"), all, "acme/key/k-1", true);
         check(None, all, "acme/event/e-1", true);
+        check(None, r#","event_id":"e-1","test":true"#, "acme/event/e-1", true);
+        check(None, r#","event_id":"e-1","kind":"refund""#, "acme/event/e-1/refund", true);
+        let total = r#","event_id":"e-1","kind":"adjustment","value":1,"currency":"EUR""#;
+        check(None, total, "acme/event/e-1/adjustment", true);
+        check(Some("k-1"), r#","event_id":"e-1","kind":"refund""#, "acme/key/k-1", true);
         check(None, r#","order_id":"1001""#, "acme/order/1001/purchase_completed/conversion", false);
         check(
             None,

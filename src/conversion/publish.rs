@@ -166,13 +166,17 @@ fn rules(top: &[Row], items: &[Row]) -> Value {
 
     let open = |properties: Map<String, Value>, _: &[Row]| json!({ "properties": properties });
     let not_negative = |_: &Field| json!({ "$ref": "#/$defs/not_negative" });
-    let not_negative_items = json!({ "items": { "items": tree(&items, &not_negative, &open) } });
+    let unsigned =
+        |rows: &[Row]| -> Vec<Row> { rows.iter().copied().filter(|(_, field)| !field.may_be_negative()).collect() };
+    let not_negative_items = json!({ "items": { "items": tree(&unsigned(&items), &not_negative, &open) } });
 
     let any = |properties: Map<String, Value>, _: &[Row]| {
         let one = |(name, inner): (String, Value)| json!({ "required": [name], "properties": { name: inner } });
         json!({ "anyOf": properties.into_iter().map(one).collect::<Vec<_>>() })
     };
     let given = |_: &Field| Value::Bool(true);
+    let says_part = |field: &Field| matches!(field.path, "value" | "order.subtotal");
+    let of_no_part: Vec<Row> = top.iter().copied().filter(|(_, field)| !says_part(field)).collect();
     let item_amount =
         json!({ "required": ["items"], "properties": { "items": { "contains": tree(&items, &given, &any) } } });
 
@@ -188,14 +192,23 @@ fn rules(top: &[Row], items: &[Row]) -> Value {
             "then": { "anyOf": [{ "required": ["order_id"] }, { "required": ["event_id"] }] },
         },
         {
+            "$comment": "A refund with an amount says of which part, and one of the whole order names none.",
+            "if": { "allOf": [kind_is(&[EventKind::Refund]), tree(&of_no_part, &given, &any)] },
+            "then": { "anyOf": [
+                { "required": ["value"] },
+                { "required": ["order"], "properties": { "order": { "required": ["subtotal"] } } },
+                { "required": ["items"], "properties": { "items": { "minItems": 1 } } },
+            ] },
+        },
+        {
             "$comment": "An adjustment carries the new absolute total.",
             "if": kind_is(&[EventKind::Adjustment]),
             "then": { "required": ["value"] },
         },
         {
-            "$comment": "Only a refund may hold negative amounts.",
+            "$comment": "Only a refund may hold negative amounts, but for margins.",
             "if": { "not": kind_is(&[EventKind::Refund]) },
-            "then": { "allOf": [tree(&top, &not_negative, &open), { "properties": not_negative_items }] },
+            "then": { "allOf": [tree(&unsigned(&top), &not_negative, &open), { "properties": not_negative_items }] },
         },
     ])
 }
@@ -312,7 +325,8 @@ mod tests {
         for field in SCHEMA.iter().filter(|field| field.kind == Kind::Money) {
             let name = field.path.rsplit('.').next().unwrap();
             assert!(rules.contains(&format!("\"required\":[\"{name}\"]")), "{}", field.path);
-            assert!(rules.contains(&format!("\"{name}\":{{\"$ref\":\"#/$defs/not_negative\"}}")), "{}", field.path);
+            let is_held = rules.contains(&format!("\"{name}\":{{\"$ref\":\"#/$defs/not_negative\"}}"));
+            assert_eq!(is_held, !field.may_be_negative(), "{}", field.path);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The rules across fields. They speak only when the fields that they rest on were right themselves.
 
 use super::check::is_email;
+use super::money::Money;
 use super::problem::{Path, Problems};
-use super::schema::{ITEM_PREFIX, ROWS_TOP, SCHEMA, place};
+use super::schema::{Field, ITEM_PREFIX, ROWS_TOP, SCHEMA, place};
 use super::values::Values;
 use super::{EventKind, Item, Value};
 
@@ -16,6 +17,7 @@ pub(super) const TEST: usize = place("test");
 pub(super) const ORDER_ID: usize = place("order_id");
 pub(super) const CLICK_IDS: usize = place("click_ids.*");
 pub(super) const TRACKING: usize = place("consent.tracking");
+const SUBTOTAL: usize = place("order.subtotal");
 const CUSTOMER_ID: usize = place("customer.id");
 const PROFILE_ID: usize = place("customer.profile_id");
 pub(super) const CUSTOM: usize = place("custom");
@@ -38,7 +40,8 @@ pub(super) fn check(values: &Values<ROWS_TOP>, items: &[Item], problems: &mut Pr
     let matters = |value: &Value| matches!(value, Value::Money(amount) if !has_currency || amount.is_negative());
     // Hardly ever: then nobody need know where an amount stands.
     if values.stored().iter().chain(items.iter().flat_map(|item| item.values.stored())).any(matters) {
-        amounts(values, items, |path, negative| {
+        amounts(values, items, |path, field, amount| {
+            let negative = amount.is_negative() && !field.may_be_negative();
             if negative && matches!(kind, Some(EventKind::Conversion | EventKind::Adjustment)) {
                 problems.push(path, "must not be negative: only a refund may be");
             }
@@ -50,7 +53,8 @@ pub(super) fn check(values: &Values<ROWS_TOP>, items: &[Item], problems: &mut Pr
     }
     let later = matches!(kind, Some(EventKind::Refund | EventKind::Adjustment));
     if later && !values.named(ORDER_ID) && !values.named(EVENT_ID) {
-        let detail = "is required in a refund or adjustment, to name the earlier conversion (event_id will do as well)";
+        let detail = "is required in a refund or adjustment, to name the earlier conversion (its event_id will do as well, \
+                      if it had no order_id)";
         problems.push(&Path::ROOT.member("order_id"), detail);
     }
     // They go to platforms as they are, and no platform may get an address that way.
@@ -60,18 +64,37 @@ pub(super) fn check(values: &Values<ROWS_TOP>, items: &[Item], problems: &mut Pr
             problems.push(&Path::ROOT.member("customer").member(name), detail);
         }
     }
+    if let (Some(EventKind::Refund), Some(amount)) = (kind, amount_of_no_part(values, items)) {
+        let detail = format!(
+            "is required in a refund of a part (or order.subtotal, or items), and there is an amount at {amount}: a refund of \
+             the whole order names no amount"
+        );
+        problems.push(&Path::ROOT.member("value"), detail);
+    }
     if kind == Some(EventKind::Adjustment) && !values.named(VALUE) {
         problems.push(&Path::ROOT.member("value"), "is required in an adjustment: the new absolute total");
     }
 }
 
-/// Hands over the place of every amount, and whether it is negative.
-fn amounts(values: &Values<ROWS_TOP>, items: &[Item], mut each: impl FnMut(&Path<'_>, bool)) {
+/// The place of an amount where nothing says which part of an order is meant: shipping alone, say, is not the whole.
+fn amount_of_no_part(values: &Values<ROWS_TOP>, items: &[Item]) -> Option<String> {
+    if values.named(VALUE) || values.named(SUBTOTAL) || !items.is_empty() {
+        return None;
+    }
+    let mut first = None;
+    amounts(values, items, |path, _, _| {
+        first.get_or_insert_with(|| path.pointer());
+    });
+    first
+}
+
+/// Hands over every amount with its place and its row.
+fn amounts(values: &Values<ROWS_TOP>, items: &[Item], mut each: impl FnMut(&Path<'_>, &Field, &Money)) {
     for (place, value) in values.iter() {
         let (Value::Money(amount), Some(field)) = (value, SCHEMA.get(place)) else { continue };
         match field.path.split_once('.') {
-            None => each(&Path::ROOT.member(field.path), amount.is_negative()),
-            Some((group, name)) => each(&Path::ROOT.member(group).member(name), amount.is_negative()),
+            None => each(&Path::ROOT.member(field.path), field, amount),
+            Some((group, name)) => each(&Path::ROOT.member(group).member(name), field, amount),
         }
     }
     for (index, item) in items.iter().enumerate() {
@@ -79,7 +102,7 @@ fn amounts(values: &Values<ROWS_TOP>, items: &[Item], mut each: impl FnMut(&Path
             let row = place.saturating_add(ROWS_TOP);
             let (Value::Money(amount), Some(field)) = (value, SCHEMA.get(row)) else { continue };
             let name = field.path.strip_prefix(ITEM_PREFIX).unwrap_or(field.path);
-            each(&Path::ROOT.member("items").element(index).member(name), amount.is_negative());
+            each(&Path::ROOT.member("items").element(index).member(name), field, amount);
         }
     }
 }

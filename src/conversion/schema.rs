@@ -24,6 +24,13 @@ pub struct Field {
     pub doc: &'static str,
 }
 
+impl Field {
+    /// Whether it is an amount that may be negative in any conversion: what is left of a price after its costs.
+    pub(super) fn may_be_negative(&self) -> bool {
+        matches!(self.path, "order.margin" | "items[].margin")
+    }
+}
+
 /// What a field accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -202,10 +209,10 @@ impl Rows {
 #[rustfmt::skip]
 pub static SCHEMA: &[Field] = &[
     row("event_id", Text { chars_max: 128 }, Public, "The merchant's unique id of this conversion; generated when absent."),
-    row("kind", Enum(&["conversion", "refund", "adjustment"]), Public, "What it is; default `conversion`. A refund or adjustment names an earlier conversion by `order_id` (or `event_id`)."),
+    row("kind", Enum(&["conversion", "refund", "adjustment"]), Public, "What it is; default `conversion`. A refund or adjustment names an earlier conversion by its `order_id`, or by its `event_id` if it had no `order_id`."),
     row("event_type", Text { chars_max: 64 }, Public, "What happened; default `purchase_completed`. Others: `lead_created`, `trial_started`, `subscription_created`, `page_view`, `signup`, any."),
     Field { required: true, ..row("time", Timestamp, Public, "When it happened.") },
-    row("value", Money, Public, "What the merchant values it at, and each destination is to be paid on; in an adjustment the new absolute total, in a refund what is given back (without it: everything)."),
+    row("value", Money, Public, "What the merchant values it at, and each destination is to be paid on; in an adjustment the new absolute total, in a refund what is given back (without it, `order.subtotal` and `items`: everything, and then no other amount is named)."),
     row("currency", Currency, Public, "Currency of every amount in the conversion; required when there is one."),
     row("reason", Text { chars_max: 64 }, Public, "Why it is refunded or adjusted."),
     row("test", Bool, Public, "A test conversion is sent with the destination's own test switch, and skipped where it has none; default false."),
@@ -265,7 +272,7 @@ pub static SCHEMA: &[Field] = &[
     row("order.discount_rate", Money, Public, "Discount on the whole order, in per cent."),
     row("order.shipping", Money, Public, "Cost of shipping."),
     row("order.tax", Money, Public, "Tax."),
-    row("order.margin", Money, Public, "Revenue less costs."),
+    row("order.margin", Money, Public, "Revenue less costs; may be negative."),
     row("order.gift", Bool, Public, "Whether it is a gift."),
     row("order.payment_type", Text { chars_max: 64 }, Public, "How it was paid."),
     row("order.promo_code", Text { chars_max: 128 }, Public, "Promo code of the order."),
@@ -293,7 +300,7 @@ pub static SCHEMA: &[Field] = &[
     row("items[].discount", Money, Public, "Discount on each one."),
     row("items[].total_discount", Money, Public, "Discount on the line."),
     row("items[].discount_rate", Money, Public, "Discount on each one, in per cent."),
-    row("items[].margin", Money, Public, "Revenue less costs of the line."),
+    row("items[].margin", Money, Public, "Revenue less costs of the line; may be negative."),
     row("items[].promo_code", Text { chars_max: 128 }, Public, "Promo code of the line."),
     row("items[].delivery_type", Text { chars_max: 64 }, Public, "How it is delivered, such as `INSTORE`."),
     row("items[].custom", Json, Personal, "Anything else about the line; reachable as `item.custom.a.b`."),

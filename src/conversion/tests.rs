@@ -237,8 +237,8 @@ fn rules_across_fields() {
         &["/value: must not be negative: only a refund may be"],
     );
     const CURRENCY: &str = "/currency: is required, because there is an amount at";
-    const NAMED: &str =
-        "/order_id: is required in a refund or adjustment, to name the earlier conversion (event_id will do as well)";
+    const NAMED: &str = "/order_id: is required in a refund or adjustment, to name the earlier conversion (its event_id will do as well, if \
+         it had no order_id)";
     const TOTAL: &str = "/value: is required in an adjustment: the new absolute total";
     check(r#""value":1"#, &[&format!("{CURRENCY} /value")]);
     check(r#""order":{"tax":"0.00"}"#, &[&format!("{CURRENCY} /order/tax")]);
@@ -258,6 +258,25 @@ fn rules_across_fields() {
         r#""kind":"adjustment","order_id":"1","value":-1,"currency":"EUR""#,
         &["/value: must not be negative: only a refund may be"],
     );
+    for (part, place) in [
+        (r#""order":{"shipping":-4.90}"#, "/order/shipping"),
+        (r#""order":{"tax":1,"discount":2},"items":[]"#, "/order/discount"),
+        (r#""commission":{"payout":1}"#, "/commission/payout"),
+    ] {
+        let detail = format!(
+            "/value: is required in a refund of a part (or order.subtotal, or items), and there is an amount at {place}: a \
+             refund of the whole order names no amount"
+        );
+        check(&format!(r#""kind":"refund","order_id":"1","currency":"EUR",{part}"#), &[&detail]);
+        accepted(&format!(r#""kind":"refund","order_id":"1","currency":"EUR","value":1,{part}"#));
+        accepted(&format!(r#""kind":"conversion","currency":"EUR",{}"#, part.replace('-', "")));
+    }
+    accepted(r#""kind":"refund","order_id":"1","currency":"EUR","order":{"shipping":1,"subtotal":2}"#);
+    accepted(r#""kind":"refund","order_id":"1","currency":"EUR","order":{"shipping":1},"items":[{"sku":"a"}]"#);
+    for kind in ["conversion", "adjustment", "refund"] {
+        let margins = r#""currency":"EUR","value":1,"order":{"margin":-1.50},"items":[{"margin":"-0.50"}]"#;
+        accepted(&format!(r#""kind":"{kind}","order_id":"1",{margins}"#));
+    }
     accepted(r#""kind":"refund","order_id":"1""#);
     accepted(r#""kind":"refund","event_id":"e-1","value":-99.90,"currency":"EUR""#);
     accepted(r#""kind":"adjustment","order_id":"1","value":0,"currency":"EUR""#);

@@ -249,10 +249,11 @@ fn digits(text: &str) -> String {
     digits
 }
 
-/// ITU-T E.164: at most 15 digits, the first of a country code is not 0.
+/// ITU-T E.164: at most 15 digits, the first of a country code is not 0. The trunk zero of `+49 (0)30` is not dialled from
+/// abroad, and is no part of the number.
 fn e164(phone: &str) -> Result<String, EvalError> {
     let refused = || EvalError::new("no international phone number: `+`, a country code, 7 to 15 digits in all");
-    let digits = phone.trim().strip_prefix('+').ok_or_else(refused)?;
+    let digits = phone.trim().strip_prefix('+').ok_or_else(refused)?.replacen(TRUNK_ZERO, "", 1);
     let mut number = String::from("+");
     for c in digits.chars() {
         match c {
@@ -264,6 +265,9 @@ fn e164(phone: &str) -> Result<String, EvalError> {
     let known = (8..=16).contains(&number.len()) && !number.starts_with("+0");
     if known { Ok(number) } else { Err(refused()) }
 }
+
+/// As it is written behind a country code.
+const TRUNK_ZERO: &str = "(0)";
 
 fn email_canonical(address: &str) -> String {
     let address = address.trim().to_lowercase();

@@ -67,6 +67,8 @@ pub(super) struct Call {
     pub(super) op: Op,
     /// Takes a list as a whole; otherwise each of its entries.
     pub(super) whole_lists: bool,
+    /// Its input is a list where it is anything.
+    pub(super) of_list: bool,
     /// Its input or an argument is a secret: the result is shown as `***`.
     pub(super) secret: bool,
 }
@@ -178,7 +180,7 @@ impl Node {
             calls.push(call);
             return Node::Pipe(head, calls.into());
         }
-        if matches!(self, Node::Absent) && !matches!(call.op, Op::Default(_)) {
+        if matches!(self, Node::Absent) && !call.stands_for_nothing() {
             return Node::Absent;
         }
         Node::Pipe(Box::new(self), Box::new([call]))
@@ -186,7 +188,6 @@ impl Node {
 
     /// Rows of which one must have a value for this to have one; every row where that is not known.
     pub(super) fn needs(&self) -> Rows {
-        let makes_something_of_nothing = |call: &Call| matches!(call.op, Op::Default(_));
         if let Node::Field(slot) | Node::ItemField(slot) = self {
             Rows::of(*slot)
         } else if let Node::ClickId(_) = self {
@@ -198,7 +199,7 @@ impl Node {
         } else if let Node::First(parts) = self {
             parts.iter().map(Node::needs).fold(Rows::NONE, Rows::and)
         } else if let Node::Pipe(input, calls) = self
-            && !calls.iter().any(makes_something_of_nothing)
+            && !calls.iter().any(Call::stands_for_nothing)
         {
             input.needs()
         } else {
@@ -224,6 +225,12 @@ impl Node {
 }
 
 impl Call {
+    /// Whether it gives something where nothing comes in. In a list it stands for absent entries, and a list of none stays
+    /// absent: there is nothing of which a sum could be made.
+    pub(super) fn stands_for_nothing(&self) -> bool {
+        matches!(self.op, Op::Default(_)) && !self.of_list
+    }
+
     fn run<'a>(&'a self, value: Option<Val<'a>>, context: &Context<'a>) -> Evaluated<'a> {
         match value {
             Some(Val::List(entries)) if !self.whole_lists => {
@@ -231,6 +238,7 @@ impl Call {
                 let entries: Vec<Option<Val<'a>>> = entries.collect::<Result<_, _>>()?;
                 Ok(entries.iter().any(Option::is_some).then_some(Val::List(entries)))
             }
+            None if self.of_list => Ok(None),
             value => self.run_one(value, context),
         }
     }

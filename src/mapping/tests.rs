@@ -171,6 +171,7 @@ fn text_filters() {
     check("'straße' | upper", "'STRASSE'");
     check("customer.phone | digits", "'14155552671'");
     check("customer.phone | e164", "'+14155552671'");
+    check("'+49 (0)30 901820' | e164", "'+4930901820'");
     check("custom.s | e164", "! no international phone number: `+`, a country code, 7 to 15 digits in all");
     check("' Jo.Hn+x@GMail.com' | email_canonical", "'john@gmail.com'");
     check("'Jo.Hn+x@example.com' | email_canonical", "'jo.hn+x@example.com'");

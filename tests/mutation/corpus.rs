@@ -246,7 +246,8 @@ impl Corpus {
                 self.add(format!("{leaf} of {free}"), conversion);
             }
         }
-        for phone in ["+49 (0)30 1234567", "+1 (410) 555-2671", "call me", "(0)"] {
+        for phone in ["+49 (0)30 1234567", "0049 30 1200345 ext", "030 1234567", "+1 (410) 555-2671", "call me", "(0)"]
+        {
             let mut conversion = without(
                 all,
                 &[
@@ -259,6 +260,12 @@ impl Corpus {
             );
             conversion["customer"]["phone"] = json!(phone);
             self.add(format!("telephone {phone}"), conversion);
+        }
+        for (user_data, personalization) in [(false, true), (true, false)] {
+            let mut conversion = all.clone();
+            set(&mut conversion, "/consent/ad_user_data", json!(user_data));
+            set(&mut conversion, "/consent/ad_personalization", json!(personalization));
+            self.add(format!("ad_user_data {user_data}"), conversion);
         }
         for email in ["Ada.Lovelace+x@Gmail.COM", "Straße@example.com", "ada@example.com"] {
             let mut conversion = without(all, &["/customer/email_sha1", "/customer/email_sha256"]);

@@ -25,8 +25,12 @@ pub(crate) fn conversion() -> impl Strategy<Value = String> {
     (select(KINDS), any::<bool>(), 0_u8..=10, rows(false), items).prop_map(|(kind, sparse, share, top, items)| {
         let signed = if kind == "refund" { "-" } else { "" };
         let share = if sparse { share / 4 } else { share };
+        let is_chosen = |path: &str, chance: u8| chance < share || needed(kind, path);
+        let says_part =
+            !items.is_empty() || top.iter().any(|(path, (chance, _))| PARTS.contains(path) && is_chosen(path, *chance));
         let kept = |(path, (chance, value)): &(&'static str, (u8, String))| {
-            (*chance < share || needed(kind, path)).then(|| (*path, value.replace(SIGN, signed)))
+            let is_allowed = kind != "refund" || says_part || !is_amount(path);
+            (is_allowed && is_chosen(path, *chance)).then(|| (*path, value.replace(SIGN, signed)))
         };
         let mut members: Vec<String> = object(top.iter().filter_map(kept));
         members.push(format!(r#""kind":"{kind}""#));
@@ -68,6 +72,13 @@ const KINDS: &[&str] = &["conversion", "conversion", "refund", "adjustment"];
 
 /// Stands before an amount until the kind is known: only a refund may be negative.
 const SIGN: char = '\u{1}';
+
+/// What says, beside items, which part of an order is refunded: without it a refund names no amount.
+const PARTS: [&str; 2] = ["value", "order.subtotal"];
+
+fn is_amount(path: &str) -> bool {
+    SCHEMA.iter().any(|field| field.path == path && field.kind == Kind::Money)
+}
 
 fn needed(kind: &str, path: &str) -> bool {
     let later = kind != "conversion";

@@ -111,6 +111,11 @@ impl<'t> Written<'t> {
             || templates.any(|text| template_names_field(text, TEST))
     }
 
+    /// Whether its conditions look at `kind`.
+    pub(super) fn asks_for_kind(&self) -> bool {
+        self.when.iter().chain(&self.only_when).any(|text| names_field(text, KIND))
+    }
+
     /// Whether it sends fields.
     pub(super) fn has_lines(&self) -> bool {
         self.has_lines
@@ -240,6 +245,8 @@ const SLOT: &str =
 
 /// The field of a conversion that says it is one.
 const TEST: &str = "test";
+/// The field that says whether it is a conversion, a refund or an adjustment.
+const KIND: &str = "kind";
 
 const AMBIGUOUS: [(&str, OnAmbiguous); 2] = [("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
 const UNMAPPABLE: [(&str, OnUnmappable); 2] = [("dead_letter", OnUnmappable::DeadLetter), ("skip", OnUnmappable::Skip)];

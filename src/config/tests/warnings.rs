@@ -199,6 +199,35 @@ fn an_operation_that_takes_test_conversions_and_never_looks_is_warned_of() {
     check(&format!("{refund}{carry}"), &[&told("refund")]);
 }
 
+#[test]
+fn a_destination_that_no_merchant_sends_to_is_warned_of() {
+    let other = PARTNER.replace("partner", "other");
+    let text = |chosen: &str| {
+        let text = with(&format!("{PARTNER}{other}"));
+        text.replacen("[merchant.acme]\n", &format!("[merchant.acme]\ndestinations = [{chosen}]\n"), 1)
+    };
+    assert_eq!(warnings(&text("\"other\"")), ["11:14 no merchant sends to destination `partner`: it gets nothing"]);
+    assert_eq!(warnings(&text("\"other\", \"partner\"")), [""; 0]);
+    assert_eq!(warnings(&with(&format!("{PARTNER}{other}"))), [""; 0]);
+    // A name that is misspelt is one fault.
+    let report = load(&text("\"other\", \"partnr\"")).unwrap_err();
+    assert_eq!(report.located().len(), 1, "{report}");
+}
+
+#[test]
+fn an_operation_that_takes_every_kind_without_saying_so_is_warned_of() {
+    let check = |keys: &str, expected: &[&str]| {
+        let lead = "[destination.partner.operation.lead]\nurl = \"https://px.example.com/l\"\nmap.id = \"order_id\"\n";
+        assert_eq!(warnings(&with(&format!("{PARTNER}{lead}{keys}"))), expected, "{keys}");
+    };
+    let warning = "13:32 operation `lead` takes every kind of conversion, refunds and adjustments too";
+    check("", &[warning]);
+    check("when = \"event_type == 'lead_created'\"\n", &[warning]);
+    check("kind = \"conversion\"\n", &[]);
+    check("when = \"event_type == 'lead_created' && kind in ['conversion', 'refund']\"\n", &[]);
+    check("only_when = \"kind != 'refund'\"\n", &[]);
+}
+
 /// A destination that asks, at this URL and with these further keys.
 fn asking(url: &str, more: &str) -> String {
     with(&format!(

@@ -70,7 +70,9 @@ impl Checker<'_, '_, '_> {
             self.faults.report_with_help(call.at, message, help);
             return Checked::faulty(at);
         }
-        let call = Call { op, whole_lists: filter.takes.whole_lists() && filter.gives != Gives::Either, secret };
+        let whole_lists = filter.takes.whole_lists() && filter.gives != Gives::Either;
+        let of_list = input.ty.is_some_and(|ty| ty.list);
+        let call = Call { op, whole_lists, of_list, secret };
         let node = input.node.piped(call);
         let mut whole = Checked { node, ty, at, words: None, secret, literal: false, constant: input.constant };
         self.fold(&mut whole);

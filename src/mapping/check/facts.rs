@@ -8,9 +8,8 @@ mod implied;
 use std::fmt::{self, Display, Formatter};
 
 use crate::conversion::{EventKind, Kind, Slot};
-use crate::mapping::ops::Op;
 use crate::mapping::predicate::Test;
-use crate::mapping::program::{MetaField, Node, Step};
+use crate::mapping::program::{Call, MetaField, Node, Step};
 use crate::mapping::syntax::Comparison;
 use crate::mapping::value::Val;
 
@@ -236,8 +235,7 @@ fn present(node: &Node) -> Known {
         return Known::present(leaf);
     }
     if let Node::Pipe(input, calls) = node {
-        let replaced = calls.iter().any(|call| matches!(call.op, Op::Default(_)));
-        return if replaced { Known::nothing() } else { present(input) };
+        return if calls.iter().any(Call::stands_for_nothing) { Known::nothing() } else { present(input) };
     }
     if let Node::Concat(parts) = node {
         return Known::all(parts.iter().map(present));

@@ -80,7 +80,11 @@ pub(super) fn after(input: &Node, calls: &[Call], facts: &Facts) -> Option<Gap> 
     let mut gap = gap_in(input, facts);
     for (i, call) in calls.iter().enumerate() {
         gap = match (&call.op, gap) {
-            (Op::Default(value), _) if !matches!(value, Val::Text(text) if text.is_empty()) => None,
+            (Op::Default(value), _)
+                if call.stands_for_nothing() && !matches!(value, Val::Text(text) if text.is_empty()) =>
+            {
+                None
+            }
             (_, Some(gap)) => Some(gap),
             (op, None) => {
                 let before = || content::words_before(input, calls.get(..i).unwrap_or_default(), facts);

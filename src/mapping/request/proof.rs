@@ -158,6 +158,14 @@ impl<'p> Proof<'p> {
                  `| default(…)`"
                     .to_owned(),
             ),
+            // In a list `default` stands for absent entries, and not for the list.
+            Gap::Field(path) if path.starts_with("items") => (
+                format!("`{path}` may be absent"),
+                format!(
+                    "end it with ` !` (without it a conversion is a dead letter), fall back with `?? …`, or ask for \
+                     `{path}` in `when`"
+                ),
+            ),
             Gap::Field(path) => (
                 format!("`{path}` may be absent"),
                 format!(

@@ -133,6 +133,12 @@ fn numbers_are_added_and_lists_of_them_summed() {
     check("'1.5,2' | split(',') | number | total", "3.5");
     check("'1.5,,2' | split(',') | number | total", "-");
     check("'1.5,,2' | split(',') | default('0') | number | total", "3.5");
+    // A list of none is no list of zeros: what stands behind `??` is asked.
+    check("each(item.margin) | default(0) | total", "-");
+    check("(each(item.margin) | default(0) | total) ?? value", "99.90");
+    check("(items[].margin | default(0) | total) ?? value", "99.90");
+    check("(reason | split(',') | default('0') | number | total) ?? 7", "7");
+    check("items[].sku | default('none') | join(',') | default('all')", "'A,none'");
     check("custom.n | total", "12.50");
     check("custom.tags | total", "! a number of at most 28 digits is needed here");
     check("value | add(9999999999999999999999999999)", "! the result has more than 28 digits");

@@ -47,6 +47,8 @@ fn a_value_is_there_if_the_schema_the_condition_or_the_expression_sees_to_it() {
     check("", "order_id ?? customer.id", "customer.id");
     check("", "order_id | default('none')", "-");
     check("", "order_id | default(vars.unset)", "order_id");
+    check("", "items[].sku | default('none') | join(',')", "items[].sku");
+    check("", "each(item.price) | default(0) | total", "items");
     check("", "concat(order_id, '-', event_id)", "order_id");
     check("", "items[].sku | join(',')", "items[].sku");
     check("", "test | bool('t', 'f')", "-");

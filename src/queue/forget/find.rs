@@ -125,10 +125,12 @@ impl Person {
     }
 }
 
-/// Of a telephone number with its country code: what is left without its punctuation. `None` of anything else.
+/// Of a telephone number with its country code: what is left without its punctuation, and without the trunk zero of
+/// `+49 (0)30`. `None` of anything else.
 fn digits_of(text: &str) -> Option<String> {
     let number = text.strip_prefix('+').or_else(|| text.strip_prefix("00"))?;
     let is_punctuation = |sign: char| " ()-./".contains(sign);
+    let number = number.replacen("(0)", "", 1);
     let digits: String = number.chars().filter(|sign| !is_punctuation(*sign)).collect();
     (digits.len() >= NUMBER_DIGITS_MIN && digits.bytes().all(|digit| digit.is_ascii_digit())).then_some(digits)
 }
@@ -166,6 +168,10 @@ mod tests {
         for same in ["+49 170 1234567", "+491701234567", "0049 (170) 123-4567", "+49.170/123 45 67"] {
             assert!(named(same, phone), "{same}");
         }
+        for same in ["+49 (0)170 1234567", "0049(0)1701234567"] {
+            assert!(named(same, phone), "{same}");
+        }
+        assert!(named("+491701234567", r#"{"phone":"+49 (0)170 1234567"}"#));
         for other in ["+491701234568", "1701234567", "491701234567", "+49", "170 1234567"] {
             assert!(!named(other, phone), "{other}");
         }

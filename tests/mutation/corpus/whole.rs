@@ -57,7 +57,7 @@ fn series(all: &mut Value, name: &str, numbers: RangeInclusive<u32>) {
 
 /// The same as a refund of the whole.
 pub(super) fn refund(conversion: &Value) -> Value {
-    let mut refund = without(conversion, &["/value", "/items", "/order/subtotal"]);
+    let mut refund = without(&without(conversion, &super::AMOUNTS), &["/items"]);
     refund["kind"] = json!("refund");
     refund
 }

@@ -43,7 +43,8 @@ pub(super) static LIST: &[Filter] = &[
         takes: Takes::Numbers,
         params: &[],
         gives: Gives::SameNumber,
-        doc: "the exact sum of a list of numbers; absent if an entry is: `| default(0)` before it passes over those",
+        doc: "the exact sum of a list of numbers; absent if an entry is: `| default(0)` before it passes over those, and \
+              leaves a list of none absent",
         make: |_| Ok(Op::List(List::Total)),
     },
     Filter {

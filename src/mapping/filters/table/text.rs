@@ -51,8 +51,8 @@ pub(super) static TEXT: &[Filter] = &[
         takes: Takes::Text,
         params: &[],
         gives: Gives::Text,
-        doc: "a phone number as `+14155552671`; it must begin with `+` and its country code, blanks, dots, dashes and \
-              parentheses are left out, anything else is unmappable",
+        doc: "a phone number as `+14155552671`; it must begin with `+` and its country code, blanks, dots, dashes, \
+              parentheses and a trunk zero `(0)` are left out, anything else is unmappable",
         make: |_| Ok(Op::E164),
     },
     Filter {

@@ -11,7 +11,7 @@ pub(super) static VALUE: &[Filter] = &[
         takes: Takes::Any,
         params: &[one("value", Argument::Scalar)],
         gives: Gives::Either,
-        doc: "this value where there is none; of a list, for each entry",
+        doc: "this value where there is none; in a list for each absent entry, and a list of none stays absent",
         make: |args| Ok(Op::Default(args.value(0))),
     },
     Filter {
