@@ -215,7 +215,7 @@ impl Pools {
             if after.iter().any(|pool| Arc::ptr_eq(pool, old)) {
                 continue;
             }
-            old.retired.cancel();
+            old.retire();
             self.0.remember(old);
             let name = &old.destination.name;
             if !after.iter().any(|pool| pool.destination.name == *name) {

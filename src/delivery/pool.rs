@@ -1,6 +1,6 @@
 //! What the attempts of one destination share: its client, its masks, its board. Nothing of it is shared with another.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,8 @@ pub(super) struct Pool {
     pub(super) wait: Wait,
     /// Ends the pool: a reload changed its destination or took it away.
     pub(super) retired: CancellationToken,
+    /// Held while the queue is told of its state, and while it is retired: what it says last, it says before.
+    pub(super) showing: Mutex<()>,
     /// When its configuration came into force (Unix ms).
     pub(super) since_ms: u64,
 }
@@ -94,6 +96,7 @@ impl Pool {
             own_limiters,
             wait,
             retired,
+            showing: Mutex::default(),
             since_ms,
         })
     }
@@ -110,8 +113,15 @@ impl Pool {
         self.show();
     }
 
+    /// Another takes its place, or none: it has no say any more.
+    pub(super) fn retire(&self) {
+        let _showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.retired.cancel();
+    }
+
     /// Tells the queue what state the destination is in; a retired pool has no say in it any more.
     pub(super) fn show(&self) {
+        let _showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.retired.is_cancelled() {
             return;
         }
