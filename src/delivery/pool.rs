@@ -78,7 +78,8 @@ impl Pool {
         let same = before.filter(|before| before.destination.shares_origin_with(destination));
         let wait = same.map(|before| before.wait.clone()).unwrap_or_default();
         let pulse = before.map_or_else(Arc::default, |before| Arc::clone(&before.pulse));
-        let mask = Mask::new(&destination.secrets);
+        let made = destination.operations.iter().flat_map(|operation| operation.request.made_of_secrets());
+        let mask = Mask::new(&destination.secrets).with_made(made);
         let (tokens, retired) =
             (Tokens::new(&destination.operations, before.map(|before| &before.tokens)), CancellationToken::new());
         Ok(Pool {
