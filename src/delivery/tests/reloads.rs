@@ -161,7 +161,7 @@ async fn a_pool_is_not_retired_between_its_look_whether_it_is_and_what_it_tells_
     let (before, pools) = (pool(&bench), bench.pools.clone());
     let config = Arc::new(load(bench.folder.path(), &[destination("one", "http://127.0.0.1:9/", CHANGED)]));
     let showing = before.showing.lock().unwrap();
-    let (done, ended) = std::sync::mpsc::channel();
+    let (done, ended) = std::sync::mpsc::sync_channel(1);
     let reloading = std::thread::spawn(move || done.send(pools.reload(&config).is_ok()));
     assert!(ended.recv_timeout(Duration::from_millis(200)).is_err() && !before.retired.is_cancelled(), "it waits");
     drop(showing);
