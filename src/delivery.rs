@@ -5,7 +5,7 @@
 //! conversion and the configuration (`attempt`), sent by the destination's own HTTP client (`client`), and what came back
 //! is judged by one pure function (`judge`). Where it takes an access token, that is kept and renewed here (`token`), and a
 //! request whose token is refused goes once again (`exchange`). What a platform accepts and decides later is asked about (`confirm`). Whether anything may be sent is decided by `gate` (breaker, suspension,
-//! requested waits), `credentials` (those of single operations), `limiter` (rate) and `concurrency`, all without a clock of
+//! requested waits), `credentials` (those of single operations; `refusal`: what becomes of what met a refused one), `limiter` (rate) and `concurrency`, all without a clock of
 //! their own.
 //!
 //! Promises: no more than `limits.rate` and `limits.concurrency` (a request that goes again with a new access token is paid
@@ -35,6 +35,7 @@ mod pool;
 mod probe;
 mod pulse;
 mod recent;
+mod refusal;
 mod run;
 mod token;
 mod wait;
@@ -215,7 +216,7 @@ impl Pools {
             if after.iter().any(|pool| Arc::ptr_eq(pool, old)) {
                 continue;
             }
-            old.retired.cancel();
+            old.retire();
             self.0.remember(old);
             let name = &old.destination.name;
             if !after.iter().any(|pool| pool.destination.name == *name) {

@@ -94,11 +94,11 @@ pub use self::folder::OpenError;
 pub use self::forget::{Forget, Forgotten};
 pub use self::panics::is_expected as is_panic_expected;
 pub use self::rescue::{Recovered, Survey};
-pub(crate) use self::status::comes_from_between;
 pub use self::status::{
     Acceptance, Asked, Attempt, Backlog, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths,
     Disk, Hold, HoldKind, Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
 };
+pub(crate) use self::status::{broke_off_behind, comes_from_between};
 pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};
 pub use self::vault::{Encryption, MasterKey};
 

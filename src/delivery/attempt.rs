@@ -15,7 +15,7 @@ use super::backoff::{asked_wait, backoff};
 use super::client;
 use super::confirm::THEN_REJECTED;
 use super::exchange::Exchange;
-use super::gate::Health;
+use super::gate::{Health, Pass};
 use super::judge::{Body, Judgement, Transmission, asks_for_repeat, health, judge};
 use super::metrics::{DELIVERED_UNCONFIRMED, EXHAUSTED};
 use super::pool::Pool;
@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) operation: usize,
     /// What it means when no answer comes.
     pub(super) on_ambiguous: OnAmbiguous,
+    /// On which leave it goes.
+    pub(super) pass: Pass,
     /// What the attempt is within its conversion's trace, if that belongs to one.
     pub(super) context: Option<TraceParent>,
 }
@@ -97,11 +99,6 @@ impl Pool {
                 return Err(dead(DeadKind::Expired, older_than(max_age)).into());
             }
         }
-        // The first attempt is always made: what waited out a long stop, or was replayed, was never tried.
-        if delivery.attempt() > 1 && now_ms >= self.give_up_at_ms(delivery) {
-            let reason = format!("not delivered within {}", written_duration(self.destination.retry.give_up_after));
-            return Err(dead(DeadKind::Exhausted, reason).into());
-        }
         let scope = Scope { conversion: &conversion, meta: delivery.meta() };
         let operation = match self.destination.decide(scope) {
             Decision::Send(operation) => operation,
@@ -109,6 +106,12 @@ impl Pool {
             Decision::Withheld(reason) => return Err(Outcome::Withheld { reason }.into()),
             Decision::Unsupported(reason) => return Err(Outcome::Unsupported { reason }.into()),
         };
+        // The first attempt is always made: what waited out a long stop, or was replayed, was never tried.
+        if delivery.attempt() > 1 && now_ms >= self.give_up_at_ms(delivery) {
+            let reason = format!("not delivered within {}", written_duration(self.destination.retry.give_up_after));
+            let outcome = dead(DeadKind::Exhausted, reason);
+            return Err(Unsent { outcome, operation: Some(&operation.name) });
+        }
         let unmappable = |unmappable: Unmappable| {
             let outcome = match operation.on_unmappable {
                 OnUnmappable::DeadLetter => dead(DeadKind::Unmappable, unmappable.to_string()),
@@ -119,8 +122,8 @@ impl Pool {
         let mut request = operation.request.render(scope, Secrets::Revealed).map_err(unmappable)?;
         operation.request.stamp(&mut request, Duration::from_millis(now_ms).as_secs());
         let request = client::assemble(request).map_err(unmappable)?;
-        let on_ambiguous = operation.on_ambiguous;
-        Ok(Prepared { request, operation: self.position_of(operation), on_ambiguous, context: None })
+        let (operation, on_ambiguous) = (self.position_of(operation), operation.on_ambiguous);
+        Ok(Prepared { request, operation, on_ambiguous, pass: Pass::Ordinary, context: None })
     }
 
     pub(super) fn position_of(&self, operation: &Operation) -> usize {
@@ -151,7 +154,7 @@ impl Pool {
         if delivery.acceptance().is_some() {
             return Arc::clone(&self).ask(delivery, prepared, stop).await;
         }
-        let Prepared { request, operation, on_ambiguous, context } = prepared;
+        let Prepared { request, operation, on_ambiguous, pass, context } = prepared;
         let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
         let span = self.traces.attempt(&delivery, context, request.method(), request.uri());
         let Operation { name, judge: judge_by, confirm, .. } = self.operation(operation);
@@ -169,13 +172,12 @@ impl Pool {
         let outcome = match judgement {
             Judgement::Delivered => self.taken(confirm.as_ref(), self.captured(judge_by, &transmission, sent)),
             Judgement::Duplicate => Outcome::Duplicate { captured: self.captured(judge_by, &transmission, sent) },
-            Judgement::Retry => self.again(&delivery, reason, hold, &stop),
+            Judgement::Retry => self.again(&delivery, reason, hold, (false, &stop)),
             Judgement::Unknown => match on_ambiguous {
-                OnAmbiguous::Retry => self.again(&delivery, reason, hold, &stop),
+                OnAmbiguous::Retry => self.again(&delivery, reason, hold, (true, &stop)),
                 OnAmbiguous::DeadLetter => dead(DeadKind::Unknown, reason.to_owned()),
             },
-            // The gate holds it back, and lets it go the moment that the credential is right.
-            Judgement::Suspended => Outcome::Retry { due_ms: self.clock.unix_ms(), spent: false },
+            Judgement::Suspended => self.refused(&delivery, pass),
             Judgement::Rejected => dead(DeadKind::Rejected, reason.to_owned()),
         };
         let record = Attempt {
@@ -218,11 +220,18 @@ impl Pool {
     }
 
     /// Another attempt after the backoff, and not before the destination wants one; a dead letter when that is too
-    /// late. A stop of the relay costs the delivery nothing: it is due at once, and no attempt is spent.
-    fn again(&self, delivery: &Delivery, reason: &str, hold: Option<Duration>, stop: &CancellationToken) -> Outcome {
+    /// late. A stop of the relay costs the delivery nothing: it is due at once, and no attempt is spent, unless it may have
+    /// arrived: that is one that was made, also when it comes to giving it up.
+    fn again(
+        &self,
+        delivery: &Delivery,
+        reason: &str,
+        hold: Option<Duration>,
+        (may_have_arrived, stop): (bool, &CancellationToken),
+    ) -> Outcome {
         let now_ms = self.clock.unix_ms();
         if stop.is_cancelled() {
-            return Outcome::Retry { due_ms: now_ms, spent: false };
+            return Outcome::Retry { due_ms: now_ms, spent: may_have_arrived };
         }
         let wait = backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng()).max(hold.unwrap_or_default());
         let due_ms = later_ms(now_ms, wait);

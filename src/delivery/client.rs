@@ -29,7 +29,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Uri, header};
+use http::{HeaderValue, Method, Uri, header};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::rt::Executor;
@@ -57,6 +57,9 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Who we are.
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("capi-relay/", env!("CARGO_PKG_VERSION")));
+
+/// The length of a body that is none.
+const NO_BODY: HeaderValue = HeaderValue::from_static("0");
 
 /// The client of one destination: its own connections, its own TLS sessions, shared with nobody. Not `Clone`: its pool
 /// owns it.
@@ -227,6 +230,11 @@ pub(super) fn assemble(request: Request) -> Result<http::Request<Full<Bytes>>, U
         headers.append(name, value);
     }
     headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+    // Of these methods a body is expected, so that none is to be said (RFC 9110, 8.6); some servers answer 411 else.
+    let wants_body = matches!(*assembled.method(), Method::POST | Method::PUT | Method::PATCH);
+    if wants_body && assembled.body().is_end_stream() {
+        assembled.headers_mut().entry(header::CONTENT_LENGTH).or_insert(NO_BODY);
+    }
     Ok(assembled)
 }
 

@@ -1,7 +1,8 @@
 //! What was accepted is asked about: one question, and what its answer means.
 //!
 //! Promises: what is accepted is never sent again from here, whatever a question comes to. A question that is not answered
-//! is asked again and spends neither an attempt nor a try; an answer that leaves it open spends a try.
+//! is asked again and spends neither an attempt nor a try; an answer that leaves it open spends a try, and so does one that
+//! refuses our credential where that was good before.
 //!
 //! Never: calls something delivered of which the platform has not said so, while it can be asked.
 
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Prepared, Report, Unsent, dead, later_ms};
 use super::client;
 use super::exchange::Exchange;
-use super::gate::Health;
+use super::gate::{Health, Pass};
 use super::judge::{Judgement, Transmission, health, judge};
 use super::pool::Pool;
 use crate::config::{Confirm, Decision, OnAmbiguous, UNCONFIRMED, written_duration};
@@ -71,13 +72,13 @@ impl Pool {
         };
         let confirm = operation.confirm.as_ref().ok_or_else(|| unasked("`confirm` was turned off"))?;
         if acceptance.asked >= confirm.tries.get() {
-            return Err(not_said(acceptance).into());
+            return Err(Unsent { outcome: not_said(acceptance), operation: Some(&operation.name) });
         }
         let request = confirm.question.ask(scope, &acceptance.captured).and_then(client::assemble);
         let request = request.map_err(|unmappable| unasked(&unmappable.to_string()))?;
         // No answer to a question is no doubt: it is asked again.
         let (operation, on_ambiguous) = (self.position_of(operation), OnAmbiguous::Retry);
-        Ok(Prepared { request, operation, on_ambiguous, context: None })
+        Ok(Prepared { request, operation, on_ambiguous, pass: Pass::Ordinary, context: None })
     }
 
     /// Asks, and settles what the answer decides.
@@ -124,8 +125,7 @@ impl Pool {
                 (Outcome::Retry { due_ms: later_ms(now_ms, confirm.every), spent: true }, Verdict::Unconfirmed)
             }
             Said::NotNow => (self.ask_again(acceptance, confirm, hold, trouble.as_deref(), &stop), Verdict::Retry),
-            // The gate holds it back, and lets it go the moment that the credential is right.
-            Said::Suspended => (Outcome::Retry { due_ms: now_ms, spent: false }, Verdict::Suspended),
+            Said::Suspended => (self.refused(&delivery, prepared.pass), Verdict::Suspended),
         };
         let record = Attempt {
             at_ms,

@@ -2,7 +2,8 @@
 //!
 //! The destination's own is that of its first operation for conversions; what refuses that one, the gate bars the whole
 //! destination for. One that only other operations use (a refund's own token) stops their work and nobody else's: it goes
-//! back to the queue, spends no attempt, and one of it goes as a probe each [`PROBE_EVERY`], until one succeeds.
+//! back to the queue, spends no attempt, and one of it goes as a probe each [`PROBE_EVERY`], until one succeeds. One of those
+//! that went back, the scout, comes again every [`SCOUT_EVERY`], so that a person who wants to know now, and a reload, find it.
 //!
 //! Time is passed in; the pool that owns this tells it of every attempt's end.
 
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use super::gate::{Health, PROBE_EVERY};
 use crate::config::Operation;
-use crate::conversion::EventKind;
+use crate::conversion::{ConversionId, EventKind};
 
 /// Which credential an operation has, where it is not the destination's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,52 @@ struct Refused {
     reason: String,
     probe_at: Instant,
     probing: bool,
-    /// When the last one that went back is due.
-    last_back: Option<Instant>,
+    /// When those that went back are due.
+    back: Spread,
+    scout: Option<Scout>,
+    /// Which was the last probe.
+    tried: Option<ConversionId>,
+}
+
+/// The one that comes again soon.
+#[derive(Debug, Clone, Copy)]
+struct Scout {
+    id: ConversionId,
+    due: Instant,
+}
+
+/// Keeps those apart that go back together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spread(Option<Instant>);
+
+impl Spread {
+    /// When the next one comes again: not before this, and [`BACK_EVERY`] behind the one before.
+    pub(super) fn next(&mut self, earliest: Instant) -> Instant {
+        let due = self.0.map_or(earliest, |last| earliest.max(later(last, BACK_EVERY)));
+        self.0 = Some(due);
+        due
+    }
+}
+
+impl Refused {
+    fn new(reason: &str, now: Instant) -> Refused {
+        let (reason, probe_at) = (reason.to_owned(), later(now, PROBE_EVERY));
+        Refused { reason, probe_at, probing: false, back: Spread::default(), scout: None, tried: None }
+    }
+
+    /// When this one, which may not go now, comes again. The last probe is the scout only while there is no other: what it
+    /// met may have been its own fault.
+    fn put_off(&mut self, id: ConversionId, now: Instant) -> Instant {
+        let is_vacant = self.scout.is_none_or(|scout| {
+            scout.id == id || Some(scout.id) == self.tried || later(scout.due, SCOUT_LOST_AFTER) <= now
+        });
+        if is_vacant {
+            let due = later(now, SCOUT_EVERY);
+            self.scout = Some(Scout { id, due });
+            return due;
+        }
+        self.back.next(if self.probing { later(now, PROBE_EVERY) } else { self.probe_at })
+    }
 }
 
 impl Credentials {
@@ -72,21 +117,24 @@ impl Credentials {
 
     /// Whether a request with it may go now; otherwise when the delivery may come again. So many as wait do not come all at
     /// once.
-    pub(super) fn admit(&mut self, credential: OwnCredential, now: Instant) -> Result<(), Instant> {
+    pub(super) fn admit(&mut self, credential: OwnCredential, id: ConversionId, now: Instant) -> Result<(), Instant> {
         let Some(refused) = self.refused(credential).as_mut() else { return Ok(()) };
         if !refused.probing && refused.probe_at <= now {
             return Ok(());
         }
-        let earliest = if refused.probing { later(now, PROBE_EVERY) } else { refused.probe_at };
-        let due = refused.last_back.map_or(earliest, |last| earliest.max(later(last, BACK_EVERY)));
-        refused.last_back = Some(due);
-        Err(due)
+        Err(refused.put_off(id, now))
     }
 
-    /// A request with it goes out.
-    pub(super) fn begin(&mut self, credential: OwnCredential) {
+    /// Whether it is refused, as far as is known.
+    pub(super) fn is_refused(&self, credential: OwnCredential) -> bool {
+        self.own.get(credential.0).is_some_and(|(_, refused)| refused.is_some())
+    }
+
+    /// A request with it goes out for this conversion.
+    pub(super) fn begin(&mut self, credential: OwnCredential, id: ConversionId) {
         if let Some(refused) = self.refused(credential) {
-            refused.probing = true;
+            (refused.probing, refused.tried) = (true, Some(id));
+            refused.scout.take_if(|scout| scout.id == id);
         }
     }
 
@@ -96,8 +144,7 @@ impl Credentials {
         match (health, slot.as_mut()) {
             (Health::Well, _) => *slot = None,
             (Health::Refusing, None) => {
-                let probe_at = later(now, PROBE_EVERY);
-                *slot = Some(Refused { reason: reason.to_owned(), probe_at, probing: false, last_back: None });
+                *slot = Some(Refused::new(reason, now));
             }
             (_, Some(refused)) if refused.probing => {
                 refused.probing = false;
@@ -153,6 +200,10 @@ fn later(now: Instant, wait: Duration) -> Instant {
 
 /// How far from one another those that go back come again: a hundred a second cost the queue little.
 const BACK_EVERY: Duration = Duration::from_millis(10);
+/// How soon the scout comes again: a wish looks for a delivery for a second.
+const SCOUT_EVERY: Duration = Duration::from_millis(500);
+/// A scout that did not come again for so long is gone: forgotten, or given up by a person.
+const SCOUT_LOST_AFTER: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -160,10 +211,14 @@ mod tests {
 
     const OWN: OwnCredential = OwnCredential(0);
 
+    fn id(number: u8) -> ConversionId {
+        ConversionId::new(1, [number; 10])
+    }
+
     fn refused(now: Instant) -> Credentials {
         let own = ["refund, adjustment", "other"].map(|names| (names.to_owned(), None)).to_vec();
         let mut credentials = Credentials { by_operation: vec![None, Some(OWN)], own };
-        assert_eq!((credentials.admit(OWN, now), credentials.reason()), (Ok(()), None));
+        assert_eq!((credentials.admit(OWN, id(1), now), credentials.reason()), (Ok(()), None));
         credentials.settle(OWN, Health::Refusing, "status 401", now);
         credentials
     }
@@ -173,25 +228,36 @@ mod tests {
         let mut now = Instant::now();
         let mut credentials = refused(now);
         assert_eq!(credentials.reason().as_deref(), Some("refund, adjustment: status 401; other operations go on"));
-        assert_eq!(credentials.admit(OwnCredential(1), now), Ok(()), "the other one is good");
+        assert_eq!(credentials.admit(OwnCredential(1), id(1), now), Ok(()), "the other one is good");
         for health in [Health::Refusing, Health::Answering, Health::Failing { overloaded: false }] {
-            assert_eq!(credentials.admit(OWN, now + PROBE_EVERY), Ok(()));
-            assert!(credentials.admit(OWN, now).is_err());
+            assert_eq!(credentials.admit(OWN, id(1), now + PROBE_EVERY), Ok(()));
+            assert!(credentials.admit(OWN, id(1), now).is_err());
             now += PROBE_EVERY;
-            credentials.begin(OWN);
-            assert!(credentials.admit(OWN, now).is_err(), "one at a time");
+            credentials.begin(OWN, id(1));
+            assert!(credentials.admit(OWN, id(1), now).is_err(), "one at a time");
             credentials.settle(OWN, health, "status 401", now);
         }
         credentials.settle(OWN, Health::Well, "", now);
-        assert_eq!((credentials.admit(OWN, now), credentials.reason()), (Ok(()), None));
+        assert_eq!((credentials.admit(OWN, id(1), now), credentials.reason()), (Ok(()), None));
     }
 
     #[test]
-    fn what_goes_back_does_not_come_again_all_at_once() {
-        let now = Instant::now();
+    fn what_goes_back_does_not_come_again_all_at_once_but_for_one_that_is_never_far() {
+        let mut now = Instant::now();
         let mut credentials = refused(now);
-        let due = |count: u32| Err(now + PROBE_EVERY + BACK_EVERY * count);
-        assert_eq!([0, 1, 2].map(|_| credentials.admit(OWN, now)), [0, 1, 2].map(due));
+        let due = move |count: u32| Err(now + PROBE_EVERY + BACK_EVERY * count);
+        let scout = |now: Instant| Err(now + SCOUT_EVERY);
+        assert_eq!([1, 2, 3].map(|number| credentials.admit(OWN, id(number), now)), [scout(now), due(0), due(1)]);
+        now += SCOUT_EVERY;
+        assert_eq!([1, 4].map(|number| credentials.admit(OWN, id(number), now)), [scout(now), due(2)]);
+        now += SCOUT_EVERY + SCOUT_LOST_AFTER;
+        assert_eq!([4, 1].map(|number| credentials.admit(OWN, id(number), now)), [scout(now), due(3)], "it was lost");
+        credentials.probe_now(now);
+        assert_eq!(credentials.admit(OWN, id(4), now), Ok(()));
+        credentials.begin(OWN, id(4));
+        credentials.settle(OWN, Health::Refusing, "status 401", now);
+        assert_eq!([4, 1].map(|number| credentials.admit(OWN, id(number), now)), [scout(now); 2], "another takes over");
+        assert!(credentials.admit(OWN, id(4), now) > scout(now));
     }
 
     #[test]
@@ -199,7 +265,7 @@ mod tests {
         let now = Instant::now();
         let mut credentials = refused(now);
         credentials.settle(OWN, Health::Refusing, "status 403", now + PROBE_EVERY / 2);
-        assert_eq!(credentials.admit(OWN, now + PROBE_EVERY), Ok(()));
+        assert_eq!(credentials.admit(OWN, id(1), now + PROBE_EVERY), Ok(()));
     }
 
     #[test]
@@ -207,10 +273,10 @@ mod tests {
         let now = Instant::now();
         let mut credentials = refused(now);
         credentials.probe_now(now);
-        assert_eq!(credentials.admit(OWN, now), Ok(()));
-        credentials.begin(OWN);
+        assert_eq!(credentials.admit(OWN, id(1), now), Ok(()));
+        credentials.begin(OWN, id(1));
         credentials.abandon(OWN, now);
-        assert!(credentials.admit(OWN, now).is_err());
-        assert_eq!(credentials.admit(OWN, now + PROBE_EVERY), Ok(()));
+        assert!(credentials.admit(OWN, id(1), now).is_err());
+        assert_eq!(credentials.admit(OWN, id(1), now + PROBE_EVERY), Ok(()));
     }
 }

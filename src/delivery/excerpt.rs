@@ -1,8 +1,9 @@
 //! What of a destination's answer is kept and shown: its head, without credentials and without control characters.
 //!
 //! Platforms echo what they refuse, the credential too. Removed are every secret of the destination in the spellings in
-//! which it travels (plain, percent-encoded, JSON-escaped, the credentials of the `Authorization` header that was
-//! sent), and whatever looks like a credential by its name. Never longer than [`EXCERPT_BYTES_MAX`].
+//! which it travels (plain, percent-encoded, JSON-escaped), what its requests always show that is made of secrets, the
+//! credentials of the `Authorization` header that was sent, each in the same spellings, and whatever looks like a credential
+//! by its name. Never longer than [`EXCERPT_BYTES_MAX`].
 
 use std::borrow::Cow;
 
@@ -16,6 +17,8 @@ pub(super) const EXCERPT_BYTES_MAX: usize = 2048;
 const URL_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
 /// Stands for what was removed.
 const MASK: &str = "***";
+/// Words before a credential.
+const SCHEMES: [&str; 2] = ["bearer", "basic"];
 /// A scheme's credential shorter than this is a word ("bearer token"), not a token.
 const TOKEN_CHARS_MIN: usize = 8;
 /// How much of a secret at a cut-off end gives it away.
@@ -36,37 +39,44 @@ impl Mask {
         mask
     }
 
-    fn add(&mut self, secret: &str) {
-        if secret.is_empty() {
-            return;
+    /// Of what is made of them as well, but for a scheme's word before it. What is shorter than a piece that would give a secret
+    /// away is a word of every text.
+    pub(super) fn with_made<'s>(mut self, made: impl IntoIterator<Item = &'s Secret>) -> Mask {
+        for secret in made {
+            let whole = secret.reveal();
+            let is_scheme = |word: &str| SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(word));
+            let behind = whole.split_once(' ').filter(|(word, _)| is_scheme(word)).map_or(whole, |(_, behind)| behind);
+            if behind.chars().count() >= STUB_CHARS_MIN {
+                self.add(behind);
+            }
         }
-        let json = serde_json::Value::from(secret).to_string();
-        let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or(&json).to_owned();
-        let slashed = json.replace('/', "\\/");
-        let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
-        let url = utf8_percent_encode(secret, URL_ESCAPED).to_string();
-        let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        let lower = [&percent, &url, &form].map(|escaped| lower_hex(escaped));
-        for needle in [secret.to_owned(), json, slashed, percent, url, form].into_iter().chain(lower) {
-            if !needle.is_empty() && !self.needles.contains(&needle) {
+        self
+    }
+
+    fn add(&mut self, secret: &str) {
+        for needle in spellings(secret) {
+            if !self.needles.contains(&needle) {
                 self.needles.push(needle);
             }
         }
         self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
     }
 
+    /// What is to be removed of the `Authorization` header that was sent, longest first; nothing where that is known.
+    fn of_sent(&self, sent: Option<&str>) -> Vec<String> {
+        let unknown = credential(sent).filter(|credential| !self.needles.iter().any(|needle| needle == credential));
+        let mut needles = unknown.map(spellings).unwrap_or_default();
+        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        needles
+    }
+
     /// The text without credentials. `sent` is the `Authorization` header of the request (`Basic` hides the secrets in
     /// base64).
     pub(super) fn clean(&self, text: &str, sent: Option<&str>) -> String {
-        let credential = credential(sent);
         let mut clean = Cow::Borrowed(text);
-        for needle in credential
-            .into_iter()
-            .filter(|credential| !credential.is_empty())
-            .chain(self.needles.iter().map(String::as_str))
-        {
-            if clean.contains(needle) {
-                clean = Cow::Owned(clean.replace(needle, MASK));
+        for needle in self.of_sent(sent).iter().chain(&self.needles) {
+            if clean.contains(needle.as_str()) {
+                clean = Cow::Owned(clean.replace(needle.as_str(), MASK));
             }
         }
         named_values(&scheme_tokens(&clean)).into_owned()
@@ -74,12 +84,17 @@ impl Mask {
 
     /// The head of a body as it may be kept.
     pub(super) fn excerpt(&self, body: &[u8], sent: Option<&str>) -> Option<String> {
-        let longest = self.needles.first().map_or(0, String::len).max(sent.map_or(0, str::len));
+        let longest = self.longest(sent);
         match body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)) {
             // Masks are shorter than what they stand for, so the cut end may come into view.
             Some(head) if head.len() < body.len() => self.torn_excerpt(head, sent),
             Some(_) | None => self.shown(&String::from_utf8_lossy(body), sent),
         }
+    }
+
+    /// How much behind the end of an excerpt may come into it.
+    fn longest(&self, sent: Option<&str>) -> usize {
+        self.needles.iter().chain(&self.of_sent(sent)).map(String::len).max().unwrap_or_default()
     }
 
     fn shown(&self, text: &str, sent: Option<&str>) -> Option<String> {
@@ -90,16 +105,16 @@ impl Mask {
 
     /// The same of a body that broke off: it may end within a secret.
     pub(super) fn torn_excerpt(&self, body: &[u8], sent: Option<&str>) -> Option<String> {
-        let longest = self.needles.first().map_or(0, String::len).max(sent.map_or(0, str::len));
+        let longest = self.longest(sent);
         let head = body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)).unwrap_or(body);
-        self.shown(&self.without_stub(&String::from_utf8_lossy(head), credential(sent)), sent)
+        self.shown(&self.without_stub(&String::from_utf8_lossy(head), &self.of_sent(sent)), sent)
     }
 
     /// Replaces the beginning of a secret at the end of the text.
-    fn without_stub<'a>(&self, text: &'a str, credential: Option<&str>) -> Cow<'a, str> {
+    fn without_stub<'a>(&self, text: &'a str, sent: &[String]) -> Cow<'a, str> {
         // A character that was cut through is U+FFFD by now.
         let text = text.trim_end_matches('\u{fffd}');
-        let stub = self.needles.iter().map(String::as_str).chain(credential).filter_map(|needle| {
+        let stub = self.needles.iter().chain(sent).filter_map(|needle| {
             let mut ends = needle.char_indices().map(|(at, _)| at).rev().take_while(|at| *at >= STUB_CHARS_MIN);
             let at = ends.find(|at| needle.get(..*at).is_some_and(|stub| text.ends_with(stub)))?;
             Some(text.len().saturating_sub(at))
@@ -109,6 +124,19 @@ impl Mask {
             None => Cow::Borrowed(text),
         }
     }
+}
+
+/// The spellings in which a secret travels: plain, percent-encoded, JSON-escaped.
+fn spellings(secret: &str) -> Vec<String> {
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or(&json).to_owned();
+    let slashed = json.replace('/', "\\/");
+    let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    let url = utf8_percent_encode(secret, URL_ESCAPED).to_string();
+    let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let lower = [&percent, &url, &form].map(|escaped| lower_hex(escaped));
+    let all = [secret.to_owned(), json, slashed, percent, url, form].into_iter().chain(lower);
+    all.filter(|spelling| !spelling.is_empty()).collect()
 }
 
 /// What follows the scheme in an `Authorization` header.
@@ -129,7 +157,7 @@ fn lower_hex(escaped: &str) -> String {
 
 /// `Bearer abc…` and `Basic abc…`: the scheme stays, the token goes.
 fn scheme_tokens(text: &str) -> Cow<'_, str> {
-    replace_after(text, &["bearer", "basic"], |rest| {
+    replace_after(text, &SCHEMES, |rest| {
         let token = rest.strip_prefix(' ')?;
         let chars = token.chars().take_while(|c| c.is_ascii_alphanumeric() || "-._~+/=".contains(*c)).count();
         (chars >= TOKEN_CHARS_MIN).then_some((1, chars))
@@ -252,6 +280,21 @@ mod tests {
     fn the_credential_that_was_sent_goes_too() {
         let clean = mask(&["tok3n"]).clean("we got YWNtZTp0b2szbg== from you", Some("Basic YWNtZTp0b2szbg=="));
         assert_eq!(clean, "we got *** from you");
+    }
+
+    #[test]
+    fn the_credential_that_was_sent_goes_in_every_spelling() {
+        let sent = Some("Bearer t0k/en+of=oauth");
+        let clean = mask(&["other"]).clean("at /x?t=t0k%2Fen%2Bof%3Doauth or t0k\\/en+of=oauth", sent);
+        assert_eq!(clean, "at /x?t=*** or ***");
+    }
+
+    #[test]
+    fn what_is_made_of_secrets_goes() {
+        let made = ["Basic YWNtZTp0b2szbg==", "key=tok3n;v=1", "a"].map(|made| Secret::new(made.to_owned()));
+        let mask = mask(&["tok3n"]).with_made(&made);
+        let clean = mask.clean("we got YWNtZTp0b2szbg%3D%3D, key=tok3n;v=1 and a tok3n", None);
+        assert_eq!(clean, "we got ***, *** and a ***");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `rejected_when`, `suspended_when`,
 //! `ambiguous_when`, `retry_when`, a gateway's word that it had no good answer from behind (*unknown*: it may have been taken
-//! there), the statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate
+//! there; a `503` whose words are that the connection behind it ended is one), the statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate
 //! over what is not there is false. Where a body broke off, a predicate that reads it is undecided: a 2xx is then *unknown*,
 //! and so is a refusal that the missing part might have turned into a success or into one of our credential, and any answer
 //! that it might have made ambiguous. Of a 2xx whose body is longer than our limit what its head says holds; what would hold
@@ -14,7 +14,7 @@ use http::StatusCode;
 use super::gate::Health;
 use crate::config::Judge;
 use crate::mapping::{Answer, AnswerCondition};
-use crate::queue::{Verdict, comes_from_between};
+use crate::queue::{Verdict, broke_off_behind, comes_from_between};
 
 /// What became of one request.
 #[derive(Debug)]
@@ -172,7 +172,8 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     if retry == Reply::Yes {
         return Judgement::Retry;
     }
-    if comes_from_between(answer.status().as_u16()) {
+    let status = answer.status().as_u16();
+    if comes_from_between(status) || broke_off_behind(status, &String::from_utf8_lossy(answer.body())) {
         return Judgement::Unknown;
     }
     if asks_for_repeat(answer.status()) {

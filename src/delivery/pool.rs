@@ -1,6 +1,6 @@
 //! What the attempts of one destination share: its client, its masks, its board. Nothing of it is shared with another.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,8 @@ pub(super) struct Pool {
     pub(super) wait: Wait,
     /// Ends the pool: a reload changed its destination or took it away.
     pub(super) retired: CancellationToken,
+    /// Held while the queue is told of its state, and while it is retired: what it says last, it says before.
+    pub(super) showing: Mutex<()>,
     /// When its configuration came into force (Unix ms).
     pub(super) since_ms: u64,
 }
@@ -76,7 +78,8 @@ impl Pool {
         let same = before.filter(|before| before.destination.shares_origin_with(destination));
         let wait = same.map(|before| before.wait.clone()).unwrap_or_default();
         let pulse = before.map_or_else(Arc::default, |before| Arc::clone(&before.pulse));
-        let mask = Mask::new(&destination.secrets);
+        let made = destination.operations.iter().flat_map(|operation| operation.request.made_of_secrets());
+        let mask = Mask::new(&destination.secrets).with_made(made);
         let (tokens, retired) =
             (Tokens::new(&destination.operations, before.map(|before| &before.tokens)), CancellationToken::new());
         Ok(Pool {
@@ -94,6 +97,7 @@ impl Pool {
             own_limiters,
             wait,
             retired,
+            showing: Mutex::default(),
             since_ms,
         })
     }
@@ -110,8 +114,15 @@ impl Pool {
         self.show();
     }
 
+    /// Another takes its place, or none: it has no say any more.
+    pub(super) fn retire(&self) {
+        let _showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.retired.cancel();
+    }
+
     /// Tells the queue what state the destination is in; a retired pool has no say in it any more.
     pub(super) fn show(&self) {
+        let _showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.retired.is_cancelled() {
             return;
         }

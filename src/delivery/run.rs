@@ -23,9 +23,11 @@ use super::gate::{Admission, Gate, Health, Pass};
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::gauge;
 use super::pool::Pool;
+use super::refusal::Refusals;
 use super::wait::Listener;
 use crate::config::OnAmbiguous;
-use crate::queue::{Delivery, Outcome};
+use crate::conversion::ConversionId;
+use crate::queue::Delivery;
 
 impl Pool {
     /// Delivers until `shutdown`, or until it is retired; then attempts in hand have `drain` to finish, and what is still
@@ -77,23 +79,28 @@ impl Pool {
 
     /// Sends a delivery on its way, or settles it where there is nothing to send: that costs no token, no slot and no
     /// probe.
-    fn begin(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery) {
+    pub(super) fn begin(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery) {
+        let now = Instant::now();
+        if let Some(until) = self.passed_over(desk, pass, &delivery, now) {
+            return self.put_back(&delivery, until, now);
+        }
         let prepared = match catch_unwind(AssertUnwindSafe(|| self.prepare(&delivery))) {
             Ok(Ok(prepared)) => prepared,
-            Ok(Err(unsent)) => return self.settle_unsent(&delivery, unsent),
+            Ok(Err(unsent)) => {
+                return match self.outlasts(desk, &unsent, now) {
+                    Some(until) => self.put_back(&delivery, until, now),
+                    None => self.settle_unsent(&delivery, unsent),
+                };
+            }
             Err(_panic) => return self.settle_panicked(&delivery, OnAmbiguous::Retry),
         };
-        let now = Instant::now();
-        if let Err(turn) = desk.may_go(prepared.operation, now) {
-            // Rounded up: a moment too early it could not go again.
-            let wait_ms = u64::try_from(turn.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX);
-            let due_ms = self.clock.unix_ms().saturating_add(wait_ms).saturating_add(1);
-            return self.queue.settle(&delivery, Outcome::Retry { due_ms, spent: false }, None);
+        if let Err(turn) = desk.may_go(prepared.operation, delivery.meta().id, now) {
+            return self.put_back(&delivery, turn, now);
         }
         self.send(desk, pass, delivery, prepared);
     }
 
-    fn send(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery, prepared: Prepared) {
+    fn send(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery, mut prepared: Prepared) {
         let delivery = Arc::new(delivery);
         let credential = desk.credentials.of(prepared.operation);
         let in_hand = InHand { pass, credential, delivery: Arc::clone(&delivery), on_ambiguous: prepared.on_ambiguous };
@@ -101,8 +108,12 @@ impl Pool {
         if desk.wish_until.take().is_some() {
             self.board.wish_begun(delivery.meta().id);
         }
+        prepared.pass = pass;
         if let Some(own) = credential {
-            desk.credentials.begin(own);
+            if desk.credentials.is_refused(own) {
+                prepared.pass = Pass::Probe;
+            }
+            desk.credentials.begin(own, delivery.meta().id);
         }
         let attempt = Arc::clone(self).attempt(delivery, prepared, desk.stop.clone());
         let id = desk.attempts.spawn(attempt).id();
@@ -118,6 +129,9 @@ impl Pool {
         let conversion = in_hand.as_ref().map(|in_hand| in_hand.delivery.meta().id);
         match (ended, in_hand) {
             (Ok((_, report)), in_hand) => {
+                if matches!(report.health, Health::Refusing) {
+                    conversion.into_iter().for_each(|id| desk.refusals.met(id));
+                }
                 let (pass, own) = in_hand.map_or((Pass::Ordinary, None), |in_hand| (in_hand.pass, in_hand.credential));
                 self.learn(desk, (pass, own), report, now);
             }
@@ -245,6 +259,7 @@ pub(super) struct Desk {
     /// The pool before this one may be told to wait by an attempt that it still has in hand.
     pub(super) told: Listener,
     pub(super) concurrency: Concurrency,
+    pub(super) refusals: Refusals,
     attempts: JoinSet<Report>,
     in_hand: HashMap<task::Id, InHand>,
     /// Until when a delivery is looked for that a person wishes to see sent.
@@ -285,6 +300,7 @@ impl Desk {
             own_limiters: pool.own_limiters.clone(),
             told: pool.wait.listen(),
             concurrency: Concurrency::new(pool.destination.limits.concurrency),
+            refusals: Refusals::default(),
             attempts: JoinSet::new(),
             in_hand: HashMap::new(),
             wish_until: None,
@@ -298,9 +314,9 @@ impl Desk {
 
     /// Leave for a request of this operation: its credential is not refused, or is to be tried again, and it has a token.
     /// Otherwise says when the delivery may come again.
-    fn may_go(&mut self, operation: usize, now: Instant) -> Result<(), Instant> {
+    fn may_go(&mut self, operation: usize, id: ConversionId, now: Instant) -> Result<(), Instant> {
         if let Some(own) = self.credentials.of(operation) {
-            self.credentials.admit(own, now)?;
+            self.credentials.admit(own, id, now)?;
         }
         self.take_token(operation, now)
     }

@@ -30,7 +30,11 @@ pub(super) struct Tokens {
 pub(super) struct TokenCache {
     grant: Arc<OAuth>,
     held: Mutex<Held>,
+    rotated: Arc<Rotated>,
 }
+
+/// The refresh token that replaced the configured one: that of all grants which stand on it.
+type Rotated = Mutex<Option<Secret>>;
 
 /// An access token, as it is sent.
 #[derive(Debug)]
@@ -61,8 +65,6 @@ pub(super) enum NoToken {
 #[derive(Default)]
 struct Held {
     token: Option<Arc<Token>>,
-    /// The refresh token that replaced the configured one.
-    rotated: Option<Secret>,
     /// Where the token request under way will say how it ended.
     flight: Option<Flight>,
 }
@@ -78,8 +80,8 @@ enum Seat {
 }
 
 impl Tokens {
-    /// A cache for each grant: the one of `before` where the grant is the same, so that a refresh token that the platform has
-    /// replaced meanwhile is not lost; or one without a token yet.
+    /// A cache for each grant: the one of `before` where the grant is the same, or one without a token yet. Where anything but
+    /// the refresh token, its endpoint and its client is another, what has replaced that token meanwhile is not lost.
     pub(super) fn new(operations: &[Operation], before: Option<&Tokens>) -> Tokens {
         let kept = before.into_iter().flat_map(|before| before.by_operation.iter().flatten().cloned());
         let mut caches: Vec<Arc<TokenCache>> = kept.collect();
@@ -87,7 +89,9 @@ impl Tokens {
             let grant = operation.request.oauth()?;
             let known = caches.iter().find(|cache| *cache.grant == **grant).cloned();
             Some(known.unwrap_or_else(|| {
-                let cache = Arc::new(TokenCache::new(grant));
+                let kin = caches.iter().find(|cache| cache.grant.refreshes_as(grant));
+                let rotated = kin.map(|cache| Arc::clone(&cache.rotated)).unwrap_or_default();
+                let cache = Arc::new(TokenCache::new(grant, rotated));
                 caches.push(Arc::clone(&cache));
                 cache
             }))
@@ -102,8 +106,8 @@ impl Tokens {
 }
 
 impl TokenCache {
-    fn new(grant: &Arc<OAuth>) -> TokenCache {
-        TokenCache { grant: Arc::clone(grant), held: Mutex::default() }
+    fn new(grant: &Arc<OAuth>, rotated: Arc<Rotated>) -> TokenCache {
+        TokenCache { grant: Arc::clone(grant), held: Mutex::default(), rotated }
     }
 
     /// A token that is good, as far as is known: the one that is kept, or a new one, for which `ask` sends the token
@@ -151,7 +155,7 @@ impl TokenCache {
         }
         let (landing, flight) = watch::channel(None);
         held.flight = Some(flight);
-        Seat::Asks(landing, Box::new(self.grant.token_request(held.rotated.as_ref())))
+        Seat::Asks(landing, Box::new(self.grant.token_request(self.rotated().as_ref())))
     }
 
     /// Keeps what was granted; counted from when it was asked for, as the endpoint may have begun to count then.
@@ -163,9 +167,13 @@ impl TokenCache {
         let token = Arc::new(Token { authorization, usable_until_ms: asked_ms.saturating_add(usable_ms) });
         held.token = Some(Arc::clone(&token));
         if self.grant.refreshes() && refresh_token.is_some() {
-            held.rotated = refresh_token;
+            *self.rotated() = refresh_token;
         }
         Ok(token)
+    }
+
+    fn rotated(&self) -> MutexGuard<'_, Option<Secret>> {
+        self.rotated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

@@ -104,6 +104,16 @@ impl Expression {
         if matches!(self.node, Node::Absent) { self.reads.unset.as_deref() } else { None }
     }
 
+    /// The text that it makes of a secret, the same for every conversion.
+    pub(crate) fn made_of_secret(&self) -> Option<String> {
+        let text = |secrets| match self.value(&Context { source: Source::Nothing, secrets }) {
+            Ok(Some(Val::Text(text))) => Some(text.into_owned()),
+            Ok(_) | Err(_) => None,
+        };
+        let revealed = self.is_literal().then(|| text(Secrets::Revealed)).flatten()?;
+        (text(Secrets::Masked).as_ref() != Some(&revealed)).then_some(revealed)
+    }
+
     /// Rows of the conversion and the item of which one must have a value for this to have one.
     pub(crate) fn needs(&self) -> Rows {
         self.node.needs()

@@ -46,7 +46,7 @@ use self::rules::{Nameable, Rules};
 use self::signature::Signature;
 use self::url::{Compiled, URL_BYTES_MAX, UrlPlan};
 pub use self::webhook::WebhookKey;
-use super::{Condition, Constants, Fault, MASK, Scope, Secrets, Text};
+use super::{Condition, Constants, Fault, MASK, Scope, Secret, Secrets, Text};
 use crate::conversion::EventKind;
 
 pub use self::auth::{
@@ -183,6 +183,8 @@ pub struct RequestTemplate {
     query_outputs: Vec<Box<str>>,
     /// Targets that are never sent, each with the unset var or secret that it is made of.
     unset_outputs: Vec<(Box<str>, Box<str>)>,
+    /// What is made of secrets, the same for every conversion.
+    made_of_secrets: Vec<Secret>,
     lacks: Option<String>,
 }
 
@@ -225,6 +227,10 @@ impl RequestTemplate {
         if source.encoding == Encoding::None {
             query_outputs.extend(map_outputs.iter().cloned());
         }
+        // An access token's place shows none yet.
+        let ready = headers.headers.iter().filter(|_| headers.oauth.is_none()).filter_map(Header::made_of_secret);
+        let in_query = headers.auth_query.iter().filter_map(|(_, credential)| credential.made_of_secret());
+        let made_of_secrets = ready.chain(in_query).chain(fields.made_of_secrets).map(Secret::new).collect();
         Ok(RequestTemplate {
             method,
             url,
@@ -240,6 +246,7 @@ impl RequestTemplate {
             map_outputs,
             query_outputs,
             unset_outputs: fields.unset,
+            made_of_secrets,
             lacks: url_lacks.or(headers.lacks).or(fields.lacks),
         })
     }
@@ -314,6 +321,12 @@ impl RequestTemplate {
         &self.credential
     }
 
+    /// What its requests show that is made of secrets and the same for every conversion: a user and a password in Base64, a hash
+    /// of a key, a secret between other words.
+    pub fn made_of_secrets(&self) -> &[Secret] {
+        &self.made_of_secrets
+    }
+
     /// Whether a slot (`header.Idempotency-Key`, `map.externalId`, `query.id`) is an output of this template.
     pub fn has_output(&self, slot: &str) -> bool {
         match slot.split_once('.') {
@@ -368,6 +381,7 @@ struct Fields {
     query: Flat,
     rules: Rules,
     unset: Vec<(Box<str>, Box<str>)>,
+    made_of_secrets: Vec<String>,
     lacks: Option<String>,
 }
 
@@ -410,12 +424,14 @@ impl Fields {
         let lacks = outputs.iter().find_map(|output| output.output.lacks()).map(str::to_owned);
         let unset = outputs.iter().filter_map(|output| Some((output.target.into(), output.output.unset()?.into())));
         let unset = unset.collect();
+        let made_of_secrets = outputs.iter().filter_map(|output| output.output.made_of_secret()).collect();
         let body = match source.encoding {
             Encoding::Json => Body::Json(lines::json_node(json, Within::Request, faults)),
             Encoding::Form => Body::Form(lines::flat_plan(form, Escaping::Form, &[])),
             Encoding::None => Body::Empty,
         };
-        Fields { body, query: lines::flat_plan(query, Escaping::Query, elsewhere), rules, unset, lacks }
+        let query = lines::flat_plan(query, Escaping::Query, elsewhere);
+        Fields { body, query, rules, unset, made_of_secrets, lacks }
     }
 }
 

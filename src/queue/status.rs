@@ -1,5 +1,6 @@
 //! What becomes of a delivery, and how it is shown: outcomes, states, statuses, dead letters, depths.
 
+mod doubt;
 mod letters;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
 
+pub(crate) use self::doubt::{broke_off_behind, comes_from_between};
 pub use self::letters::{DeadFilter, DeadLetter, DeadPage, PageRequest, Treated, Treatment};
 
 /// What an answer means (DESIGN §6).
@@ -187,13 +189,6 @@ pub struct Attempt {
     pub negotiated: Option<Negotiated>,
     /// The answer's beginning, masked, at most 2 KiB.
     pub excerpt: Option<String>,
-}
-
-/// Statuses with which a gateway says that it passed the request on and got no good answer, or none in time: *Bad Gateway* and
-/// *Gateway Timeout* ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.6)), and of Cloudflare's own
-/// [520 and 524](https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
-pub(crate) fn comes_from_between(status: u16) -> bool {
-    matches!(status, 502 | 504 | 520 | 524)
 }
 
 /// What a connection speaks.
@@ -387,7 +382,8 @@ pub struct DeliveryStatus {
     pub attempts: u32,
     /// When it may be attempted next, or asked about (Unix ms), while it waits.
     pub next_attempt_ms: Option<u64>,
-    /// Newest last, at most ten; of questions in a row that were not answered yet, the last.
+    /// Newest last, at most ten: of more than that the newest, and of those before them rather what may have arrived; of
+    /// questions in a row that were not answered yet, the last.
     pub history: Vec<Attempt>,
     /// What was captured from the answer.
     pub captured: BTreeMap<String, String>,

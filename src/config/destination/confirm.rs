@@ -3,6 +3,7 @@
 //! A preset declares the step, and asks nothing: questions cost of the same rate. The destination turns it on, with `true`
 //! or with keys of its own. What was captured of an answer goes into the URL behind the host, which the configuration fixes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Question {
                 |reason: &str| Unmappable { field: format!("captured.{}", place.name), reason: reason.to_owned() };
             let value = captured.get(&place.name).ok_or_else(|| refuse("was not in the answer"))?;
             let (before, after) = rest.split_once(&place.mark).ok_or_else(|| refuse("has no place in the URL"))?;
-            url.push_str(before);
+            url.push_str(&joined(&url, before));
             if !place.is_path {
                 url.extend(utf8_percent_encode(value, ESCAPED));
             } else if value.starts_with('/') && value.bytes().all(is_path_byte) {
@@ -67,7 +68,8 @@ impl Question {
             }
             rest = after;
         }
-        url.push_str(rest);
+        let rest = joined(&url, rest);
+        url.push_str(&rest);
         request.url = url;
         Ok(request)
     }
@@ -286,6 +288,14 @@ fn ends_with_host(url: &str) -> bool {
     let rest =
         rest.split_once('}').filter(|(var, _)| rest == url && var.starts_with("{vars.")).map_or(rest, |(_, rest)| rest);
     !rest.contains(['/', '?'])
+}
+
+/// What comes behind a URL so far: a query that would begin a second time goes on.
+fn joined<'a>(url: &str, rest: &'a str) -> Cow<'a, str> {
+    match rest.strip_prefix('?') {
+        Some(query) if url.contains('?') => Cow::Owned(format!("&{query}")),
+        Some(_) | None => Cow::Borrowed(rest),
+    }
 }
 
 /// What may stand in a path and behind it (RFC 3986, 3.3 and 3.4).

@@ -455,3 +455,23 @@ fn a_configured_user_agent_replaces_ours() {
     let assembled = assemble(request).unwrap();
     assert_eq!(assembled.headers().get_all(header::USER_AGENT).iter().collect::<Vec<_>>(), ["theirs"]);
 }
+
+#[test]
+fn a_body_that_is_none_is_said_to_be_none_where_one_is_expected() {
+    use http::Method;
+    for (method, body, expected) in [
+        (Method::POST, "", Some("0")),
+        (Method::PUT, "", Some("0")),
+        (Method::PATCH, "", Some("0")),
+        (Method::GET, "", None),
+        (Method::DELETE, "", None),
+        // Its length is known to the HTTP library.
+        (Method::POST, "{}", None),
+    ] {
+        let headers = Vec::new().into();
+        let request = Request { method, url: "https://x/".to_owned(), headers, body: body.as_bytes().to_vec() };
+        let assembled = assemble(request).unwrap();
+        let said = assembled.headers().get(header::CONTENT_LENGTH).map(|length| length.to_str().unwrap());
+        assert_eq!(said, expected, "{} {body}", assembled.method());
+    }
+}

@@ -387,3 +387,32 @@ fn a_summary_names_the_status_and_never_the_body() {
     assert_eq!(Transmission::NotSent(failure(true)).summary(), "not sent: x");
     assert_eq!(Transmission::Unanswered(failure(true)).summary(), "sent, no answer: x");
 }
+
+#[test]
+fn a_503_of_a_gateway_whose_connection_behind_it_ended_is_open_and_any_other_is_a_retry() {
+    let destinations = "[destination.again]\nmethod = \"POST\"\nurl = \"https://px.example.com/\"\nbody = \"none\"\n\
+                        map.id = \"event_id\"\nretry_when = \"status == 503\"\n";
+    let table = Table::of(&format!("{DESTINATIONS}\n{destinations}"));
+    let envoy = "upstream connect error or disconnect/reset before headers. reset reason: ";
+    for (body, expected) in [
+        (format!("{envoy}connection termination"), Judgement::Unknown),
+        (format!("{envoy}remote connection failure"), Judgement::Retry),
+        ("<title>503 first byte timeout</title>".to_owned(), Judgement::Unknown),
+        ("busy".to_owned(), Judgement::Retry),
+    ] {
+        table.answer("plain", 503, &body, expected);
+        table.answer("again", 503, &body, Judgement::Retry);
+        table.torn("plain", 503, &body, expected);
+    }
+}
+
+#[test]
+fn at_scaleo_a_repeat_of_a_sale_that_was_taken_is_a_duplicate_where_that_is_said() {
+    let again = "[destination.again]\npreset = \"scaleo\"\nexpect_currency = \"EUR\"\nvars.domain = \"track.example.com\"\n\
+                 secrets = { api_key = \"k\", security_token = \"s\" }\non_ambiguous = \"retry\"\n\
+                 duplicate_when = \"(body.message | lower) == 'multiple conversions are not allowed'\"\n";
+    let table = Table::of(&format!("{DESTINATIONS}\n{again}"));
+    let refused = r#"{"status":"error","code":400,"message":"Multiple Conversions are not Allowed"}"#;
+    table.answer("again", 200, refused, Judgement::Duplicate);
+    table.answer("scaleo", 200, refused, Judgement::Rejected);
+}

@@ -146,10 +146,23 @@ async fn a_refused_credential_suspends_and_the_question_waits() {
     bench.becomes("one", |state| state.state == Activity::Suspended).await;
     let status = bench.reaches(id, "one", |status| status.reason.is_some()).await;
     assert_eq!((status.state, status.attempts), (State::Accepted, 1), "not held: it is not owed");
+    assert_eq!(status.asked.map(|asked| asked.questions), Some(1), "the credential was good before");
     platform.now(said("Complete", ""));
     bench.pools.resume("one").unwrap();
     bench.reaches(id, "one", delivered).await;
     assert_eq!(sent(&platform), 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_credential_in_the_query_goes_on_behind_a_captured_one() {
+    let platform = Platform::answering([queued()], said("Complete", "")).await;
+    let in_query = "auth = { query = { name = \"key\", value = \"{secrets.token}\" } }";
+    let one = asking(&platform, "", "").replace("auth = { bearer = \"{secrets.token}\" }", in_query);
+    let bench = Bench::start(&[one]);
+    let id = bench.accept().await;
+    bench.reaches(id, "one", delivered).await;
+    assert_eq!(lines(&platform), ["POST /events?key=s3cr3t%2Fvalue%2B1", "GET /s/1?v=2&key=s3cr3t%2Fvalue%2B1"]);
     bench.stop().await;
 }
 

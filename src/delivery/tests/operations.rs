@@ -109,10 +109,10 @@ async fn a_refused_credential_of_one_operation_stops_its_work_and_nobody_elses()
     for id in [other, last] {
         bench.reaches(id, "one", delivered).await;
     }
-    for id in [refused, held] {
-        let status = bench.reaches(id, "one", |status| status.next_attempt_ms.is_some()).await;
-        assert_eq!((status.state, status.attempts), (State::Queued, 0), "no attempt is spent");
-    }
+    let status = bench.reaches(refused, "one", |status| status.next_attempt_ms.is_some()).await;
+    assert_eq!((status.state, status.attempts), (State::Retrying, 1), "the credential was good before");
+    let status = bench.reaches(held, "one", |status| status.next_attempt_ms.is_some()).await;
+    assert_eq!((status.state, status.attempts), (State::Queued, 0), "no attempt is spent");
     assert_eq!((platform.seen().len(), early.seen().len()), (2, 1), "one request, and no more");
     assert_eq!(bench.state("one").state, Activity::Suspended, "a success with another credential mends nothing");
 
@@ -157,5 +157,23 @@ async fn where_the_destinations_credential_is_refused_one_of_an_operation_lifts_
     platform.received(2).await;
     let state = bench.state("one");
     assert_eq!((state.state, state.reason.as_deref()), (Activity::Suspended, Some("status 401 Unauthorized")));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_wish_tries_a_refused_credential_of_an_operation_with_what_was_put_off() {
+    let (platform, early) =
+        (Platform::answering([], Reply::Status(200)).await, Platform::answering([], Reply::Status(401)).await);
+    let bench = Bench::start(&[with_credentials(&platform, &early, OWN)]);
+    let refused = bench.accept().await;
+    bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    let (_other, held) = (bench.accept().await, bench.accept().await);
+    for id in [refused, held] {
+        bench.reaches(id, "one", |status| status.next_attempt_ms.is_some()).await;
+    }
+    early.now(Reply::Status(200));
+    let (probed, _) = bench.pools.probe("one").await.unwrap().expect("one of them is not far");
+    assert_eq!(probed.attempt.verdict, Verdict::Delivered);
+    bench.becomes("one", |state| state.state == Activity::Active).await;
     bench.stop().await;
 }

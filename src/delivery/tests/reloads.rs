@@ -154,3 +154,19 @@ async fn how_a_destination_was_configured_is_known_as_long_as_the_process_lives(
     assert_eq!(at(now_ms), Some(first.destination.fingerprint), "as it was then");
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_pool_is_not_retired_between_its_look_whether_it_is_and_what_it_tells_the_queue() {
+    let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "")]);
+    let (before, pools) = (pool(&bench), bench.pools.clone());
+    let config = Arc::new(load(bench.folder.path(), &[destination("one", "http://127.0.0.1:9/", CHANGED)]));
+    let showing = before.showing.lock().unwrap();
+    let (done, ended) = std::sync::mpsc::sync_channel(1);
+    let reloading = std::thread::spawn(move || done.send(pools.reload(&config).is_ok()));
+    assert!(ended.recv_timeout(Duration::from_millis(200)).is_err() && !before.retired.is_cancelled(), "it waits");
+    drop(showing);
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(true));
+    reloading.join().unwrap().unwrap();
+    assert!(before.retired.is_cancelled());
+    bench.stop().await;
+}

@@ -74,7 +74,8 @@ async fn a_new_token_that_is_refused_too_suspends() {
     let state = bench.becomes("one", |state| state.state == Activity::Suspended).await;
     assert_eq!(state.reason.as_deref(), Some("status 401 Unauthorized"));
     assert_eq!((platform.seen().len(), endpoint.seen().len()), (2, 2));
-    assert_eq!(bench.status(id, "one").await.attempts, 0);
+    let status = bench.reaches(id, "one", |status| status.attempts > 0).await;
+    assert_eq!(status.history[0].verdict, Verdict::Suspended);
     bench.stop().await;
 }
 
@@ -109,6 +110,28 @@ async fn a_refused_grant_suspends_in_words_and_spends_no_attempt() {
     bench.pools.resume("one").unwrap();
     let other = bench.accept().await;
     bench.reaches(other, "one", delivered).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_was_replaced_outlives_a_reload_that_changes_something_else_of_the_grant() {
+    let platform = Platform::answering([], Reply::Status(200)).await;
+    let rotated = Reply::Body(200, r#"{"access_token":"t0ken-1","refresh_token":"r3placed"}"#.to_owned());
+    let endpoint = Platform::answering([rotated], granted("t0ken-2")).await;
+    let routes = with_tokens(&platform, &endpoint, "");
+    let bench = Bench::start(std::slice::from_ref(&routes));
+    let id = bench.accept().await;
+    bench.reaches(id, "one", delivered).await;
+    let by_scope = |scope: &str| routes.replace("client_id = ", &format!("scope = \"{scope}\"\nclient_id = "));
+    for (reloaded, refresh_token) in
+        [(by_scope("more"), "r3placed"), (by_scope("most").replace(REFRESH, "an0ther"), "an0ther")]
+    {
+        bench.reload(&[reloaded]);
+        let id = bench.accept().await;
+        bench.reaches(id, "one", delivered).await;
+        let asked = endpoint.seen().pop().unwrap().body;
+        assert!(asked.ends_with(&format!("refresh_token={refresh_token}")), "{asked}");
+    }
     bench.stop().await;
 }
 

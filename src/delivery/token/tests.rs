@@ -49,7 +49,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Bench { cache: TokenCache::new(&grant()), clock: Clock::tokio(1_700_000_000_000), asked: Mutex::default() }
+        Bench {
+            cache: TokenCache::new(&grant(), Arc::default()),
+            clock: Clock::tokio(1_700_000_000_000),
+            asked: Mutex::default(),
+        }
     }
 
     fn note(&self, request: &Request) {

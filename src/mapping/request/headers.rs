@@ -114,12 +114,26 @@ impl Header {
     pub(super) fn is_fixed(&self) -> bool {
         matches!(self.value, Value::Fixed { .. })
     }
+
+    /// Its value, where that is the same for every conversion and made of a secret.
+    pub(super) fn made_of_secret(&self) -> Option<String> {
+        match &self.value {
+            Value::Fixed { revealed, masked } if revealed != masked => revealed.to_str().ok().map(str::to_owned),
+            Value::Fixed { .. } | Value::Computed(_) => None,
+        }
+    }
 }
 
 impl Credential {
     /// The text, or why there is none; `Ok(None)` when it is absent and need not be there.
     pub(super) fn render(&self, scope: Scope<'_>, secrets: Secrets) -> Result<Option<String>, String> {
         self.assemble(secrets, |part| part.eval(scope, secrets))
+    }
+
+    /// The text, where it is the same for every conversion and made of a secret.
+    pub(super) fn made_of_secret(&self) -> Option<String> {
+        let text = |secrets| self.constant(secrets)?.ok().flatten();
+        text(Secrets::Revealed).filter(|revealed| text(Secrets::Masked).as_ref() != Some(revealed))
     }
 
     /// The text when it reads nothing of the conversion.

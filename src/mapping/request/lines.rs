@@ -59,6 +59,14 @@ impl Output {
         }
     }
 
+    /// What it makes of a secret, the same for every conversion.
+    pub(super) fn made_of_secret(&self) -> Option<String> {
+        match self {
+            Output::Field(field) => field.expression.made_of_secret(),
+            Output::Entries(..) => None,
+        }
+    }
+
     pub(super) fn column_mut(&mut self) -> &mut Option<usize> {
         match self {
             Output::Field(field) => &mut field.column,

@@ -18,6 +18,7 @@ use super::{ClientAuth, Grant, Headers, OAuthSource, Request};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuth {
     token_url: String,
+    client_id: String,
     /// The form, but the refresh token.
     fields: Vec<(&'static str, Secret)>,
     refresh_token: Option<Secret>,
@@ -56,6 +57,7 @@ impl OAuth {
         else {
             return Ok(Compiled::Lacks(reader.lacks.unwrap_or_default()));
         };
+        let known_as = client_id.clone();
         let mut fields = vec![("grant_type", grant_type.to_owned())];
         fields.extend(scope.map(|scope| ("scope", scope)));
         fields.extend(audience.map(|audience| ("audience", audience)));
@@ -69,7 +71,7 @@ impl OAuth {
         };
         let fields = fields.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
         let refresh_token = refresh_token.map(Secret::new);
-        Ok(Compiled::OAuth(OAuth { token_url, fields, refresh_token, basic, scheme }))
+        Ok(Compiled::OAuth(OAuth { token_url, client_id: known_as, fields, refresh_token, basic, scheme }))
     }
 
     /// The request that brings a token: with `rotated` in place of the configured refresh token, where the token endpoint
@@ -98,6 +100,12 @@ impl OAuth {
     /// Whether the grant stands on a refresh token.
     pub fn refreshes(&self) -> bool {
         self.refresh_token.is_some()
+    }
+
+    /// Whether both stand on one refresh token: what the token endpoint has given in its place is good for both.
+    pub fn refreshes_as(&self, other: &OAuth) -> bool {
+        let of = |grant: &OAuth| (grant.token_url.clone(), grant.client_id.clone(), grant.refresh_token.clone());
+        self.refreshes() && of(self) == of(other)
     }
 
     /// The value of `Authorization` with this token; `None` when a character of it cannot stand in a header.

@@ -172,8 +172,17 @@ impl Leg {
                 self.history.pop_if(|last| last.verdict == Verdict::Unconfirmed);
             }
             self.history.push(attempt);
-            let over = self.history.len().saturating_sub(ATTEMPTS_KEPT);
-            self.history.drain(..over);
+            self.shorten_history();
+        }
+    }
+
+    /// Down to [`ATTEMPTS_KEPT`]: the newest stay, and of those before them what may have arrived stays longest. So a doubt is
+    /// never forgotten, however often it was tried since.
+    fn shorten_history(&mut self) {
+        while self.history.len() > ATTEMPTS_KEPT {
+            let older = self.history.len().saturating_sub(NEWEST_KEPT);
+            let certain = self.history.iter().take(older).position(|attempt| !attempt.may_have_arrived());
+            self.history.remove(certain.unwrap_or_default());
         }
     }
 
@@ -323,6 +332,8 @@ impl Settlement {
 
 /// Of an answer's beginning, as the HTTP API promises.
 pub(super) const EXCERPT_BYTES_MAX: usize = 2048;
+/// Of the attempts that are kept, so many are the newest, whatever became of them.
+const NEWEST_KEPT: usize = 5;
 /// A reason is a sentence or two.
 const REASON_BYTES_MAX: usize = 2048;
 /// Values captured from one answer.

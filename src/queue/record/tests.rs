@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 use super::super::status::{Attempt, DeadKind, Outcome, State, Verdict};
-use super::super::tests::any_negotiated;
+use super::super::tests::{any_negotiated, attempt};
 use super::super::vault::Sealing;
 use super::super::{Claim, Initial};
 use super::leg::EXCERPT_BYTES_MAX;
@@ -198,4 +198,24 @@ fn a_question_spends_no_attempt_and_the_first_answer_stays() {
     assert_eq!((status.state, status.attempts, status.next_attempt_ms), (State::Accepted, 1, Some(9)));
     assert_eq!(leg.position, Position::Accepted { due_ms: 9, since_ms: 5, asked: 38 });
     assert!(leg.pending() && !leg.owed());
+}
+
+#[test]
+fn a_doubt_outlasts_any_number_of_attempts_behind_it_and_the_newest_stay() {
+    let mut leg = leg();
+    let mut push = |revision: u32, verdict| {
+        let attempt = Attempt { at_ms: u64::from(revision), ..attempt(500, verdict) };
+        let again = Event::Settled(Outcome::Retry { due_ms: 9, spent: true });
+        assert!(leg.apply(&Settlement::new(revision, 6, again, Some(attempt))));
+        leg.history.iter().map(|attempt| attempt.at_ms).collect::<Vec<_>>()
+    };
+    push(1, Verdict::Retry);
+    push(2, Verdict::Unknown);
+    let kept: Vec<Vec<u64>> = (3..41).map(|revision| push(revision, Verdict::Retry)).collect();
+    assert_eq!(kept.last(), Some(&vec![2, 32, 33, 34, 35, 36, 37, 38, 39, 40]));
+    let kept: Vec<Vec<u64>> = (41..60).map(|revision| push(revision, Verdict::Unknown)).collect();
+    assert_eq!(kept.last(), Some(&vec![50, 51, 52, 53, 54, 55, 56, 57, 58, 59]), "one doubt is as good as another");
+    let kept: Vec<Vec<u64>> = (60..80).map(|revision| push(revision, Verdict::Retry)).collect();
+    assert_eq!(kept.last(), Some(&vec![55, 56, 57, 58, 59, 75, 76, 77, 78, 79]), "doubts and the newest");
+    assert!(leg.history.iter().any(Attempt::may_have_arrived));
 }

@@ -7,7 +7,7 @@ use foldhash::HashSet;
 use super::super::backlog::{Found, Key, Stretch};
 use super::super::codec::{Malformed, Reader};
 use super::super::record::{Leg, Record};
-use super::super::status::{Attempt, DeadFilter, DeadKind, DeadLetter, Verdict, comes_from_between};
+use super::super::status::{Attempt, DeadFilter, DeadKind, DeadLetter};
 use super::super::vault::KeyHash;
 use super::super::{Lease, OF_ORDER_MAX};
 use super::kept::Kept;
@@ -294,47 +294,11 @@ pub(in super::super) fn dead_letter(record: &Record, leg: &Leg) -> Option<DeadLe
         attempts: leg.attempts,
         reason: leg.reason.clone().unwrap_or_default(),
         last: leg.history.last().cloned(),
-        may_have_arrived: kind == DeadKind::Unknown || leg.history.iter().any(may_have_arrived),
+        may_have_arrived: kind == DeadKind::Unknown || leg.history.iter().any(Attempt::may_have_arrived),
     })
-}
-
-fn may_have_arrived(attempt: &Attempt) -> bool {
-    match attempt.verdict {
-        Verdict::Unknown | Verdict::Accepted | Verdict::Unconfirmed | Verdict::Delivered | Verdict::Duplicate => true,
-        // That `retry_when` asked for it says nothing of what was behind.
-        Verdict::Retry => attempt.status.is_some_and(comes_from_between),
-        Verdict::Suspended
-        | Verdict::Rejected
-        | Verdict::Unmappable
-        | Verdict::Withheld
-        | Verdict::Skipped
-        | Verdict::Unsupported
-        | Verdict::Expired => false,
-    }
 }
 
 /// Dead letters looked at for one page, matching or not.
 const DEAD_LOOKED_AT_MAX: usize = 5_000;
 /// Blocks looked at together for what is fresh: more than are read ahead.
 const BLOCKS_AT_ONCE: usize = 4;
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::tests::attempt;
-    use super::*;
-
-    #[test]
-    fn what_a_gateway_passed_on_may_have_arrived_though_it_is_asked_to_be_repeated() {
-        for (status, verdict, expected) in [
-            (500, Verdict::Retry, false),
-            (503, Verdict::Retry, false),
-            (502, Verdict::Retry, true),
-            (504, Verdict::Retry, true),
-            (502, Verdict::Rejected, false),
-            (504, Verdict::Unknown, true),
-            (200, Verdict::Delivered, true),
-        ] {
-            assert_eq!(may_have_arrived(&attempt(status, verdict)), expected, "{status} {verdict:?}");
-        }
-    }
-}
