@@ -88,5 +88,5 @@ impl Pool {
     }
 }
 
-/// Deliveries on disk are read back in milliseconds: whatever else is due has been taken by then.
-pub(super) const OTHERS_WITHIN: Duration = Duration::from_secs(1);
+/// Deliveries on disk are read back in milliseconds: whatever else is due has been taken by then, on a disk that hesitates too.
+pub(super) const OTHERS_WITHIN: Duration = Duration::from_secs(5);

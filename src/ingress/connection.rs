@@ -372,7 +372,8 @@ impl<A: Api> Connection<A> {
         }
         drop(held);
         // Who waits for a word to begin is not told to.
-        let goes_on = is_http2 || refusal.is_none() || (!is_awaited && lingering::is_there(&mut body).await);
+        let is_read = body.is_end_stream();
+        let goes_on = is_http2 || refusal.is_none() || is_read || !is_awaited && lingering::is_there(&mut body).await;
         if ends || !goes_on {
             reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -31,6 +31,7 @@ struct Probe {
 
 impl Api for Probe {
     async fn answer(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
+        let dislikes = request.uri().path() == "/dislikes";
         match request.uri().path() {
             "/waits" => {
                 self.arrived.notify_one();
@@ -50,6 +51,9 @@ impl Api for Probe {
         #[expect(clippy::disallowed_methods, reason = "read through a limit, as the ban asks")]
         let read = Limited::new(request.into_body(), 1 << 20).collect().await;
         let bytes = read.map_err(|_broken_off| Problem::body_broken_off())?.to_bytes();
+        if dislikes {
+            return Err(Problem::new(Kind::Unauthorized, "what was read"));
+        }
         Ok(body(StatusCode::OK, "text/plain", format!("read {}", bytes.len()).into_bytes()))
     }
 
@@ -286,6 +290,12 @@ async fn a_refusal_says_whether_its_connection_goes_on() {
         assert!(goes_on.starts_with("HTTP/1.1 401") && !goes_on.contains("connection: close"), "{whole:?}: {goes_on}");
     }
     let awaited = "content-length: 2\r\nexpect: 100-continue";
+    // Told to begin, it has sent what is refused.
+    stream.write_all(format!("POST /dislikes HTTP/1.1\r\nhost: a\r\n{awaited}\r\n\r\n").as_bytes()).await.unwrap();
+    assert!(answer(&mut stream, "\r\n\r\n").await.starts_with("HTTP/1.1 100"));
+    stream.write_all(b"{}").await.unwrap();
+    let goes_on = answer(&mut stream, "}").await;
+    assert!(goes_on.starts_with("HTTP/1.1 401") && !goes_on.contains("connection: close"), "{goes_on}");
     for unread in [("content-length: 3", "{}"), (awaited, ""), ("transfer-encoding: chunked", "2\r\n{}\r\n")] {
         let mut stream = served.connect().await;
         stream.write_all(refused(unread.0, unread.1).as_bytes()).await.unwrap();
