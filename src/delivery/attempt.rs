@@ -68,6 +68,15 @@ pub(super) struct Report {
     pub(super) repeated: bool,
 }
 
+/// For how long a conversion is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// Until `retry.give_up_after`.
+    GiveUp,
+    /// However long it takes.
+    None,
+}
+
 impl Report {
     /// Of an attempt that was none.
     pub(super) fn nothing(begun: Instant) -> Report {
@@ -79,9 +88,14 @@ impl Pool {
     /// The request of a delivery, or what becomes of it without one. The configuration may have changed since it was
     /// accepted, so everything is decided anew.
     pub(super) fn prepare(&self, delivery: &Delivery) -> Result<Prepared, Unsent<'_>> {
+        self.prepare_within(delivery, Limit::GiveUp)
+    }
+
+    /// The same within that limit of time.
+    pub(super) fn prepare_within(&self, delivery: &Delivery, limit: Limit) -> Result<Prepared, Unsent<'_>> {
         let mut prepared = match delivery.acceptance() {
             Some(acceptance) => self.prepare_question(delivery, acceptance)?,
-            None => self.prepare_conversion(delivery)?,
+            None => self.prepare_conversion(delivery, limit)?,
         };
         prepared.context = context(delivery);
         if let Some(context) = prepared.context.filter(|_| self.destination.traceparent) {
@@ -90,7 +104,7 @@ impl Pool {
         Ok(prepared)
     }
 
-    fn prepare_conversion(&self, delivery: &Delivery) -> Result<Prepared, Unsent<'_>> {
+    fn prepare_conversion(&self, delivery: &Delivery, limit: Limit) -> Result<Prepared, Unsent<'_>> {
         let conversion = delivery.conversion().map_err(|refusal| dead(DeadKind::Unmappable, refused(&refusal)))?;
         let now_ms = self.clock.unix_ms();
         if let Some(max_age) = self.destination.max_age {
@@ -107,7 +121,8 @@ impl Pool {
             Decision::Unsupported(reason) => return Err(Outcome::Unsupported { reason }.into()),
         };
         // The first attempt is always made: what waited out a long stop, or was replayed, was never tried.
-        if delivery.attempt() > 1 && now_ms >= self.give_up_at_ms(delivery) {
+        let is_limited = limit == Limit::GiveUp && delivery.attempt() > 1;
+        if is_limited && now_ms >= self.give_up_at_ms(delivery) {
             let reason = format!("not delivered within {}", written_duration(self.destination.retry.give_up_after));
             let outcome = dead(DeadKind::Exhausted, reason);
             return Err(Unsent { outcome, operation: Some(&operation.name) });

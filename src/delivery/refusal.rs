@@ -5,13 +5,13 @@
 //! probe meets spends none: it went to try the credential. Both come again after a backoff, and the one that was refused last
 //! lets others be the next probe.
 //!
-//! Never: gives a delivery up for its time while the credential is refused. What would be is put back.
+//! Never: gives a delivery up for its time while the credential is refused. What would be is put back, or is the probe.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{Unsent, later_ms};
+use super::attempt::{Limit, Prepared, Unsent, later_ms};
 use super::backoff::backoff;
 use super::credentials::Spread;
 use super::gate::{Cause, PROBE_EVERY, Pass};
@@ -77,6 +77,13 @@ impl Pool {
         let is_refused =
             desk.gate.barred() == Some(Cause::Suspended) || own.is_some_and(|own| desk.credentials.is_refused(own));
         (is_over && is_refused).then(|| desk.refusals.overdue.next(now.checked_add(PROBE_EVERY).unwrap_or(now)))
+    }
+
+    /// The request of a conversion whose time is over, to try the credential with: no attempt of it has arrived, so that it is no
+    /// second sale. Where nothing else waits nobody would learn that the credential is taken again.
+    pub(super) fn overdue_probe(&self, delivery: &Delivery) -> Option<Prepared> {
+        let is_sent = delivery.acceptance().is_none() && !delivery.is_in_doubt();
+        is_sent.then(|| self.prepare_within(delivery, Limit::None).ok()).flatten()
     }
 
     /// Puts a delivery back as it was, until then.

@@ -87,10 +87,13 @@ impl Pool {
         let prepared = match catch_unwind(AssertUnwindSafe(|| self.prepare(&delivery))) {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(unsent)) => {
-                return match self.outlasts(desk, &unsent, now) {
-                    Some(until) => self.put_back(&delivery, until, now),
-                    None => self.settle_unsent(&delivery, unsent),
+                let Some(until) = self.outlasts(desk, &unsent, now) else {
+                    return self.settle_unsent(&delivery, unsent);
                 };
+                match catch_unwind(AssertUnwindSafe(|| self.overdue_probe(&delivery))) {
+                    Ok(Some(prepared)) => prepared,
+                    Ok(None) | Err(_) => return self.put_back(&delivery, until, now),
+                }
             }
             Err(_panic) => return self.settle_panicked(&delivery, OnAmbiguous::Retry),
         };

@@ -52,6 +52,11 @@ impl Delivery {
         self.lease.revision
     }
 
+    /// Whether an attempt may have arrived, before or after a replay: sent again late it may be a second sale.
+    pub fn is_in_doubt(&self) -> bool {
+        self.lease.is_in_doubt
+    }
+
     /// Number of the attempt that is to be made, from 1; of a replayed dead letter, since then.
     pub fn attempt(&self) -> u32 {
         self.lease.attempts.saturating_add(1)

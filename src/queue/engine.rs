@@ -57,4 +57,6 @@ pub(crate) struct Lease {
     pub(super) replayed_ms: Option<u64>,
     /// Of one that is not to be sent but asked about.
     pub(super) acceptance: Option<Arc<Acceptance>>,
+    /// Whether an attempt may have arrived, whatever was made of it.
+    pub(super) is_in_doubt: bool,
 }

@@ -147,8 +147,8 @@ impl Window {
 /// Puts a delivery that only the window has on its shelf.
 fn shelve(lane: &mut Lane, record: &Arc<Record>, leg: &Leg) {
     let (attempts, revision, replayed_ms) = (leg.attempts, leg.revision, leg.replayed_ms());
-    let (record, acceptance) = (Arc::clone(record), leg.acceptance());
-    let ticket = Ticket { record, attempts, revision, replayed_ms, acceptance, stored: false };
+    let (record, acceptance, is_in_doubt) = (Arc::clone(record), leg.acceptance(), leg.is_in_doubt());
+    let ticket = Ticket { record, attempts, revision, replayed_ms, acceptance, is_in_doubt, stored: false };
     match leg.position {
         Position::Fresh => lane.fresh.insert(0, ticket),
         Position::Waiting { due_ms, .. } | Position::Accepted { due_ms, .. } => lane.waiting.insert(due_ms, ticket),

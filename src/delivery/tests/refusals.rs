@@ -4,7 +4,7 @@ use super::super::gate::{Health, PROBE_EVERY, Pass};
 use super::super::refusal::OTHERS_WITHIN;
 use super::super::run::Desk;
 use super::*;
-use crate::queue::Outcome;
+use crate::queue::{Attempt, Outcome};
 
 const URL: &str = "http://127.0.0.1:9/";
 
@@ -59,7 +59,7 @@ async fn what_is_overdue_is_put_back_while_the_credential_is_refused_and_given_u
     let name = &pool.destination.name;
     let first = bench.queue.next(name).await;
     assert!(pool.prepare(&first).is_ok(), "the first attempt is always made");
-    bench.queue.settle(&first, Outcome::Retry { due_ms: 1, spent: true }, None);
+    bench.queue.settle(&first, Outcome::Retry { due_ms: 1, spent: true }, Some(unanswered()));
     let overdue = bench.queue.next(name).await;
     let unsent = pool.prepare(&overdue).unwrap_err();
     assert!(matches!(unsent.outcome, Outcome::Dead { kind: DeadKind::Exhausted, .. }), "{unsent:?}");
@@ -75,6 +75,25 @@ async fn what_is_overdue_is_put_back_while_the_credential_is_refused_and_given_u
     desk.gate.settle(Pass::Probe, Health::Well, Instant::now());
     assert_eq!(pool.outlasts(&mut desk, &unsent, now), None);
     bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_overdue_tries_the_credential_where_no_attempt_of_it_may_have_arrived() {
+    let platform = Platform::answering([], Reply::Status(401)).await;
+    let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"1h\" }";
+    let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
+    let id = bench.accept_received(bench.clock.unix_ms() - 7_200_000, bench.clock.now()).await;
+    bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    platform.now(Reply::Status(200));
+    bench.pools.resume("one").unwrap();
+    bench.reaches(id, "one", delivered).await;
+    assert_eq!(platform.seen().len(), 2);
+    bench.stop().await;
+}
+
+/// An attempt that may have arrived.
+fn unanswered() -> Attempt {
+    Attempt { at_ms: 1, duration_ms: 1, status: None, verdict: Verdict::Unknown, negotiated: None, excerpt: None }
 }
 
 #[tokio::test]

@@ -85,6 +85,11 @@ impl Leg {
         }
     }
 
+    /// Whether an attempt may have arrived that is not known to have.
+    pub(in super::super) fn is_in_doubt(&self) -> bool {
+        self.history.iter().any(Attempt::may_have_arrived)
+    }
+
     pub(in super::super) fn dead(&self) -> Option<(DeadKind, u64)> {
         match self.position {
             Position::Done { state: State::Dead(kind), at_ms } => Some((kind, at_ms)),

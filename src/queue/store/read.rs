@@ -7,7 +7,7 @@ use foldhash::HashSet;
 use super::super::backlog::{Found, Key, Stretch};
 use super::super::codec::{Malformed, Reader};
 use super::super::record::{Leg, Record};
-use super::super::status::{Attempt, DeadFilter, DeadKind, DeadLetter};
+use super::super::status::{DeadFilter, DeadKind, DeadLetter};
 use super::super::vault::KeyHash;
 use super::super::{Lease, OF_ORDER_MAX};
 use super::kept::Kept;
@@ -265,9 +265,9 @@ impl Fresh<'_> {
 fn lease(destination: &DestinationName, kept: Kept, due_ms: Option<u64>) -> Option<Lease> {
     let leg = kept.legs.iter().find(|leg| leg.destination == *destination && leg.pending())?;
     let (attempts, revision, replayed_ms) = (leg.attempts, leg.revision, leg.replayed_ms());
-    let acceptance = leg.acceptance();
+    let (acceptance, is_in_doubt) = (leg.acceptance(), leg.is_in_doubt());
     let (record, destination) = (Arc::new(kept.record), destination.clone());
-    Some(Lease { destination, record, attempts, revision, due_ms, replayed_ms, acceptance })
+    Some(Lease { destination, record, attempts, revision, due_ms, replayed_ms, acceptance, is_in_doubt })
 }
 
 /// What is damaged is lost: whoever comes to it says so, and the others go on.
@@ -294,7 +294,7 @@ pub(in super::super) fn dead_letter(record: &Record, leg: &Leg) -> Option<DeadLe
         attempts: leg.attempts,
         reason: leg.reason.clone().unwrap_or_default(),
         last: leg.history.last().cloned(),
-        may_have_arrived: kind == DeadKind::Unknown || leg.history.iter().any(Attempt::may_have_arrived),
+        may_have_arrived: kind == DeadKind::Unknown || leg.is_in_doubt(),
     })
 }
 

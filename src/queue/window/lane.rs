@@ -24,6 +24,7 @@ pub(super) struct Ticket {
     pub(super) revision: u32,
     pub(super) replayed_ms: Option<u64>,
     pub(super) acceptance: Option<Arc<Acceptance>>,
+    pub(super) is_in_doubt: bool,
     /// Whether the store has it too: then it may be forgotten here.
     pub(super) stored: bool,
 }
@@ -241,6 +242,7 @@ impl Lane {
             due_ms,
             replayed_ms: ticket.replayed_ms,
             acceptance: ticket.acceptance,
+            is_in_doubt: ticket.is_in_doubt,
         }))
     }
 
@@ -355,6 +357,7 @@ impl Lane {
             revision: lease.revision,
             replayed_ms: lease.replayed_ms,
             acceptance: lease.acceptance.clone(),
+            is_in_doubt: lease.is_in_doubt,
             stored,
         };
         match lease.due_ms {
