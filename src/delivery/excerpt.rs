@@ -73,8 +73,13 @@ impl Mask {
     /// The text without credentials. `sent` is the `Authorization` header of the request (`Basic` hides the secrets in
     /// base64).
     pub(super) fn clean(&self, text: &str, sent: Option<&str>) -> String {
+        self.without(text, &self.of_sent(sent))
+    }
+
+    /// The text without what is in the mask and these.
+    fn without(&self, text: &str, sent: &[String]) -> String {
         let mut clean = Cow::Borrowed(text);
-        for needle in self.of_sent(sent).iter().chain(&self.needles) {
+        for needle in sent.iter().chain(&self.needles) {
             if clean.contains(needle.as_str()) {
                 clean = Cow::Owned(clean.replace(needle.as_str(), MASK));
             }
@@ -84,30 +89,33 @@ impl Mask {
 
     /// The head of a body as it may be kept.
     pub(super) fn excerpt(&self, body: &[u8], sent: Option<&str>) -> Option<String> {
-        let longest = self.longest(sent);
-        match body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)) {
-            // Masks are shorter than what they stand for, so the cut end may come into view.
-            Some(head) if head.len() < body.len() => self.torn_excerpt(head, sent),
-            Some(_) | None => self.shown(&String::from_utf8_lossy(body), sent),
-        }
+        let sent = self.of_sent(sent);
+        // Masks are shorter than what they stand for, so the cut end may come into view.
+        let is_cut = self.head(body, &sent).len() < body.len();
+        if is_cut { self.torn(body, &sent) } else { self.shown(&String::from_utf8_lossy(body), &sent) }
     }
 
-    /// How much behind the end of an excerpt may come into it.
-    fn longest(&self, sent: Option<&str>) -> usize {
-        self.needles.iter().chain(&self.of_sent(sent)).map(String::len).max().unwrap_or_default()
+    /// As much of a body as may come into an excerpt.
+    fn head<'b>(&self, body: &'b [u8], sent: &[String]) -> &'b [u8] {
+        // Each longest first.
+        let longest = self.needles.first().into_iter().chain(sent.first()).map(String::len).max().unwrap_or_default();
+        body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)).unwrap_or(body)
     }
 
-    fn shown(&self, text: &str, sent: Option<&str>) -> Option<String> {
-        let text = printable(&self.clean(text, sent));
+    fn shown(&self, text: &str, sent: &[String]) -> Option<String> {
+        let text = printable(&self.without(text, sent));
         let text = cut(&text, EXCERPT_BYTES_MAX);
         (!text.is_empty()).then(|| text.to_owned())
     }
 
     /// The same of a body that broke off: it may end within a secret.
     pub(super) fn torn_excerpt(&self, body: &[u8], sent: Option<&str>) -> Option<String> {
-        let longest = self.longest(sent);
-        let head = body.get(..EXCERPT_BYTES_MAX.saturating_add(longest)).unwrap_or(body);
-        self.shown(&self.without_stub(&String::from_utf8_lossy(head), &self.of_sent(sent)), sent)
+        self.torn(body, &self.of_sent(sent))
+    }
+
+    fn torn(&self, body: &[u8], sent: &[String]) -> Option<String> {
+        let head = self.head(body, sent);
+        self.shown(&self.without_stub(&String::from_utf8_lossy(head), sent), sent)
     }
 
     /// Replaces the beginning of a secret at the end of the text.

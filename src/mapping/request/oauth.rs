@@ -104,8 +104,8 @@ impl OAuth {
 
     /// Whether both stand on one refresh token: what the token endpoint has given in its place is good for both.
     pub fn refreshes_as(&self, other: &OAuth) -> bool {
-        let of = |grant: &OAuth| (grant.token_url.clone(), grant.client_id.clone(), grant.refresh_token.clone());
-        self.refreshes() && of(self) == of(other)
+        let is_its_own = self.token_url == other.token_url && self.client_id == other.client_id;
+        self.refreshes() && is_its_own && self.refresh_token == other.refresh_token
     }
 
     /// The value of `Authorization` with this token; `None` when a character of it cannot stand in a header.
