@@ -18,6 +18,7 @@
 //! | [`conversion`] | the canonical schema (one table), parsing, validation, money, time |
 //! | [`mapping`] | the expression language: parse, type-check, evaluate, encode to JSON, form and query |
 //! | [`config`] | `routes.toml` → checked configuration, presets, secrets, fault reports |
+//! | `priority` | who has the processors first where they are short |
 //! | [`queue`] | durable accept, deduplication, retry schedule, dead letters, status: a journal and sled |
 //! | [`traces`] | spans of requests and attempts for an OpenTelemetry collector, in builds that have them |
 //! | [`delivery`] | one worker pool per destination: limiter, breaker, HTTP client, verdicts, backoff |
@@ -47,6 +48,7 @@
 pub mod conversion;
 pub mod mapping;
 pub mod config;
+mod priority;
 pub mod queue;
 pub mod traces;
 pub mod delivery;

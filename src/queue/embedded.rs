@@ -20,6 +20,7 @@ use super::{
     Outcome, PageRequest, Promise, ReadError, Settings, Status, Stored, Submission, Treated, Treatment, recovery,
 };
 use crate::conversion::{ConversionId, DestinationName};
+use crate::priority;
 
 /// The engine. Dropped without [`Engine::close`] it ends as a crash would: nothing acknowledged is lost.
 pub(super) struct Embedded {
@@ -33,7 +34,11 @@ impl Embedded {
         let recovery::Opened { shared, journal, mover, last_accepted } = opened;
         let committer = Committer::new(Arc::clone(&shared), journal, last_accepted);
         let embedded = Embedded { shared: Arc::clone(&shared), threads: Arc::new(Mutex::new(Vec::new())) };
-        embedded.start("queue-committer", move || committer.run())?;
+        // It belongs to accepting; and what comes while it waits shares a commit.
+        embedded.start("queue-committer", move || {
+            priority::give_way();
+            committer.run();
+        })?;
         embedded.start("queue-mover", move || mover.run())?;
         Ok(embedded)
     }
