@@ -8,13 +8,14 @@
 //! Of each: conversions a second at saturation (so many connections, each sending the next as soon as it is answered), what
 //! arrives at the sinks meanwhile, the time to the answer and to the fifth arrival, processor seconds for a thousand conversions from the
 //! kernel's account of the process, memory; and times at a steady pace. Latencies at a pace count from when a request was to
-//! be sent, not from when a connection was free for it. **tls**: the relay against itself with TLS on every connection, in and
-//! out. **overload**: of the relay alone, three times its own saturation.
+//! be sent, not from when a connection was free for it. Beside them: what an append and its `fdatasync` take at the lowest pace.
+//! **tls**: the relay against itself with TLS on every connection, in and out. **overload**: of the relay alone, three times its own saturation.
 //! **size**: the disk that a conversion takes, and file descriptors.
 //!
 //! `cargo bench --bench relay` takes about twenty minutes; `-- --quick` one, and its figures say little; `-- --compare`,
 //! `-- --tls`, `-- --overload` and `-- --size` do one part, `-- --compare --saturation` of the first that alone.
 
+mod disk;
 mod floor;
 mod http;
 mod load;
@@ -26,6 +27,7 @@ mod tls;
 
 use std::time::Duration;
 
+use disk::Disk;
 use load::{Load, Measured};
 use process::{Kind, Server};
 use sinks::Sinks;
@@ -79,7 +81,10 @@ struct Plan {
 /// Enough to keep two processors busy.
 const CONNECTIONS: usize = 64;
 const SATURATION: Load = Load::Saturation { connections: CONNECTIONS };
-const LOADS: [Load; 5] = [pace(500), pace(1000), pace(2000), pace(4000), SATURATION];
+const LOADS: [Load; 5] = [DISK_LOAD, pace(1000), pace(2000), pace(4000), SATURATION];
+/// At which the disk is asked, too.
+const DISK_LOAD: Load = pace(DISK_RATE);
+const DISK_RATE: u32 = 500;
 const TLS_LOADS: [Load; 2] = [pace(500), SATURATION];
 
 const fn pace(rate: u32) -> Load {
@@ -105,6 +110,7 @@ struct Round {
 async fn compare(sinks: &Sinks, kinds: [Kind; 2], loads: &[Load], plan: &Plan) -> Result<(), Failed> {
     let mut rounds = Vec::new();
     let mut starts = Vec::new();
+    let mut disk = Vec::new();
     for _ in 0..plan.rounds {
         for kind in kinds {
             let mut server = Server::start(kind, sinks).await?;
@@ -112,10 +118,18 @@ async fn compare(sinks: &Sinks, kinds: [Kind; 2], loads: &[Load], plan: &Plan) -
             for load in loads {
                 rounds.push(round(&server, sinks, *load, Duration::from_secs(plan.seconds)).await?);
             }
+            if kind == Kind::Floor && loads.contains(&DISK_LOAD) {
+                let asked = Disk::ask(DISK_RATE)?;
+                round(&server, sinks, DISK_LOAD, Duration::from_secs(plan.seconds)).await?;
+                disk.push(asked.end()?);
+            }
             server.stop().await?;
         }
     }
     report(&rounds, &starts, kinds, loads, plan);
+    if !disk.is_empty() {
+        report_disk(&rounds, &disk);
+    }
     Ok(())
 }
 
@@ -199,6 +213,26 @@ fn report(rounds: &[Round], starts: &[(Kind, f64, f64)], kinds: [Kind; 2], loads
         let (start, idle) = (of(|start| start.1 * 1e3), of(|start| start.2));
         say(&format!("{}: {start:.0} ms from start to the first answer, {idle:.1} MiB idle", kind.name()));
     }
+}
+
+/// What the disk takes by itself, and how much of that the relay's answer takes.
+fn report_disk(rounds: &[Round], disk: &[Vec<f64>]) {
+    let relay = rounds.iter().filter(|round| (round.kind, round.load) == (Kind::Relay, DISK_LOAD));
+    let answered: Vec<f64> = relay.map(|round| at(&round.measured.answered, 99.0)).collect();
+    let of_disk = |percent| -> Vec<f64> { disk.iter().map(|seconds| at(seconds, percent)).collect() };
+    let mut ratios: Vec<f64> = answered.iter().zip(of_disk(99.0)).map(|(answer, disk)| answer / disk).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (least, most) = (ratios.first().copied(), ratios.last().copied());
+    say(&format!(
+        "\nappend and `fdatasync` {}, beside the floor: p50 {:.3} ms, p99 {:.3} ms; the relay's answer p99 is {:.2} of that \
+         [{:.2} … {:.2}]",
+        DISK_LOAD.name(),
+        median(of_disk(50.0)),
+        median(of_disk(99.0)),
+        median(ratios),
+        least.unwrap_or(f64::NAN),
+        most.unwrap_or(f64::NAN),
+    ));
 }
 
 /// The so manyth percent, in milliseconds, of seconds in their order.
