@@ -226,7 +226,7 @@ pub fn main() -> ExitCode {
     panics::log();
     // A folder's files may be more than the usual limit.
     descriptors::raise();
-    ExitCode::from(match cli.command {
+    let code = match cli.command {
         Command::Init(args) => init::command(&cli.configuration, &args),
         Command::Serve(args) => serve::command(&cli.configuration, &args),
         Command::Check(args) => check::command(&cli.configuration, &args),
@@ -261,7 +261,8 @@ pub fn main() -> ExitCode {
         Command::Health(args) => health(&cli.configuration, &args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
-    })
+    };
+    ExitCode::from(if code == DONE && output::is_cut() { NO } else { code })
 }
 
 fn preset(name: Option<&str>, fields: bool) -> u8 {

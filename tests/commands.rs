@@ -55,6 +55,10 @@ fn a_file_to_begin_with_is_right_once_its_variables_are_set_and_replaces_none() 
     assert_eq!(std::fs::read(&file).unwrap(), before);
     let (code, _, report) = run(&["check", "-c", path]);
     assert!(code == Some(1) && report.contains("THRAD_API_KEY"), "{report}");
+    let link = folder.path().join("link.toml");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    assert_eq!(run(&["init", "impact", "--force", "-o", link.to_str().unwrap()]).0, Some(0));
+    assert!(link.is_symlink() && fs::read_to_string(&file).unwrap().contains("[destination.impact]"));
     let (code, printed, _) = run(&["init", "impact", "-o", "-"]);
     assert!(code == Some(0) && printed.contains("[destination.impact]"), "{printed}");
     let (code, _, error) = run(&["init", "thard", "-o", "-"]);
@@ -82,6 +86,16 @@ fn certificates_that_cannot_be_used_are_faults_among_others_and_serve_touches_no
         }
     }
     assert!(!folder.path().join("data").exists(), "the queue was not touched");
+}
+
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_capi-relay"));
+    let told = command.arg("key").stdout(full).output().unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(said.starts_with("cannot write to standard output: "), "{said}");
 }
 
 #[test]
@@ -350,6 +364,29 @@ async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
     assert!(refused.contains("no destination `trad` is configured") && !mistyped.exists(), "{refused}");
     let written = fs::read_to_string(&kept).unwrap();
     assert_eq!(written.lines().skip(1).collect::<Vec<_>>(), exported.lines().skip(1).collect::<Vec<_>>());
+
+    // Another export is writing it: it is left alone, with what has been written of it.
+    let part = fs::File::create(folder.path().join("kept.ndjson.part")).unwrap();
+    part.lock().unwrap();
+    part.write_all_at(b"begun", 0).unwrap();
+    let (code, _, refused) = run(&["export", "--config", path, "-o", kept.to_str().unwrap()]);
+    assert!(code == Some(1) && refused.contains("another export is writing it"), "{refused}");
+    assert_eq!(fs::read_to_string(folder.path().join("kept.ndjson.part")).unwrap(), "begun");
+    drop(part);
+    // A link stays one, and a pipe is written into.
+    let link = folder.path().join("link.ndjson");
+    std::os::unix::fs::symlink(&kept, &link).unwrap();
+    assert_eq!(run(&["export", "--config", path, "-o", link.to_str().unwrap()]).0, Some(0));
+    assert!(link.is_symlink() && fs::read_to_string(&kept).unwrap().lines().count() == 3);
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
+    });
+    assert_eq!(run(&["export", "--config", path, "-o", pipe.to_str().unwrap()]).0, Some(0));
+    assert_eq!(reader.join().unwrap().lines().count(), 3);
+    assert!(!fs::metadata(&pipe).unwrap().is_file());
 
     let other = folder.path().join("other");
     let elsewhere = format!("queue.path={}", other.display());

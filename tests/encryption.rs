@@ -84,6 +84,14 @@ async fn one_line_encrypts_what_is_stored_and_keys_are_changed_by_one_start() {
     let (code, exported, error) = run(&["export", "--config", path]);
     assert_eq!(code, Some(0), "{error}");
     assert!(exported.contains("sealed-order"), "an export can be read");
+    // With a key that is not there nothing is opened, and nothing is sealed with what stands for it.
+    with("{ key = \"${file:gone.key}\", old_keys = [\"${file:new.key}\"] }");
+    for command in [&["export"][..], &["import", "-"], &["recover"]] {
+        let (code, said, refused) = run(&[command, &["--config", path]].concat());
+        assert_eq!((code, said.as_str()), (Some(1), ""), "{command:?}");
+        assert!(refused.contains("`encryption.key` of `[queue]` cannot be read here"), "{command:?}: {refused}");
+    }
+    with("{ key = \"${file:new.key}\" }");
     for platform in Platform::ALL {
         sandbox.script(platform, Behaviour::Document);
     }

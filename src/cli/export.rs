@@ -1,9 +1,9 @@
 //! `export`: pending work, dead letters and what is known of settled conversions as a file. Standard output holds the file
 //! alone; what is said of it goes to standard error.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::progress::{Counted, Progress, Through};
 use super::relay::queue_settings;
-use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
+use super::{ConfigurationArgs, DONE, NO, output, settings};
 use crate::conversion::DestinationName;
 use crate::queue::{Clock, Exported, Queue, Selection, Standing};
 
@@ -78,7 +78,7 @@ impl ExportArgs {
 }
 
 fn export(configuration: &ConfigurationArgs, args: &ExportArgs) -> Result<Exported, String> {
-    let config = settings::load_to_read(configuration, &ReadingArgs { no_secrets: true })?;
+    let config = settings::load_for_folder(configuration)?;
     let destination = args
         .destination
         .as_deref()
@@ -118,12 +118,21 @@ fn export(configuration: &ConfigurationArgs, args: &ExportArgs) -> Result<Export
     if args.output == "-" {
         return write(&mut BufWriter::new(io::stdout().lock()));
     }
-    let path = Path::new(&args.output);
-    let part = PathBuf::from(format!("{}.part", args.output));
+    // Where a link leads is what is replaced, and not the link.
+    let path = std::fs::canonicalize(&args.output).unwrap_or_else(|_| PathBuf::from(&args.output));
     let failed = |error: io::Error| format!("cannot write {}: {error}", path.display());
+    if std::fs::metadata(&path).is_ok_and(|there| !there.is_file()) {
+        // A device or a pipe is written into; a folder refuses that.
+        let mut into = BufWriter::new(OpenOptions::new().write(true).open(&path).map_err(failed)?);
+        let exported = write(&mut into)?;
+        return into.flush().map(|()| exported).map_err(failed);
+    }
+    let mut part = path.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
     let mut file = BufWriter::new(create(&part).map_err(failed)?);
     let exported = write(&mut file);
-    let whole = exported.and_then(|exported| finish(file, &part, path).map(|()| exported).map_err(failed));
+    let whole = exported.and_then(|exported| finish(file, &part, &path).map(|()| exported).map_err(failed));
     if whole.is_err() {
         // What is left of it is no export; that it stays is of no consequence.
         drop(std::fs::remove_file(&part));
@@ -131,15 +140,31 @@ fn export(configuration: &ConfigurationArgs, args: &ExportArgs) -> Result<Export
     whole
 }
 
-/// For this user alone: conversions hold personal data.
+/// For this user alone: conversions hold personal data. And for this export alone: what an earlier one has left there is
+/// written over, what another one is writing is not touched.
 fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Err(io::Error::other("another export is writing it")),
+        // Where files cannot be locked there is no telling.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+    }
+    // It may have been given its name meanwhile, or be a link to something else.
+    let (named, locked) = (std::fs::symlink_metadata(path)?, file.metadata()?);
+    if (named.dev(), named.ino()) != (locked.dev(), locked.ino()) {
+        return Err(io::Error::other(format!("{} is not this export's", path.display())));
+    }
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.set_len(0)?;
+    Ok(file)
 }
 
-/// A file under that name is a whole one, on stable storage.
+/// A file under that name is a whole one, on stable storage. It is locked until it has that name.
 fn finish(file: BufWriter<File>, part: &Path, path: &Path) -> io::Result<()> {
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
     std::fs::rename(part, path)?;
+    drop(file);
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{AdminArgs, ConfigurationArgs, client, output};
+use super::{AdminArgs, ConfigurationArgs, NO, client, output};
 
 #[derive(Debug, Args)]
 pub(super) struct ForgetArgs {
@@ -38,12 +38,19 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ForgetArgs) -> u
     let said = [("order_id", order), ("merchant", &args.merchant), ("customer", customer), ("id", id)];
     let body = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
     let answer = client::bid(configuration, &args.admin, "/admin/forget", Some(&Value::Object(body.collect())));
-    client::show(answer, args.json, |answer| told(answer, customer.is_some()))
+    let is_left = answer.as_ref().ok().and_then(|answer| answer.json().ok()).is_some_and(|told| being_sent(&told) > 0);
+    let shown = client::show(answer, args.json, |answer| told(answer, customer.is_some()));
+    if is_left { NO.max(shown) } else { shown }
+}
+
+/// Conversions that are not forgotten yet.
+fn being_sent(answer: &Value) -> u64 {
+    answer.get("being_sent").and_then(Value::as_u64).unwrap_or_default()
 }
 
 fn told(answer: &Value, by_customer: bool) -> String {
     let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
-    let being_sent = match count("being_sent") {
+    let being_sent = match being_sent(answer) {
         0 => String::new(),
         left => format!("; {left} left, of which something was being sent: ask again"),
     };

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::progress::{Counted, Progress, Through};
 use super::relay::queue_settings;
-use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
+use super::{ConfigurationArgs, DONE, NO, output, settings};
 use crate::queue::{Clock, Imported, Queue};
 
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ImportArgs) -> u
 }
 
 fn import(configuration: &ConfigurationArgs, args: &ImportArgs) -> Result<Imported, String> {
-    let config = settings::load_to_read(configuration, &ReadingArgs { no_secrets: true })?;
+    let config = settings::load_for_folder(configuration)?;
     let (input, bytes): (Box<dyn BufRead>, Option<u64>) = if args.file == "-" {
         (Box::new(io::stdin().lock()), None)
     } else {

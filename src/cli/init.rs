@@ -1,7 +1,8 @@
 //! `init`: a routes file to begin with.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -63,9 +64,21 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &InitArgs) -> u8 
     }
 }
 
+/// Whole or not at all: a relay may watch it.
 fn write(path: &Path, force: bool, starter: &Starter) -> std::io::Result<()> {
-    let mut file = if force { File::create(path) } else { File::create_new(path) }?;
-    file.write_all(starter.text.as_bytes())
+    if !force {
+        return File::create_new(path)?.write_all(starter.text.as_bytes());
+    }
+    // Where a link leads is what is replaced, and not the link.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(parent)?;
+    file.write_all(starter.text.as_bytes())?;
+    if let Ok(before) = std::fs::metadata(&path) {
+        file.as_file().set_permissions(before.permissions())?;
+    }
+    file.persist(&path)?;
+    Ok(())
 }
 
 /// What there is to do now.

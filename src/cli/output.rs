@@ -1,7 +1,8 @@
 //! What the commands print. A closed pipe (`capi-relay schema | head`) ends the output, not the command.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -9,9 +10,23 @@ use crate::config::Difference;
 
 /// One line (or several) on standard output.
 pub(super) fn line(text: &(impl Display + ?Sized)) {
-    // A reader that went away wants no more output; there is nobody to tell.
-    drop(writeln!(std::io::stdout().lock(), "{text}"));
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        // A reader that went away wants no more output; there is nobody to tell.
+        Err(cut) if cut.kind() != ErrorKind::BrokenPipe => {
+            if !IS_CUT.swap(true, Ordering::Relaxed) {
+                error(&format!("cannot write to standard output: {cut}"));
+            }
+        }
+        Ok(()) | Err(_) => {}
+    }
 }
+
+/// Whether something is lacking on standard output that somebody waits for.
+pub(super) fn is_cut() -> bool {
+    IS_CUT.load(Ordering::Relaxed)
+}
+
+static IS_CUT: AtomicBool = AtomicBool::new(false);
 
 /// A report on standard error.
 pub(super) fn error(text: &(impl Display + ?Sized)) {

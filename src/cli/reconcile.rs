@@ -39,6 +39,10 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ReconcileArgs) -
     let answer = client::patient(configuration, &args.admin, &path);
     let books = answer.as_ref().ok().filter(|answer| answer.is_success()).and_then(|answer| answer.json().ok());
     let is_right = books.as_ref().is_none_or(holds);
+    if args.csv {
+        // Beside the table, which is for a program.
+        books.iter().flat_map(notes).for_each(|note| output::error(&note));
+    }
     let shown = client::show(answer, args.json, |books| if args.csv { csv(books) } else { page(books) });
     if is_right { shown } else { NO.max(shown) }
 }
@@ -95,6 +99,17 @@ fn page(books: &Value) -> String {
     let rows_shown: Vec<Vec<String>> = table(books).iter().map(|row| row.iter().map(shown).collect()).collect();
     let mut lines = vec![format!("received from {} to {} (UTC), as of {}", cell("from"), cell("to"), cell("as_of"))];
     lines.push(if rows_shown.is_empty() { "nothing".to_owned() } else { output::table(&HEADING, &rows_shown) });
+    lines.extend(notes(books));
+    if holds(books) {
+        lines.push("what is kept is what is counted".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// What the sums do not say.
+fn notes(books: &Value) -> Vec<String> {
+    let cell = |name: &str| output::cell(books.get(name));
+    let mut lines = Vec::new();
     if books.get("kept_since").is_some_and(Value::is_string) && cell("from") < cell("kept_since") {
         lines.push(format!("what was settled before {} may be kept no more (history.keep)", cell("kept_since")));
     }
@@ -114,10 +129,7 @@ fn page(books: &Value) -> String {
             of("dead_counted")
         ));
     }
-    if holds(books) {
-        lines.push("what is kept is what is counted".to_owned());
-    }
-    lines.join("\n")
+    lines
 }
 
 #[cfg(test)]
@@ -142,6 +154,18 @@ mod tests {
             2026-01-01,conversion,false,EUR,a,dead,rejected,2,3.50";
         assert_eq!(csv(&books), expected);
         assert!(page(&books).ends_with("what is kept is what is counted"), "{}", page(&books));
+    }
+
+    #[test]
+    fn what_the_sums_do_not_say_is_said_beside_a_table_for_a_spreadsheet() {
+        let books = json!({
+            "from": "2026-01-01", "kept_since": "2026-01-05T00:00:00Z", "forgotten": 2, "unread": 0, "differences": [],
+        });
+        let said = [
+            "what was settled before 2026-01-05T00:00:00Z may be kept no more (history.keep)",
+            "2 more are forgotten on request, and in no sum",
+        ];
+        assert_eq!(notes(&books), said);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::progress::{Counted, Progress};
 use super::relay::queue_settings;
-use super::{ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
+use super::{ConfigurationArgs, DONE, NO, output, settings};
 use crate::queue::{Clock, OpenError, Queue, Recovered, Settings, Survey};
 
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ pub(super) struct RecoverArgs {
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &RecoverArgs) -> u8 {
     // Of the configuration it needs `[queue]` alone.
-    let config = match settings::load_to_read(configuration, &ReadingArgs { no_secrets: true }) {
+    let config = match settings::load_for_folder(configuration) {
         Ok(config) => config,
         Err(report) => {
             output::error(&report);

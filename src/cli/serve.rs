@@ -79,7 +79,14 @@ async fn serve(config: Config, traces: traces::Settings, reloader: &Reloader<'_>
             return NO;
         }
     };
-    let mut relay = match Relay::start_with_front(config, clock, traces, front).await {
+    let started = tokio::select! {
+        started = Relay::start_with_front(config, clock, traces, front) => started,
+        signal = signals.ended() => {
+            info!(signal, "ended before it served");
+            return DONE;
+        }
+    };
+    let mut relay = match started {
         Ok(relay) => relay,
         Err(error) => {
             output::error(&output::chain(&error));

@@ -38,6 +38,18 @@ pub(super) fn load_to_read(args: &ConfigurationArgs, reading: &ReadingArgs) -> R
     read(&find(args)?, args, reading)
 }
 
+/// Likewise, for a command that opens the data folder: with the key that seals it, if one does.
+pub(super) fn load_for_folder(args: &ConfigurationArgs) -> Result<Config, String> {
+    let config = load_to_read(args, &ReadingArgs { no_secrets: true })?;
+    match &config.queue.encryption {
+        Some(encryption) if encryption.key.is_stand_in() => Err(NO_KEY.to_owned()),
+        Some(_) | None => Ok(config),
+    }
+}
+
+const NO_KEY: &str = "`encryption.key` of `[queue]` cannot be read here, and the data folder is sealed with it: set its variable, or \
+                      run this as the user who can read its file, as for `serve`";
+
 /// Likewise, of this file.
 pub(super) fn read(path: &Path, args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
     parse(path, args, reading).map_err(|failure| failure.to_string())

@@ -44,8 +44,8 @@ impl Watch {
     }
 
     /// Waits until a file is another one than before and has come to rest: who writes it in two steps is not read between
-    /// them. A file that is gone is a change too, once it has stayed away for longer than replacing it takes. Says what
-    /// happened to which file.
+    /// them. One that is shorter than before may be on its way, over a slow line: it rests for longer. A file that is gone is
+    /// a change too, once it has stayed away for longer than replacing it takes. Says what happened to which file.
     pub(super) async fn changed(&mut self) -> String {
         loop {
             sleep(LOOK_EVERY).await;
@@ -53,8 +53,10 @@ impl Watch {
             if now == self.0 {
                 continue;
             }
-            let gone = |(path, stamp): (&PathBuf, &Option<Stamp>)| stamp.is_none() && self.seen(path).is_some();
-            sleep(if now.iter().any(gone) { ABSENCE } else { REST }).await;
+            let may_be_begun = |(path, now): (&PathBuf, &Option<Stamp>)| {
+                self.seen(path).is_some_and(|seen| now.is_none_or(|now| length(now) < length(seen)))
+            };
+            sleep(if now.iter().any(may_be_begun) { ABSENCE } else { REST }).await;
             let rested = self.look();
             if rested != now {
                 continue;
@@ -84,11 +86,16 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((data.ctime(), data.ctime_nsec(), data.len(), data.dev(), data.ino()))
 }
 
+fn length((_, _, length, _, _): Stamp) -> u64 {
+    length
+}
+
 /// A look costs one `stat` for each file; a person who saved one waits this long at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longer than an editor takes between truncating and writing.
 const REST: Duration = Duration::from_millis(200);
-/// Longer than an editor or a deployment takes between moving the old file away and putting the new one in its place.
+/// Longer than an editor or a deployment takes between moving the old file away and putting the new one in its place, or a
+/// copy from another machine between two of its pieces.
 const ABSENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
@@ -163,6 +170,24 @@ mod tests {
         let (told, ()) = tokio::join!(next(&mut watch, &file), replace);
         assert_eq!(told.as_deref(), Some("FILE changed"));
         assert_eq!(next(&mut watch, &file).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_slowly_is_not_read_while_it_is_shorter_than_before() {
+        let (_folder, file, mut watch) = watched();
+        let write = async {
+            std::fs::write(&file, "t").unwrap();
+            sleep(LOOK_EVERY + REST * 2).await;
+            std::fs::write(&file, "three").unwrap();
+            Instant::now()
+        };
+        let told = async {
+            let told = next(&mut watch, &file).await;
+            (told, Instant::now())
+        };
+        let ((told, at), written) = tokio::join!(told, write);
+        assert_eq!(told.as_deref(), Some("FILE changed"));
+        assert!(at > written);
     }
 
     #[tokio::test(start_paused = true)]

@@ -124,10 +124,20 @@ fn names_source(marker: &str) -> bool {
 }
 
 /// What stands for a credential that is not there: no two are the same, and each can be a key in hex or Base64, or the
-/// digest of a token.
+/// digest of a token. None passes for one that was read.
 fn stand_in(marker: &str) -> String {
-    hex::encode(Sha256::digest(marker))
+    let digest = Sha256::digest(marker);
+    let bytes: Vec<u8> = STAND_IN.into_iter().chain(digest).take(digest.len()).collect();
+    hex::encode(bytes)
 }
+
+/// Whether these bytes stand for some that were not there.
+pub(super) fn is_stand_in(bytes: &[u8]) -> bool {
+    bytes.starts_with(&STAND_IN)
+}
+
+/// How they begin.
+const STAND_IN: [u8; 8] = *b"stand-in";
 
 /// A small text, with one newline at its end cut.
 fn text_of(bytes: Vec<u8>) -> Result<String, String> {

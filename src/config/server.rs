@@ -11,6 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ipnet::IpNet;
 
 use super::disk::Disk;
+use super::interpolate::is_stand_in;
 use super::keys::{At, Keys};
 use super::report::Faults;
 use super::tokens::{AdminToken, TOKEN_HELP, admin_tokens};
@@ -110,6 +111,13 @@ pub struct Encryption {
 /// 256 random bits. Printed as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(pub [u8; 32]);
+
+impl Key {
+    /// Whether it stands for one that was not there: nothing may be sealed with it.
+    pub(crate) fn is_stand_in(&self) -> bool {
+        is_stand_in(&self.0)
+    }
+}
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

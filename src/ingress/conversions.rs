@@ -80,6 +80,8 @@ impl Ingress {
             body = self.decompress(config, &client.share, coding, body, &mut room).await?;
         }
         let _admitted = self.admission.enter(body.len()).await?;
+        // While the body came a destination may have been taken out, for nothing waited for it.
+        let config = &*self.config();
         let Some(items) = batch::items(media, &body)? else {
             let named = Named { key, receipt, entry: Receipt::whole };
             let planned = self.planned(config, client, &named, &body).await?;

@@ -90,7 +90,12 @@ fn send(configuration: &ConfigurationArgs, args: &SendArgs, sum: &mut Sum) -> Re
     let mut left: Vec<Line> = Vec::new();
     let (mut at_once, mut patience) = (LINES_AT_ONCE, TRIES);
     loop {
-        lines.fill(&mut left)?;
+        if let Err(error) = lines.fill(&mut left) {
+            return Err(match left.first() {
+                None => error,
+                Some((first, _)) => format!("{error}\nlines from {first} on were not sent"),
+            });
+        }
         if left.is_empty() {
             return Ok(());
         }
