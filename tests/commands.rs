@@ -365,29 +365,6 @@ async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
     let written = fs::read_to_string(&kept).unwrap();
     assert_eq!(written.lines().skip(1).collect::<Vec<_>>(), exported.lines().skip(1).collect::<Vec<_>>());
 
-    // Another export is writing it: it is left alone, with what has been written of it.
-    let part = fs::File::create(folder.path().join("kept.ndjson.part")).unwrap();
-    part.lock().unwrap();
-    part.write_all_at(b"begun", 0).unwrap();
-    let (code, _, refused) = run(&["export", "--config", path, "-o", kept.to_str().unwrap()]);
-    assert!(code == Some(1) && refused.contains("another export is writing it"), "{refused}");
-    assert_eq!(fs::read_to_string(folder.path().join("kept.ndjson.part")).unwrap(), "begun");
-    drop(part);
-    // A link stays one, and a pipe is written into.
-    let link = folder.path().join("link.ndjson");
-    std::os::unix::fs::symlink(&kept, &link).unwrap();
-    assert_eq!(run(&["export", "--config", path, "-o", link.to_str().unwrap()]).0, Some(0));
-    assert!(link.is_symlink() && fs::read_to_string(&kept).unwrap().lines().count() == 3);
-    let pipe = folder.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let reader = std::thread::spawn({
-        let pipe = pipe.clone();
-        move || fs::read_to_string(pipe).unwrap()
-    });
-    assert_eq!(run(&["export", "--config", path, "-o", pipe.to_str().unwrap()]).0, Some(0));
-    assert_eq!(reader.join().unwrap().lines().count(), 3);
-    assert!(!fs::metadata(&pipe).unwrap().is_file());
-
     let other = folder.path().join("other");
     let elsewhere = format!("queue.path={}", other.display());
     let import = ["import", kept.to_str().unwrap(), "--config", path, "--set", &elsewhere];
@@ -412,6 +389,37 @@ async fn an_export_is_the_file_alone_and_another_folder_goes_on_with_it() {
     })
     .await;
     assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_keeps_links_and_pipes_and_what_another_is_writing() {
+    let (sandbox, folder, routes) = started().await;
+    let path = routes.to_str().unwrap();
+    assert_eq!(with_one_waiting(&sandbox, folder.path(), &routes, "kept").terminate(), Some(0));
+    let kept = folder.path().join("kept.ndjson");
+    // Another export is writing it: it is left alone, with what has been written of it.
+    let part = fs::File::create(folder.path().join("kept.ndjson.part")).unwrap();
+    part.lock().unwrap();
+    part.write_all_at(b"begun", 0).unwrap();
+    let (code, _, refused) = run(&["export", "--config", path, "-o", kept.to_str().unwrap()]);
+    assert!(code == Some(1) && refused.contains("another export is writing it"), "{refused}");
+    assert_eq!(fs::read_to_string(folder.path().join("kept.ndjson.part")).unwrap(), "begun");
+    drop(part);
+    // A link stays one, and a pipe is written into.
+    let link = folder.path().join("link.ndjson");
+    std::os::unix::fs::symlink(&kept, &link).unwrap();
+    assert_eq!(run(&["export", "--config", path, "-o", link.to_str().unwrap()]).0, Some(0));
+    assert!(link.is_symlink() && fs::read_to_string(&kept).unwrap().lines().count() == 3);
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
+    });
+    assert_eq!(run(&["export", "--config", path, "-o", pipe.to_str().unwrap()]).0, Some(0));
+    assert_eq!(reader.join().unwrap().lines().count(), 3);
+    assert!(!fs::metadata(&pipe).unwrap().is_file());
     sandbox.stop().await;
 }
 
