@@ -77,25 +77,30 @@ impl Files {
     }
 
     /// Hides what may be a credential in a text that is no TOML, where nothing tells values from keys for certain: all
-    /// that follows `=` on a line that speaks of credentials.
+    /// that follows `=` on a line that speaks of credentials, and the lines behind it until what it opens is closed.
     pub(super) fn hide_by_words(&mut self, file: FileId) {
         let text = self.text(file).to_owned();
-        let (mut start, mut header_tells, mut open) = (0_usize, false, false);
+        let (mut start, mut header_tells, mut open) = (0_usize, false, Open::default());
         for line in text.split_inclusive('\n') {
             let range = start..start.saturating_add(line.len());
             start = range.end;
-            let (key, value) = line.split_once('=').unwrap_or((line, ""));
-            if line.trim_start().starts_with('[') {
+            if open.is_open() {
+                open.read(line);
+                self.hide(&Span { file, range });
+                continue;
+            }
+            let is_header = line.trim_start().starts_with('[');
+            if is_header {
                 header_tells = tells_of_credential(line);
             }
-            let quotes = value.matches("\"\"\"").count().saturating_add(value.matches("\'\'\'").count());
-            if open {
-                self.hide(&Span { file, range: range.clone() });
-                open = !(line.contains("\"\"\"") || line.contains("\'\'\'"));
-            } else if (header_tells || tells_of_credential(line)) && (!value.contains("${") || value.contains(":-")) {
-                let hidden = range.start.saturating_add(key.len()).saturating_add(1)..range.end;
-                self.hide(&Span { file, range: hidden });
-                open = quotes == 1;
+            if (is_header && !line.contains('=')) || !(header_tells || tells_of_credential(line)) {
+                continue;
+            }
+            // What is no key may be a value that lost its own.
+            let value = line.split_once('=').filter(|(key, _)| is_bare_key(key)).map_or(line, |(_, value)| value);
+            open.read(value);
+            if !is_reference_alone(value) {
+                self.hide(&Span { file, range: range.end.saturating_sub(value.len())..range.end });
             }
         }
     }
@@ -221,6 +226,67 @@ fn tells_of_credential(line: &str) -> bool {
     CREDENTIAL_WORDS.iter().any(|word| line.contains(word))
 }
 
+fn is_bare_key(text: &str) -> bool {
+    text.trim().chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+/// Whether a value, with all that stands on its line, is nothing but `${…}` without defaults.
+fn is_reference_alone(value: &str) -> bool {
+    let is_bare = |text: &str| text.chars().all(|c| c.is_whitespace() || "\"'[]{},".contains(c));
+    let mut parts = value.split("${");
+    let is_reference =
+        |part: &str| part.split_once('}').is_some_and(|(marker, behind)| !marker.contains(":-") && is_bare(behind));
+    parts.next().is_none_or(is_bare) && parts.all(is_reference)
+}
+
+/// What of a value is open at the end of a line.
+#[derive(Debug, Default)]
+struct Open {
+    brackets: usize,
+    /// The quotes of a string.
+    string: Option<&'static str>,
+}
+
+impl Open {
+    fn is_open(&self) -> bool {
+        self.brackets > 0 || self.string.is_some()
+    }
+
+    /// Reads on to the end of a line.
+    fn read(&mut self, line: &str) {
+        let mut rest = line;
+        while let Some(letter) = rest.chars().next() {
+            let opens = QUOTES.into_iter().find(|quotes| rest.starts_with(*quotes));
+            let bytes = match (self.string, letter) {
+                (Some(quotes), _) if rest.starts_with(quotes) => {
+                    self.string = None;
+                    quotes.len()
+                }
+                (Some(quotes), '\\') if quotes.starts_with('"') => {
+                    rest.chars().take(2).map(char::len_utf8).fold(0, usize::saturating_add)
+                }
+                (None, '"' | '\'') => {
+                    self.string = opens;
+                    opens.map_or(1, str::len)
+                }
+                (None, '#') => break,
+                (None, '[' | '{') => {
+                    self.brackets = self.brackets.saturating_add(1);
+                    1
+                }
+                (None, ']' | '}') => {
+                    self.brackets = self.brackets.saturating_sub(1);
+                    1
+                }
+                (_, letter) => letter.len_utf8(),
+            };
+            rest = rest.get(bytes..).unwrap_or_default();
+        }
+        // The others end with their line, closed or not.
+        self.string = self.string.filter(|quotes| quotes.len() > 1);
+    }
+}
+
 fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start <= b.end && b.start <= a.end
 }
@@ -231,6 +297,9 @@ const CREDENTIAL_NAMES: [&str; 10] =
 
 /// Where one of these stands on a line that cannot be parsed, its value is not shown.
 const CREDENTIAL_WORDS: [&str; 8] = ["secret", "token", "password", "bearer", "basic", "auth", "key", "cookie"];
+
+/// What a string begins and ends with; the longer ones come first.
+const QUOTES: [&str; 4] = ["\"\"\"", "'''", "\"", "'"];
 
 /// A value this long is replaced wherever it turns up; a shorter one (`1`, `eu`) only in messages about its own string,
 /// or it would tear words apart.

@@ -99,6 +99,10 @@ fn misread(marker: &str) -> Option<(String, String)> {
         let message = "a default is plain text; nesting is not supported".to_owned();
         return Some((message, format!("name one variable, `${{env:{name}}}`, and choose where it is set")));
     }
+    if default.is_some_and(|default| default.contains('{')) {
+        let message = "a default ends at the first `}`, so it holds no braces".to_owned();
+        return Some((message, format!("write them outside of `${{env:{name}:-…}}`, or set `{name}`")));
+    }
     let (name, _) = name.split_at(name.find([':', '-', '=', '?', '+'])?);
     let message = format!("something stands behind the name `{name}`, and it is no default");
     Some((message, format!("a default stands behind `:-`: `${{env:{name}:-…}}`")))

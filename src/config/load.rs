@@ -105,12 +105,19 @@ fn lay_set(
     faults: &mut Faults,
 ) {
     let literal = if toml::de::DeValue::parse(value).is_ok() { value.to_owned() } else { quoted(value) };
-    let file = files.add(format!("--set {key}"), format!("{key} = {literal}"));
+    let text = format!("{key} = {literal}");
+    let behind_key = key.len()..text.len();
+    let file = files.add(format!("--set {key}"), text);
     if !key.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '=' | '#' | '[' | ']')) {
+        // Whether it is a credential, nothing tells.
+        files.hide(&Span { file, range: behind_key });
         faults.with_help(Span { file, range: 0..key.len() }, "this is no key", SET_HELP);
         return;
     }
-    let Some(table) = (Builder { files, faults, interpolation: Some(interpolation) }).parse(file) else { return };
+    let Some(table) = (Builder { files, faults, interpolation: Some(interpolation) }).parse(file) else {
+        files.hide(&Span { file, range: behind_key });
+        return;
+    };
     if names_what_is_there(root, &table, faults) {
         root.lay(table);
     }

@@ -99,12 +99,16 @@ impl Preset {
     /// The preset's keys with the destination's laid over them, key by key; `X = ""` takes a key away.
     pub(super) fn under(mut self, mut over: Table, preset: &str, faults: &mut Faults) -> (Table, Needs) {
         self.needs.declares_confirm = confirm::turn_on(&mut self.table, &mut over);
+        set_twice(&over, faults);
         self.needs.replaced.extend(replaced("conversion", &self.table, &over));
         let gone = take_away(&mut self.table, &mut over, preset, faults);
         self.needs.removed.extend(gone.into_iter().map(|target| ("conversion".to_owned(), target)));
         if let Some(operations) = over.table_mut("operation") {
             for operation in &mut operations.entries {
                 let base = self.table.table_mut("operation").and_then(|table| table.table_mut(&operation.key.value));
+                if let Value::Table(over) = &operation.node.value {
+                    set_twice(over, faults);
+                }
                 if let (Some(base), Value::Table(over)) = (base, &mut operation.node.value) {
                     let name = &operation.key.value;
                     self.needs.replaced.extend(replaced(name, base, over));
@@ -115,6 +119,28 @@ impl Preset {
         }
         self.table.lay(over);
         (self.table, self.needs)
+    }
+}
+
+/// Says what the destination itself sets twice: laid over a preset, the second would take the first one's place unseen.
+fn set_twice(over: &Table, faults: &mut Faults) {
+    for key in LINES.into_iter().chain(["outputs"]) {
+        let lines = over.table(key).map(|lines| lines.entries.as_slice()).unwrap_or_default();
+        for (at, Entry { key: name, .. }) in lines.iter().enumerate() {
+            let is_same = |earlier: &Entry| match key {
+                "headers" => earlier.key.value.eq_ignore_ascii_case(&name.value),
+                _ => earlier.key.value == name.value,
+            };
+            if lines.iter().take(at).any(is_same) {
+                let message = match key {
+                    "headers" => format!("the header `{}` is set twice", name.value),
+                    "outputs" => format!("`{}` is declared twice", name.value),
+                    _ => format!("`{}` is set twice", name.value),
+                };
+                let help = "it stands in one place: `a.b = …` and `\"a.b\" = …` are the same";
+                faults.with_help(name.span.clone(), message, help);
+            }
+        }
     }
 }
 
@@ -154,16 +180,26 @@ fn hoist(table: &mut Table, conversion: Entry, faults: &mut Faults) {
         faults.at(conversion.node.span, "`operation.conversion` must be a table");
         return;
     };
-    for entry in inner.entries {
-        let both_tables = |old: &Entry| old.node.value.as_table().is_some() && entry.node.value.as_table().is_some();
-        if table.entry(&entry.key.value).is_some_and(|old| !both_tables(old)) {
-            let message = format!("`{}` is given twice", entry.key.value);
-            let help = "`operation.conversion` is the destination's own level: give it in one of the two";
-            faults.with_help(entry.key.span.clone(), message, help);
-            continue;
+    let mut own = Table { entries: inner.entries };
+    part(table, &mut own, "", faults);
+    table.lay(own);
+}
+
+/// Takes out of `own` what `table` gives as well, at any depth.
+fn part(table: &Table, own: &mut Table, path: &str, faults: &mut Faults) {
+    own.entries.retain_mut(|entry| {
+        let Some(old) = table.entry(&entry.key.value) else { return true };
+        let path = format!("{path}{}", entry.key.value);
+        if let (Value::Table(old_table), Value::Table(own)) = (&old.node.value, &mut entry.node.value)
+            && !old.is_replaced_whole()
+        {
+            part(old_table, own, &format!("{path}."), faults);
+            return true;
         }
-        table.lay(Table { entries: vec![entry] });
-    }
+        let help = "`operation.conversion` is the destination's own level: give it in one of the two";
+        faults.with_help(entry.key.span.clone(), format!("`{path}` is given twice"), help);
+        false
+    });
 }
 
 fn flatten(table: &mut Table, files: &Files) {

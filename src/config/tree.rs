@@ -105,12 +105,21 @@ impl Table {
         self.entries.iter().any(|entry| entry.node.names(constant))
     }
 
-    /// Feeds what the table says, and not where it stands: two tables that mean the same feed the same.
+    /// Feeds what the table says, and not where it stands: two tables that mean the same feed the same, also with their keys
+    /// in another order, unless what is sent or chosen follows it.
     pub(super) fn feed(&self, hasher: &mut impl Hasher) {
-        self.entries.len().hash(hasher);
-        for entry in &self.entries {
-            entry.key.value.hash(hasher);
-            entry.node.feed(hasher);
+        self.feed_in(Order::Free, hasher);
+    }
+
+    fn feed_in(&self, order: Order, hasher: &mut impl Hasher) {
+        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        if order == Order::Free {
+            entries.sort_by_key(|entry| &entry.key.value);
+        }
+        entries.len().hash(hasher);
+        for Entry { key, node } in entries {
+            key.value.hash(hasher);
+            node.feed(order.below(&key.value), hasher);
         }
     }
 
@@ -205,7 +214,7 @@ impl Node {
         }
     }
 
-    fn feed(&self, hasher: &mut impl Hasher) {
+    fn feed(&self, order: Order, hasher: &mut impl Hasher) {
         self.value.kind().hash(hasher);
         match &self.value {
             Value::Text { text, resolved: _ } => text.value.hash(hasher),
@@ -213,9 +222,9 @@ impl Node {
             Value::Bool(value) => value.hash(hasher),
             Value::List(list) => {
                 list.len().hash(hasher);
-                list.iter().for_each(|node| node.feed(hasher));
+                list.iter().for_each(|node| node.feed(order, hasher));
             }
-            Value::Table(table) => table.feed(hasher),
+            Value::Table(table) => table.feed_in(order, hasher),
             // None of these passes the readers.
             Value::Unresolved | Value::Float | Value::Datetime => {}
         }
@@ -247,6 +256,28 @@ impl Node {
     }
 }
 
+/// Whether the order of a table's keys says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Free,
+    /// Of its own keys, and of those of no table below it.
+    Here,
+    /// Of its own keys, and of those of every table below it.
+    Throughout,
+}
+
+impl Order {
+    /// That of the table under a key.
+    fn below(self, key: &str) -> Order {
+        match (self, key) {
+            (Order::Throughout, _) => Order::Throughout,
+            (Order::Free, OPERATIONS) => Order::Here,
+            (Order::Free, key) if ORDERED.contains(&key) => Order::Throughout,
+            (Order::Free | Order::Here, _) => Order::Free,
+        }
+    }
+}
+
 /// Whether a string, with its quotes, is one `${…}` without a default of its own, or a template or expression that names a
 /// secret.
 fn is_reference(written: &str) -> bool {
@@ -257,9 +288,14 @@ fn is_reference(written: &str) -> bool {
 }
 
 impl Entry {
+    /// Whether what is laid over it replaces it, also where both are tables.
+    pub(super) fn is_replaced_whole(&self) -> bool {
+        REPLACED_WHOLE.contains(&self.key.value.as_str())
+    }
+
     /// Takes the place of an entry of the same key.
     fn lay(&mut self, over: Entry) {
-        let whole = REPLACED_WHOLE.contains(&self.key.value.as_str());
+        let whole = self.is_replaced_whole();
         match (&mut self.node.value, over.node.value) {
             (Value::Table(under), Value::Table(table)) if !whole => under.lay(table),
             (place, value) => {
@@ -370,6 +406,12 @@ const NO_CREDENTIALS: [&str; 12] = [
     "audience",
     "client_auth",
 ];
+
+/// The operations are asked in their order.
+const OPERATIONS: &str = "operation";
+/// What stands in these is sent, held or said in its order.
+const ORDERED: [&str; 8] =
+    ["map", "query", "headers", "outputs", "capture", "required_with", "omit_with", "max_length"];
 
 /// Tables whose keys make sense only together: laying one over another replaces it.
 const REPLACED_WHOLE: [&str; 3] = ["auth", "tls", "wait_header"];

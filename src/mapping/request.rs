@@ -162,6 +162,18 @@ pub struct RequestSource {
     pub given: Given,
 }
 
+impl RequestSource {
+    /// The line of a target that a slot's place (`map`, `query`) names: without a body the map's lines are the query's.
+    fn line_at(&self, place: &str, target: &str) -> Option<&MapLine> {
+        let (first, then): (&[MapLine], &[MapLine]) = match (place, self.encoding) {
+            ("map", _) => (&self.map, &[]),
+            (_, Encoding::None) => (&self.query, &self.map),
+            (_, Encoding::Json | Encoding::Form) => (&self.query, &[]),
+        };
+        first.iter().chain(then).find(|line| line.target.value == target)
+    }
+}
+
 /// A compiled request.
 #[derive(Debug, Clone)]
 pub struct RequestTemplate {
@@ -181,7 +193,7 @@ pub struct RequestTemplate {
     /// Targets as written.
     map_outputs: Vec<Box<str>>,
     query_outputs: Vec<Box<str>>,
-    /// Targets that are never sent, each with the unset var or secret that it is made of.
+    /// Slots that are never sent, each with the unset var or secret that it is made of.
     unset_outputs: Vec<(Box<str>, Box<str>)>,
     /// What is made of secrets, the same for every conversion.
     made_of_secrets: Vec<Secret>,
@@ -339,8 +351,7 @@ impl RequestTemplate {
 
     /// The unset var or secret for want of which an output in the map or the query (`map.externalId`) is never sent.
     pub fn unset_output(&self, slot: &str) -> Option<&str> {
-        let (_, name) = slot.split_once('.').filter(|(place, _)| matches!(*place, "map" | "query"))?;
-        let unset = self.unset_outputs.iter().find(|(target, _)| **target == *name);
+        let unset = self.unset_outputs.iter().find(|(unset, _)| **unset == *slot);
         unset.map(|(_, constant)| &**constant)
     }
 
@@ -422,8 +433,7 @@ impl Fields {
         faults.extend(proof::prove(source, &outputs));
         faults.extend(slot::prove(source, constants, &outputs, headers));
         let lacks = outputs.iter().find_map(|output| output.output.lacks()).map(str::to_owned);
-        let unset = outputs.iter().filter_map(|output| Some((output.target.into(), output.output.unset()?.into())));
-        let unset = unset.collect();
+        let unset = unset(source, &outputs);
         let made_of_secrets = outputs.iter().filter_map(|output| output.output.made_of_secret()).collect();
         let body = match source.encoding {
             Encoding::Json => Body::Json(lines::json_node(json, Within::Request, faults)),
@@ -433,6 +443,20 @@ impl Fields {
         let query = lines::flat_plan(query, Escaping::Query, elsewhere);
         Fields { body, query, rules, unset, made_of_secrets, lacks }
     }
+}
+
+/// The slots (`map.id`, `query.id`) that are never sent, and the unset var or secret for want of which.
+fn unset(source: &RequestSource, outputs: &[Nameable<'_>]) -> Vec<(Box<str>, Box<str>)> {
+    let mut slots = Vec::new();
+    for output in outputs {
+        let Some(constant) = output.output.unset() else { continue };
+        for place in ["map", "query"] {
+            if source.line_at(place, output.target).is_some_and(|line| output.is_of(line)) {
+                slots.push((format!("{place}.{}", output.target).into(), constant.into()));
+            }
+        }
+    }
+    slots
 }
 
 fn method(text: &Text, encoding: Encoding, faults: &mut Vec<Fault>) -> http::Method {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::auth::{auth, braced};
-use super::conditions::conditions;
+use super::conditions::{self, conditions};
 use super::confirm::{self, Asks, confirm};
 use super::deduplication::Slot;
 use super::judgement::{self, judge};
@@ -254,14 +254,29 @@ fn operations(
     let mut operations = Vec::new();
     outputs::hold_all(&conversion, &named, faults);
     judgement::hold_all(&conversion, &named, faults);
-    if conversion.is_given() || named.is_empty() {
+    let has_conversion = conversion.is_given() || named.is_empty();
+    conditions::reach_all(has_conversion.then_some(&conversion), &named, faults);
+    if has_conversion {
         let about = About { name: "conversion", kind: Some(EventKind::Conversion), rate: None };
         operations.extend(operation(about, shared, conversion, faults));
+    } else {
+        unread(&conversion, &named, faults);
     }
     for Named { key, kind, rate, written, .. } in named.into_iter().filter(|named| !named.is_misspelt) {
         operations.extend(operation(About { name: &key.value, kind, rate }, shared, written, faults));
     }
     operations
+}
+
+/// Without a call at its own level a destination is its named operations alone, and none of them reads what that level says of
+/// a call.
+fn unread(conversion: &WrittenOperation<'_>, named: &[Named<'_>], faults: &mut Faults) {
+    let Some(operation) = named.first().map(|named| &named.key.value) else { return };
+    for key in &conversion.own {
+        let message = format!("no operation reads `{}` of the destination's own level, which has no call", key.value);
+        let help = format!("say it of each operation: `operation.{operation}.{}`", key.value);
+        faults.with_help(key.span.clone(), message, help);
+    }
 }
 
 /// What is said of an operation beside its request.

@@ -1,9 +1,11 @@
 //! Which conversions an operation is for: `when`, and `only_when` that narrows it.
 
 use super::operation::Written;
+use super::{KINDS, Named};
 use crate::config::keys::listed;
 use crate::config::preset::Replaced;
 use crate::config::report::Faults;
+use crate::conversion::EventKind;
 use crate::mapping::{Applies, Condition, Constants};
 
 /// Both must hold.
@@ -51,5 +53,31 @@ fn guards_are_kept(
         }
         let message = format!("this takes the place of the preset's `when`, and drops {}", listed(gone.into_iter()));
         faults.warn(by.span.clone(), message, "`only_when = \"…\"` narrows the preset's `when` and keeps all of it");
+    }
+}
+
+/// Warns of an operation that is never used, because those before it take all that it could be for.
+pub(super) fn reach_all(conversion: Option<&Written<'_>>, named: &[Named<'_>], faults: &mut Faults) {
+    let mut before: Vec<(&str, Option<EventKind>)> = Vec::new();
+    if conversion.is_some_and(Written::takes_all) {
+        before.push(("conversion", Some(EventKind::Conversion)));
+    }
+    for Named { key, kind, written, .. } in named.iter().filter(|named| !named.is_misspelt) {
+        let takes = |wanted: EventKind| {
+            let taker = before.iter().find(|(_, taken)| taken.is_none_or(|taken| taken == wanted));
+            taker.map(|(name, _)| *name)
+        };
+        let wanted = KINDS.iter().map(|(_, wanted)| *wanted).filter(|wanted| kind.is_none_or(|kind| kind == *wanted));
+        if let Some(mut takers) = wanted.map(takes).collect::<Option<Vec<&str>>>() {
+            takers.dedup();
+            let takers = listed(takers.into_iter());
+            let message = format!("operation `{}` is never used: all is taken before it by {takers}", key.value);
+            let help = "the first operation whose condition holds is used, the destination's own level before all others: \
+                        give that one a `when` or an `only_when`";
+            faults.warn(key.span.clone(), message, help);
+        }
+        if written.takes_all() {
+            before.push((key.value.as_str(), *kind));
+        }
     }
 }

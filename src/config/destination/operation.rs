@@ -33,6 +33,8 @@ pub(super) struct Written<'t> {
     pub(super) test: Option<TestConversions>,
     pub(super) judge: WrittenJudge,
     pub(super) confirm: Option<&'t Entry>,
+    /// Keys, beside those of a call, that hold for this operation alone.
+    pub(super) own: Vec<&'t Text>,
 }
 
 /// How its answers are read.
@@ -86,6 +88,7 @@ impl<'t> Written<'t> {
                 capture: pairs(keys, "capture", faults),
             },
             confirm: keys.entry("confirm"),
+            own: OWN.into_iter().filter_map(|key| keys.entry(key)).map(|entry| &entry.key).collect(),
         }
     }
 
@@ -109,6 +112,11 @@ impl<'t> Written<'t> {
         self.when.iter().chain(&self.only_when).any(names)
             || self.map.iter().chain(&self.query).any(is_read)
             || templates.any(|text| template_names_field(text, TEST))
+    }
+
+    /// Whether it takes every conversion of its kind.
+    pub(super) fn takes_all(&self) -> bool {
+        self.when.is_none() && self.only_when.is_none()
     }
 
     /// Whether its conditions look at `kind`.
@@ -242,6 +250,28 @@ fn max_length(keys: &mut Keys<'_>, faults: &mut Faults) -> Vec<(Text, usize, Ove
 const ONE_CONDITION: &str = "one text, its parts joined by `&&`: `\"value && order_id\"`";
 const SLOT: &str =
     "the output that the platform deduplicates on: `\"header.Idempotency-Key\"`, `\"map.order_id\"`, or `\"none\"`";
+
+/// What no operation takes from its destination, beside `method`, `url`, `map` and `query`.
+const OWN: [&str; 18] = [
+    "when",
+    "only_when",
+    "otherwise",
+    "headers",
+    "body",
+    "require_any",
+    "exactly_one",
+    "required_with",
+    "omit_with",
+    "max_length",
+    "outputs",
+    "duplicate_when",
+    "delivered_when",
+    "rejected_when",
+    "suspended_when",
+    "ambiguous_when",
+    "retry_when",
+    "capture",
+];
 
 /// The field of a conversion that says it is one.
 const TEST: &str = "test";

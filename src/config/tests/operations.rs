@@ -189,3 +189,33 @@ fn values_are_of_the_type_of_their_field() {
     assert_eq!(faults(&text("[\"1.5\"]", "int", "custom.n | int")).iter().filter(|it| it.contains("whole")).count(), 1);
     assert!(faults(&text("[\"yes\"]", "bool", "test"))[0].ends_with("the field is true or false, and `yes` is none"));
 }
+
+#[test]
+fn what_no_operation_reads_of_a_destinations_own_level_is_a_fault() {
+    let text = |own: &str| {
+        with(&format!(
+            "[destination.partner]\n{own}\n[destination.partner.operation.sale]\nkind = \"conversion\"\n\
+             url = \"https://px.example.com/events\"\nmap.event = \"event_type\"\n"
+        ))
+    };
+    for (key, own) in [
+        ("only_when", "only_when = \"consent.ad_user_data != false\""),
+        ("when", "when = \"value\""),
+        ("otherwise", "otherwise = \"none\""),
+        ("headers", "headers.X-A = \"1\""),
+        ("body", "body = \"form\""),
+        ("require_any", "require_any = [[\"event\"]]"),
+        ("outputs", "outputs.event.type = \"text\""),
+        ("duplicate_when", "duplicate_when = \"status == 409\""),
+        ("rejected_when", "rejected_when = \"status == 403\""),
+        ("capture", "capture.id = \"body.id\""),
+    ] {
+        let report = load(&text(own)).map(|_| ()).unwrap_err();
+        let fault = &report.located()[0];
+        let message = format!("no operation reads `{key}` of the destination's own level, which has no call");
+        assert_eq!((report.faults, fault.line, fault.message.as_str()), (1, 11, message.as_str()), "{report}");
+        assert_eq!(fault.help.as_deref(), Some(&*format!("say it of each operation: `operation.sale.{key}`")));
+    }
+    right(&text("limits.rate = \"5/s\"\nretry.first = \"2s\"\ntest = \"skip\"\non_ambiguous = \"retry\""));
+    right(&text("url = \"https://px.example.com/e\"\nmap.event = \"event_type\"\nonly_when = \"value\""));
+}

@@ -132,3 +132,50 @@ map."data[0].custom_data.content_type" = "'vehicle'"
     let unknown = meta.replace("custom_data.content_type", "user_data.em_sha256");
     assert!(faults(&with(&unknown))[0].ends_with("the contract knows no field `data[0].user_data.em_sha256`"));
 }
+
+#[test]
+fn what_a_destination_sets_twice_over_a_preset_is_a_fault() {
+    let check = |keys: &str, expected: &str| {
+        let preset =
+            "[destination.trackdesk]\npreset = \"trackdesk\"\nvars.tenant = \"t\"\nvars.conversion_type = \"sale\"\n";
+        assert_eq!(faults(&with(&format!("{preset}{keys}"))), [expected], "{keys}");
+    };
+    let amount = "\"value | decimal(2) | string\"";
+    check(
+        &format!("map.\"amount.value\" = {amount}\nmap.amount.value = {amount}\n"),
+        "15:5 `amount.value` is set twice",
+    );
+    check("headers.X-A = \"1\"\nheaders.x-a = \"2\"\n", "15:9 the header `x-a` is set twice");
+    check(
+        "outputs.\"amount.value\".doc = \"a\"\noutputs.amount.value.doc = \"b\"\n",
+        "15:9 `amount.value` is declared twice",
+    );
+    check(
+        "operation.refund.headers.X-A = \"1\"\noperation.refund.headers.x-a = \"2\"\n",
+        "15:26 the header `x-a` is set twice",
+    );
+}
+
+#[test]
+fn what_is_said_in_both_places_of_the_conversion_is_a_fault_at_any_depth() {
+    let text = |own: &str, operation: &str| {
+        let partner = "[destination.partner]\nurl = \"https://px.example.com/e\"\nsecrets.a = \"${env:TOKEN}\"\n";
+        with(&format!("{partner}{own}\n[destination.partner.operation.conversion]\n{operation}\n"))
+    };
+    let check = |own: &str, operation: &str, expected: &str| {
+        assert_eq!(faults(&text(own, operation)), [expected], "{operation}");
+    };
+    let amount = "map.amount.value = \"value\"";
+    check(amount, "map.amount.value = \"order.subtotal\"", "15:12 `map.amount.value` is given twice");
+    let auth = "auth = { bearer = \"{secrets.a}\" }";
+    check(&format!("{amount}\n{auth}"), auth, "16:1 `auth` is given twice");
+    right(&text(&format!("{amount}\n{auth}"), "map.amount.currency = \"currency\""));
+}
+
+#[test]
+fn a_value_behind_what_is_no_key_is_not_shown() {
+    for key in ["destination.partner.secrets[token]", "destination.partner.secrets..token", "a b"] {
+        let report = load_set(&with(PARTNER), &[(key, "live-0123456789")]).map(|_| ()).unwrap_err();
+        assert!(!report.to_string().contains("live-0123456789"), "{report}");
+    }
+}

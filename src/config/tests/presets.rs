@@ -239,3 +239,16 @@ fn a_var_of_a_preset_says_its_type_and_has_no_default_where_it_is_required() {
         "`account` is required, so its default would never be",
     );
 }
+
+#[test]
+fn a_preset_gives_up_within_a_window_that_is_shorter_than_its_platforms() {
+    let hours = |hours: u64| std::time::Duration::from_secs(hours * 3600);
+    let given_up = |text: &str, name: &str| right(text).destination(name).unwrap().retry.give_up_after;
+    let all = with(ALL);
+    let queue = all.replace("[merchant", "dedup_window = \"24h\"\n[merchant");
+    for name in ["meta", "tiktok", "snap"] {
+        let header = format!("[destination.{name}]\n");
+        let own = all.replace(&header, &format!("{header}dedup_window = \"12h\"\n"));
+        assert_eq!([given_up(&all, name), given_up(&queue, name), given_up(&own, name)], [48, 24, 12].map(hours));
+    }
+}

@@ -94,8 +94,8 @@ proptest! {
     }
 
     #[test]
-    fn a_literal_secret_is_never_shown_wherever_it_is_cut(cut in 0usize..400, line in 0usize..12) {
-        let text = with(&format!("{PARTNER}[destination.thrad]\npreset = \"thrad\"\nsecrets.api_key = \"live-0123456789\"\nsecrets.extra = '''\nlive-0123456789\n'''\n"));
+    fn a_literal_secret_is_never_shown_wherever_it_is_cut(cut in 0usize..800, line in 0usize..12) {
+        let text = with(&format!("{PARTNER}{SECRETS}"));
         let lines: Vec<&str> = text.lines().enumerate().filter(|(n, _)| *n != line).map(|(_, line)| line).collect();
         let cut = text.floor_char_boundary(cut.min(text.len()));
         for text in [lines.join("\n"), text.split_at(cut).0.to_owned()] {
@@ -105,6 +105,47 @@ proptest! {
             }
         }
     }
+}
+
+/// Secrets in plain sight, on lines of their own too.
+const SECRETS: &str = r#"[destination.thrad]
+preset = "thrad"
+secrets.api_key = "live-0123456789" # was ${env:KEY}
+secrets.extra = '''
+live-0123456789
+'''
+[merchant.globex]
+signing_secrets = [
+    "live-0123456789",
+    "live-0123456789", # ]
+    "live-0123456789"
+]
+[destination.other]
+secrets = {
+    a = "live-0123456789",
+    b = { c = "live-0123456789" },
+    d = "live-0123456789"
+}
+"#;
+
+#[test]
+fn a_syntax_error_shows_no_secret_of_its_line() {
+    let shown = |lines: &str| load(&with(&format!("{PARTNER}{lines}\n"))).map(|_| ()).unwrap_err().to_string();
+    for lines in [
+        "secrets.a = \"live-1\" \"live-2\" # was ${env:A}",
+        "secrets.a = \"live-1\", \"${env:A}\"",
+        "secrets.a \"live-1\"",
+        "secrets.a \"live-1==\"",
+        "signing_secrets = [\n\"live-1\"\n\"live-2\"\n]",
+        "old_keys = [ # [\n\"live-1\", \"]\",\n\"live-2\" \"live-3\"\n]",
+        "secrets = {\na = \"live-1\"\nb = \"live-2\"\n}",
+        "secrets = { a = \"\"\"\n} live-1\n\"\"\" \"live-2\"\n}",
+    ] {
+        let report = shown(lines);
+        assert!(report.contains("TOML: ") && !report.contains("live-"), "{lines}\n{report}");
+    }
+    let reference = shown("secrets.a = \"${env:TOKEN}\" ]");
+    assert!(reference.contains("secrets.a = \"${env:TOKEN}\" ]"), "{reference}");
 }
 
 #[test]

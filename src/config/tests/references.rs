@@ -156,3 +156,31 @@ fn where_it_does_not_serve_secrets_and_tls_files_may_be_missing_and_nothing_else
          of its type, or give a default: `${env:MISSING:-…}`"
     );
 }
+
+#[test]
+fn the_order_of_keys_is_part_of_what_a_destination_is_where_it_is_sent_or_chosen() {
+    let are_same = |one: &str, other: &str| {
+        let [before, after] = [format!("{PARTNER}{one}{other}"), format!("{PARTNER}{other}{one}")].map(|text| {
+            let config = right(&with(&text));
+            config.destinations[0].fingerprint
+        });
+        before == after
+    };
+    assert!(are_same("limits.rate = \"5/s\"\n", "limits.burst = 2\n"));
+    assert!(are_same("when = \"value\"\n", "retry = { first = \"2s\" }\n"));
+    assert!(are_same("vars.a = \"1\"\n", "vars.b = \"2\"\n"));
+    assert!(!are_same("map.a = \"kind\"\n", "map.b = \"kind\"\n"));
+    assert!(!are_same("query.a = \"kind\"\n", "query.b = \"kind\"\n"));
+    assert!(!are_same("headers.A = \"1\"\n", "headers.B = \"2\"\n"));
+    let operation = |name: &str, more: [&str; 2]| {
+        let keys = "kind = \"refund\"\nurl = \"https://px.example.com/r\"\nmap.id = \"order_id\"\n";
+        format!("[destination.partner.operation.{name}]\n{keys}{}", more.concat())
+    };
+    let more = ["when = \"value\"\n", "test = \"skip\"\n"];
+    assert!(!are_same(&operation("a", more), &operation("b", more)));
+    let [one, other] = [more, [more[1], more[0]]].map(|more| {
+        let config = right(&with(&format!("{PARTNER}{}", operation("a", more))));
+        config.destinations[0].fingerprint
+    });
+    assert_eq!(one, other);
+}

@@ -75,6 +75,8 @@ fn a_default_is_plain_text_behind_its_sign() {
     };
     let nested = "a default is plain text; nesting is not supported";
     check("${env:A:-${env:B}}", nested, "name one variable, `${env:A}`, and choose where it is set");
+    let braces = "a default ends at the first `}`, so it holds no braces";
+    check("${env:A:-{none}}", braces, "write them outside of `${env:A:-…}`, or set `A`");
     let sign = "a default stands behind `:-`: `${env:X:-…}`";
     for wrong in ["${env:X:1000}", "${env:X-1000}", "${env:X:=1000}", "${env:X:?gone}"] {
         check(wrong, "something stands behind the name `X`, and it is no default", sign);

@@ -218,9 +218,9 @@ fn a_destination_that_no_merchant_sends_to_is_warned_of() {
 fn an_operation_that_takes_every_kind_without_saying_so_is_warned_of() {
     let check = |keys: &str, expected: &[&str]| {
         let lead = "[destination.partner.operation.lead]\nurl = \"https://px.example.com/l\"\nmap.id = \"order_id\"\n";
-        assert_eq!(warnings(&with(&format!("{PARTNER}{lead}{keys}"))), expected, "{keys}");
+        assert_eq!(warnings(&with(&format!("{PARTNER}only_when = \"value\"\n{lead}{keys}"))), expected, "{keys}");
     };
-    let warning = "13:32 operation `lead` takes every kind of conversion, refunds and adjustments too";
+    let warning = "14:32 operation `lead` takes every kind of conversion, refunds and adjustments too";
     check("", &[warning]);
     check("when = \"event_type == 'lead_created'\"\n", &[warning]);
     check("kind = \"conversion\"\n", &[]);
@@ -275,4 +275,24 @@ fn a_delivery_given_up_before_it_is_first_asked_about_is_warned_of() {
     check("after = \"4d\", ", "", &[&said("10:14", "3d", "4d")]);
     check("", "retry.give_up_after = \"1m\"", &[]);
     check("", "", &[]);
+}
+
+#[test]
+fn an_operation_that_is_never_used_is_warned_of() {
+    let check = |own: &str, lead: &str, expected: &[&str]| {
+        let call = "url = \"https://px.example.com/l\"\nmap.id = \"order_id\"\n";
+        let lead = lead.replace("CALL\n", call);
+        let text = format!("{PARTNER}{own}[destination.partner.operation.lead]\n{call}{lead}");
+        assert_eq!(warnings(&with(&text)), expected, "{text}");
+    };
+    let never = "13:32 operation `lead` is never used: all is taken before it by `conversion`";
+    check("", "kind = \"conversion\"\n", &[never]);
+    check("", "kind = \"conversion\"\nwhen = \"value\"\n", &[never]);
+    check("only_when = \"value\"\n", "kind = \"conversion\"\n", &[]);
+    check("", "when = \"kind in ['conversion', 'refund']\"\n", &[]);
+    let refund = |more: &str| format!("{more}[destination.partner.operation.refund]\nCALL\n");
+    check("", &refund("kind = \"adjustment\"\n"), &[]);
+    check("", &refund("kind = \"refund\"\nwhen = \"value\"\n"), &[]);
+    let never = "17:32 operation `refund` is never used: all is taken before it by `lead`";
+    check("", &refund("kind = \"refund\"\n"), &[never]);
 }

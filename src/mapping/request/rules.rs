@@ -6,7 +6,7 @@
 use super::super::{Fault, OutType, Text};
 use super::field::{Limit, Measures, Seen};
 use super::lines::{Line, Output};
-use super::{Over, RulesSource, Unmappable, omission, outputs};
+use super::{MapLine, Over, RulesSource, Unmappable, omission, outputs};
 use crate::conversion::nearest;
 
 /// The compiled rules.
@@ -59,6 +59,11 @@ pub(super) struct Nameable<'l> {
 impl<'l> Nameable<'l> {
     pub(super) fn of<T>(line: &'l mut Line<'_, T>) -> Nameable<'l> {
         Nameable { target: &line.text.value, is_per_item: line.is_per_item, output: &mut line.output }
+    }
+
+    /// Whether it was read from this line: one of the map and one of the query may have the same target.
+    pub(super) fn is_of(&self, line: &MapLine) -> bool {
+        std::ptr::eq(self.target, line.target.value.as_str())
     }
 }
 

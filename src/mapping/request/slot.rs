@@ -13,7 +13,7 @@ use super::headers::Header;
 use super::lines::Output;
 use super::rules::Nameable;
 use super::url;
-use super::{Applies, AuthSource, Over, RequestSource};
+use super::{Applies, AuthSource, MapLine, Over, RequestSource};
 
 /// Every reason why a repeat of this request need not be known as one; a slot that is no output is not looked at here.
 pub(super) fn prove(
@@ -26,9 +26,10 @@ pub(super) fn prove(
     let mut proof = Proof { source, constants, slot, known: source.given.known(), faults: Vec::new() };
     match slot.value.split_once('.') {
         Some(("header", name)) => proof.header(name, headers),
-        Some(("map" | "query", target)) => match outputs.iter().find(|output| output.target == target) {
-            Some(output) => proof.output(output),
-            None => proof.parameter(target),
+        Some((place @ ("map" | "query"), target)) => match source.line_at(place, target) {
+            Some(line) => proof.output(line, outputs),
+            None if place == "query" => proof.parameter(target),
+            None => {}
         },
         Some(_) | None => {}
     }
@@ -99,9 +100,8 @@ impl<'p> Proof<'p> {
         self.tells_orders_apart(text, &parts).then_some(template)
     }
 
-    fn output(&mut self, output: &Nameable<'_>) {
-        let lines = self.source.map.iter().chain(&self.source.query);
-        let Some(line) = lines.into_iter().find(|line| line.target.value == output.target) else { return };
+    fn output(&mut self, line: &'p MapLine, outputs: &[Nameable<'_>]) {
+        let Some(output) = outputs.iter().find(|output| output.is_of(line)) else { return };
         let super::MapSource::Expr(text) = &line.source else {
             return self.fault(&line.target, "is a list", "name an output that is one value");
         };
@@ -120,7 +120,10 @@ impl<'p> Proof<'p> {
         if !self.tells_orders_apart(text, &[field.expression.node()]) {
             return;
         }
-        if field.expression.is_required() || self.is_required_by_rule(output.target) {
+        // A rule's name is the body's where the query has it as well.
+        let is_ruled =
+            outputs.iter().find(|first| first.target == output.target).is_some_and(|first| first.is_of(line));
+        if field.expression.is_required() || (is_ruled && self.is_required_by_rule(output.target)) {
             return;
         }
         if let Some(gap) = self.known.as_ref().and_then(|known| presence::gap(field.expression.node(), known)) {

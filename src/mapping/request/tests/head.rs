@@ -276,3 +276,14 @@ fn a_request_prints_as_http_as_curl_and_as_json() {
     assert_eq!(get.to_curl(), "curl -X GET 'https://px.example.com/events'");
     assert_eq!(get.to_json(), r#"{"method":"GET","url":"https://px.example.com/events","headers":{}}"#);
 }
+
+#[test]
+fn an_output_is_unset_in_its_own_place_alone() {
+    let unset = |encoding, map: &str, query: &[(&str, &str)]| {
+        let template = Written::new(encoding).map(&[("id", map), ("order", "order_id")]).query(query).template();
+        ["map.id", "query.id"].map(|slot| template.unset_output(slot).is_some())
+    };
+    assert_eq!(unset(Encoding::Json, "vars.unset", &[("id", "order_id")]), [true, false]);
+    assert_eq!(unset(Encoding::Json, "order_id", &[("id", "vars.unset")]), [false, true]);
+    assert_eq!(unset(Encoding::None, "vars.unset", &[]), [true, true], "the map is the query");
+}

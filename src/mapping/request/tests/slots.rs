@@ -379,3 +379,25 @@ fn a_slot_is_neither_cut_nor_left_out() {
         written.omit_with("x", &["y"])
     });
 }
+
+#[test]
+fn a_slot_is_proven_in_the_place_that_it_names() {
+    #[track_caller]
+    fn check(map: &str, query: &str, slot: &str, expected: &str) {
+        for encoding in [Encoding::Json, Encoding::Form] {
+            let written = Written::new(encoding).map(&[("id", map)]).query(&[("id", query)]).require_any(&["id"]);
+            assert_eq!(written.slot(slot).fault(), expected, "{map}, {query} as {encoding:?}");
+        }
+    }
+    let many = |slot: &str| format!("kind: `{slot}` is deduplicated on, and `kind` {OF_MANY}");
+    check("event_id", "kind", "query.id", &many("query.id"));
+    check("event_id", "kind", "map.id", "-");
+    check("kind", "event_id", "query.id", "-");
+    check("kind", "event_id", "map.id", &many("map.id"));
+    // The rule is the body's.
+    check("order_id", "kind", "map.id", "-");
+    let absent = format!("order_id: `query.id` is deduplicated on, and `order_id` may be absent: {RETRY}");
+    check("kind", "order_id", "query.id", &absent);
+    let url = Written::new(Encoding::Json).map(&[("id", "event_id")]).url("https://px/?id={kind}");
+    assert_eq!(url.slot("query.id").fault(), many("query.id").replacen("kind", "https://px/?id={kind}", 1));
+}
