@@ -39,6 +39,22 @@ async fn restarts_without_work_leave_no_segments_behind() {
     assert!(count <= 2, "{count} segments after twelve starts");
 }
 
+/// It dies before anything is moved, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starts_that_come_to_nothing_leave_no_segments_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Options { linger: Duration::from_secs(3600), ..small() };
+    let open_slow = || Queue::open_with(&settings(dir.path(), &["a"]), Clock::system(), slow.clone()).unwrap();
+    let id = accept(&open_slow(), submission(&["a"])).await;
+    for _ in 0..8 {
+        drop(open_slow());
+    }
+    let files = std::fs::read_dir(dir.path().join("journal")).unwrap();
+    let segments = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "seg"));
+    assert_eq!(segments.count(), 2);
+    assert_eq!(next(&open(dir.path(), &["a"]), "a").await.meta().id, id);
+}
+
 #[tokio::test]
 async fn who_waits_while_the_store_is_read_sleeps() {
     let a = name("a");
