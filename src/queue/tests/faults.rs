@@ -76,6 +76,34 @@ async fn a_clock_that_has_just_leapt_ahead_makes_no_repeat_new() {
     }
 }
 
+/// As many are read ahead as may be, and then the clock is set back.
+#[test]
+fn what_is_due_is_read_though_what_was_read_ahead_is_due_no_more() {
+    let (a, ledger) = (name("a"), Ledger { moved_seq: 999, history_seq: 1, ..Ledger::new(1) });
+    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 64, 1000);
+    let lease = |seq, due_ms| Lease {
+        destination: a.clone(),
+        record: Arc::new(Record::of(&Vault::plain(), &submission(&["a"])).with_seq(seq)),
+        attempts: 1,
+        revision: 1,
+        due_ms: Some(due_ms),
+        replayed_ms: None,
+        acceptance: None,
+        is_in_doubt: false,
+    };
+    let Step::Refill(refill) = window.step(&a, 10_000) else { panic!("nothing is read ahead") };
+    let leases = (1..).take(refill.rooms.0.count).map(|seq| lease(seq, 9_000)).collect();
+    window.end_refill(&a, Some(Loaded { leases, ..Loaded::default() }));
+    let settlement = Settlement::new(2, 1, Event::Settled(Outcome::Retry { due_ms: 4_000, spent: true }), None);
+    window.settle(Change { seq: 500, id: id_at(1), destination: a.clone(), settlement });
+    window.applied(1, &ledger);
+    let Step::Refill(refill) = window.step(&a, 5_000) else { panic!("what is due is not read") };
+    assert!(refill.rooms.0.count > 0, "nothing would be read, again and again");
+    window.end_refill(&a, Some(Loaded { leases: vec![lease(500, 4_000)], ..Loaded::default() }));
+    let Step::Lease(lease) = window.step(&a, 5_000) else { panic!("what is due is not handed out") };
+    assert_eq!(lease.record.seq, 500);
+}
+
 #[tokio::test]
 async fn who_waits_while_the_store_is_read_sleeps() {
     let a = name("a");
