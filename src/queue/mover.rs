@@ -249,7 +249,9 @@ impl Mover {
         let is_stored = applier.bytes() > 0;
         let wrote = is_stored || applier.history_bytes() > 0;
         let mark = Mark { moved_seq: 0, store_seq: self.store_seq, written_ms: shared.clock.unix_ms() };
-        self.ledger = applier.commit(&shared.history, &shared.folder, mark)?;
+        // Refused for want of room, they stay in the window and are handed out from there.
+        let committed = applier.commit(&shared.history, &shared.folder, mark);
+        self.ledger = committed.inspect_err(|_| shared.window().abort_moves(&moves))?;
         if is_stored {
             self.store_seq = self.ledger.moved_seq;
         }

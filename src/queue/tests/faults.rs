@@ -3,9 +3,9 @@
 
 use super::*;
 use crate::queue::record::{Change, Event, Leg, Record, Settlement};
-use crate::queue::store::{Ledger, Loaded};
+use crate::queue::store::{Ledger, Loaded, MoveBytes};
 use crate::queue::vault::Vault;
-use crate::queue::window::{Entry, Step, Window};
+use crate::queue::window::{Entry, MoveRoom, Ripe, Step, Window};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_segment_refused_for_space_leaves_a_folder_that_opens() {
@@ -102,6 +102,35 @@ fn what_is_due_is_read_though_what_was_read_ahead_is_due_no_more() {
     window.end_refill(&a, Some(Loaded { leases: vec![lease(500, 4_000)], ..Loaded::default() }));
     let Step::Lease(lease) = window.step(&a, 5_000) else { panic!("what is due is not handed out") };
     assert_eq!(lease.record.seq, 500);
+}
+
+#[test]
+fn what_is_put_off_while_its_move_is_refused_is_handed_out_and_then_read_again() {
+    let (a, ledger) = (name("a"), Ledger { history_seq: 1, ..Ledger::new(1) });
+    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 64, 1000);
+    assert!(matches!(window.step(&a, 1000), Step::Refill(_)));
+    window.end_refill(&a, Some(Loaded::default()));
+    let record = Arc::new(Record::of(&Vault::plain(), &submission(&["a"])).with_seq(7));
+    let id = record.meta.id;
+    window.insert_all([Entry::new(record, vec![Leg::new(a.clone(), Initial::Owed, 1)], 0, None)]);
+    assert!(matches!(window.step(&a, 1000), Step::Lease(_)));
+    let put_off = |revision| {
+        let event = Event::Settled(Outcome::Retry { due_ms: 2000, spent: true });
+        Change { seq: 7, id, destination: a.clone(), settlement: Settlement::new(revision, 1, event, None) }
+    };
+    let bytes = MoveBytes { store: 1 << 20, backlog: 1 << 20, history: 1 << 20 };
+    let ripe = Ripe { all: true, linger_ms: 0, headway_ms: 0, elapsed_ms: 0, now_ms: 0 };
+    let moves = window.begin_moves(MoveRoom { bytes, alone: true }, &ripe);
+    assert!(window.settle(put_off(1)), "it is left to the store");
+    window.abort_moves(&moves);
+    assert!(matches!(window.step(&a, 3000), Step::Lease(_)), "it is handed out to nobody");
+    // The change comes to nothing while somebody has it.
+    window.applied(1, &ledger);
+    assert!(!window.settle(put_off(2)), "the store does not have it");
+    let moves = window.begin_moves(MoveRoom { bytes, alone: true }, &ripe);
+    assert_eq!(window.finish_moves(&moves).len(), 1);
+    let Step::Refill(refill) = window.step(&a, 3000) else { panic!("what is due is not read") };
+    assert!(!refill.skip.contains(&7), "the store has it, and it is never read");
 }
 
 #[tokio::test]

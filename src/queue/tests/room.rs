@@ -185,6 +185,22 @@ async fn with_little_room_the_journal_goes_on_in_a_smaller_segment() {
     accept(&queue, submission(&["a"])).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_what_is_put_off_is_handed_out_again() {
+    let disk = SmallDisk::mount(96);
+    let queue = Queue::open_with(&settings(&disk.queue(), &["a"]), Clock::system(), small()).unwrap();
+    // Enough for the store, and too little for a segment beside it.
+    disk.fill(12 << 20);
+    let id = accept(&queue, submission(&["a"])).await;
+    let mut delivery = next(&queue, "a").await;
+    eventually("it cannot be moved", async || queue.disk().is_full).await;
+    for _ in 0..3 {
+        queue.settle(&delivery, Outcome::Retry { due_ms: 1, spent: true }, None);
+        delivery = next(&queue, "a").await;
+        assert_eq!(delivery.meta().id, id);
+    }
+}
+
 #[test]
 fn what_the_store_says_of_a_full_disk_is_no_damage() {
     use std::io::ErrorKind;
