@@ -337,11 +337,12 @@ impl Mover {
     fn renew_keys(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
         let (now_ms, time) = (shared.clock.unix_ms(), shared.options.key_time);
+        // What waits comes first: what goes from there to the journal meanwhile is seen in one of them.
         let needed = [
+            shared.inbox.oldest_key(),
+            shared.segments.oldest_key(),
             self.ledger.sealed.keys().next().copied(),
             shared.history.oldest_key(),
-            shared.segments.oldest_key(),
-            shared.inbox.oldest_key(),
         ];
         // When nothing is sealed nothing is needed.
         let needed = needed.into_iter().flatten().min().unwrap_or(u64::MAX);
