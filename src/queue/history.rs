@@ -237,12 +237,11 @@ impl History {
     }
 
     /// The conversion that used a key and was received at `from_ms` or later: the first that is known or was erased, for a key
-    /// may have outlived what used it and have been used anew since. Segments that cost a read are looked into for what was received
-    /// at `read_from_ms` or later.
+    /// may have outlived what used it and have been used anew since.
     pub(super) fn first_with(
         &self,
         key: &KeyHash,
-        (from_ms, read_from_ms): (u64, u64),
+        from_ms: u64,
         is_known: impl Fn(ConversionId) -> Result<bool, StoreError>,
     ) -> Result<Option<First>, StoreError> {
         let by = By::Key(*key);
@@ -253,9 +252,7 @@ impl History {
         };
         let known = |first: First| Ok::<_, StoreError>((first.is_erased || is_known(first.id)?).then_some(first));
         self.looked(|| {
-            let since_ms = |full: &Full| if full.is_asked_often() { from_ms } else { read_from_ms };
-            let concerns = |full: &Full| full.received.last_ms >= since_ms(full);
-            for place in self.places(by, concerns) {
+            for place in self.places(by, |received| received.last_ms >= from_ms) {
                 let first = place.records(by, recent)?.into_iter().find_map(|first| known(first).transpose());
                 if let Some(first) = first.transpose()? {
                     return Ok(Some(first));
@@ -286,9 +283,8 @@ impl History {
     pub(super) fn settled(&self, id: ConversionId) -> Result<Option<Settled>, StoreError> {
         self.looked(|| {
             let by = By::Id(id);
-            let concerns =
-                |Full { received, .. }: &Full| (received.first_ms..=received.last_ms).contains(&id.unix_ms());
-            for place in self.places(by, concerns) {
+            let received = |received: &Received| (received.first_ms..=received.last_ms).contains(&id.unix_ms());
+            for place in self.places(by, received) {
                 let settled =
                     |kind, kept: Kept<'_>| (kind == kind::SETTLED).then(|| kept.settled(&self.vault)).transpose();
                 if let Some(settled) = place.records(by, settled)?.pop() {
@@ -360,7 +356,7 @@ impl History {
     }
 
     /// Where to look, the newest first. Nothing is read under the lock.
-    fn places(&self, by: By, concerns: impl Fn(&Full) -> bool) -> Vec<Place> {
+    fn places(&self, by: By, concerns: impl Fn(&Received) -> bool) -> Vec<Place> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let mut places = Vec::new();
         if let Some(written) = index.written.as_ref().filter(|written| by.may_be_in(&written.filter)) {
@@ -369,7 +365,7 @@ impl History {
                 places.push(Place::Written(Arc::clone(&written.file), found));
             }
         }
-        let full = index.full.iter().rev().filter(|full| concerns(full) && full.may_hold(by));
+        let full = index.full.iter().rev().filter(|full| concerns(&full.received) && full.may_hold(by));
         places.extend(full.map(|full| Place::Full(Arc::clone(full))));
         places
     }

@@ -164,6 +164,12 @@ impl Shared {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// By what time a repeat is too late to be one (Unix ms).
+    pub(super) fn dedup_ms(&self) -> u64 {
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        believed.dedup_ms(self.clock.unix_ms(), self.clock.elapsed_ms())
+    }
+
     /// What the time is as far as the wall clock is believed (Unix ms); hardly more than nought while it is not at all.
     pub(super) fn believed_ms(&self) -> u64 {
         let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);

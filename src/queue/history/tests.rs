@@ -77,12 +77,12 @@ fn fill(bench: &Bench, history: &History, known: &mut Known, count: u64, at_ms: 
 #[track_caller]
 fn check(history: &History, known: &Known) {
     for (seq, record) in known {
-        let first = history.first_with(&record.key, (0, 0), |_| Ok(true)).unwrap();
+        let first = history.first_with(&record.key, 0, |_| Ok(true)).unwrap();
         let expected = First { id: record.meta.id, digest: record.digest, is_erased: false };
         assert_eq!(first, Some(expected), "the key of {seq}");
         let too_late = record.meta.id.unix_ms() + 1;
         assert_eq!(
-            history.first_with(&record.key, (too_late, too_late), |_| Ok(true)).unwrap(),
+            history.first_with(&record.key, too_late, |_| Ok(true)).unwrap(),
             None,
             "the key of {seq}, received before"
         );
@@ -98,7 +98,7 @@ fn check(history: &History, known: &Known) {
         }
     }
     let (stranger, _) = record(u64::MAX, 1);
-    assert_eq!(history.first_with(&stranger.key, (0, 0), |_| Ok(true)).unwrap(), None);
+    assert_eq!(history.first_with(&stranger.key, 0, |_| Ok(true)).unwrap(), None);
     assert_eq!(history.status(stranger.meta.id).unwrap(), None);
 }
 
@@ -197,7 +197,7 @@ fn damage_is_refused_in_words_or_read_as_an_error() {
 
 fn meets_damage(history: &History, known: &Known) -> bool {
     let fails = |record: &Record| {
-        history.first_with(&record.key, (0, 0), |_| Ok(true)).is_err() || history.status(record.meta.id).is_err()
+        history.first_with(&record.key, 0, |_| Ok(true)).is_err() || history.status(record.meta.id).is_err()
     };
     known.values().any(|record| fails(record))
 }
@@ -248,9 +248,9 @@ fn what_is_too_old_is_given_up_segment_by_segment() {
     assert!(left.len() < count && left.len() > 1, "{left:?} of {count}");
     let recent = known.values().filter(|record| record.meta.id.unix_ms() >= 400_000);
     for record in recent {
-        assert!(history.first_with(&record.key, (0, 0), |_| Ok(true)).unwrap().is_some());
+        assert!(history.first_with(&record.key, 0, |_| Ok(true)).unwrap().is_some());
     }
-    assert_eq!(history.first_with(&known[&1].key, (0, 0), |_| Ok(true)).unwrap(), None);
+    assert_eq!(history.first_with(&known[&1].key, 0, |_| Ok(true)).unwrap(), None);
     // Also the one that is being written, once its time has come; and then it goes on behind it.
     history.expire(&bench.folder, 500_000, 400_000, 1000).unwrap();
     history.expire(&bench.folder, 502_000, 900_000, 1000).unwrap();
@@ -282,7 +282,7 @@ fn a_segment_is_as_large_as_there_is_room_and_the_ballast_goes_before_there_is_n
         let mut batch = Batch::new(&vault);
         batch.settled(&record, &legs)?;
         history.append(&folder, &batch, Mark { moved_seq: seq, store_seq: 0, written_ms: seq })?;
-        assert!(history.first_with(&record.key, (0, 0), |_| Ok(true)).unwrap().is_some());
+        assert!(history.first_with(&record.key, 0, |_| Ok(true)).unwrap().is_some());
         let newest = segment::path(&path.join("history"), folder.state().newest_history);
         let bytes = std::fs::metadata(newest).unwrap().len();
         // It is ended: the next one begins another.
@@ -325,7 +325,7 @@ fn what_is_erased_leaves_its_key_and_everything_else_is_found() {
     let check_both = |history: &History| {
         check(history, &kept);
         for record in gone.values() {
-            let first = history.first_with(&record.key, (0, 0), |_| Ok(false)).unwrap().unwrap();
+            let first = history.first_with(&record.key, 0, |_| Ok(false)).unwrap().unwrap();
             assert_eq!((first.id, first.is_erased, first.digest), (record.meta.id, true, KeyHash::default()));
             assert_eq!(history.status(record.meta.id).unwrap(), None);
             assert_eq!(history.order(&record.order_key.unwrap()).unwrap(), []);
@@ -369,9 +369,6 @@ fn a_reader_who_meets_a_segment_written_anew_looks_again() {
     history.erase(&ids_of(&known, 5..6)).unwrap();
     let met = places.iter().find_map(|place| place.records(by, |_, _| Ok(Some(()))).err());
     assert!(matches!(met, Some(StoreError::History(error)) if error.kind() == REPLACED), "it was not met");
-    assert_eq!(
-        history.first_with(&record.key, (0, 0), |_| Ok(true)).unwrap().map(|first| first.id),
-        Some(record.meta.id)
-    );
+    assert_eq!(history.first_with(&record.key, 0, |_| Ok(true)).unwrap().map(|first| first.id), Some(record.meta.id));
     assert!(history.status(record.meta.id).unwrap().is_some());
 }
