@@ -1,8 +1,9 @@
-//! The time by which history is given up: the wall clock's, unless that has just leapt ahead.
+//! The time by which history is given up and a repeat is too late to be one: the wall clock's, unless that has just leapt ahead.
 //!
-//! What is given up is gone, and with it what a repeat is known by. A clock that is days ahead for some minutes (a bad
+//! What is given up is gone, and with it what a repeat is known by; a repeat that is taken for new is a second sale. A clock that is days ahead for some minutes (a bad
 //! hardware clock at boot, a machine restored from a copy) must not cost that: a leap is believed when it has stood for
-//! a while, and so is what the clock shows at a start. A clock that goes back is believed at once, for by it less is given up.
+//! a while, and so is what the clock shows at a start. A clock that goes back is believed at once, for by it less is given up and
+//! more is known.
 
 /// See the module's head. Pure: both clocks are passed in.
 #[derive(Debug)]
@@ -35,6 +36,13 @@ impl Believed {
         }
         self.doubted = Some((doubted_ms.min(offset_ms), since_ms));
         elapsed_ms.saturating_add(self.offset_ms)
+    }
+
+    /// By what time a repeat is too late to be one, while the wall clock shows `unix_ms`. At a start that is the wall clock's: who
+    /// uses a key anew on purpose is no repeat after each restart.
+    pub(super) fn dedup_ms(&mut self, unix_ms: u64, elapsed_ms: u64) -> u64 {
+        let now_ms = self.now_ms(unix_ms, elapsed_ms);
+        if self.offset_ms == 0 { unix_ms } else { now_ms }
     }
 }
 
@@ -80,6 +88,16 @@ mod tests {
         let later = later + STANDS_MS - 1;
         assert_eq!(believed.now_ms(START_MS + later + 99 * DAY_MS, later), START_MS + later);
         assert_eq!(believed.now_ms(START_MS + later + 10 + 99 * DAY_MS, later + 10), START_MS + later + 10);
+    }
+
+    #[test]
+    fn no_repeat_is_new_by_a_leap_but_at_a_start_the_clock_counts() {
+        let mut believed = Believed::nothing(STANDS_MS);
+        assert_eq!(believed.dedup_ms(START_MS, 0), START_MS);
+        assert_eq!(believed.dedup_ms(START_MS + 9 * DAY_MS, 1), START_MS + 9 * DAY_MS);
+        let mut believed = believing();
+        let at = 2 * STANDS_MS;
+        assert_eq!(believed.dedup_ms(START_MS + at + 9 * DAY_MS, at), START_MS + at);
     }
 
     #[test]

@@ -116,8 +116,8 @@ struct Entry<'e> {
 /// What is being added up.
 struct Adding<'a> {
     of: &'a BooksOf,
-    /// What came later is not in it.
-    as_of_ms: u64,
+    /// The last that is in it, in the order of acceptance: a clock that was ahead does not tell what came later.
+    newest_seq: u64,
     books: Books,
     met: Seen,
     forgotten: HashSet<ConversionId>,
@@ -149,7 +149,7 @@ impl Adding<'_> {
         let is_meant = |name: &DestinationName| self.of.destination.as_ref().is_none_or(|only| only == name);
         let meant: Vec<_> = entry.states.iter().filter(|(name, _)| is_meant(name)).collect();
         let is_theirs = self.of.merchant.as_deref().is_none_or(|merchant| merchant == entry.merchant);
-        let is_within = (self.of.from_ms..self.of.until_ms).contains(&received_ms) && received_ms <= self.as_of_ms;
+        let is_within = (self.of.from_ms..self.of.until_ms).contains(&received_ms) && seq <= self.newest_seq;
         if !is_within || !is_theirs || meant.is_empty() && self.of.destination.is_some() {
             return;
         }
@@ -203,9 +203,8 @@ impl Adding<'_> {
 impl Shared {
     /// Adds up. Reads all that waits and what was settled of those days. Blocks.
     pub(super) fn books(&self, of: &BooksOf) -> Result<Books, ReadError> {
-        let as_of_ms = self.clock.unix_ms();
         let (met, forgotten, standing) = (Seen::default(), HashSet::new(), BTreeMap::new());
-        let mut adding = Adding { of, as_of_ms, books: Books::default(), met, forgotten, standing };
+        let mut adding = Adding { of, newest_seq: 0, books: Books::default(), met, forgotten, standing };
         let received = of.from_ms..=of.until_ms;
         adding.books.differences = self.add_all_kept(&mut adding)?;
         // Last: it has what has gone there meanwhile. Of what a crash has left in both, what is kept is right.
@@ -220,7 +219,7 @@ impl Shared {
     pub(super) fn compare(&self) -> Result<(), ReadError> {
         let of = BooksOf { from_ms: 0, until_ms: 0, destination: None, merchant: None };
         let (met, forgotten, standing) = (Seen::default(), HashSet::new(), BTreeMap::new());
-        let mut adding = Adding { of: &of, as_of_ms: 0, books: Books::default(), met, forgotten, standing };
+        let mut adding = Adding { of: &of, newest_seq: 0, books: Books::default(), met, forgotten, standing };
         let differences = self.add_all_kept(&mut adding)?;
         let apart = |(there, counted): (u64, u64)| there.abs_diff(counted);
         let all = differences.iter().map(|difference| apart(difference.pending).saturating_add(apart(difference.dead)));
@@ -237,6 +236,7 @@ impl Shared {
     fn add_all_kept(&self, adding: &mut Adding<'_>) -> Result<Vec<Difference>, ReadError> {
         let (counted, events, (entries, changes)) = {
             let window = self.window();
+            adding.newest_seq = window.newest_seq();
             (window.depths(), window.events(), window.all())
         };
         let mut by_id: HashMap<ConversionId, Vec<Arc<Change>>> = HashMap::new();

@@ -354,12 +354,12 @@ impl Committer {
     fn known(&self, requests: Vec<Request>) -> Result<Sorted, StoreError> {
         let mut firsts = HashMap::with_capacity(requests.len());
         let (mut new, mut answered, mut unreadable) = (Vec::with_capacity(requests.len()), Vec::new(), Vec::new());
-        let in_window = self.in_window(&requests);
+        let (in_window, dedup_ms) = (self.in_window(&requests), self.shared.dedup_ms());
         for (request, in_window) in requests.into_iter().zip(in_window) {
             let key = request.record.key;
             let first = match firsts.get(&key) {
                 Some((first, digest)) => Some((*first, *digest == request.record.digest)),
-                None => match self.first_with(&key, &request, in_window) {
+                None => match self.first_with(&key, &request, in_window, dedup_ms) {
                     // A repeat comes until it is answered: it must not end the process each time.
                     Err(damage @ (StoreError::Form(_) | StoreError::History(_))) => {
                         unreadable.push((request, damage.to_string()));
@@ -400,10 +400,12 @@ impl Committer {
         key: &KeyHash,
         request: &Request,
         in_window: Option<(ConversionId, KeyHash)>,
+        dedup_ms: u64,
     ) -> Result<Option<(ConversionId, bool)>, StoreError> {
         let shared = &self.shared;
         let now_ms = request.record.meta.id.unix_ms().max(shared.clock.unix_ms());
-        let from_ms = now_ms.saturating_sub(shared.dedup_window_ms);
+        // By a clock that has just leapt ahead no repeat is new.
+        let from_ms = now_ms.min(dedup_ms).saturating_sub(shared.dedup_window_ms);
         let recent = |(id, _): &(ConversionId, bool)| id.unix_ms() >= from_ms;
         let own = request.record.digest;
         let in_window = in_window.map(|(first, digest)| (first, digest == own));

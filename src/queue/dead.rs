@@ -93,14 +93,20 @@ impl Shared {
     }
 
     /// Deals with one page of dead letters; says where the next begins. Blocks. One at a time: only so nobody else deals
-    /// with them meanwhile.
+    /// with them meanwhile. What was given up since `begun_ms` is not of it; what bears a time to come was given up before,
+    /// by a clock that was ahead.
     pub(super) fn treat(
         &self,
         filter: &DeadFilter,
         page: &PageRequest,
         treatment: &Treatment,
+        begun_ms: Option<u64>,
     ) -> Result<(Treated, Option<String>), ReadError> {
-        let DeadPage { dead, next } = self.dead_letters(filter, page)?;
+        let DeadPage { mut dead, next } = self.dead_letters(filter, page)?;
+        if let Some(begun_ms) = begun_ms {
+            let now_ms = self.clock.unix_ms();
+            dead.retain(|letter| letter.at_ms <= begun_ms || letter.at_ms > now_ms);
+        }
         let mut treated = Treated::default();
         for letter in &dead {
             treated.matched = treated.matched.saturating_add(1);

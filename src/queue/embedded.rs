@@ -106,15 +106,13 @@ impl Embedded {
     }
 
     /// Deals with dead letters page by page, each durable before the next is read.
-    async fn treat_all(&self, mut filter: DeadFilter, treatment: Treatment) -> Result<Treated, ReadError> {
+    async fn treat_all(&self, filter: DeadFilter, treatment: Treatment) -> Result<Treated, ReadError> {
         let shared = &self.shared;
         let closed = |error: AcceptError| ReadError::Closed(error.to_string());
         let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
-        // What is replayed and given up again is not of this one; letters that are named are read once, whatever time they
-        // bear: it may be that of a clock that was ahead.
-        if filter.ids.is_none() {
-            filter.until_ms.get_or_insert(shared.clock.unix_ms().saturating_add(1));
-        }
+        // What is replayed and given up again is not of this one; letters that are named are read once.
+        let is_open = filter.ids.is_none() && filter.until_ms.is_none();
+        let begun_ms = is_open.then(|| shared.clock.unix_ms());
         let mut sum = Treated::default();
         let mut page = PageRequest { limit: shared.treated_at_once(), after: None };
         loop {
@@ -122,7 +120,7 @@ impl Embedded {
                 return Err(closed(AcceptError::Closed));
             }
             let (filter, treatment) = (filter.clone(), treatment.clone());
-            let (treated, next) = self.read(move |shared| shared.treat(&filter, &page, &treatment)).await?;
+            let (treated, next) = self.read(move |shared| shared.treat(&filter, &page, &treatment, begun_ms)).await?;
             let (barrier, answer) = oneshot::channel();
             shared.inbox.barrier(barrier);
             self.answered(answer).await.map_err(closed)?;

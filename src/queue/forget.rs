@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use self::find::Found;
 use self::withdraw::Round;
 use super::embedded::Embedded;
+use super::folder::is_full;
 use super::mover::Level;
 use super::shared::Shared;
 use super::{AcceptError, OF_ORDER_MAX, ReadError};
@@ -205,16 +206,21 @@ impl Shared {
 
     /// Writes down what is to be forgotten, durably; or that nothing is. Blocks.
     fn intend(&self, ids: &[ConversionId]) -> Result<(), ReadError> {
-        intent::write(self.folder.path(), ids).map_err(|error| unwritten(&error))
+        intent::write(self.folder.path(), ids).map_err(|error| self.unwritten(&error))
+    }
+
+    /// On a full disk it is tried again. Of anything else nobody knows what is durable: the queue ends.
+    fn unwritten(&self, error: &std::io::Error) -> ReadError {
+        let said = format!("what is to be forgotten cannot be written down: {error}");
+        if !is_full(error) {
+            self.fail(&said);
+        }
+        ReadError::Closed(said)
     }
 }
 
 fn closed(error: &AcceptError) -> ReadError {
     ReadError::Closed(error.to_string())
-}
-
-fn unwritten(error: &std::io::Error) -> ReadError {
-    ReadError::Closed(format!("what is to be forgotten cannot be written down: {error}"))
 }
 
 fn millis(time: Duration) -> u64 {

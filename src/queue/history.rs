@@ -229,16 +229,11 @@ impl History {
         Ok(())
     }
 
-    /// As large as there is room, so that what is settled need not wait while there is some. The ballast is given up before
-    /// that is too little; what is left then is the store's.
+    /// As large as there is room, so that what is settled need not wait while there is some; what is left then is the store's.
     fn bytes_of_next(&self, folder: &Folder, least: u64) -> io::Result<u64> {
         let wanted = self.segment_bytes.max(least);
         let least = SEGMENT_BYTES_MIN.min(self.segment_bytes).max(least);
-        let mut room = segment::room(&self.dir)?;
-        if room < least && folder.drop_ballast() {
-            room = segment::room(&self.dir)?;
-        }
-        Ok(wanted.min(room.max(least)))
+        segment::bytes_within(&self.dir, folder, wanted, least)
     }
 
     /// The conversion that used a key and was received at `from_ms` or later: the first that is known or was erased, for a key

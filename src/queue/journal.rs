@@ -4,7 +4,8 @@
 //! before they are needed, so a full disk is met when a segment is made and refuses work; it never breaks a commit.
 //!
 //! **Never.** A file is not appended to across a restart: each opening begins a new segment, so what a crash tore is never
-//! written behind. A segment is not given up before the store has synced everything in it ([`Segments::release`]).
+//! written behind. It takes the place of the last one where that holds no record: starts that come to nothing leave one
+//! segment, however many they are. A segment is not given up before the store has synced everything in it ([`Segments::release`]).
 
 mod replay;
 
@@ -81,7 +82,7 @@ pub(super) enum AppendError {
 }
 
 impl Journal {
-    /// Begins a new segment behind what was replayed.
+    /// Begins a new segment behind what was replayed: as large as there is room.
     pub(super) fn begin(
         folder: Arc<Folder>,
         segments: Arc<Segments>,
@@ -89,10 +90,19 @@ impl Journal {
         segment_bytes: u64,
     ) -> Result<Journal, OpenError> {
         let dir = folder.journal_dir();
-        let number = folder.state().newest_segment.max(replayed.segments.last().map_or(0, |(number, _)| *number));
-        let active = make(&dir, &folder, &segments, number.saturating_add(1), replayed.next_seq, segment_bytes)
+        let last = replayed.segments.last().map(|(number, _)| *number);
+        let newest = folder.state().newest_segment.max(last.unwrap_or(0));
+        let empty = last.filter(|_| replayed.is_last_empty);
+        let number = empty.unwrap_or(newest.saturating_add(1));
+        let least = SEGMENT_BYTES_MIN.min(segment_bytes);
+        let active = empty
+            .map_or(Ok(()), |empty| segment::cut_short(&dir, empty))
+            .and_then(|()| segment::bytes_within(&dir, &folder, segment_bytes, least))
+            .and_then(|bytes| make(&dir, &folder, &segments, number, replayed.next_seq, bytes))
             .map_err(|source| OpenError::write(&dir, source))?;
-        segments.begin(active.stamp.segment);
+        if empty.is_none() {
+            segments.begin(number);
+        }
         Ok(Journal {
             dir,
             folder,
@@ -199,7 +209,8 @@ impl AppendError {
     }
 }
 
-/// Makes segment `number` and notes in the state file that it must be there from now on.
+/// Makes segment `number`, in the place of one of that number if there is any, and notes in the state file that it must be
+/// there from now on.
 fn make(
     dir: &Path,
     folder: &Folder,
@@ -391,6 +402,8 @@ pub(super) fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(!dir.exists() || segment::numbers(dir)?.is_empty())
 }
 
+/// Of the first segment where there is little room: what is settled meanwhile finds a place.
+const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
 /// A larger buffer than this was needed for one large conversion, and is given back.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 

@@ -10,7 +10,6 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::believed::Believed;
 use super::clock::Clock;
 use super::committer::Stop;
 use super::folder::{State, is_full};
@@ -93,8 +92,6 @@ pub(super) struct Mover {
     /// How far the store has come, by its own ledger.
     store_seq: u64,
     pace: Clock,
-    /// By which history is given up.
-    believed: Believed,
     housekept_ms: u64,
     /// Whether blocks of the backlog were written anew the last time: there may be more.
     is_untidy: bool,
@@ -108,13 +105,11 @@ impl Mover {
     pub(super) fn new(shared: Arc<Shared>, ledger: Ledger) -> Mover {
         let store_seq = ledger.moved_seq;
         let moved_seq = moved_so_far(&shared, &ledger);
-        let stands_ms = u64::try_from(shared.options.leap_stands.as_millis()).unwrap_or(u64::MAX);
         Mover {
             shared,
             ledger: Ledger { moved_seq, ..ledger },
             store_seq,
             pace: Clock::system(),
-            believed: Believed::nothing(stands_ms),
             housekept_ms: 0,
             is_untidy: false,
             tidied_not_before_ms: 0,
@@ -254,7 +249,9 @@ impl Mover {
         let is_stored = applier.bytes() > 0;
         let wrote = is_stored || applier.history_bytes() > 0;
         let mark = Mark { moved_seq: 0, store_seq: self.store_seq, written_ms: shared.clock.unix_ms() };
-        self.ledger = applier.commit(&shared.history, &shared.folder, mark)?;
+        // Refused for want of room, they stay in the window and are handed out from there.
+        let committed = applier.commit(&shared.history, &shared.folder, mark);
+        self.ledger = committed.inspect_err(|_| shared.window().abort_moves(&moves))?;
         if is_stored {
             self.store_seq = self.ledger.moved_seq;
         }
@@ -340,11 +337,12 @@ impl Mover {
     fn renew_keys(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
         let (now_ms, time) = (shared.clock.unix_ms(), shared.options.key_time);
+        // What waits comes first: what goes from there to the journal meanwhile is seen in one of them.
         let needed = [
+            shared.inbox.oldest_key(),
+            shared.segments.oldest_key(),
             self.ledger.sealed.keys().next().copied(),
             shared.history.oldest_key(),
-            shared.segments.oldest_key(),
-            shared.inbox.oldest_key(),
         ];
         // When nothing is sealed nothing is needed.
         let needed = needed.into_iter().flatten().min().unwrap_or(u64::MAX);
@@ -356,9 +354,9 @@ impl Mover {
     }
 
     /// Gives up history that is too old to be kept.
-    fn forget(&mut self) -> Result<(), StoreError> {
+    fn forget(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let now_ms = self.believed.now_ms(shared.clock.unix_ms(), shared.clock.elapsed_ms());
+        let now_ms = shared.believed_ms();
         let before_ms = now_ms.saturating_sub(shared.history_keep_ms);
         let open_ms = shared.history_keep_ms / SEGMENTS_OF_HISTORY;
         shared.history.expire(&shared.folder, now_ms, before_ms, open_ms)

@@ -173,6 +173,7 @@ impl Recovery {
         }
         let mut window = self.shared.window();
         window.recount(self.mover.ledger());
+        window.accepted_to(self.last_accepted);
         let now_ms = self.shared.clock.unix_ms();
         for destination in window.destinations() {
             if !self.shared.destinations.contains(&destination) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::believed::Believed;
 use super::clock::Clock;
 use super::committer::{Inbox, Stop};
 use super::folder::Folder;
@@ -48,7 +49,7 @@ pub(super) struct Options {
     pub(super) sparse: Sparse,
     /// For how long a data key serves.
     pub(super) key_time: Duration,
-    /// For how long a leap of the wall clock is doubted before history is given up by it.
+    /// For how long a leap of the wall clock is doubted before history is given up, and a repeat is new, by it.
     pub(super) leap_stands: Duration,
 }
 
@@ -82,6 +83,7 @@ pub(super) struct Shared {
     pub(super) space: Space,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
+    believed: Mutex<Believed>,
     pub(super) options: Options,
     pub(super) destinations: Vec<DestinationName>,
     pub(super) dedup_window_ms: u64,
@@ -119,6 +121,9 @@ impl Shared {
     ) -> Shared {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let room = usize::try_from(options.window_bytes.div_ceil(CHARGE_UNIT)).unwrap_or(usize::MAX);
+        let mut believed = Believed::nothing(millis(options.leap_stands));
+        // What the clock shows at the start is doubted from here on.
+        believed.now_ms(clock.unix_ms(), clock.elapsed_ms());
         Shared {
             window: Mutex::new(Window::new(
                 &settings.destinations,
@@ -150,12 +155,25 @@ impl Shared {
             vault,
             store: RwLock::new(Arc::new(store)),
             clock,
+            believed: Mutex::new(believed),
             options,
         }
     }
 
     pub(super) fn window(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By what time a repeat is too late to be one (Unix ms).
+    pub(super) fn dedup_ms(&self) -> u64 {
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        believed.dedup_ms(self.clock.unix_ms(), self.clock.elapsed_ms())
+    }
+
+    /// What the time is as far as the wall clock is believed (Unix ms); hardly more than nought while it is not at all.
+    pub(super) fn believed_ms(&self) -> u64 {
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        believed.now_ms(self.clock.unix_ms(), self.clock.elapsed_ms())
     }
 
     /// The store in force now.

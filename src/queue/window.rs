@@ -40,6 +40,8 @@ pub(super) use self::moves::{Move, MoveRoom, Ripe};
 /// See the module's head.
 pub(super) struct Window {
     entries: BTreeMap<u64, Entry>,
+    /// Of the conversion accepted last.
+    newest_seq: u64,
     by_id: HashMap<ConversionId, u64>,
     by_key: HashMap<KeyHash, u64>,
     lanes: Lanes,
@@ -85,6 +87,7 @@ impl Window {
     ) -> Window {
         let mut window = Window {
             entries: BTreeMap::new(),
+            newest_seq: ledger.moved_seq,
             by_id: HashMap::new(),
             by_key: HashMap::new(),
             lanes: Lanes::default(),
@@ -110,6 +113,16 @@ impl Window {
         Some(&entry.record)
     }
 
+    /// Of the conversion accepted last, wherever it is.
+    pub(super) fn newest_seq(&self) -> u64 {
+        self.newest_seq
+    }
+
+    /// So many had been accepted before this was opened.
+    pub(super) fn accepted_to(&mut self, seq: u64) {
+        self.newest_seq = self.newest_seq.max(seq);
+    }
+
     /// Takes in accepted conversions, in their order, and tells those who wait.
     pub(super) fn insert_all(&mut self, entries: impl IntoIterator<Item = Entry>) {
         entries.into_iter().for_each(|entry| self.insert(entry));
@@ -123,6 +136,7 @@ impl Window {
     fn insert(&mut self, entry: Entry) {
         let record = &entry.record;
         let seq = record.seq;
+        self.newest_seq = self.newest_seq.max(seq);
         self.by_id.insert(record.meta.id, seq);
         self.by_key.insert(record.key, seq);
         for leg in entry.legs.iter() {

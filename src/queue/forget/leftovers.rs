@@ -6,7 +6,6 @@ use super::super::ReadError;
 use super::super::mover::Level;
 use super::super::shared::Shared;
 use super::super::store::StoreError;
-use super::unwritten;
 use crate::conversion::ConversionId;
 
 impl Shared {
@@ -35,13 +34,13 @@ impl Shared {
         // From here on nothing that is given up is used again: the newest segment may be made of nothing older.
         self.segments.use_none_again();
         let removed = self.segments.remove_spare(&self.folder.journal_dir());
-        removed.map_err(|error| ReadError::Store(format!("removing a segment: {error}")))?;
+        removed.map_err(|error| self.unwritten(&error))?;
         let (newest, has_copy) = (self.segments.newest(), self.store().has_copy());
         let noted = self.folder.update(|state| {
             state.unclean_segment = newest;
             state.unclean_generation = state.generation.saturating_add(u64::from(has_copy));
         });
-        noted.map_err(|error| unwritten(&error))?;
+        noted.map_err(|error| self.unwritten(&error))?;
         self.segments.are_unclean_to(newest);
         self.inbox.wake();
         self.signal.raise(Level::Work);

@@ -18,6 +18,8 @@ pub(in super::super) struct Replayed {
     pub(in super::super) segments: Vec<(u64, u64)>,
     /// The next sequence number.
     pub(in super::super) next_seq: u64,
+    /// Whether the last of the segments holds no record.
+    pub(in super::super) is_last_empty: bool,
 }
 
 /// Hands every record to `visit`, in order, with the number of its segment. `expected` are the segments that must be
@@ -36,7 +38,7 @@ pub(in super::super) fn replay(
         return Err(OpenError::damaged(dir, format!("journal segment {missing:016x} is missing")));
     }
     let numbers: Vec<u64> = numbers.into_iter().filter(|number| number >= expected.start()).collect();
-    let mut replayed = Replayed { segments: Vec::new(), next_seq: first_seq };
+    let mut replayed = Replayed { segments: Vec::new(), next_seq: first_seq, is_last_empty: false };
     for number in numbers {
         let damaged = |why: &str| quarantined(dir, quarantine, "journal", number, why);
         let segment = match Segment::open(dir, number).map_err(read)? {
@@ -67,6 +69,7 @@ pub(in super::super) fn replay(
             return Err(damaged(&format!("the commit at byte {end} is damaged, and one at byte {at} came after it")));
         }
         segment.file.sync_data().map_err(read)?;
+        replayed.is_last_empty = replayed.next_seq == segment.first_seq;
         replayed.segments.push((number, replayed.next_seq));
     }
     Ok(replayed)

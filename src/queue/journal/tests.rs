@@ -164,6 +164,36 @@ fn a_torn_commit_in_the_last_group_leaves_those_before_and_the_next_start_goes_o
 }
 
 #[test]
+fn starts_that_come_to_nothing_take_up_one_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = written(dir.path(), &commits(6));
+    let folder = folder(dir.path());
+    let last = segment::path(&folder.journal_dir(), 2);
+    for round in 0..4 {
+        let (seen, replayed) = read(&folder).unwrap();
+        assert_eq!(seen, expected, "round {round}");
+        let (journal, segments) = begin(&folder, &replayed);
+        assert_eq!((segments.newest(), segments.count(), folder.state().newest_segment), (2, 2, 2), "round {round}");
+        assert_eq!(segment::numbers(&folder.journal_dir()).unwrap(), [1, 2]);
+        assert_eq!((journal.active.bytes, std::fs::metadata(&last).unwrap().len()), (SEGMENT, SEGMENT));
+        match round {
+            // Cut short where it takes the place: before it had it, and before that was noted.
+            0 => segment::cut_short(&folder.journal_dir(), 2).unwrap(),
+            1 => folder.update(|state| state.newest_segment = 1).unwrap(),
+            // What a crash tore is no record.
+            _ => journal.active.file.write_all_at(&frame::MAGIC, DATA_START).unwrap(),
+        }
+    }
+    let (mut journal, _) = begin(&folder, &read(&folder).unwrap().1);
+    append(&mut journal, &[(Kind::Accepted, b"after all".to_vec())]).unwrap();
+    expected.push((u64::try_from(expected.len()).unwrap() + 1, Kind::Accepted, b"after all".to_vec()));
+    let (seen, replayed) = read(&folder).unwrap();
+    assert_eq!(seen, expected);
+    let (_, segments) = begin(&folder, &replayed);
+    assert_eq!(segments.newest(), 3, "it holds a record");
+}
+
+#[test]
 fn a_commit_inside_a_body_is_never_taken_for_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut forged = Vec::new();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FallocateFlags;
 
 use super::super::codec::{Reader, Writer};
-use super::super::folder::{free_bytes, sync, sync_dir};
+use super::super::folder::{Folder, free_bytes, sync, sync_dir};
 use super::frame::Stamp;
 
 /// A segment file that is open.
@@ -25,7 +25,8 @@ pub(in super::super) struct Segment {
 }
 
 impl Segment {
-    /// Makes segment `number` out of a spare file or a new one. On an error nothing has a segment's name.
+    /// Makes segment `number` out of a spare file or a new one; one that has the name is replaced. On an error nothing new has
+    /// a segment's name.
     pub(in super::super) fn make(dir: &Path, stamp: Stamp, first_seq: u64, bytes: u64) -> io::Result<Segment> {
         let (file, bytes) = allocate_spare(dir, bytes)?;
         file.write_all_at(&encode_header(stamp, first_seq), 0)?;
@@ -91,6 +92,15 @@ pub(in super::super) fn room(dir: &Path) -> io::Result<u64> {
     Ok(free_bytes(dir)?.saturating_sub(LEFT_BYTES_MIN).saturating_add(spare))
 }
 
+/// So much of `wanted` as there is room for, and `least` in any case. The ballast is given up before that is too little.
+pub(in super::super) fn bytes_within(dir: &Path, folder: &Folder, wanted: u64, least: u64) -> io::Result<u64> {
+    let mut left = room(dir)?;
+    if left < least && folder.drop_ballast() {
+        left = room(dir)?;
+    }
+    Ok(wanted.min(left.max(least)))
+}
+
 /// Blocks for the whole file, so that a full disk is met here and not by a commit.
 pub(in super::super) fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
@@ -113,6 +123,12 @@ pub(in super::super) fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
 /// Where segment `number` lies.
 pub(in super::super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.{EXTENSION}"))
+}
+
+/// Leaves nothing of segment `number` but its header: where it holds no commit it is the same for whoever reads it, and its
+/// room is free.
+pub(in super::super) fn cut_short(dir: &Path, number: u64) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path(dir, number))?.set_len(DATA_START)
 }
 
 /// Puts what was made aside, and synced, into the place of segment `number`.

@@ -117,6 +117,28 @@ async fn refunds_add_up_to_what_they_give_back_however_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_received_while_the_clock_was_ahead_is_in_the_sums() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    for number in 0..2 {
+        let mut ahead = worth(&format!("ahead-{number}"), r#""value":"1","currency":"EUR""#, &["a"]);
+        ahead.meta.id = id_at(Clock::system().unix_ms() + 86_400_000);
+        accept(&queue, ahead).await;
+    }
+    let count = async |queue: &Queue| -> u64 {
+        let books = queue.books(all()).await.unwrap();
+        books.accepted.values().map(|sum| sum.count).sum()
+    };
+    assert_eq!(count(&queue).await, 2);
+    queue.settle(&next(&queue, "a").await, delivered(), None);
+    eventually("all is moved", async || metric(&queue, "window_conversions") == 0).await;
+    assert_eq!(count(&queue).await, 2, "in the backlog, and in the history");
+    queue.close().await.unwrap();
+    drop(queue);
+    assert_eq!(count(&open(dir.path(), &["a"])).await, 2, "a restart changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_counted_and_not_there_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let queue = open(dir.path(), &["a"]);

@@ -3,9 +3,9 @@
 
 use super::*;
 use crate::queue::record::{Change, Event, Leg, Record, Settlement};
-use crate::queue::store::{Ledger, Loaded};
+use crate::queue::store::{Ledger, Loaded, MoveBytes};
 use crate::queue::vault::Vault;
-use crate::queue::window::{Entry, Step, Window};
+use crate::queue::window::{Entry, MoveRoom, Ripe, Step, Window};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_segment_refused_for_space_leaves_a_folder_that_opens() {
@@ -37,6 +37,103 @@ async fn restarts_without_work_leave_no_segments_behind() {
     let segments = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "seg"));
     let count = segments.count();
     assert!(count <= 2, "{count} segments after twelve starts");
+}
+
+/// It dies before anything is moved, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starts_that_come_to_nothing_leave_no_segments_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Options { linger: Duration::from_secs(3600), ..small() };
+    let open_slow = || Queue::open_with(&settings(dir.path(), &["a"]), Clock::system(), slow.clone()).unwrap();
+    let id = accept(&open_slow(), submission(&["a"])).await;
+    for _ in 0..8 {
+        drop(open_slow());
+    }
+    let files = std::fs::read_dir(dir.path().join("journal")).unwrap();
+    let segments = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "seg"));
+    assert_eq!(segments.count(), 2);
+    assert_eq!(next(&open(dir.path(), &["a"]), "a").await.meta().id, id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_has_just_leapt_ahead_makes_no_repeat_new() {
+    for (leap_stands, is_new) in [(Duration::from_secs(3), false), (Duration::ZERO, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, settings) = (Clock::system(), settings(dir.path(), &["a"]));
+        let queue = Queue::open_with(&settings, clock.clone(), Options { leap_stands, ..small() }).unwrap();
+        let first = accept(&queue, submission_of("again", 10, &["a"])).await;
+        queue.settle(&next(&queue, "a").await, delivered(), None);
+        eventually("it is history", async || metric(&queue, "window_conversions") == 0).await;
+        // The clock has stood until here.
+        tokio::time::sleep(leap_stands.saturating_add(Duration::from_millis(50))).await;
+        assert!(matches!(queue.accept(submission_of("another", 10, &[])).await.unwrap(), Accepted::New(_)));
+        // Beyond the window of deduplication, and not so far that history is given up.
+        clock.set_forward(settings.dedup_window.saturating_add(Duration::from_secs(60)));
+        let mut repeat = submission_of("again", 10, &["a"]);
+        repeat.meta.id = id_at(clock.unix_ms());
+        match queue.accept(repeat).await.unwrap() {
+            Accepted::New(_) => assert!(is_new, "a second sale"),
+            Accepted::Duplicate(status) => assert_eq!((status.id, is_new), (first, false)),
+            other @ Accepted::KeyReused { .. } => panic!("{other:?}"),
+        }
+    }
+}
+
+/// As many are read ahead as may be, and then the clock is set back.
+#[test]
+fn what_is_due_is_read_though_what_was_read_ahead_is_due_no_more() {
+    let (a, ledger) = (name("a"), Ledger { moved_seq: 999, history_seq: 1, ..Ledger::new(1) });
+    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 64, 1000);
+    let lease = |seq, due_ms| Lease {
+        destination: a.clone(),
+        record: Arc::new(Record::of(&Vault::plain(), &submission(&["a"])).with_seq(seq)),
+        attempts: 1,
+        revision: 1,
+        due_ms: Some(due_ms),
+        replayed_ms: None,
+        acceptance: None,
+        is_in_doubt: false,
+    };
+    let Step::Refill(refill) = window.step(&a, 10_000) else { panic!("nothing is read ahead") };
+    let leases = (1..).take(refill.rooms.0.count).map(|seq| lease(seq, 9_000)).collect();
+    window.end_refill(&a, Some(Loaded { leases, ..Loaded::default() }));
+    let settlement = Settlement::new(2, 1, Event::Settled(Outcome::Retry { due_ms: 4_000, spent: true }), None);
+    window.settle(Change { seq: 500, id: id_at(1), destination: a.clone(), settlement });
+    window.applied(1, &ledger);
+    let Step::Refill(refill) = window.step(&a, 5_000) else { panic!("what is due is not read") };
+    assert!(refill.rooms.0.count > 0, "nothing would be read, again and again");
+    window.end_refill(&a, Some(Loaded { leases: vec![lease(500, 4_000)], ..Loaded::default() }));
+    let Step::Lease(lease) = window.step(&a, 5_000) else { panic!("what is due is not handed out") };
+    assert_eq!(lease.record.seq, 500);
+}
+
+#[test]
+fn what_is_put_off_while_its_move_is_refused_is_handed_out_and_then_read_again() {
+    let (a, ledger) = (name("a"), Ledger { history_seq: 1, ..Ledger::new(1) });
+    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 64, 1000);
+    assert!(matches!(window.step(&a, 1000), Step::Refill(_)));
+    window.end_refill(&a, Some(Loaded::default()));
+    let record = Arc::new(Record::of(&Vault::plain(), &submission(&["a"])).with_seq(7));
+    let id = record.meta.id;
+    window.insert_all([Entry::new(record, vec![Leg::new(a.clone(), Initial::Owed, 1)], 0, None)]);
+    assert!(matches!(window.step(&a, 1000), Step::Lease(_)));
+    let put_off = |revision| {
+        let event = Event::Settled(Outcome::Retry { due_ms: 2000, spent: true });
+        Change { seq: 7, id, destination: a.clone(), settlement: Settlement::new(revision, 1, event, None) }
+    };
+    let bytes = MoveBytes { store: 1 << 20, backlog: 1 << 20, history: 1 << 20 };
+    let ripe = Ripe { all: true, linger_ms: 0, headway_ms: 0, elapsed_ms: 0, now_ms: 0 };
+    let moves = window.begin_moves(MoveRoom { bytes, alone: true }, &ripe);
+    assert!(window.settle(put_off(1)), "it is left to the store");
+    window.abort_moves(&moves);
+    assert!(matches!(window.step(&a, 3000), Step::Lease(_)), "it is handed out to nobody");
+    // The change comes to nothing while somebody has it.
+    window.applied(1, &ledger);
+    assert!(!window.settle(put_off(2)), "the store does not have it");
+    let moves = window.begin_moves(MoveRoom { bytes, alone: true }, &ripe);
+    assert_eq!(window.finish_moves(&moves).len(), 1);
+    let Step::Refill(refill) = window.step(&a, 3000) else { panic!("what is due is not read") };
+    assert!(!refill.skip.contains(&7), "the store has it, and it is never read");
 }
 
 #[tokio::test]

@@ -164,6 +164,26 @@ async fn polled<T>(future: impl Future<Output = Result<T, ReadError>>, times: us
     .await
 }
 
+/// Where it is not known what is durable a second try would say that it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_written_down_ends_the_queue_unless_the_disk_is_full() {
+    for is_full in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = open(dir.path(), &["a"]);
+        accept(&queue, of_order("first", CANARY, 100, &["a"])).await;
+        let made = dir.path().join("forgetting.new");
+        if is_full {
+            std::os::unix::fs::symlink("/dev/full", made).unwrap();
+        } else {
+            std::fs::create_dir(made).unwrap();
+        }
+        let refused = queue.forget(order(CANARY)).await.unwrap_err();
+        assert!(matches!(refused, ReadError::Closed(_)), "{refused}");
+        let failed = futures_util::FutureExt::now_or_never(queue.failed());
+        assert_eq!(failed.is_none(), is_full, "{failed:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_does_not_bring_back_what_was_forgotten() {
     let dir = tempfile::tempdir().unwrap();

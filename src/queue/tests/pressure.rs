@@ -208,6 +208,35 @@ async fn hundreds_of_dead_letters_are_replayed_group_by_group_each_handed_out_on
     assert_eq!(queue.depths().destinations[&name("a")], Depth::default());
 }
 
+/// Half of them were given up while the clock was a day ahead; all are given up again while they are replayed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_of_a_clock_that_was_ahead_are_replayed_too_and_none_twice() {
+    const MANY: u64 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { dead_letters_max: 2 * MANY, ..settings(dir.path(), &["a"]) };
+    for ahead in [Duration::from_secs(86_400), Duration::ZERO] {
+        let clock = Clock::system();
+        clock.set_forward(ahead);
+        let queue = Queue::open_with(&settings, clock, small()).unwrap();
+        for _ in 0..MANY {
+            accept(&queue, submission(&["a"])).await;
+            queue.settle(&next(&queue, "a").await, dead("refused"), None);
+        }
+        queue.close().await.unwrap();
+    }
+    let queue = Queue::open_with(&settings, Clock::system(), small()).unwrap();
+    assert!(queue.depths().destinations[&name("a")].stopped.is_some());
+    let mut giving_up: tokio::task::JoinSet<()> = tokio::task::JoinSet::new();
+    let worker = queue.clone();
+    giving_up.spawn(async move {
+        loop {
+            worker.settle(&next(&worker, "a").await, dead("again"), None);
+        }
+    });
+    let treated = queue.treat(DeadFilter::default(), Treatment::Replay).await.unwrap();
+    assert_eq!(treated, Treated { matched: 2 * MANY, done: 2 * MANY });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_only_waits_for_its_turn_lingers_longer() {
     const HOUR_MS: u64 = 3_600_000;

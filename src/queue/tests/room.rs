@@ -169,6 +169,38 @@ async fn without_room_for_what_is_settled_nothing_is_accepted_until_there_is_som
     queue.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_little_room_the_journal_goes_on_in_a_smaller_segment() {
+    let disk = SmallDisk::mount(64);
+    let slow = Options { segment_bytes: 8 << 20, linger: Duration::from_secs(3600), ..small() };
+    let open = || Queue::open_with(&settings(&disk.queue(), &["a"]), Clock::system(), slow.clone()).unwrap();
+    let id = accept(&open(), submission(&["a"])).await;
+    // Less than a whole one beside what making one leaves free.
+    disk.fill(20 << 20);
+    for _ in 0..3 {
+        drop(open());
+    }
+    let queue = open();
+    assert_eq!(next(&queue, "a").await.meta().id, id);
+    accept(&queue, submission(&["a"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_what_is_put_off_is_handed_out_again() {
+    let disk = SmallDisk::mount(96);
+    let queue = Queue::open_with(&settings(&disk.queue(), &["a"]), Clock::system(), small()).unwrap();
+    // Enough for the store, and too little for a segment beside it.
+    disk.fill(12 << 20);
+    let id = accept(&queue, submission(&["a"])).await;
+    let mut delivery = next(&queue, "a").await;
+    eventually("it cannot be moved", async || queue.disk().is_full).await;
+    for _ in 0..3 {
+        queue.settle(&delivery, Outcome::Retry { due_ms: 1, spent: true }, None);
+        delivery = next(&queue, "a").await;
+        assert_eq!(delivery.meta().id, id);
+    }
+}
+
 #[test]
 fn what_the_store_says_of_a_full_disk_is_no_damage() {
     use std::io::ErrorKind;

@@ -95,9 +95,15 @@ impl Window {
     pub(in super::super) fn applied(&mut self, changes: usize, ledger: &Ledger) {
         self.stored_bytes = ledger.pending_bytes;
         let blocked = self.changes.len() >= self.changes_max;
+        let mut are_some_unmoved = false;
         for change in self.changes.drain(..changes.min(self.changes.len())) {
             let lane = self.lanes.of(&change.destination);
             lane.applied(change.seq);
+            if self.entries.contains_key(&change.seq) {
+                // Its move came to nothing, and so did this: in somebody's hands it has no other change to come.
+                lane.loaded.remove(&change.seq);
+                are_some_unmoved = true;
+            }
             if let Event::Settled(Outcome::Retry { due_ms, .. } | Outcome::Accepted { due_ms, .. })
             | Event::Replayed { due_ms } = change.settlement.event
             {
@@ -108,11 +114,12 @@ impl Window {
         }
         // What was put off or given up, and then dealt with, has a second change on its way: until then it is not read ahead.
         for change in &self.changes {
-            match change.settlement.event {
-                Event::Replayed { .. } | Event::Discarded { .. } | Event::Withdrawn { .. } => {
-                    self.lanes.of(&change.destination).loaded.insert(change.seq);
-                }
-                Event::Settled(_) => {}
+            let is_second = match change.settlement.event {
+                Event::Replayed { .. } | Event::Discarded { .. } | Event::Withdrawn { .. } => true,
+                Event::Settled(_) => are_some_unmoved && self.entries.contains_key(&change.seq),
+            };
+            if is_second {
+                self.lanes.of(&change.destination).loaded.insert(change.seq);
             }
         }
         if blocked {

@@ -248,9 +248,12 @@ impl Lane {
 
     /// Whether someone else who asks would get something.
     pub(super) fn is_ready(&self, now_ms: u64) -> bool {
+        self.has_due(now_ms) || self.first_fresh().is_some() || self.wants_refill(now_ms)
+    }
+
+    /// Whether something on the shelf is due.
+    fn has_due(&self, now_ms: u64) -> bool {
         self.waiting.first().is_some_and(|((due_ms, _), _)| due_ms <= now_ms)
-            || self.first_fresh().is_some()
-            || self.wants_refill(now_ms)
     }
 
     /// Whether it is handing out what only the window has, fast enough to be done soon with that and with what it has handed
@@ -269,11 +272,10 @@ impl Lane {
     }
 
     fn wants_refill(&self, now_ms: u64) -> bool {
-        let is_due = |due_ms: u64| due_ms <= now_ms;
         let fresh = self.more_fresh && self.fresh.runs_low();
         // Read ahead and not due any more: the clock was set back. That must not hide what is due.
-        let runs_low = self.waiting.runs_low() || self.waiting.first().is_none_or(|((due_ms, _), _)| !is_due(due_ms));
-        !self.refilling && (fresh || (self.next_due_ms.is_some_and(is_due) && runs_low))
+        let runs_low = self.waiting.runs_low() || !self.has_due(now_ms);
+        !self.refilling && (fresh || (self.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms) && runs_low))
     }
 
     fn begin_refill(&mut self, now_ms: u64) -> Option<Refill> {
@@ -284,12 +286,13 @@ impl Lane {
         self.more_fresh = false;
         self.next_due_ms = None;
         self.gone.clear();
-        Some(Refill {
-            destination: self.name.clone(),
-            now_ms,
-            skip: self.loaded.clone(),
-            rooms: (self.waiting.room(), self.fresh.room()),
-        })
+        let mut due = self.waiting.room();
+        if !self.has_due(now_ms) {
+            // Nor must it leave no place for that: nothing would be read, again and again.
+            due.count = due.count.max(1);
+        }
+        let (destination, skip) = (self.name.clone(), self.loaded.clone());
+        Some(Refill { destination, now_ms, skip, rooms: (due, self.fresh.room()) })
     }
 
     /// Takes in what a refill has read, except what has come into memory or left it since. `is_unmoved` tells what the

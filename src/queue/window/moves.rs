@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::record::{Leg, Position, Record};
 use super::super::store::MoveBytes;
 use super::lane::Lanes;
-use super::{Entry, Window};
+use super::{Entry, Window, shelve};
 
 /// A conversion as the mover took it down.
 pub(in super::super) struct Move {
@@ -58,6 +58,23 @@ impl Window {
     /// Store and history have synced these. What is returned is to be dropped where it delays nobody.
     pub(in super::super) fn finish_moves(&mut self, moves: &[Move]) -> Vec<Entry> {
         moves.iter().filter_map(|moved| self.finish_move(moved)).collect()
+    }
+
+    /// There was no room for these. What was put off meanwhile was left to the store, which does not have it: it is handed out
+    /// from here.
+    pub(in super::super) fn abort_moves(&mut self, moves: &[Move]) {
+        for moved in moves {
+            let seq = moved.record.seq;
+            let Some(entry) = self.entries.get_mut(&seq) else { continue };
+            entry.moving = false;
+            for (leg, taken_down) in entry.legs.iter().zip(&*moved.legs) {
+                let lane = self.lanes.of(&leg.destination);
+                if leg.pending() && leg.revision != taken_down.revision && !lane.leased.contains(&seq) {
+                    shelve(lane, &entry.record, leg);
+                    lane.changed.notify_one();
+                }
+            }
+        }
     }
 
     fn finish_move(&mut self, moved: &Move) -> Option<Entry> {
