@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -71,13 +71,25 @@ fn write(path: &Path, force: bool, starter: &Starter) -> std::io::Result<()> {
     }
     // Where a link leads is what is replaced, and not the link.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match replace(&path, &starter.text) {
+        // A file that is mounted by itself, or a folder that takes no other: in place, as an editor would.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ResourceBusy) => {
+            File::create(&path)?.write_all(starter.text.as_bytes())
+        }
+        replaced => replaced,
+    }
+}
+
+/// By one that is whole, and that who could read the one before can read.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(parent)?;
-    file.write_all(starter.text.as_bytes())?;
-    if let Ok(before) = std::fs::metadata(&path) {
+    file.write_all(text.as_bytes())?;
+    if let Ok(before) = std::fs::metadata(path) {
+        fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
         file.as_file().set_permissions(before.permissions())?;
     }
-    file.persist(&path)?;
+    file.persist(path)?;
     Ok(())
 }
 

@@ -252,7 +252,7 @@ impl Open {
         self.brackets > 0 || self.string.is_some()
     }
 
-    /// Reads on to the end of a line.
+    /// Reads on to the end of a line. A string that ends with its line unclosed may be one that goes on behind it, pasted so.
     fn read(&mut self, line: &str) {
         let mut rest = line;
         while let Some(letter) = rest.chars().next() {
@@ -282,8 +282,6 @@ impl Open {
             };
             rest = rest.get(bytes..).unwrap_or_default();
         }
-        // The others end with their line, closed or not.
-        self.string = self.string.filter(|quotes| quotes.len() > 1);
     }
 }
 

@@ -23,6 +23,11 @@ impl Believed {
         Believed { offset_ms: 0, stands_ms, doubted: None }
     }
 
+    /// What the wall clock shows now is believed, and a leap from here is not.
+    pub(super) fn from_now(unix_ms: u64, elapsed_ms: u64, stands_ms: u64) -> Believed {
+        Believed { offset_ms: unix_ms.saturating_sub(elapsed_ms), stands_ms, doubted: None }
+    }
+
     /// What the time is (Unix ms), while the wall clock shows `unix_ms`.
     pub(super) fn now_ms(&mut self, unix_ms: u64, elapsed_ms: u64) -> u64 {
         let offset_ms = unix_ms.saturating_sub(elapsed_ms);
@@ -36,13 +41,6 @@ impl Believed {
         }
         self.doubted = Some((doubted_ms.min(offset_ms), since_ms));
         elapsed_ms.saturating_add(self.offset_ms)
-    }
-
-    /// By what time a repeat is too late to be one, while the wall clock shows `unix_ms`. At a start that is the wall clock's: who
-    /// uses a key anew on purpose is no repeat after each restart.
-    pub(super) fn dedup_ms(&mut self, unix_ms: u64, elapsed_ms: u64) -> u64 {
-        let now_ms = self.now_ms(unix_ms, elapsed_ms);
-        if self.offset_ms == 0 { unix_ms } else { now_ms }
     }
 }
 
@@ -91,13 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn no_repeat_is_new_by_a_leap_but_at_a_start_the_clock_counts() {
-        let mut believed = Believed::nothing(STANDS_MS);
-        assert_eq!(believed.dedup_ms(START_MS, 0), START_MS);
-        assert_eq!(believed.dedup_ms(START_MS + 9 * DAY_MS, 1), START_MS + 9 * DAY_MS);
-        let mut believed = believing();
-        let at = 2 * STANDS_MS;
-        assert_eq!(believed.dedup_ms(START_MS + at + 9 * DAY_MS, at), START_MS + at);
+    fn what_is_believed_from_the_start_doubts_a_leap_at_once() {
+        let mut believed = Believed::from_now(START_MS, 5, STANDS_MS);
+        assert_eq!(believed.now_ms(START_MS, 5), START_MS);
+        assert_eq!(believed.now_ms(START_MS + 1 + 9 * DAY_MS, 6), START_MS + 1);
+        assert_eq!(
+            believed.now_ms(START_MS + STANDS_MS + 1 + 9 * DAY_MS, STANDS_MS + 6),
+            START_MS + STANDS_MS + 1 + 9 * DAY_MS
+        );
     }
 
     #[test]

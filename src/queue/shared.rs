@@ -83,7 +83,10 @@ pub(super) struct Shared {
     pub(super) space: Space,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
+    /// By which history is given up.
     believed: Mutex<Believed>,
+    /// By which a repeat is too late to be one. The clock counts at a start: who uses a key anew on purpose is no repeat after each.
+    believed_of_repeats: Mutex<Believed>,
     pub(super) options: Options,
     pub(super) destinations: Vec<DestinationName>,
     pub(super) dedup_window_ms: u64,
@@ -121,9 +124,11 @@ impl Shared {
     ) -> Shared {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let room = usize::try_from(options.window_bytes.div_ceil(CHARGE_UNIT)).unwrap_or(usize::MAX);
-        let mut believed = Believed::nothing(millis(options.leap_stands));
+        let (unix_ms, elapsed_ms, stands_ms) = (clock.unix_ms(), clock.elapsed_ms(), millis(options.leap_stands));
+        let mut believed = Believed::nothing(stands_ms);
         // What the clock shows at the start is doubted from here on.
-        believed.now_ms(clock.unix_ms(), clock.elapsed_ms());
+        believed.now_ms(unix_ms, elapsed_ms);
+        let believed_of_repeats = Believed::from_now(unix_ms, elapsed_ms, stands_ms);
         Shared {
             window: Mutex::new(Window::new(
                 &settings.destinations,
@@ -156,6 +161,7 @@ impl Shared {
             store: RwLock::new(Arc::new(store)),
             clock,
             believed: Mutex::new(believed),
+            believed_of_repeats: Mutex::new(believed_of_repeats),
             options,
         }
     }
@@ -166,8 +172,8 @@ impl Shared {
 
     /// By what time a repeat is too late to be one (Unix ms).
     pub(super) fn dedup_ms(&self) -> u64 {
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        believed.dedup_ms(self.clock.unix_ms(), self.clock.elapsed_ms())
+        let mut believed = self.believed_of_repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        believed.now_ms(self.clock.unix_ms(), self.clock.elapsed_ms())
     }
 
     /// What the time is as far as the wall clock is believed (Unix ms); hardly more than nought while it is not at all.

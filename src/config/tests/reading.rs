@@ -139,6 +139,7 @@ fn a_syntax_error_shows_no_secret_of_its_line() {
         "signing_secrets = [\n\"live-1\"\n\"live-2\"\n]",
         "old_keys = [ # [\n\"live-1\", \"]\",\n\"live-2\" \"live-3\"\n]",
         "secrets = {\na = \"live-1\"\nb = \"live-2\"\n}",
+        "secrets.key = \"-----BEGIN\nlive-1\nlive-2==\n-----END\"",
         "secrets = { a = \"\"\"\n} live-1\n\"\"\" \"live-2\"\n}",
     ] {
         let report = shown(lines);

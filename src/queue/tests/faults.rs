@@ -57,16 +57,13 @@ async fn starts_that_come_to_nothing_leave_no_segments_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_has_just_leapt_ahead_makes_no_repeat_new() {
-    for (leap_stands, is_new) in [(Duration::from_secs(3), false), (Duration::ZERO, true)] {
+    for (leap_stands, is_new) in [(Duration::from_secs(3600), false), (Duration::ZERO, true)] {
         let dir = tempfile::tempdir().unwrap();
         let (clock, settings) = (Clock::system(), settings(dir.path(), &["a"]));
         let queue = Queue::open_with(&settings, clock.clone(), Options { leap_stands, ..small() }).unwrap();
         let first = accept(&queue, submission_of("again", 10, &["a"])).await;
         queue.settle(&next(&queue, "a").await, delivered(), None);
         eventually("it is history", async || metric(&queue, "window_conversions") == 0).await;
-        // The clock has stood until here.
-        tokio::time::sleep(leap_stands.saturating_add(Duration::from_millis(50))).await;
-        assert!(matches!(queue.accept(submission_of("another", 10, &[])).await.unwrap(), Accepted::New(_)));
         // Beyond the window of deduplication, and not so far that history is given up.
         clock.set_forward(settings.dedup_window.saturating_add(Duration::from_secs(60)));
         let mut repeat = submission_of("again", 10, &["a"]);

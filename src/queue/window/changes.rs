@@ -112,11 +112,12 @@ impl Window {
             }
             self.changes_taken = self.changes_taken.saturating_add(1);
         }
-        // What was put off or given up, and then dealt with, has a second change on its way: until then it is not read ahead.
+        // What was put off or given up, and then dealt with, has a second change on its way: until then it is not read ahead. So
+        // has what was handed out from here once its move had come to nothing, also when it has been moved since.
         for change in &self.changes {
             let is_second = match change.settlement.event {
                 Event::Replayed { .. } | Event::Discarded { .. } | Event::Withdrawn { .. } => true,
-                Event::Settled(_) => are_some_unmoved && self.entries.contains_key(&change.seq),
+                Event::Settled(_) => are_some_unmoved || !self.entries.contains_key(&change.seq),
             };
             if is_second {
                 self.lanes.of(&change.destination).loaded.insert(change.seq);
