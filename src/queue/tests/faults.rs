@@ -1,11 +1,13 @@
 //! What faults of the surroundings must not do: a disk that fills at the wrong moment, restarts in a loop, a store
 //! that has lost its end.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::queue::record::{Change, Event, Leg, Record, Settlement};
 use crate::queue::store::{Ledger, Loaded, MoveBytes};
 use crate::queue::vault::Vault;
-use crate::queue::window::{Entry, MoveRoom, Ripe, Step, Window};
+use crate::queue::window::{Entry, Move, MoveRoom, Ripe, Step, Window};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_segment_refused_for_space_leaves_a_folder_that_opens() {
@@ -104,33 +106,59 @@ fn what_is_due_is_read_though_what_was_read_ahead_is_due_no_more() {
     assert_eq!(lease.record.seq, 500);
 }
 
-#[test]
-fn what_is_put_off_while_its_move_is_refused_is_handed_out_and_then_read_again() {
-    let (a, ledger) = (name("a"), Ledger { history_seq: 1, ..Ledger::new(1) });
-    let mut window = Window::new(std::slice::from_ref(&a), &ledger, 64, 1000);
-    assert!(matches!(window.step(&a, 1000), Step::Refill(_)));
-    window.end_refill(&a, Some(Loaded::default()));
+/// One whose move was refused while it was put off, and that is in somebody's hands for the second time.
+fn put_off_while_its_move_was_refused(a: &DestinationName, ledger: &Ledger) -> (Window, ConversionId) {
+    let mut window = Window::new(std::slice::from_ref(a), ledger, 64, 1000);
+    assert!(matches!(window.step(a, 1000), Step::Refill(_)));
+    window.end_refill(a, Some(Loaded::default()));
     let record = Arc::new(Record::of(&Vault::plain(), &submission(&["a"])).with_seq(7));
     let id = record.meta.id;
     window.insert_all([Entry::new(record, vec![Leg::new(a.clone(), Initial::Owed, 1)], 0, None)]);
-    assert!(matches!(window.step(&a, 1000), Step::Lease(_)));
-    let put_off = |revision| {
-        let event = Event::Settled(Outcome::Retry { due_ms: 2000, spent: true });
-        Change { seq: 7, id, destination: a.clone(), settlement: Settlement::new(revision, 1, event, None) }
-    };
+    assert!(matches!(window.step(a, 1000), Step::Lease(_)));
+    let moves = moves_of_all(&mut window);
+    assert!(window.settle(seventh(id, a, 1, PUT_OFF)), "it is left to the store");
+    window.abort_moves(&moves);
+    assert!(matches!(window.step(a, 3000), Step::Lease(_)), "it is handed out to nobody");
+    (window, id)
+}
+
+fn moves_of_all(window: &mut Window) -> Vec<Move> {
     let bytes = MoveBytes { store: 1 << 20, backlog: 1 << 20, history: 1 << 20 };
     let ripe = Ripe { all: true, linger_ms: 0, headway_ms: 0, elapsed_ms: 0, now_ms: 0 };
-    let moves = window.begin_moves(MoveRoom { bytes, alone: true }, &ripe);
-    assert!(window.settle(put_off(1)), "it is left to the store");
-    window.abort_moves(&moves);
-    assert!(matches!(window.step(&a, 3000), Step::Lease(_)), "it is handed out to nobody");
+    window.begin_moves(MoveRoom { bytes, alone: true }, &ripe)
+}
+
+fn seventh(id: ConversionId, a: &DestinationName, revision: u32, outcome: Outcome) -> Change {
+    let settlement = Settlement::new(revision, 1, Event::Settled(outcome), None);
+    Change { seq: 7, id, destination: a.clone(), settlement }
+}
+
+const PUT_OFF: Outcome = Outcome::Retry { due_ms: 2000, spent: true };
+
+#[test]
+fn what_is_put_off_while_its_move_is_refused_is_handed_out_and_then_read_again() {
+    let (a, ledger) = (name("a"), Ledger { history_seq: 1, ..Ledger::new(1) });
+    let (mut window, id) = put_off_while_its_move_was_refused(&a, &ledger);
     // The change comes to nothing while somebody has it.
     window.applied(1, &ledger);
-    assert!(!window.settle(put_off(2)), "the store does not have it");
-    let moves = window.begin_moves(MoveRoom { bytes, alone: true }, &ripe);
+    assert!(!window.settle(seventh(id, &a, 2, PUT_OFF)), "the store does not have it");
+    let moves = moves_of_all(&mut window);
     assert_eq!(window.finish_moves(&moves).len(), 1);
     let Step::Refill(refill) = window.step(&a, 3000) else { panic!("what is due is not read") };
     assert!(!refill.skip.contains(&7), "the store has it, and it is never read");
+}
+
+#[test]
+fn what_was_handed_out_once_its_move_was_refused_is_not_read_before_its_end_is_written_down() {
+    let (a, ledger) = (name("a"), Ledger { history_seq: 1, ..Ledger::new(1) });
+    let (mut window, id) = put_off_while_its_move_was_refused(&a, &ledger);
+    let moves = moves_of_all(&mut window);
+    assert!(window.settle(seventh(id, &a, 2, Outcome::Delivered { captured: BTreeMap::new() })));
+    window.finish_moves(&moves);
+    // Of the two changes the first alone.
+    window.applied(1, &ledger);
+    let Step::Refill(refill) = window.step(&a, 3000) else { panic!("what is due is not read") };
+    assert!(refill.skip.contains(&7), "the store shows it as put off: it would be sent again");
 }
 
 #[tokio::test]
