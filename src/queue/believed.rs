@@ -1,9 +1,9 @@
 //! The time by which history is given up and a repeat is too late to be one: the wall clock's, unless that has just leapt ahead.
 //!
-//! What is given up is gone, and with it what a repeat is known by; a repeat that is taken for new is a second sale. A clock that is days ahead for some minutes (a bad
-//! hardware clock at boot, a machine restored from a copy) must not cost that: a leap is believed when it has stood for
-//! a while, and so is what the clock shows at a start. A clock that goes back is believed at once, for by it less is given up and
-//! more is known.
+//! What is given up is gone, and with it what a repeat is known by; a repeat that is taken for new is a second sale. A clock
+//! that is days ahead for some minutes (a bad hardware clock at boot, a machine restored from a copy) must not cost that: a leap
+//! is believed when it has stood for a while, and before history is given up so is what the clock shows at a start. A clock that
+//! goes back is believed at once, for by it less is given up and more is known.
 
 /// See the module's head. Pure: both clocks are passed in.
 #[derive(Debug)]
