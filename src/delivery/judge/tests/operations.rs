@@ -1,6 +1,7 @@
 //! Each operation of each preset, a line for every answer that its document or the world between knows.
 
 use super::*;
+use crate::config::presets;
 
 /// Destination, operation, status, body, how far it was read; what it means.
 type Row = (&'static str, &'static str, u16, &'static str, Body, Judgement);
@@ -196,6 +197,20 @@ fn a_page_and_a_refusal_in_other_letters_are_no_success_elsewhere_either() {
     use Judgement::{Delivered, Duplicate, Rejected, Retry, Unknown};
     let table = Table::of(OTHERS);
     let rows = [
+        ("meta", r#"{"events_received": 1}"#, Delivered),
+        ("meta", HTML, Rejected),
+        ("tiktok", r#"{"code": 0, "message": "<7>"}"#, Delivered),
+        ("tiktok", HTML, Rejected),
+        ("ga4", "", Delivered),
+        ("ga4", HTML, Unknown),
+        ("pinterest", r#"{"num_events_processed": 1}"#, Delivered),
+        ("pinterest", HTML, Rejected),
+        ("reddit", r#"{"data": {"message": "Successfully processed 1 conversion events."}}"#, Delivered),
+        ("reddit", HTML, Unknown),
+        ("linkedin", "", Delivered),
+        ("linkedin", HTML, Unknown),
+        ("openai-ads", r#"{"accepted_events": 1}"#, Delivered),
+        ("openai-ads", HTML, Unknown),
         ("awin", "{}", Delivered),
         ("awin", r#"{"batchId": 7, "failedOrders": [], "note": "<7>"}"#, Delivered),
         ("awin", r#"{"failedOrders": [{"orderReference": "o"}]}"#, Rejected),
@@ -204,18 +219,74 @@ fn a_page_and_a_refusal_in_other_letters_are_no_success_elsewhere_either() {
         ("snap", r#"{"status": "invalid"}"#, Rejected),
         ("snap", r#"{"status": "Failed"}"#, Rejected),
         ("snap", HTML, Unknown),
-        ("google", r#"{"results": [{"gclid": "<7>"}]}"#, Delivered),
-        ("google", HTML, Rejected),
-        ("google", r#"{"partialFailureError": {"message": "click_conversion_already_exists"}}"#, Duplicate),
-        ("google", r#"{"partialFailureError": {"message": "too_recent_conversion_action"}}"#, Retry),
-        ("google", r#"{"partialFailureError": {"message": "x"}}"#, Rejected),
+        ("google-ads", r#"{"results": [{"gclid": "<7>"}]}"#, Delivered),
+        ("google-ads", HTML, Rejected),
+        ("google-ads", r#"{"partialFailureError": {"message": "click_conversion_already_exists"}}"#, Duplicate),
+        ("google-ads", r#"{"partialFailureError": {"message": "too_recent_conversion_action"}}"#, Retry),
+        ("google-ads", r#"{"partialFailureError": {"message": "x"}}"#, Rejected),
     ];
     for (destination, body, expected) in rows {
         table.answer(destination, 200, body, expected);
     }
+    for (preset, _) in presets() {
+        let is_known = VENDORS.into_iter().chain(["trackdesk-get"]).any(|vendor| vendor == *preset);
+        assert!(
+            is_known || rows.contains(&(*preset, HTML, Unknown)) || rows.contains(&(*preset, HTML, Rejected)),
+            "{preset}"
+        );
+    }
+}
+
+/// Whichever of its calls it is.
+#[test]
+fn a_page_is_no_success_of_any_operation_of_another_preset() {
+    let table = Table::of(OTHERS);
+    for destination in &table.0.destinations {
+        for operation in &destination.operations {
+            let judged = judge(&operation.judge, &answered(200, HTML, Body::Whole));
+            assert!(!judged.is_success(), "{}, {}: {judged:?}", destination.name, operation.name);
+        }
+    }
 }
 
 const OTHERS: &str = r#"
+[destination.meta]
+preset = "meta"
+vars.pixel_id = "p"
+secrets.access_token = "k"
+
+[destination.tiktok]
+preset = "tiktok"
+vars.pixel_code = "p"
+secrets.access_token = "k"
+
+[destination.ga4]
+preset = "ga4"
+vars.measurement_id = "G-1"
+secrets.api_secret = "k"
+
+[destination.pinterest]
+preset = "pinterest"
+vars.ad_account_id = "1"
+secrets.conversion_token = "k"
+
+[destination.reddit]
+preset = "reddit"
+vars.pixel_id = "p"
+secrets.conversion_token = "k"
+
+[destination.linkedin]
+preset = "linkedin"
+vars.conversion_id = "1"
+secrets.client_id = "i"
+secrets.client_secret = "s"
+secrets.refresh_token = "t"
+
+[destination.openai-ads]
+preset = "openai-ads"
+vars.pixel_id = "p"
+secrets.api_key = "k"
+
 [destination.awin]
 preset = "awin"
 vars.advertiser_id = "1"
@@ -226,7 +297,7 @@ preset = "snap"
 vars.pixel_id = "p"
 secrets.access_token = "k"
 
-[destination.google]
+[destination.google-ads]
 preset = "google-ads"
 vars.customer_id = "1"
 vars.conversion_action_id = "2"
