@@ -27,6 +27,8 @@ pub(super) const ANSWERS: &[Row] = &[
 
     ("ga4", "conversion", 204, "", Delivered),
     ("ga4", "conversion", 503, "", Retry),
+    ("ga4", "event", 204, "", Delivered),
+    ("ga4", "event", 503, "", Retry),
     ("ga4", "refund", 204, "", Delivered),
 
     ("google-ads", "conversion", 200, r#"{"results": [{"gclid": "g"}], "jobId": "123"}"#, Delivered),

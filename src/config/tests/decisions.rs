@@ -57,6 +57,25 @@ fn a_destination_of_named_operations_only_takes_what_they_take() {
 }
 
 #[test]
+fn ga4_takes_a_purchase_and_any_other_event_by_calls_of_their_own() {
+    let ga4 =
+        "[destination.ga4]\npreset = \"ga4\"\nvars.measurement_id = \"G-1\"\nsecrets.api_secret = \"${env:TOKEN}\"\n";
+    let config = right(&with(ga4));
+    let decided = |members: &str| {
+        let members = format!(r#", "session": {{"client_id": "1.2"}}{members}"#);
+        let (conversion, meta) = conversion(&members);
+        words(&config.destinations[0].decide(Scope { conversion: &conversion, meta: &meta }))
+    };
+    let purchase = r#", "event_type": "purchase_completed""#;
+    assert_eq!(decided(&format!(r#"{purchase}, "value": 1, "currency": "EUR""#)), "send conversion");
+    assert!(decided(purchase).starts_with("skipped: "), "a purchase has a value");
+    for other in ["lead_created", "signup", "quote"] {
+        assert_eq!(decided(&format!(r#", "event_type": "{other}""#)), "send event");
+    }
+    assert!(decided(r#", "event_type": "session_start""#).starts_with("skipped: "), "a name of Google's own");
+}
+
+#[test]
 fn a_refused_consent_withholds_unless_the_destination_says_otherwise() {
     let refused = r#", "consent": {"tracking": false}"#;
     check("", refused, "withheld: consent.tracking is false");

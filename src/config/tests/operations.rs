@@ -111,13 +111,13 @@ fn an_operation_may_decline_what_its_destination_deduplicates_on() {
 }
 
 #[test]
-fn a_refund_at_ga4_is_counted_by_each_that_arrives() {
+fn at_ga4_all_but_a_purchase_is_counted_by_each_that_arrives() {
     let ga4 =
         "[destination.ga4]\npreset = \"ga4\"\nvars.measurement_id = \"G-1\"\nsecrets.api_secret = \"${env:TOKEN}\"\n";
     let config = right(&with(ga4));
     let said: Vec<_> =
         config.destinations[0].operations.iter().map(|it| (it.idempotency.is_some(), it.on_ambiguous)).collect();
-    assert_eq!(said, [(true, OnAmbiguous::Retry), (false, OnAmbiguous::DeadLetter)]);
+    assert_eq!(said, [(true, OnAmbiguous::Retry), (false, OnAmbiguous::DeadLetter), (false, OnAmbiguous::DeadLetter)]);
 }
 
 #[test]
