@@ -15,7 +15,7 @@ use super::backoff::{asked_wait, backoff};
 use super::client;
 use super::confirm::THEN_REJECTED;
 use super::exchange::Exchange;
-use super::gate::{Health, Pass};
+use super::gate::{Health, PROBE_EVERY, Pass};
 use super::judge::{Body, Judgement, Transmission, asks_for_repeat, health, judge};
 use super::metrics::{DELIVERED_UNCONFIRMED, EXHAUSTED};
 use super::pool::Pool;
@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) on_ambiguous: OnAmbiguous,
     /// On which leave it goes.
     pub(super) pass: Pass,
+    /// For how long it is tried again.
+    pub(super) limit: Limit,
     /// What the attempt is within its conversion's trace, if that belongs to one.
     pub(super) context: Option<TraceParent>,
 }
@@ -138,7 +140,7 @@ impl Pool {
         operation.request.stamp(&mut request, Duration::from_millis(now_ms).as_secs());
         let request = client::assemble(request).map_err(unmappable)?;
         let (operation, on_ambiguous) = (self.position_of(operation), operation.on_ambiguous);
-        Ok(Prepared { request, operation, on_ambiguous, pass: Pass::Ordinary, context: None })
+        Ok(Prepared { request, operation, on_ambiguous, pass: Pass::Ordinary, limit, context: None })
     }
 
     pub(super) fn position_of(&self, operation: &Operation) -> usize {
@@ -169,7 +171,7 @@ impl Pool {
         if delivery.acceptance().is_some() {
             return Arc::clone(&self).ask(delivery, prepared, stop).await;
         }
-        let Prepared { request, operation, on_ambiguous, pass, context } = prepared;
+        let Prepared { request, operation, on_ambiguous, pass, limit, context } = prepared;
         let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
         let span = self.traces.attempt(&delivery, context, request.method(), request.uri());
         let Operation { name, judge: judge_by, confirm, .. } = self.operation(operation);
@@ -187,9 +189,9 @@ impl Pool {
         let outcome = match judgement {
             Judgement::Delivered => self.taken(confirm.as_ref(), self.captured(judge_by, &transmission, sent)),
             Judgement::Duplicate => Outcome::Duplicate { captured: self.captured(judge_by, &transmission, sent) },
-            Judgement::Retry => self.again(&delivery, reason, hold, (false, &stop)),
+            Judgement::Retry => self.again(&delivery, reason, (hold, limit), (false, &stop)),
             Judgement::Unknown => match on_ambiguous {
-                OnAmbiguous::Retry => self.again(&delivery, reason, hold, (true, &stop)),
+                OnAmbiguous::Retry => self.again(&delivery, reason, (hold, limit), (true, &stop)),
                 OnAmbiguous::DeadLetter => dead(DeadKind::Unknown, reason.to_owned()),
             },
             Judgement::Suspended => self.refused(&delivery, pass),
@@ -235,23 +237,28 @@ impl Pool {
     }
 
     /// Another attempt after the backoff, and not before the destination wants one; a dead letter when that is too
-    /// late. A stop of the relay costs the delivery nothing: it is due at once, and no attempt is spent, unless it may have
-    /// arrived: that is one that was made, also when it comes to giving it up.
+    /// late, but while the credential is refused: then it comes as often as that is tried. A stop of the relay costs the
+    /// delivery nothing: it is due at once, and no attempt is spent, unless it may have arrived: that is one that was
+    /// made, also when it comes to giving it up.
     fn again(
         &self,
         delivery: &Delivery,
         reason: &str,
-        hold: Option<Duration>,
+        (hold, limit): (Option<Duration>, Limit),
         (may_have_arrived, stop): (bool, &CancellationToken),
     ) -> Outcome {
         let now_ms = self.clock.unix_ms();
         if stop.is_cancelled() {
             return Outcome::Retry { due_ms: now_ms, spent: may_have_arrived };
         }
-        let wait = backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng()).max(hold.unwrap_or_default());
+        let hold = hold.unwrap_or_default();
+        let wait = backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng()).max(hold);
         let due_ms = later_ms(now_ms, wait);
         if due_ms < self.give_up_at_ms(delivery) {
             return Outcome::Retry { due_ms, spent: true };
+        }
+        if limit == Limit::None {
+            return Outcome::Retry { due_ms: later_ms(now_ms, PROBE_EVERY.max(hold)), spent: may_have_arrived };
         }
         let allowed = written_duration(self.destination.retry.give_up_after);
         dead(DeadKind::Exhausted, format!("{reason}; given up at attempt {}, after {allowed}", delivery.attempt()))

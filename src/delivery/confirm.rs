@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Prepared, Report, Unsent, dead, later_ms};
+use super::attempt::{Limit, Prepared, Report, Unsent, dead, later_ms};
 use super::client;
 use super::exchange::Exchange;
 use super::gate::{Health, Pass};
@@ -78,7 +78,7 @@ impl Pool {
         let request = request.map_err(|unmappable| unasked(&unmappable.to_string()))?;
         // No answer to a question is no doubt: it is asked again.
         let (operation, on_ambiguous) = (self.position_of(operation), OnAmbiguous::Retry);
-        Ok(Prepared { request, operation, on_ambiguous, pass: Pass::Ordinary, context: None })
+        Ok(Prepared { request, operation, on_ambiguous, pass: Pass::Ordinary, limit: Limit::GiveUp, context: None })
     }
 
     /// Asks, and settles what the answer decides.
@@ -124,7 +124,10 @@ impl Pool {
             Said::Nothing => {
                 (Outcome::Retry { due_ms: later_ms(now_ms, confirm.every), spent: true }, Verdict::Unconfirmed)
             }
-            Said::NotNow => (self.ask_again(acceptance, confirm, hold, trouble.as_deref(), &stop), Verdict::Retry),
+            Said::NotNow => {
+                let within = (hold, prepared.limit);
+                (self.ask_again(acceptance, confirm, within, trouble.as_deref(), &stop), Verdict::Retry)
+            }
             Said::Suspended => (self.refused(&delivery, prepared.pass), Verdict::Suspended),
         };
         let record = Attempt {
@@ -143,12 +146,13 @@ impl Pool {
         Report { health, hold, begun, error: trouble, repeated }
     }
 
-    /// A question that came to nothing is asked again, for as long as a delivery would be attempted.
+    /// A question that came to nothing is asked again, for as long as a delivery would be attempted, and while the credential
+    /// is refused.
     fn ask_again(
         &self,
         acceptance: &Acceptance,
         confirm: &Confirm,
-        hold: Option<Duration>,
+        (hold, limit): (Option<Duration>, Limit),
         trouble: Option<&str>,
         stop: &CancellationToken,
     ) -> Outcome {
@@ -158,7 +162,7 @@ impl Pool {
         }
         let due_ms = later_ms(now_ms, confirm.every.max(hold.unwrap_or_default()));
         let give_up_after = self.destination.retry.give_up_after;
-        if due_ms < later_ms(acceptance.since_ms, give_up_after) {
+        if limit == Limit::None || due_ms < later_ms(acceptance.since_ms, give_up_after) {
             return Outcome::Retry { due_ms, spent: false };
         }
         let (allowed, trouble) = (written_duration(give_up_after), trouble.unwrap_or_default());

@@ -74,9 +74,8 @@ impl Pool {
         let is_its = |name: &str| self.destination.operations.iter().position(|operation| operation.name == name);
         let operation = unsent.operation.and_then(is_its);
         let own = operation.and_then(|operation| desk.credentials.of(operation));
-        let is_refused =
-            desk.gate.barred() == Some(Cause::Suspended) || own.is_some_and(|own| desk.credentials.is_refused(own));
-        (is_over && is_refused).then(|| desk.refusals.overdue.next(now.checked_add(PROBE_EVERY).unwrap_or(now)))
+        (is_over && desk.is_refused(own))
+            .then(|| desk.refusals.overdue.next(now.checked_add(PROBE_EVERY).unwrap_or(now)))
     }
 
     /// The request of a conversion whose time is over, to try the credential with: no attempt of it has arrived, so that it is no

@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Activity;
-use super::attempt::{Prepared, Report};
+use super::attempt::{Limit, Prepared, Report};
 use super::board::{Mark, RefusedOwn};
 use super::concurrency::Concurrency;
 use super::credentials::{Credentials, OwnCredential};
-use super::gate::{Admission, Gate, Health, Pass};
+use super::gate::{Admission, Cause, Gate, Health, Pass};
 use super::limiter::{Limiter, OwnLimiter};
 use super::metrics::gauge;
 use super::pool::Pool;
@@ -112,6 +112,9 @@ impl Pool {
             self.board.wish_begun(delivery.meta().id);
         }
         prepared.pass = pass;
+        if desk.is_refused(credential) {
+            prepared.limit = Limit::None;
+        }
         if let Some(own) = credential {
             if desk.credentials.is_refused(own) {
                 prepared.pass = Pass::Probe;
@@ -331,6 +334,11 @@ impl Desk {
             Some(Some(own)) => own.take(now),
             Some(None) | None => self.limiter.take(now),
         }
+    }
+
+    /// Whether the credential is refused that a request needs: the destination's, or this one of its operation.
+    pub(super) fn is_refused(&self, own: Option<OwnCredential>) -> bool {
+        self.gate.barred() == Some(Cause::Suspended) || own.is_some_and(|own| self.credentials.is_refused(own))
     }
 
     fn refused(&self) -> Vec<RefusedOwn> {

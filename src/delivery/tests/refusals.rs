@@ -91,6 +91,22 @@ async fn what_is_overdue_tries_the_credential_where_no_attempt_of_it_may_have_ar
     bench.stop().await;
 }
 
+#[tokio::test]
+async fn what_is_overdue_and_tries_the_credential_waits_on_where_the_platform_has_trouble_of_its_own() {
+    let platform = Platform::answering([], Reply::Status(401)).await;
+    let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"1h\" }";
+    let bench = Bench::start(&[destination("one", &platform.url(), retry)]);
+    let id = bench.accept_received(bench.clock.unix_ms() - 7_200_000, bench.clock.now()).await;
+    bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    platform.now(Reply::Status(503));
+    bench.pools.resume("one").unwrap();
+    let status = bench.reaches(id, "one", |status| status.history.len() == 2).await;
+    assert!(matches!(status.state, State::Held | State::Retrying), "{status:?}");
+    assert_eq!(status.attempts, 1, "what a probe meets spends none");
+    assert_eq!(bench.state("one").state, Activity::Suspended);
+    bench.stop().await;
+}
+
 /// An attempt that may have arrived.
 fn unanswered() -> Attempt {
     Attempt { at_ms: 1, duration_ms: 1, status: None, verdict: Verdict::Unknown, negotiated: None, excerpt: None }
