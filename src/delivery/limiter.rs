@@ -88,21 +88,29 @@ impl Bucket {
 /// The rate of one operation that has its own.
 ///
 /// Which operation a delivery is of is known only once it is taken from the queue. One that finds no token goes back, due
-/// at a place of its own in the line, so that a thousand of them return one by one and not all at the next token. Its clones
-/// are the same one.
+/// at a place of its own in the line, so that a thousand of them return one by one and not all at the next token. Not all do
+/// return: where nobody comes for a while the line is over, and no place is farther off than [`LINE_PLACES_MAX`]; who comes and
+/// finds no token there is given another. Its clones are the same one.
 #[derive(Clone)]
 pub(super) struct OwnLimiter {
     limiter: Limiter,
     interval: Duration,
-    /// When the last place in the line is.
-    last: Arc<Mutex<Instant>>,
+    line: Arc<Mutex<Line>>,
+}
+
+/// Those who found no token.
+struct Line {
+    /// When the last place is.
+    last: Instant,
+    /// When somebody last came for a token.
+    came: Instant,
 }
 
 impl OwnLimiter {
     /// A full bucket and nobody in line.
     pub(super) fn new(rate: Rate, now: Instant) -> OwnLimiter {
-        let last = Arc::new(Mutex::new(now));
-        OwnLimiter { limiter: Limiter::new(Some(rate), now), interval: interval(rate), last }
+        let line = Arc::new(Mutex::new(Line { last: now, came: now }));
+        OwnLimiter { limiter: Limiter::new(Some(rate), now), interval: interval(rate), line }
     }
 
     /// The limiter of an operation that was configured anew: the same bucket and line where the rate is the same.
@@ -112,13 +120,29 @@ impl OwnLimiter {
 
     /// Spends the token of a request that is sent now; otherwise says when its turn is.
     pub(super) fn take(&self, now: Instant) -> Result<(), Instant> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(line.came) > self.empty_after() {
+            line.last = now;
+        }
+        line.came = now;
         self.limiter.take(now).map_err(|next| {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            *last = last.checked_add(self.interval).unwrap_or(next).max(next);
-            *last
+            let farthest = now.checked_add(self.interval.saturating_mul(LINE_PLACES_MAX)).unwrap_or(next).max(next);
+            line.last = line.last.checked_add(self.interval).unwrap_or(next).clamp(next, farthest);
+            line.last
         })
     }
+
+    /// Those in line come one each interval: when two have not come, and a slow disk does not explain it, nobody stands there.
+    fn empty_after(&self) -> Duration {
+        self.interval.saturating_mul(2).saturating_add(LATE_MAX)
+    }
 }
+
+/// Farthest place in an operation's line, in tokens: a backlog beyond it comes again, each so many tokens, which costs little
+/// beside sending them.
+const LINE_PLACES_MAX: u32 = 10_000;
+/// How late what is due may be read back from a disk that hesitates.
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// The interval between tokens is rounded up to the nanosecond, so that rounding never lets more pass than was
 /// configured.
@@ -253,6 +277,33 @@ mod tests {
         assert_eq!([own.take(minute(2)), own.take(minute(3))], [Ok(()), Ok(())]);
         assert_eq!(own.take(minute(9)), Ok(()), "the line is over");
         assert_eq!(own.take(minute(9)), Err(minute(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_behind_those_who_left_the_line() {
+        let begun = Instant::now();
+        let own = OwnLimiter::new(rate(1, Duration::from_secs(60), 1), begun);
+        let minute = |number: u64| begun + Duration::from_secs(60 * number);
+        assert_eq!(own.take(begun), Ok(()));
+        let line: Vec<_> = (0..1_000).map(|_| own.take(begun)).collect();
+        assert_eq!(line.last(), Some(&Err(minute(1_000))));
+        assert_eq!(own.take(minute(10)), Ok(()), "none of them has come");
+        assert_eq!(own.take(minute(10)), Err(minute(11)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_place_in_line_is_farther_off_than_so_many_tokens() {
+        let begun = Instant::now();
+        let own = OwnLimiter::new(rate(1, Duration::from_secs(1), 1), begun);
+        assert_eq!(own.take(begun), Ok(()));
+        let farthest = begun + Duration::from_secs(LINE_PLACES_MAX.into());
+        for _ in 1..=LINE_PLACES_MAX {
+            assert!(own.take(begun).unwrap_err() <= farthest);
+        }
+        assert_eq!(own.take(begun), Err(farthest));
+        let next = begun + Duration::from_secs(1);
+        assert_eq!(own.take(next), Ok(()));
+        assert_eq!(own.take(next), Err(farthest + Duration::from_secs(1)), "who comes there is given another");
     }
 
     #[tokio::test(start_paused = true)]
