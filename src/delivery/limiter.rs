@@ -132,6 +132,11 @@ impl OwnLimiter {
         })
     }
 
+    /// A request of this operation went out without a token: it is paid for before the next one.
+    pub(super) fn owe(&self) {
+        self.limiter.owe();
+    }
+
     /// Those in line come one each interval: when two have not come, and a slow disk does not explain it, nobody stands there.
     fn empty_after(&self) -> Duration {
         self.interval.saturating_mul(2).saturating_add(LATE_MAX)

@@ -106,7 +106,8 @@ impl Pool {
     fn send(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery, mut prepared: Prepared) {
         let delivery = Arc::new(delivery);
         let credential = desk.credentials.of(prepared.operation);
-        let in_hand = InHand { pass, credential, delivery: Arc::clone(&delivery), on_ambiguous: prepared.on_ambiguous };
+        let Prepared { operation, on_ambiguous, .. } = prepared;
+        let in_hand = InHand { pass, credential, operation, delivery: Arc::clone(&delivery), on_ambiguous };
         desk.gate.begin(pass);
         if desk.wish_until.take().is_some() {
             self.board.wish_begun(delivery.meta().id);
@@ -138,10 +139,10 @@ impl Pool {
                 if matches!(report.health, Health::Refusing) {
                     conversion.into_iter().for_each(|id| desk.refusals.met(id));
                 }
-                let (pass, own) = in_hand.map_or((Pass::Ordinary, None), |in_hand| (in_hand.pass, in_hand.credential));
-                self.learn(desk, (pass, own), report, now);
+                let by = |in_hand: InHand| (in_hand.pass, in_hand.credential, in_hand.operation);
+                self.learn(desk, in_hand.map_or((Pass::Ordinary, None, 0), by), report, now);
             }
-            (Err(_panic), Some(InHand { pass, credential, delivery, on_ambiguous })) => {
+            (Err(_panic), Some(InHand { pass, credential, operation: _, delivery, on_ambiguous })) => {
                 desk.gate.abandon(pass, now);
                 if let Some(own) = credential {
                     desk.credentials.abandon(own, now);
@@ -160,13 +161,13 @@ impl Pool {
     pub(super) fn learn(
         &self,
         desk: &mut Desk,
-        (pass, own): (Pass, Option<OwnCredential>),
+        (pass, own, operation): (Pass, Option<OwnCredential>, usize),
         report: Report,
         now: Instant,
     ) {
         let Report { health, hold, begun, error, repeated } = report;
         if repeated {
-            desk.limiter.owe();
+            desk.owe(operation);
         }
         let was_passing = desk.gate.barred().is_none();
         let reason = error.as_deref().unwrap_or_default();
@@ -278,6 +279,8 @@ pub(super) struct Desk {
 struct InHand {
     pass: Pass,
     credential: Option<OwnCredential>,
+    /// Which of the destination's operations it is.
+    operation: usize,
     delivery: Arc<Delivery>,
     on_ambiguous: OnAmbiguous,
 }
@@ -333,6 +336,14 @@ impl Desk {
         match self.own_limiters.get(operation) {
             Some(Some(own)) => own.take(now),
             Some(None) | None => self.limiter.take(now),
+        }
+    }
+
+    /// A request of this operation went out without a token: its limiter is owed one, as it would have been asked for it.
+    pub(super) fn owe(&self, operation: usize) {
+        match self.own_limiters.get(operation) {
+            Some(Some(own)) => own.owe(),
+            Some(None) | None => self.limiter.owe(),
         }
     }
 
@@ -455,12 +466,28 @@ mod tests {
         let mut desk = Desk::new(pool);
         let mut after = |repeated| {
             let report = Report { health: Health::Well, hold: None, begun: Instant::now(), error: None, repeated };
-            pool.learn(&mut desk, (Pass::Ordinary, None), report, Instant::now());
+            pool.learn(&mut desk, (Pass::Ordinary, None, 0), report, Instant::now());
             desk.step()
         };
         assert!(matches!(after(false), Step::Take(_)), "two are left");
         assert!(matches!(after(true), Step::Take(_)), "one is left");
         assert!(matches!(after(true), Step::Limited(_)));
+        bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_repeat_is_paid_for_out_of_the_rate_of_its_own_operation() {
+        let early = "limits = { rate = \"1/h\", burst = 2 }\n[destination.one.operation.early]\nurl = \"http://127.0.0.1:9/\"\n\
+                     map.early = \"event_id\"\nkind = \"conversion\"\nlimits = { rate = \"1/h\", burst = 2 }";
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", early)]);
+        let pool = &bench.pools.all()[0];
+        let early = pool.destination.operations.iter().position(|operation| operation.name == "early").unwrap();
+        let mut desk = Desk::new(pool);
+        let report = Report { health: Health::Well, hold: None, begun: Instant::now(), error: None, repeated: true };
+        pool.learn(&mut desk, (Pass::Ordinary, None, early), report, Instant::now());
+        let now = Instant::now();
+        assert!(desk.take_token(early, now).is_ok() && desk.take_token(early, now).is_err(), "one of two is paid");
+        assert!(desk.limiter.take(now).is_ok() && desk.limiter.take(now).is_ok(), "and none of the others");
         bench.stop().await;
     }
 
@@ -471,7 +498,7 @@ mod tests {
         let mut desk = Desk::new(pool);
         let report = |health| Report { health, hold: None, begun: Instant::now(), error: None, repeated: false };
         let mut learn = |health| {
-            pool.learn(&mut desk, (Pass::Ordinary, None), report(health), Instant::now());
+            pool.learn(&mut desk, (Pass::Ordinary, None, 0), report(health), Instant::now());
             pool.show_numbers(&desk);
             pool.instruments.concurrency.get()
         };

@@ -44,7 +44,7 @@ async fn what_an_attempt_in_hand_is_told_after_the_reload_holds_for_its_successo
     let after = pool(&bench);
     let (mut old, mut new) = (Desk::new(&before), Desk::new(&after));
     assert!(matches!(new.step(), Step::Take(_)));
-    before.learn(&mut old, (Pass::Ordinary, None), asked_to_wait(), Instant::now());
+    before.learn(&mut old, (Pass::Ordinary, None, 0), asked_to_wait(), Instant::now());
     timeout(PATIENCE, new.told.changed()).await.unwrap();
     assert!(matches!(new.step(), Step::NotBefore(_)));
     // A person who resumes it knows better.
@@ -57,7 +57,7 @@ async fn what_an_attempt_in_hand_is_told_after_the_reload_holds_for_its_successo
 async fn a_wait_is_of_the_platform_that_asked_for_it() {
     let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "")]);
     let before = pool(&bench);
-    before.learn(&mut Desk::new(&before), (Pass::Ordinary, None), asked_to_wait(), Instant::now());
+    before.learn(&mut Desk::new(&before), (Pass::Ordinary, None, 0), asked_to_wait(), Instant::now());
     bench.reload(&[destination("one", "http://127.0.0.1:10/", "")]);
     assert!(matches!(Desk::new(&pool(&bench)).step(), Step::Take(_)), "another port is another platform");
     bench.stop().await;
@@ -93,7 +93,7 @@ async fn what_is_owed_to_the_rate_is_owed_after_a_reload() {
     let before = pool(&bench);
     bench.reload(&rate("concurrency = 3"));
     let repeated = Report { hold: None, repeated: true, ..asked_to_wait() };
-    before.learn(&mut Desk::new(&before), (Pass::Ordinary, None), repeated, Instant::now());
+    before.learn(&mut Desk::new(&before), (Pass::Ordinary, None, 0), repeated, Instant::now());
     assert!(matches!(Desk::new(&pool(&bench)).step(), Step::Limited(_)));
     bench.stop().await;
 }
