@@ -35,16 +35,24 @@ struct Bucket {
 impl Limiter {
     /// A full bucket.
     pub(super) fn new(rate: Option<Rate>, now: Instant) -> Limiter {
-        let bucket = rate.and_then(quota).map(|quota| {
-            let panel = Panel::default();
-            Bucket { governor: RateLimiter::new(quota, panel.clone(), panel.clone()), panel, begun: now, owed: 0 }
-        });
+        Limiter::of(rate, rate.and_then(|rate| Bucket::new(rate, now)))
+    }
+
+    fn of(rate: Option<Rate>, bucket: Option<Bucket>) -> Limiter {
         Limiter { rate, bucket: bucket.map(Mutex::new).map(Arc::new) }
     }
 
-    /// The limiter of a destination that was configured anew: the same bucket where the rate is the same.
+    /// The limiter of a destination that was configured anew: the same bucket where the rate is the same, and where only its
+    /// burst is another, one of which as much is spent.
     pub(super) fn succeeded_by(&self, rate: Option<Rate>, now: Instant) -> Limiter {
-        if rate == self.rate { self.clone() } else { Limiter::new(rate, now) }
+        match (&self.bucket, self.rate, rate) {
+            (_, before, after) if before == after => self.clone(),
+            (Some(bucket), Some(before), Some(after)) if interval(before) == interval(after) => {
+                let bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+                Limiter::of(rate, bucket.succeeded_by(after, now))
+            }
+            (Some(_) | None, _, _) => Limiter::new(rate, now),
+        }
     }
 
     /// Whether a request may be sent now; otherwise when.
@@ -76,6 +84,22 @@ impl Limiter {
 }
 
 impl Bucket {
+    /// A full one.
+    fn new(rate: Rate, begun: Instant) -> Option<Bucket> {
+        let panel = Panel::default();
+        let governor = RateLimiter::new(quota(rate)?, panel.clone(), panel.clone());
+        Some(Bucket { governor, panel, begun, owed: 0 })
+    }
+
+    /// One of another burst, of which as much is spent and owed; at most all of it is spent.
+    fn succeeded_by(&self, rate: Rate, now: Instant) -> Option<Bucket> {
+        let successor = Bucket { owed: self.owed, ..Bucket::new(rate, self.begun)? };
+        let refill = interval(rate).saturating_mul(rate.burst.get());
+        let spent = now.saturating_duration_since(self.begun).saturating_add(refill);
+        successor.panel.succeed(&self.panel, u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX));
+        Some(successor)
+    }
+
     fn check(&self, now: Instant, purpose: Purpose) -> Result<(), Instant> {
         let Bucket { governor, panel, begun, owed: _ } = self;
         panel.set(now.saturating_duration_since(*begun), purpose);
@@ -113,9 +137,13 @@ impl OwnLimiter {
         OwnLimiter { limiter: Limiter::new(Some(rate), now), interval: interval(rate), line }
     }
 
-    /// The limiter of an operation that was configured anew: the same bucket and line where the rate is the same.
+    /// The limiter of an operation that was configured anew: the same bucket and line where the rate is the same, and the same
+    /// line where only its burst is another.
     pub(super) fn succeeded_by(&self, rate: Rate, now: Instant) -> OwnLimiter {
-        if Some(rate) == self.limiter.rate { self.clone() } else { OwnLimiter::new(rate, now) }
+        if interval(rate) != self.interval {
+            return OwnLimiter::new(rate, now);
+        }
+        OwnLimiter { limiter: self.limiter.succeeded_by(Some(rate), now), ..self.clone() }
     }
 
     /// Spends the token of a request that is sent now; otherwise says when its turn is.
@@ -185,6 +213,15 @@ impl Panel {
         let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         reading.now = now;
         reading.purpose = purpose;
+    }
+}
+
+impl Panel {
+    /// The next token arrives when it did in the one before, and not behind this time.
+    fn succeed(&self, before: &Panel, latest_ns: u64) {
+        let before = before.0.lock().unwrap_or_else(PoisonError::into_inner).arrival;
+        let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reading.arrival = before.map(|arrival| arrival.min(Nanos::new(latest_ns)));
     }
 }
 
@@ -325,6 +362,28 @@ mod tests {
         assert_eq!(limiter.take(begun), Ok(()));
         assert!(limiter.succeeded_by(slow, begun).take(begun).is_err());
         assert!(limiter.succeeded_by(Some(rate(2, Duration::from_secs(60), 1)), begun).take(begun).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_successor_of_another_burst_has_spent_what_was_spent() {
+        let begun = Instant::now();
+        let a_minute = |burst| rate(1, Duration::from_secs(60), burst);
+        let passed = |limiter: &Limiter, now| (0..100).take_while(|_| limiter.take(now).is_ok()).count();
+        let limiter = Limiter::new(Some(a_minute(5)), begun);
+        assert_eq!([limiter.take(begun), limiter.take(begun)], [Ok(()), Ok(())]);
+        assert_eq!(passed(&limiter.succeeded_by(Some(a_minute(9)), begun), begun), 7, "two of nine");
+        let smaller = limiter.succeeded_by(Some(a_minute(2)), begun);
+        assert_eq!(smaller.take(begun), Err(begun + Duration::from_secs(60)), "two of two");
+        assert_eq!(passed(&limiter, begun), 3);
+        let one = limiter.succeeded_by(Some(a_minute(1)), begun);
+        assert_eq!(one.take(begun), Err(begun + Duration::from_secs(60)), "no more than all of it");
+        limiter.owe();
+        let owing = limiter.succeeded_by(Some(a_minute(6)), begun);
+        assert_eq!(passed(&owing, begun), 0, "the last one is owed");
+        let own = OwnLimiter::new(a_minute(1), begun);
+        assert_eq!(own.take(begun), Ok(()));
+        assert!(own.succeeded_by(a_minute(2), begun).take(begun).is_ok(), "one of two");
+        assert!(own.succeeded_by(a_minute(1), begun).take(begun).is_err());
     }
 
     #[test]
