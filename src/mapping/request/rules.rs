@@ -189,8 +189,15 @@ impl<'l> Compiler<'_, 'l> {
         let Output::Field(field) = &mut *output.output else {
             return self.fault(name, "a list has no length in characters", "limit its parts by `truncate`");
         };
-        field.limit = Some(limit);
+        // Whatever the contract says of it stands already: a rule is stricter, or says what becomes of what is too long.
+        let contract = field.limit;
+        field.limit = Some(Limit { measures: contract.map_or(limit.measures, |contract| contract.measures), ..limit });
         let (ty, is_required) = (field.expression.out_type(), field.expression.is_required());
+        if let Some(contract) = contract.filter(|contract| contract.chars_max < limit.chars_max) {
+            let most = contract.chars_max;
+            let help = format!("the destination would not take it: write `limit = {most}`, or leave the rule out");
+            return self.fault(name, format!("the contract takes at most {most} characters"), help);
+        }
         match (ty, limit.over) {
             (OutType::Number | OutType::Bool, Over::Truncate) => {
                 self.fault(name, "a number that is cut is another number", "write `over = \"reject\"`");

@@ -93,6 +93,28 @@ fn rules_reach_lists_of_tables_and_the_query() {
 }
 
 #[test]
+fn a_length_is_within_what_the_contract_takes() {
+    let with = |limit: usize, over: Over| {
+        Written::new(Encoding::Json)
+            .map(&[("n", "notes.public")])
+            .output("n", |output| output.chars_max = Some(3))
+            .max_length("n", limit, over)
+    };
+    assert_eq!(with(4, Over::Reject).faults(), "n: the contract takes at most 3 characters");
+    let long = r#"{"notes":{"public":"abcd"}}"#;
+    assert_eq!(with(3, Over::Truncate).body(long), r#"{"n":"abc"}"#);
+    assert_eq!(with(2, Over::Truncate).body(long), r#"{"n":"ab"}"#);
+    assert_eq!(with(2, Over::Reject).unmappable(long), "n: longer than 2 characters");
+    // Of an array the contract means each entry, and so does a rule then.
+    let array = Written::new(Encoding::Json)
+        .map(&[("c", "custom.c")])
+        .output("c", |output| (output.kind, output.chars_max) = (OutputKind::Array, Some(3)))
+        .max_length("c", 2, Over::Reject);
+    assert_eq!(array.body(r#"{"custom":{"c":["ab","cd"]}}"#), r#"{"c":["ab","cd"]}"#);
+    assert_eq!(array.unmappable(r#"{"custom":{"c":["ab","cde"]}}"#), "c: longer than 2 characters");
+}
+
+#[test]
 fn lengths_count_characters() {
     let note = |over| Written::new(Encoding::Json).map(&[("n", "notes.public")]).max_length("n", 3, over);
     assert_eq!(note(Over::Truncate).body(r#"{"notes":{"public":"äöüß"}}"#), r#"{"n":"äöü"}"#);
