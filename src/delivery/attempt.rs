@@ -189,7 +189,7 @@ impl Pool {
         let outcome = match judgement {
             Judgement::Delivered => self.taken(confirm.as_ref(), self.captured(judge_by, &transmission, sent)),
             Judgement::Duplicate => Outcome::Duplicate { captured: self.captured(judge_by, &transmission, sent) },
-            Judgement::Retry => self.again(&delivery, reason, (hold, limit), (false, &stop)),
+            Judgement::Retry | Judgement::Throttled => self.again(&delivery, reason, (hold, limit), (false, &stop)),
             Judgement::Unknown => match on_ambiguous {
                 OnAmbiguous::Retry => self.again(&delivery, reason, (hold, limit), (true, &stop)),
                 OnAmbiguous::DeadLetter => dead(DeadKind::Unknown, reason.to_owned()),
@@ -298,7 +298,7 @@ impl Pool {
         let Transmission::Answered { answer, .. } = transmission else { return None };
         let header = judge.wait_header.as_ref();
         let asks = match judgement {
-            Judgement::Retry => true,
+            Judgement::Retry | Judgement::Throttled => true,
             Judgement::Unknown => asks_for_repeat(answer.status()),
             Judgement::Delivered | Judgement::Duplicate | Judgement::Suspended | Judgement::Rejected => false,
         };

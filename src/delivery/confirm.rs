@@ -174,7 +174,7 @@ fn said(confirm: &Confirm, judgement: Judgement, transmission: &Transmission) ->
     match judgement {
         Judgement::Delivered => Said::Confirmed,
         Judgement::Duplicate => Said::Duplicate,
-        Judgement::Retry | Judgement::Unknown => Said::NotNow,
+        Judgement::Retry | Judgement::Throttled | Judgement::Unknown => Said::NotNow,
         Judgement::Suspended => Said::Suspended,
         // Only `rejected_when` rejects: any other answer, a 404 too, says nothing of the conversion.
         Judgement::Rejected => match (&confirm.judge.rejected_when, transmission) {

@@ -1,7 +1,7 @@
 //! What an answer means: one pure function, [`judge`], and what it says about the destination's health.
 //!
 //! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `rejected_when`, `suspended_when`,
-//! `ambiguous_when`, `retry_when`, a gateway's word that it had no good answer from behind (*unknown*: it may have been taken
+//! `ambiguous_when`, `throttled_when`, `retry_when`, a gateway's word that it had no good answer from behind (*unknown*: it may have been taken
 //! there; a `503` whose words are that the connection behind it ended is one), the statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate
 //! over what is not there is false. Where a body broke off, a predicate that reads it is undecided: a 2xx is then *unknown*,
 //! and so is a refusal that the missing part might have turned into a success or into one of our credential, and any answer
@@ -89,6 +89,8 @@ pub(super) enum Judgement {
     Duplicate,
     /// Not now.
     Retry,
+    /// Not now, for we ask too much; said elsewhere than in the status.
+    Throttled,
     /// It may have been taken or not.
     Unknown,
     /// Our credential was refused.
@@ -109,7 +111,7 @@ impl From<Judgement> for Verdict {
         match judgement {
             Judgement::Delivered => Verdict::Delivered,
             Judgement::Duplicate => Verdict::Duplicate,
-            Judgement::Retry => Verdict::Retry,
+            Judgement::Retry | Judgement::Throttled => Verdict::Retry,
             Judgement::Unknown => Verdict::Unknown,
             Judgement::Suspended => Verdict::Suspended,
             Judgement::Rejected => Verdict::Rejected,
@@ -149,6 +151,7 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     let duplicate = asked(&judge.duplicate_when);
     let delivered = judge.delivered_when.as_ref().map_or(Reply::from(is_success), ask);
     let suspended = asked(&judge.suspended_when);
+    let throttled = asked(&judge.throttled_when);
     let retry = asked(&judge.retry_when);
     if duplicate == Reply::Yes {
         return Judgement::Duplicate;
@@ -169,6 +172,9 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     if asked(&judge.ambiguous_when) != Reply::No {
         return Judgement::Unknown;
     }
+    if throttled == Reply::Yes {
+        return Judgement::Throttled;
+    }
     if retry == Reply::Yes {
         return Judgement::Retry;
     }
@@ -182,7 +188,7 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     if refuses_credential(answer.status()) {
         return Judgement::Suspended;
     }
-    let undecided = [duplicate, delivered, suspended, retry].contains(&Reply::Undecided);
+    let undecided = [duplicate, delivered, suspended, throttled, retry].contains(&Reply::Undecided);
     if undecided { Judgement::Unknown } else { Judgement::Rejected }
 }
 
@@ -213,7 +219,7 @@ fn refuses_credential(status: StatusCode) -> bool {
 
 /// What a judged transmission says about the destination as a whole. What only `retry_when` or `ambiguous_when` asked for
 /// is the conversion's, not the destination's: a click that is not there yet closes no door. What `rejected_when` refused
-/// is the conversion's too, whatever the status.
+/// is the conversion's too, whatever the status. What `throttled_when` says is the destination's, as a `429`.
 pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Health {
     match (judgement, transmission) {
         (Judgement::Delivered | Judgement::Duplicate, _) => Health::Well,
@@ -223,6 +229,7 @@ pub(super) fn health(judgement: Judgement, transmission: &Transmission) -> Healt
         }
         (Judgement::Suspended, _) => Health::Refusing,
         (Judgement::Rejected, _) => Health::Answering,
+        (Judgement::Throttled, _) => Health::Failing { overloaded: true },
         (Judgement::Retry | Judgement::Unknown, Transmission::NotSent(failure) | Transmission::Unanswered(failure)) => {
             Health::Failing { overloaded: failure.kind == FailureKind::TimedOut }
         }

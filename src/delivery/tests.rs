@@ -331,6 +331,19 @@ async fn an_open_breaker_spends_no_attempt_and_closes_on_success() {
 }
 
 #[tokio::test]
+async fn what_throttles_in_its_body_opens_the_breaker() {
+    let platform = Platform::answering([], Reply::Body(200, r#"{"code": 7}"#.to_owned())).await;
+    let said = "delivered_when = \"body.code == 0\"\nthrottled_when = \"body.code == 7\"";
+    let bench = Bench::start(&[destination("one", &platform.url(), said)]);
+    let id = bench.accept().await;
+    bench.becomes("one", |state| state.state == Activity::Open).await;
+    assert_eq!(bench.status(id, "one").await.history[0].verdict, Verdict::Retry);
+    platform.now(Reply::Body(200, r#"{"code": 0}"#.to_owned()));
+    bench.reaches(id, "one", delivered).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_rejection_is_a_dead_letter_without_secrets() {
     let body = format!("{{\"error\":\"bad\\u0000\",\"you_sent\":\"Bearer {SECRET}\"}}\n");
     let platform = Platform::answering([], Reply::Body(400, body)).await;

@@ -153,6 +153,8 @@ pub struct Judge {
     pub suspended_when: Option<AnswerCondition>,
     /// It leaves open whether the platform took it.
     pub ambiguous_when: Option<AnswerCondition>,
+    /// We ask too much of the platform, whatever the status.
+    pub throttled_when: Option<AnswerCondition>,
     /// Beside the built-in ones.
     pub retry_when: Option<AnswerCondition>,
     /// Beside `Retry-After`.

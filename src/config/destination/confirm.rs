@@ -177,6 +177,7 @@ pub(super) fn confirm(entry: &Entry, of: &Asks<'_>, faults: &mut Faults) -> Opti
         rejected_when: rejected,
         suspended_when: None,
         ambiguous_when: None,
+        throttled_when: None,
         retry_when: None,
         wait_header: of.wait_header.cloned(),
         capture: reason.map(|capture| (REASON.to_owned(), capture)).into_iter().collect(),

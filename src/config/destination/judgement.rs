@@ -14,6 +14,7 @@ pub(super) fn judge(written: &WrittenJudge, wait_header: Option<&WaitHeader>, fa
     let rejected_when = compile(&written.rejected_when);
     let suspended_when = compile(&written.suspended_when);
     let ambiguous_when = compile(&written.ambiguous_when);
+    let throttled_when = compile(&written.throttled_when);
     let retry_when = compile(&written.retry_when);
     let wait_header = written.wait_header.as_ref().or(wait_header).cloned();
     let captured = |(name, text): &(Text, Text)| Some((name.value.clone(), faults.take(Capture::compile(text))?));
@@ -24,6 +25,7 @@ pub(super) fn judge(written: &WrittenJudge, wait_header: Option<&WaitHeader>, fa
         rejected_when,
         suspended_when,
         ambiguous_when,
+        throttled_when,
         retry_when,
         wait_header,
         capture,

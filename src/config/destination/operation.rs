@@ -44,6 +44,7 @@ pub(super) struct WrittenJudge {
     pub(super) rejected_when: Option<Text>,
     pub(super) suspended_when: Option<Text>,
     pub(super) ambiguous_when: Option<Text>,
+    pub(super) throttled_when: Option<Text>,
     pub(super) retry_when: Option<Text>,
     pub(super) wait_header: Option<WaitHeader>,
     pub(super) capture: Vec<(Text, Text)>,
@@ -83,6 +84,7 @@ impl<'t> Written<'t> {
                 rejected_when: keys.text("rejected_when", faults),
                 suspended_when: keys.text("suspended_when", faults),
                 ambiguous_when: keys.text("ambiguous_when", faults),
+                throttled_when: keys.text("throttled_when", faults),
                 retry_when: keys.text("retry_when", faults),
                 wait_header: keys.entry("wait_header").and_then(|entry| wait_header(entry, faults)),
                 capture: pairs(keys, "capture", faults),
@@ -252,7 +254,7 @@ const SLOT: &str =
     "the output that the platform deduplicates on: `\"header.Idempotency-Key\"`, `\"map.order_id\"`, or `\"none\"`";
 
 /// What no operation takes from its destination, beside `method`, `url`, `map` and `query`.
-const OWN: [&str; 18] = [
+const OWN: [&str; 19] = [
     "when",
     "only_when",
     "otherwise",
@@ -269,6 +271,7 @@ const OWN: [&str; 18] = [
     "rejected_when",
     "suspended_when",
     "ambiguous_when",
+    "throttled_when",
     "retry_when",
     "capture",
 ];

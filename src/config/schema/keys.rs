@@ -159,6 +159,7 @@ macro_rules! request_keys {
         key("rejected_when", CONDITION, "Over the answer: it will never be taken, whatever the status."),
         key("suspended_when", CONDITION, "Over the answer: the credential is wrong, whatever the status."),
         key("ambiguous_when", CONDITION, "Over the answer: it leaves open whether the platform took it."),
+        key("throttled_when", CONDITION, "Over the answer: too many requests, as a 429 says, whatever the status."),
         key("retry_when", CONDITION, "Over the answer, beside 408, 425, 429 and 5xx."),
         key("wait_header", Table(WAIT_HEADER), "A header that says how long to wait, beside `Retry-After`."),
         key("capture", TEXTS, "What is kept of the answer, by name: `body.id`."),

@@ -237,6 +237,25 @@ fn a_page_and_a_refusal_in_other_letters_are_no_success_elsewhere_either() {
     }
 }
 
+#[test]
+fn what_throttles_in_its_body_is_overloaded_as_by_a_429() {
+    let table = Table::of(OTHERS);
+    let check = |destination: &str, status: u16, body: &str, expected: Judgement, well: Health| {
+        let answer = answered(status, body, Body::Whole);
+        let judged = judge(table.judge_of(destination), &answer);
+        assert_eq!((judged, health(judged, &answer)), (expected, well), "{destination}: {status} {body}");
+    };
+    let overloaded = Health::Failing { overloaded: true };
+    check("tiktok", 200, r#"{"code": 40100}"#, Judgement::Throttled, overloaded);
+    check("tiktok", 200, r#"{"code": 40700}"#, Judgement::Retry, Health::Answering);
+    for code in [4, 17, 32, 613, 80003] {
+        let body = format!(r#"{{"error": {{"code": {code}, "is_transient": true}}}}"#);
+        check("meta", 400, &body, Judgement::Throttled, overloaded);
+    }
+    check("meta", 400, r#"{"error": {"code": 341}}"#, Judgement::Retry, Health::Answering);
+    assert_eq!(Verdict::from(Judgement::Throttled), Verdict::Retry);
+}
+
 /// Whichever of its calls it is.
 #[test]
 fn a_page_is_no_success_of_any_operation_of_another_preset() {
