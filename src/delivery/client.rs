@@ -154,7 +154,8 @@ impl Client {
             }
             Ok(Err(error)) => {
                 let given_back = connection.wire().is_unfit() || error.is_canceled();
-                let refused = self.refused(&error).filter(|_| !(given_back && connection.is_kept()));
+                // Where an answer has come over it before, the handshake is over: what comes now is not of that.
+                let refused = self.refused(&error).filter(|_| !connection.is_kept());
                 if let Some(refused) = refused {
                     // TLS 1.3 tells of that only after the client has spoken; nobody has listened.
                     Transmission::NotSent(Failure::refused(describe(refused.words(), Some(&error))))

@@ -256,6 +256,44 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
     not_sent(&without, false, "a client certificate is required");
 }
 
+#[tokio::test]
+async fn an_alert_about_our_certificate_behind_a_later_request_leaves_open_whether_that_was_taken() {
+    let (chain, key, issuer) = certificate("127.0.0.1");
+    let mut config =
+        server_config(&[&rustls::version::TLS13]).with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.enable_secret_extraction = true;
+    let (server, ca_file) = serving(config, &issuer, |mut stream| async move {
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        stream.flush().await.unwrap();
+        request(&mut stream).await;
+        let (mut tcp, connection) = stream.into_inner();
+        tcp.write_all(&certificate_required(connection)).await.unwrap();
+    })
+    .await;
+    let (client, url) = (trusting(ca_file.path()), format!("https://{}/", server.address));
+    answered(&send(&client, &url).await, 200, Body::Whole);
+    unanswered(&send(&client, &url).await, false, "the connection broke: ");
+    assert_eq!(server.connections(), 1);
+}
+
+/// The record of a fatal alert by the server of a connection in TLS 1.3 (RFC 8446, 5.2 and 6).
+fn certificate_required(connection: rustls::ServerConnection) -> Vec<u8> {
+    use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+    const ALERT: [u8; 3] = [2, 116, 21];
+    // With the tag behind it.
+    const LENGTH: u8 = 3 + 16;
+    let (number, secrets) = connection.dangerous_extract_secrets().unwrap().tx;
+    let rustls::ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else { panic!("another cipher") };
+    let mut nonce = [0; NONCE_LEN];
+    let number = [[0; 4].as_slice(), &number.to_be_bytes()].concat();
+    nonce.iter_mut().zip(iv.as_ref().iter().zip(number)).for_each(|(byte, (iv, number))| *byte = iv ^ number);
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap());
+    let (head, mut sealed) = ([23, 3, 3, 0, LENGTH], ALERT.to_vec());
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(head), &mut sealed).unwrap();
+    [head.as_slice(), &sealed].concat()
+}
+
 #[test]
 fn an_alert_about_our_certificate_is_a_refused_credential_and_no_other_is() {
     use rustls::AlertDescription as Alert;
