@@ -21,6 +21,8 @@ const MASK: &str = "***";
 const SCHEMES: [&str; 2] = ["bearer", "basic"];
 /// A scheme's credential shorter than this is a word ("bearer token"), not a token.
 const TOKEN_CHARS_MIN: usize = 8;
+/// A secret shorter than this is a piece of every text, and hides nothing: to mask it would only spoil ids that are captured.
+const SECRET_CHARS_MIN: usize = 3;
 /// How much of a secret at a cut-off end gives it away.
 const STUB_CHARS_MIN: usize = 4;
 
@@ -32,10 +34,11 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// A mask of every secret of a destination.
+    /// A mask of every secret of a destination, but for those of one or two characters.
     pub(super) fn new(secrets: &[Secret]) -> Mask {
         let mut mask = Mask::default();
-        secrets.iter().for_each(|secret| mask.add(secret.reveal()));
+        let masked = secrets.iter().map(Secret::reveal).filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN);
+        masked.for_each(|secret| mask.add(secret));
         mask
     }
 
@@ -282,6 +285,12 @@ mod tests {
         check(&["q\"uote"], r#"{"got":"q\"uote"}"#, r#"{"got":"***"}"#);
         check(&["abc", "abcdef"], "abcdef abc", "*** ***");
         check(&[""], "nothing", "nothing");
+    }
+
+    #[test]
+    fn a_secret_of_two_characters_spoils_no_id() {
+        check(&["12"], r#"{"id":"A-51234"}"#, r#"{"id":"A-51234"}"#);
+        check(&["1", "123"], r#"{"id":"A-51234"}"#, r#"{"id":"A-5***4"}"#);
     }
 
     #[test]
