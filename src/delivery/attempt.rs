@@ -169,14 +169,14 @@ impl Pool {
         stop: CancellationToken,
     ) -> Report {
         if delivery.acceptance().is_some() {
-            return Arc::clone(&self).ask(delivery, prepared, stop).await;
+            return Box::pin(self.ask(delivery, prepared, stop)).await;
         }
         let Prepared { request, operation, on_ambiguous, pass, limit, context } = prepared;
         let (begun, at_ms) = (Instant::now(), self.clock.unix_ms());
         let span = self.traces.attempt(&delivery, context, request.method(), request.uri());
         let Operation { name, judge: judge_by, confirm, .. } = self.operation(operation);
         let cache = self.tokens.of(operation).map(Arc::as_ref);
-        let exchange = match self.exchange(request, cache, judge_by, &stop).await {
+        let exchange = match self.exchange(&request, cache, judge_by, &stop).await {
             Ok(exchange) => exchange,
             Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), span, &stop),
         };

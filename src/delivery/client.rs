@@ -98,7 +98,7 @@ impl Client {
 
     /// Sends a request and reads its answer within the destination's timeouts, or until `stop`. A kept connection that turns
     /// out to be closed before the first byte costs nothing: another one takes the request.
-    pub(super) async fn send(&self, request: http::Request<Full<Bytes>>, stop: &CancellationToken) -> Sent {
+    pub(super) async fn send(&self, request: &http::Request<Full<Bytes>>, stop: &CancellationToken) -> Sent {
         let begun = Instant::now();
         let later = |wait| begun.checked_add(wait).unwrap_or(begun);
         let (head, whole) = (later(self.header_timeout), later(self.timeout));
@@ -113,26 +113,34 @@ impl Client {
             return not_sent(interruption.failure(self.header_timeout));
         }
         // As many as are kept can have closed.
-        for _ in 0..self.connections_max {
-            let Some(connection) = self.kept.take(&origin, begun) else { break };
-            if let Ok(sent) = self.send_over(connection, &origin, request.clone(), &mut patience, whole).await {
-                return sent;
+        let mut kept_left = self.connections_max;
+        loop {
+            let kept = if kept_left > 0 { self.kept.take(&origin, begun) } else { None };
+            kept_left = kept_left.saturating_sub(1);
+            let is_new = kept.is_none();
+            let connection = match kept {
+                Some(connection) => Ok(Ok(connection)),
+                // Apart, for it is large and rare.
+                None => patience.wait(Box::pin(self.connect(request.uri(), &origin)).as_mut()).await,
+            };
+            let connection = match connection {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(failure)) => return not_sent(failure),
+                Err(interruption) => return not_sent(interruption.failure(self.header_timeout)),
+            };
+            match self.send_over(connection, &origin, request, &mut patience, whole).await {
+                Ok(sent) => return sent,
+                Err(GivenBack(failure)) if is_new => return not_sent(failure),
+                Err(GivenBack(_)) => {}
             }
         }
-        let connection = match patience.wait(self.connect(request.uri(), &origin)).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(failure)) => return not_sent(failure),
-            Err(interruption) => return not_sent(interruption.failure(self.header_timeout)),
-        };
-        let sent = self.send_over(connection, &origin, request, &mut patience, whole).await;
-        sent.unwrap_or_else(|GivenBack(failure)| not_sent(failure))
     }
 
     async fn send_over(
         &self,
         mut connection: Connection,
         origin: &Origin,
-        request: http::Request<Full<Bytes>>,
+        request: &http::Request<Full<Bytes>>,
         patience: &mut Patience<'_, '_>,
         whole: Instant,
     ) -> Result<Sent, GivenBack> {
@@ -142,7 +150,8 @@ impl Client {
         }
         let negotiated = Some(connection.wire().negotiated);
         let has_body = !request.body().is_end_stream();
-        let transmission = match patience.wait(connection.send(request)).await {
+        let answer = patience.wait(pin!(connection.send(request))).await;
+        let transmission = match answer {
             Ok(Ok(response)) => {
                 patience.until = whole;
                 let read = read(&mut connection, response, patience).await;
@@ -248,7 +257,8 @@ async fn read(
     let (head, mut body) = response.into_parts();
     let mut bytes = BytesMut::new();
     let extent = loop {
-        let frame = match patience.wait(connection.frame(&mut body)).await {
+        let frame = patience.wait(pin!(connection.frame(&mut body))).await;
+        let frame = match frame {
             Ok(None) => break Body::Whole,
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(_))) | Err(_) => break Body::Broken,
@@ -281,8 +291,7 @@ impl Patience<'_, '_> {
     }
 
     /// Waits for what `work` comes to, as long as may be.
-    async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interruption> {
-        let mut work = pin!(work);
+    async fn wait<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Interruption> {
         poll_fn(|context| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(Ok(done));

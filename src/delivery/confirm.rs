@@ -96,7 +96,7 @@ impl Pool {
         let (method, target) = (prepared.request.method(), prepared.request.uri());
         let span = self.traces.attempt(&delivery, prepared.context, method, target);
         let cache = self.tokens.of(prepared.operation).map(Arc::as_ref);
-        let exchange = match self.exchange(prepared.request, cache, &confirm.judge, &stop).await {
+        let exchange = match self.exchange(&prepared.request, cache, &confirm.judge, &stop).await {
             Ok(exchange) => exchange,
             Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), span, &stop),
         };

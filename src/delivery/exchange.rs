@@ -39,23 +39,36 @@ impl Pool {
     /// not: there the token is right, and may not.
     pub(super) async fn exchange(
         &self,
-        request: http::Request<Full<Bytes>>,
+        request: &http::Request<Full<Bytes>>,
         cache: Option<&TokenCache>,
         judge_by: &Judge,
         stop: &CancellationToken,
     ) -> Result<Exchange, NoToken> {
-        let Some(cache) = cache else { return Ok(self.sent(request, false, stop).await) };
+        match cache {
+            None => Ok(self.sent(request, false, stop).await),
+            // Apart, for it is large, and most destinations take no token.
+            Some(cache) => Box::pin(self.exchange_with_token(request, cache, judge_by, stop)).await,
+        }
+    }
+
+    async fn exchange_with_token(
+        &self,
+        request: &http::Request<Full<Bytes>>,
+        cache: &TokenCache,
+        judge_by: &Judge,
+        stop: &CancellationToken,
+    ) -> Result<Exchange, NoToken> {
         let token = self.access_token(cache, None, stop).await?;
-        let first = self.sent(authorized(&request, &token), false, stop).await;
+        let first = self.sent(&authorized(request, &token), false, stop).await;
         if !refuses_token(judge_by, &first.transmission) {
             return Ok(first);
         }
         tracing::debug!(destination = %self.destination.name, "access token refused, a new one is fetched");
         let token = self.access_token(cache, Some(&token), stop).await?;
-        Ok(self.sent(authorized(&request, &token), true, stop).await)
+        Ok(self.sent(&authorized(request, &token), true, stop).await)
     }
 
-    async fn sent(&self, request: http::Request<Full<Bytes>>, repeated: bool, stop: &CancellationToken) -> Exchange {
+    async fn sent(&self, request: &http::Request<Full<Bytes>>, repeated: bool, stop: &CancellationToken) -> Exchange {
         let authorization = request.headers().get(header::AUTHORIZATION).cloned();
         let begun = Instant::now();
         let Sent { transmission, negotiated } = self.client.send(request, stop).await;
@@ -70,7 +83,7 @@ impl Pool {
     ) -> Result<Arc<Token>, NoToken> {
         let ask = |request| async {
             match client::assemble(request) {
-                Ok(request) => self.client.send(request, stop).await.transmission,
+                Ok(request) => self.client.send(&request, stop).await.transmission,
                 Err(unmappable) => Transmission::NotSent(Failure::of(unmappable.to_string())),
             }
         };

@@ -92,17 +92,17 @@ impl Connection {
     }
 
     /// Sends a request to an absolute URL; its answer's head.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+    pub(super) async fn send(&mut self, request: &Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
         match self {
             Connection::Http1(http1) => http1.send(request).await,
-            Connection::Http2(http2) => http2.sender.send_request(request).await,
+            Connection::Http2(http2) => http2.sender.send_request(request.clone()).await,
         }
     }
 
     /// The next piece of an answer's body; `None` at its end.
     pub(super) async fn frame(&mut self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
         match self {
-            Connection::Http1(http1) => http1.drive(body.frame()).await,
+            Connection::Http1(http1) => http1.drive(pin!(body.frame())).await,
             Connection::Http2(_) => body.frame().await,
         }
     }
@@ -121,18 +121,14 @@ impl Connection {
 }
 
 impl Http1 {
-    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
-        request.headers_mut().entry(header::HOST).or_insert_with(|| self.host.clone());
-        let path = request.uri().path_and_query().cloned().map(Uri::from);
-        *request.uri_mut() = path.unwrap_or_default();
+    async fn send(&mut self, request: &Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
         self.wire.note_beginning(self.is_kept);
-        let answer = self.sender.send_request(request);
+        let answer = pin!(self.sender.send_request(to_origin(request, &self.host)));
         self.drive(answer).await
     }
 
     /// Lets the connection work while it is waited for what that brings.
-    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    async fn drive<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|context| {
             // It may tell the connection what there is to do.
             if let Poll::Ready(done) = work.as_mut().poll(context) {
@@ -184,6 +180,15 @@ impl Http2 {
     pub(super) fn is(&self, other: &Http2) -> bool {
         self.wire.is(&other.wire)
     }
+}
+
+/// The request as HTTP/1.1 has it: the path alone, and the host in a field.
+fn to_origin(request: &Request<Full<Bytes>>, host: &HeaderValue) -> Request<Full<Bytes>> {
+    let mut request = request.clone();
+    request.headers_mut().entry(header::HOST).or_insert_with(|| host.clone());
+    let path = request.uri().path_and_query().cloned().map(Uri::from);
+    *request.uri_mut() = path.unwrap_or_default();
+    request
 }
 
 /// RFC 9110, 7.2: host and port, but not the port that the scheme stands for.

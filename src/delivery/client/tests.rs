@@ -55,7 +55,7 @@ fn post(url: &str) -> http::Request<Full<Bytes>> {
 }
 
 async fn send(client: &Client, url: &str) -> Transmission {
-    client.send(post(url), &CancellationToken::new()).await.transmission
+    client.send(&post(url), &CancellationToken::new()).await.transmission
 }
 
 /// A server that hands each connection, with its number from 0, to `serve`; ends when dropped.
@@ -269,10 +269,10 @@ async fn a_private_address_is_not_connected_to_unless_that_is_allowed() {
 
 #[tokio::test]
 async fn what_a_connection_speaks_is_told_once_there_is_one() {
-    let sent = client().send(post("http://127.0.0.1:9/"), &CancellationToken::new()).await;
+    let sent = client().send(&post("http://127.0.0.1:9/"), &CancellationToken::new()).await;
     assert_eq!(sent.negotiated, None);
     let server = answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
-    let sent = client().send(post(&server.url()), &CancellationToken::new()).await;
+    let sent = client().send(&post(&server.url()), &CancellationToken::new()).await;
     assert_eq!(sent.negotiated, Some(Negotiated { protocol: Protocol::Http1, tls: None }));
 }
 
@@ -413,9 +413,9 @@ async fn a_stop_ends_an_exchange_at_once_and_says_what_is_known() {
     })
     .await;
     let client = client_with(60_000, 60_000);
-    unanswered(&client.send(post(&server.url()), &stop).await.transmission, false, "the relay stopped");
+    unanswered(&client.send(&post(&server.url()), &stop).await.transmission, false, "the relay stopped");
     let handshake = format!("https://{}/", server.address);
-    not_sent(&client.send(post(&handshake), &stop).await.transmission, false, "the relay stopped");
+    not_sent(&client.send(&post(&handshake), &stop).await.transmission, false, "the relay stopped");
 }
 
 #[test]

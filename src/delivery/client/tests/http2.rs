@@ -46,7 +46,7 @@ impl Holding {
 
     async fn answers(&self, client: &Client, path: &str) {
         let url = format!("https://{}{path}", self.server.address);
-        let sent = client.send(post(&url), &CancellationToken::new()).await;
+        let sent = client.send(&post(&url), &CancellationToken::new()).await;
         answered(&sent.transmission, 200, Body::Whole);
         assert_eq!(sent.negotiated, Some(Negotiated { protocol: Protocol::Http2, tls: Some(Tls::V1_3) }));
     }

@@ -156,7 +156,7 @@ async fn what_begins_after_a_stop_is_not_sent_over_a_kept_connection_either() {
     answered(&send(&client, &server.url()).await, 200, Body::Whole);
     let stop = CancellationToken::new();
     stop.cancel();
-    not_sent(&client.send(post(&server.url()), &stop).await.transmission, false, "the relay stopped");
+    not_sent(&client.send(&post(&server.url()), &stop).await.transmission, false, "the relay stopped");
     client.close().await;
     ends.acquire().await.unwrap().forget();
     assert_eq!(server.connections(), 1);

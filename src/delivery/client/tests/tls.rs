@@ -205,7 +205,7 @@ async fn what_an_http2_peer_says_it_did_not_process_was_not_sent() {
     let (server, ca_file) = h2_replying(GOAWAY_BEFORE_IT).await;
     let mut bare = post(&format!("https://{}/", server.address));
     *bare.body_mut() = Full::default();
-    let sent = trusting(ca_file.path()).send(bare, &CancellationToken::new()).await;
+    let sent = trusting(ca_file.path()).send(&bare, &CancellationToken::new()).await;
     unanswered(&sent.transmission, false, "the connection broke: ");
     const INTERNAL_ERROR: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
     let (server, ca_file) = h2_replying(INTERNAL_ERROR).await;
