@@ -1,12 +1,12 @@
-# Builds a static binary and puts it, alone, into an empty image.
+# Builds a static binary and puts it, alone, into an empty image. It is built twice: deploy/build.
 FROM rust:1.95-alpine AS build
-RUN apk add --no-cache build-base cmake perl
+RUN apk add --no-cache build-base cmake perl python3
 WORKDIR /src
 COPY . .
 # otlp: with traces
 ARG FEATURES=""
-RUN cargo build --release --locked --features "$FEATURES" && mkdir -p /out/var/lib/capi-relay /out/etc/capi-relay \
- && cp target/release/capi-relay /out/capi-relay
+RUN deploy/build --features "$FEATURES" > /built && mkdir -p /out/var/lib/capi-relay /out/etc/capi-relay \
+ && cp "$(cat /built)" /out/capi-relay
 
 FROM scratch
 COPY --from=build --chown=65532:65532 /out /
