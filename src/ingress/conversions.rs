@@ -44,10 +44,11 @@ impl Ingress {
         }
         // Nothing of the body is held any more: who waits costs the others nothing.
         let is_waited_for = self.wait_for(&mut verdicts, wait).await;
-        let mut reply = match &verdicts {
+        let reply = match &verdicts {
             Verdicts::One(kept) => kept.answer(),
             Verdicts::Batch(verdicts) => batch::answer(verdicts),
         };
+        let mut reply = self.answers.hold_what_is_left(&client.unread, reply);
         if let Some(left) = left {
             left.write(reply.headers_mut());
         }
@@ -91,6 +92,7 @@ impl Ingress {
             let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
             return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
         }
+        self.answers.check(&client.unread)?;
         let left = client.take_rest(items.len(), left)?;
         let named = Named { key, receipt, entry: Receipt::part };
         Ok((Verdicts::Batch(self.take_in_all(config, client, &named, items).await), left))
@@ -263,13 +265,14 @@ impl Ingress {
         if status.merchant != client.merchant.name {
             return Err(Problem::not_found());
         }
-        Ok(json(StatusCode::OK, &StatusView::new(&status, self.clock().unix_ms())))
+        self.answers.hold(&client.unread, json(StatusCode::OK, &StatusView::new(&status, self.clock().unix_ms())))
     }
 
     /// The merchant's conversions for an order: `encoded` is its id as it stands in the path.
     pub(super) async fn order(&self, client: &Client, encoded: &str) -> Result<Reply, Problem> {
         let _admitted = self.admission.enter(0).await?;
-        self.order_of(std::slice::from_ref(&client.merchant), encoded).await
+        let reply = self.order_of(std::slice::from_ref(&client.merchant), encoded).await?;
+        self.answers.hold(&client.unread, reply)
     }
 
     /// Every merchant's conversions for an order of that id.

@@ -5,6 +5,7 @@ pub(crate) mod client;
 mod outcomes;
 mod signing;
 mod slow;
+mod unread;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
