@@ -175,6 +175,16 @@ def what_is_discarded_is_chosen_and_has_a_reason(browser):
     page.get_by_text("None that this filter means.").wait_for()
 
 
+def a_discard_of_more_than_are_counted_says_at_least(browser):
+    troubled(browser)
+    page = browser.open()
+    plan = {"until": "2026-12-01T00:00:00Z", "totals": {"matched": 20000, "whole": False, "groups": []}, "dead": [], "next": None}
+    page.route("**/admin/dead/discard", lambda route: route.fulfill(json=plan))
+    page.get_by_label("Destination", exact=True).select_option("scaleo")
+    page.get_by_role("button", name="Discard all of this filter").click()
+    page.get_by_role("dialog").get_by_text(re.compile(r"^At least 20.?000 dead letters\. Nothing more is sent")).wait_for()
+
+
 def everything_is_done_with_the_keyboard_alone(browser):
     stage = troubled(browser)
     page = browser.open()
@@ -364,6 +374,7 @@ ALL = [
     an_order_is_looked_up_with_its_attempts,
     a_dead_letter_is_shown_and_replayed_after_a_look_at_the_plan,
     what_is_discarded_is_chosen_and_has_a_reason,
+    a_discard_of_more_than_are_counted_says_at_least,
     everything_is_done_with_the_keyboard_alone,
     it_fits_a_phone_in_light_and_dark,
     nobody_is_shut_out,

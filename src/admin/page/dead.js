@@ -202,9 +202,10 @@ async function discard({ title, calls }) {
   // What was given up since then nobody has seen.
   const same = calls.map((call, place) => ({ ...call, until: plans[place].until }));
   const matched = plans.reduce((sum, { totals }) => sum + Number(totals?.matched ?? 0), 0);
+  const isWhole = plans.every(({ totals }) => totals?.whole !== false);
   const reason = el("input", { id: "discard-reason", required: true, maxlength: 500, autofocus: true });
   const body = [
-    el("p", {}, `${count(matched, "dead letter")}. Nothing more is sent for ${matched === 1 ? "it" : "them"}, and that is for good. The status says so, with the reason.`),
+    el("p", {}, `${isWhole ? "" : "At least "}${count(matched, "dead letter")}. Nothing more is sent for ${matched === 1 ? "it" : "them"}, and that is for good. The status says so, with the reason.`),
     el("div", { class: "field" }, el("label", { for: "discard-reason" }, "Why, for whoever asks later"), reason),
   ];
   const act = async () => {
