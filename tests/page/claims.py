@@ -108,6 +108,18 @@ def an_order_is_looked_up_with_its_attempts(browser):
     assert page.locator("script").count() == 1 and page.locator("img").count() == 1, "a text was taken for HTML"
 
 
+def an_order_whose_id_looks_like_the_relays_is_found(browser):
+    stage = browser.set("warehouse")
+    order = "01890a5d-ac96-774b-bcce-b302099a8057"
+    identity = stage.send(order)
+    page = browser.open()
+    browser.expects(NOT_THERE)
+    page.get_by_label("Order id, or").fill(order)
+    page.get_by_label("Order id, or").press("Enter")
+    page.get_by_text(f"1 conversion of order {order}").wait_for()
+    page.get_by_role("heading", name=identity).wait_for()
+
+
 def a_dead_letter_is_shown_and_replayed_after_a_look_at_the_plan(browser):
     stage = troubled(browser)
     page = browser.open()
@@ -372,6 +384,7 @@ ALL = [
     all_is_well_where_it_is,
     a_change_is_seen_without_a_reload,
     an_order_is_looked_up_with_its_attempts,
+    an_order_whose_id_looks_like_the_relays_is_found,
     a_dead_letter_is_shown_and_replayed_after_a_look_at_the_plan,
     what_is_discarded_is_chosen_and_has_a_reason,
     a_discard_of_more_than_are_counted_says_at_least,
