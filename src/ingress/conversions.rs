@@ -271,21 +271,24 @@ impl Ingress {
     /// The merchant's conversions for an order: `encoded` is its id as it stands in the path.
     pub(super) async fn order(&self, client: &Client, encoded: &str) -> Result<Reply, Problem> {
         let _admitted = self.admission.enter(0).await?;
-        let reply = self.order_of(std::slice::from_ref(&client.merchant), encoded).await?;
+        let reply = self.order_of(&[&client.merchant.name], encoded).await?;
         self.answers.hold(&client.unread, reply)
     }
 
-    /// Every merchant's conversions for an order of that id.
-    pub(crate) async fn orders(&self, encoded: &str) -> Result<Reply, Problem> {
-        self.order_of(&self.config().merchants, encoded).await
+    /// The conversions for an order of that id of this merchant, configured or not; or of every one that is.
+    pub(crate) async fn orders(&self, encoded: &str, merchant: Option<&str>) -> Result<Reply, Problem> {
+        let config = self.config();
+        let configured = || config.merchants.iter().map(|merchant| &*merchant.name).collect();
+        let merchants: Vec<&str> = merchant.map_or_else(configured, |merchant| vec![merchant]);
+        self.order_of(&merchants, encoded).await
     }
 
-    async fn order_of(&self, merchants: &[Arc<Merchant>], encoded: &str) -> Result<Reply, Problem> {
+    async fn order_of(&self, merchants: &[&str], encoded: &str) -> Result<Reply, Problem> {
         let no_text = |_| Problem::new(Kind::BadRequest, "an order's id stands in the path as percent-encoded UTF-8");
         let order_id = percent_decode_str(encoded).decode_utf8().map_err(no_text)?;
         let (mut statuses, mut is_whole) = (Vec::new(), true);
         for merchant in merchants {
-            let found = self.queue.order(&merchant.name, &order_id).await;
+            let found = self.queue.order(merchant, &order_id).await;
             let found = found.map_err(|error| problem::unreadable(&error))?;
             let older = found.len().saturating_sub(ORDER_STATUSES_MAX);
             is_whole &= older == 0;

@@ -67,7 +67,7 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
             "get",
             look("What became of a conversion", vec![conversion_id()], found(status), one),
         ),
-        ("/admin/orders/{order_id}", "get", look(of_order, vec![order_id()], found(order), one)),
+        ("/admin/orders/{order_id}", "get", look(of_order, vec![order_id(), of_merchant()], found(order), one)),
         ("/admin/dead", "get", look("Dead letters, page by page", filter, page, &["400", "401", "503"])),
         (
             "/admin/dead/{destination}/{id}",
@@ -89,6 +89,11 @@ fn days() -> Vec<Value> {
         query("destination", "Only what this one was owed.", text()),
         query("merchant", "Only of this merchant.", text()),
     ]
+}
+
+fn of_merchant() -> Value {
+    let description = "Of this one, which may be configured no more; without it, of all that are.";
+    json!({ "name": "merchant", "in": "query", "description": description, "schema": { "type": "string" } })
 }
 
 fn audit_page() -> Vec<Value> {

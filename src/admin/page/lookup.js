@@ -47,7 +47,7 @@ async function ofOrder(id) {
 }
 
 function nothing(id) {
-  return el("p", { class: "empty" }, `Nothing is known of ${id}: it was never accepted here, or is older than history.keep, or was forgotten.`);
+  return el("p", { class: "empty" }, `Nothing is known of ${id}: it was never accepted here, or is older than history.keep, or was forgotten, or is an order of a merchant that is no longer configured.`);
 }
 
 function conversion({ id, event_id: event, order_id: order, merchant, received_at: received, destinations }) {
