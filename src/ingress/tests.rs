@@ -90,9 +90,14 @@ impl Running {
         soon(looking).await;
     }
 
+    /// The configuration with other words in their places.
+    pub(crate) fn changed(&self, from: &str, to: &str) -> Arc<Config> {
+        loaded(self.routes.replace(from, to))
+    }
+
     /// Goes over to a configuration in which this merchant has another name.
     pub(crate) fn rename(&self, merchant: &str, to: &str) {
-        let config = loaded(self.routes.replace(&format!("[merchant.{merchant}]"), &format!("[merchant.{to}]")));
+        let config = self.changed(&format!("[merchant.{merchant}]"), &format!("[merchant.{to}]"));
         let renewed = self.ingress.renewed(&config).unwrap();
         self.ingress.reload(config, renewed);
     }

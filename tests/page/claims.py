@@ -197,6 +197,39 @@ def a_discard_of_more_than_are_counted_says_at_least(browser):
     page.get_by_role("dialog").get_by_text(re.compile(r"^At least 20.?000 dead letters\. Nothing more is sent")).wait_for()
 
 
+def letters_of_a_destination_that_is_gone_are_counted_and_can_be_chosen(browser):
+    stage = troubled(browser)
+    stage.names = ("impact", "partner", "warehouse")
+    stage.write()
+    page = browser.open()
+    concern(page, "scaleo is no longer configured").wait_for()
+    page.get_by_text("10 and more shown of 12").wait_for()
+    page.get_by_label("Destination", exact=True).select_option("scaleo")
+    page.get_by_role("button", name="Discard all of this filter").wait_for()
+
+
+def more_letters_are_shown_once_however_often_they_are_asked_for(browser):
+    troubled(browser)
+    page = browser.open()
+    letters(page).nth(9).wait_for()
+    held = []
+    page.route("**/admin/dead?*after=*", lambda route: held.append(route))
+    button = page.get_by_role("button", name="Show more")
+    with page.expect_request("**/admin/dead?*after=*"):
+        button.click()
+    assert button.is_disabled()
+    # Listed anew meanwhile: what was asked for before is no part of that.
+    page.get_by_label("Destination", exact=True).select_option("scaleo")
+    page.get_by_role("button", name="Replay all of this filter").wait_for()
+    held.pop().continue_()
+    page.locator("#dead-more:not([disabled])").wait_for()
+    assert letters(page).count() == 10
+    page.unroute("**/admin/dead?*after=*")
+    button.click()
+    letters(page).nth(11).wait_for()
+    assert letters(page).count() == 12
+
+
 def everything_is_done_with_the_keyboard_alone(browser):
     stage = troubled(browser)
     page = browser.open()
@@ -388,6 +421,8 @@ ALL = [
     a_dead_letter_is_shown_and_replayed_after_a_look_at_the_plan,
     what_is_discarded_is_chosen_and_has_a_reason,
     a_discard_of_more_than_are_counted_says_at_least,
+    letters_of_a_destination_that_is_gone_are_counted_and_can_be_chosen,
+    more_letters_are_shown_once_however_often_they_are_asked_for,
     everything_is_done_with_the_keyboard_alone,
     it_fits_a_phone_in_light_and_dark,
     nobody_is_shut_out,

@@ -37,7 +37,7 @@ export function showNames(names) {
 
 /** How many there are has changed: so has the list, but it does not move under somebody's hands. */
 export function showCounts(destinations) {
-  const total = [...destinations.values()].reduce((sum, { dead }) => sum + dead, 0);
+  const total = destinations.reduce((sum, { dead }) => sum + dead, 0);
   if (total === shown.total && shown.listedAt) return;
   shown.total = total;
   const isInUse = chosen.size > 0 || byId("dead-list").contains(document.activeElement) || shown.letters.length > PAGE;
@@ -73,13 +73,21 @@ async function list() {
 }
 
 async function more() {
-  const page = await fetchPage(shown.filter, shown.next).catch((error) => tell(error.message));
-  if (!page) return;
-  const first = shown.letters.length;
-  shown.letters.push(...page.dead);
-  shown.next = page.next;
-  draw();
-  byId("dead-list").children[first]?.querySelector("input")?.focus();
+  const [asked, button] = [fresh, byId("dead-more")];
+  button.disabled = true;
+  try {
+    const page = await fetchPage(shown.filter, shown.next);
+    if (asked !== fresh) return; // the list is another one by now
+    const first = shown.letters.length;
+    shown.letters.push(...page.dead);
+    shown.next = page.next;
+    draw();
+    byId("dead-list").children[first]?.querySelector("input")?.focus();
+  } catch (error) {
+    tell(error.message);
+  } finally {
+    button.disabled = false;
+  }
 }
 
 function fetchPage(wanted, after) {

@@ -10,15 +10,15 @@ import { age, at, bytes, count, number, setNow, time, zone } from "./words.js";
 
 const LEVELS = { stopped: ["suspended", "Stopped"], warning: ["open", "Warning"], notice: ["notice", "Notice"] };
 
-let known = { relay: null, concerns: [], destinations: new Map() };
+let known = { relay: null, concerns: [], destinations: new Map(), removed: [] };
 let lostSince = null;
 
 const RECEIVE = {
-  overview({ now, relay, concerns, destinations }) {
+  overview({ now, relay, concerns, destinations, removed }) {
     setNow(now);
-    known = { relay, concerns, destinations: new Map(destinations.map((one) => [one.name, one])) };
+    known = { relay, concerns, destinations: new Map(destinations.map((one) => [one.name, one])), removed };
     showAll(destinations);
-    showNames(destinations.map(({ name }) => name));
+    drawNames();
     drawRelay();
     drawConcerns();
   },
@@ -30,6 +30,10 @@ const RECEIVE = {
     known.concerns = concerns;
     drawConcerns();
   },
+  removed(removed) {
+    known.removed = removed;
+    drawNames();
+  },
   destination(destination) {
     known.destinations.set(destination.name, destination);
     show(destination);
@@ -38,7 +42,12 @@ const RECEIVE = {
 
 function receive(type, data) {
   RECEIVE[type]?.(data);
-  showCounts(known.destinations);
+  showCounts([...known.destinations.values(), ...known.removed]);
+}
+
+/** Dead letters are of destinations that are configured no more, too. */
+function drawNames() {
+  showNames([...known.destinations.keys(), ...known.removed.map(({ name }) => name)]);
 }
 
 function link(state, pause, error) {
