@@ -37,7 +37,7 @@ impl Admin {
             disk: self.queue.disk(),
             refused: last_reload.as_ref().filter(|last| last.refusal.is_some()),
         };
-        let known = Known::all(&details, &depths, &config);
+        let known = Known::all(&details, &depths, &config, now_ms);
         let left = unconfigured(&depths, &details);
         let concerns = concerns::of(&facts, &known, &left);
         let relay = RelayView {
