@@ -1,5 +1,6 @@
 """What the page promises, a function each. Waiting is Playwright's: for a state, never for a time."""
 
+import datetime
 import re
 
 from stage import DIGEST, TOKEN
@@ -66,6 +67,20 @@ def all_is_well_where_it_is(browser):
     page.get_by_text("There are none.").wait_for()
     assert page.title() == "capi-relay"
     browser.shoot(page, "well")
+
+
+def what_is_on_the_way_is_told_at_once(browser):
+    stage = browser.set("warehouse")
+    stage.write(more={"warehouse": 'limits = { rate = "1/m", burst = 1 }'})
+    stage.call(f"{stage.admin}/admin/reload", {})
+    page = browser.page()
+    # No time passes for the page: what it tells anew, it tells for what it has heard.
+    page.clock.set_fixed_time(datetime.datetime.now(datetime.timezone.utc))
+    page.goto(stage.admin)
+    page.get_by_text("All is well. 2 destinations active, nothing waits, no dead letters.").wait_for()
+    for number in range(3):
+        stage.send(f"order-{number}")
+    page.get_by_text("All is well. 2 destinations active, 2 on the way, no dead letters.").wait_for()
 
 
 def a_change_is_seen_without_a_reload(browser):
@@ -415,6 +430,7 @@ def a_page_elsewhere_changes_nothing(browser):
 ALL = [
     what_is_stuck_stands_first_with_why_and_what_to_do,
     all_is_well_where_it_is,
+    what_is_on_the_way_is_told_at_once,
     a_change_is_seen_without_a_reload,
     an_order_is_looked_up_with_its_attempts,
     an_order_whose_id_looks_like_the_relays_is_found,

@@ -37,6 +37,7 @@ const RECEIVE = {
   destination(destination) {
     known.destinations.set(destination.name, destination);
     show(destination);
+    drawConcerns();
   },
 };
 
@@ -93,12 +94,13 @@ function refuse(error) {
 function drawConcerns() {
   const { concerns, destinations } = known;
   const list = byId("concerns");
-  const texts = JSON.stringify([concerns, Math.floor(Date.now() / 30_000)]);
+  const flow = concerns.length ? null : flowing(destinations);
+  const texts = JSON.stringify([concerns, flow, Math.floor(Date.now() / 30_000)]);
   if (list.dataset.shown === texts) return;
   list.dataset.shown = texts;
   drawTitle();
   document.title = concerns.some(({ level }) => level === "stopped") ? "(!) capi-relay" : "capi-relay";
-  fill(list, concerns.length ? concerns.map(concern) : well(destinations));
+  fill(list, concerns.length ? concerns.map(concern) : well(flow));
   // Read out when it is another matter, not when somebody has waited for another minute.
   const matters = concerns.map(({ destination, what }) => `${destination ?? "The relay"} ${what}.`);
   say(byId("news"), matters.length ? matters.join(" ") : "All is well.");
@@ -130,11 +132,15 @@ function concern({ level, destination, what, since, why, waiting, oldest_pending
   );
 }
 
-function well(destinations) {
+/** How it is where nothing is wrong. */
+function flowing(destinations) {
   const all = [...destinations.values()];
   const waiting = all.reduce((total, { pending }) => total + pending, 0);
-  const flowing = `${count(all.length, "destination")} active, ${waiting ? `${number(waiting)} on the way` : "nothing waits"}, no dead letters.`;
-  return el("li", { class: "concern concern-well" }, shape("well"), el("p", { class: "what" }, el("strong", {}, "All is well. "), flowing));
+  return `${count(all.length, "destination")} active, ${waiting ? `${number(waiting)} on the way` : "nothing waits"}, no dead letters.`;
+}
+
+function well(flow) {
+  return el("li", { class: "concern concern-well" }, shape("well"), el("p", { class: "what" }, el("strong", {}, "All is well. "), flow));
 }
 
 function drawRelay() {
