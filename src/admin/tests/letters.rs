@@ -142,3 +142,15 @@ async fn a_plan_means_what_a_replay_does_also_where_a_clock_was_ahead() {
     assert_eq!(replayed, json!({"matched": 2, "replayed": 2}));
     watched.end().await;
 }
+
+#[tokio::test]
+async fn a_letter_that_is_named_twice_is_one() {
+    let watched = Watched::start("").await;
+    let id = watched.send(&sale("o-1", "1", "EUR")).await;
+    watched.kill(DeadKind::Rejected, "a reason").await;
+    watched.dead(1).await;
+    let plan = watched.plan(&json!({"ids": [id, id], "plan": true})).await;
+    assert_eq!((&plan["totals"]["matched"], plan["dead"].as_array().unwrap().len()), (&json!(1), 1), "{plan:#}");
+    assert_eq!(watched.plan(&json!({"ids": [id, id]})).await, json!({"matched": 1, "replayed": 1}));
+    watched.end().await;
+}
