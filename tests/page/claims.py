@@ -245,6 +245,21 @@ def more_letters_are_shown_once_however_often_they_are_asked_for(browser):
     assert letters(page).count() == 12
 
 
+def what_fails_behind_a_dialog_that_was_left_is_told(browser):
+    troubled(browser)
+    page = browser.open()
+    held = []
+    page.route("**/admin/destinations/warehouse/pause", lambda route: held.append(route))
+    tile(page, "warehouse").get_by_role("button", name="Pause").click()
+    with page.expect_request("**/admin/destinations/warehouse/pause"):
+        page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    browser.expects(GONE)
+    held.pop().fulfill(status=503, content_type="application/problem+json", body='{"detail": "the audit log cannot be written"}')
+    page.locator("#said", has_text="the audit log cannot be written").wait_for()
+
+
 def everything_is_done_with_the_keyboard_alone(browser):
     stage = troubled(browser)
     page = browser.open()
@@ -439,6 +454,7 @@ ALL = [
     a_discard_of_more_than_are_counted_says_at_least,
     letters_of_a_destination_that_is_gone_are_counted_and_can_be_chosen,
     more_letters_are_shown_once_however_often_they_are_asked_for,
+    what_fails_behind_a_dialog_that_was_left_is_told,
     everything_is_done_with_the_keyboard_alone,
     it_fits_a_phone_in_light_and_dark,
     nobody_is_shut_out,
