@@ -145,10 +145,11 @@ fn bids(schemas: &mut Schemas) -> Vec<Served> {
     let discarded = or_plan(schemas.answered::<DiscardedView>());
     let forgotten = done(schemas.answered::<forget::ForgottenView>());
     let reloaded = done(schemas.answered::<ReloadedView<'_>>());
-    let refusals: &[&str] = &["400", "401", "415", "503"];
+    let refusals: &[&str] = &["400", "401", "408", "413", "415", "503"];
     let forget = "Erases what was received for an order, of a customer, or one conversion";
     let reload = schemas.read::<ReloadMeant>();
-    let reload = bid("Reads the configuration anew", Some(&reload), reloaded, &["400", "401", "415", "422", "503"]);
+    let of_reload: &[&str] = &["400", "401", "408", "413", "415", "422", "503"];
+    let reload = bid("Reads the configuration anew", Some(&reload), reloaded, of_reload);
     let reload = may_be_empty(reload);
     let mut bids = vec![
         ("/admin/dead/replay", "post", bid("Dead letters are owed again", Some(&letters), replayed, refusals)),
@@ -182,7 +183,8 @@ fn orders(schemas: &mut Schemas) -> Vec<Served> {
     let destination = schemas.answered::<DestinationView<'_>>();
     let (probed, why) = (schemas.answered::<ProbedView<'_>>(), schemas.read::<PauseMeant>());
     let pause = "Stops sending to a destination, until it is resumed, also over a restart; its work waits";
-    let pause = order(pause, Some(&why), "It is paused.", &destination, &["400", "401", "404", "415", "503"]);
+    let of_pause: &[&str] = &["400", "401", "404", "408", "413", "415", "503"];
+    let pause = order(pause, Some(&why), "It is paused.", &destination, of_pause);
     let pause = may_be_empty(pause);
     let resume = "Sends to a destination again; one that is suspended, or whose breaker is open, is probed at once";
     let resume = order(resume, None, "It is resumed.", &destination, &["400", "401", "404", "503"]);

@@ -195,3 +195,12 @@ async fn an_order_of_a_merchant_that_is_taken_out_is_found_by_its_name() {
     }
     watched.end().await;
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_as_such() {
+    let watched = Watched::start("").await;
+    let body = format!("{{\"reason\":\"{}\"}}", "x".repeat(64 * 1024));
+    let refused = watched.order("/admin/destinations/first/pause", &body).await;
+    assert_eq!(refused.refusal(), (413, "urn:capi-relay:problem:body-too-large"));
+    watched.end().await;
+}
