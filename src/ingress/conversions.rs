@@ -88,6 +88,9 @@ impl Ingress {
             let planned = self.planned(config, client, &named, &body).await?;
             return Ok((Verdicts::One(self.accept(client, planned).await?), left));
         };
+        if items.is_empty() {
+            self.requests.refused(Kind::InvalidBatch);
+        }
         if items.len() > 1 && key.is_some() {
             let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
             return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
