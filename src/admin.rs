@@ -39,6 +39,7 @@ mod dead;
 mod destinations;
 mod events;
 mod forget;
+mod of_order;
 mod openapi;
 mod orders;
 mod overview;
@@ -182,7 +183,7 @@ impl Admin {
             Look::Conversion(id) => {
                 Ok(problem::json(StatusCode::OK, &StatusView::new(&self.ingress.status(id).await?, self.now_ms())))
             }
-            Look::Order(order) => self.ingress.orders(order).await,
+            Look::Order(order) => self.order(order, query).await,
             Look::Audit => self.audit_page(query).await,
             Look::Reconcile => self.reconcile(query).await,
         }

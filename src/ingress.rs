@@ -7,7 +7,7 @@
 //! and never speaks to a destination. Plain HTTP is HTTP/1 only; over TLS, ALPN chooses between HTTP/2 and HTTP/1.1.
 //!
 //! A request passes `connection` (limits, drain), `strict` (hosts, framing), the routing below, `bearer`, `quota` (for a batch
-//! once more, when it is counted), and then `fields`, `body`, `room`, `admission`, `batch` and `conversions`.
+//! once more, when it is counted), and then `fields`, `body`, `room`, `admission`, `batch`, `conversions` and `answers`.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,6 +26,7 @@ use crate::traces::Traces;
 
 pub(crate) mod addresses;
 mod admission;
+mod answers;
 pub(crate) mod batch;
 pub(crate) mod bearer;
 mod body;
@@ -54,6 +55,7 @@ pub use tls::{Renewed, TlsError, unusable};
 
 use addresses::Addresses;
 use admission::Admission;
+use answers::{Answers, Unread};
 use body::DECOMPRESSED_AT_ONCE;
 use clients::Clients;
 use connection::{Api, Front, serve};
@@ -76,6 +78,7 @@ pub struct Ingress {
     /// Of deliveries to destinations with a `max_pending`.
     promises: Promises,
     bodies: Bodies,
+    answers: Answers,
     /// Turns at decompressing.
     decompressing: Arc<Semaphore>,
     /// Places for conversions whose outcomes are waited for.
@@ -108,6 +111,8 @@ struct Client {
     bucket: Option<Arc<Bucket>>,
     /// Of the room for bodies.
     share: Share,
+    /// Of the room for answers.
+    unread: Unread,
     counters: metrics::Merchant,
 }
 
@@ -148,6 +153,7 @@ impl Ingress {
             admission,
             promises,
             bodies,
+            answers: Answers::new(),
             decompressing,
             waited_for: Semaphore::new(WAITED_FOR_MAX),
             requests,
@@ -268,6 +274,7 @@ impl Current {
                     None => merchant.rate.map(Bucket::new).map(Arc::new),
                 },
                 share: before.map_or_else(|| bodies.share(), |before| before.share.clone()),
+                unread: before.map_or_else(Answers::share, |before| before.unread.clone()),
                 counters: requests.merchant(&merchant.name),
             })
         });

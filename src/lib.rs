@@ -37,7 +37,8 @@
 //!   `traceparent` aside.
 //! * Money is a decimal text from the merchant to the partner. No binary float holds an amount anywhere.
 //! * Destinations share the queue and nothing else: no pool, no limiter, no client.
-//! * Nothing in memory grows with the backlog: windows, read-ahead, bodies and connections have named limits.
+//! * Nothing in memory grows with the backlog: windows, read-ahead, bodies, answers and connections have
+//!   named limits.
 //! * After loading, nothing about the configuration can fail: the mapping is type-checked against the schema at load.
 //!
 //! # Deliberate absences

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
@@ -21,9 +21,12 @@ pub(super) async fn json(request: Request<&mut Incoming>) -> Result<Bytes, Probl
     let body = Limited::new(request.into_body(), BYTES_MAX);
     #[expect(clippy::disallowed_methods, reason = "the body is wrapped in Limited on the line above")]
     let body = timeout(TIMEOUT, body.collect()).await;
-    let wrong = |detail: &'static str| Problem::new(Kind::BadRequest, detail);
-    let body = body.map_err(|_late| wrong("the body did not come within 10 s"))?;
-    let body = body.map_err(|_broken_or_large| wrong("the body broke off, or is larger than 64 KiB"))?;
+    let body = body.map_err(|_late| Problem::new(Kind::RequestTimeout, "the body did not come within 10 s"))?;
+    let body = body.map_err(|error| {
+        let is_large = error.is::<LengthLimitError>();
+        let large = || Problem::new(Kind::BodyTooLarge, "the body is larger than 64 KiB");
+        if is_large { large() } else { Problem::new(Kind::BadRequest, "the body broke off") }
+    })?;
     Ok(body.to_bytes())
 }
 

@@ -34,35 +34,36 @@ pub(super) struct Facts<'a> {
 pub(super) struct Known<'a> {
     pub(super) detail: &'a PoolDetail,
     pub(super) depth: Depth,
-    /// When the oldest that is pending is given up.
+    /// When the oldest that is pending is given up. In the past it would be none: what was replayed since is given up as long
+    /// after its replay.
     pub(super) gives_up_ms: Option<u64>,
     give_up_after: Duration,
 }
 
 impl<'a> Known<'a> {
     /// All that are configured, in that order.
-    pub(super) fn all(details: &'a [PoolDetail], depths: &Depths, config: &Config) -> Vec<Known<'a>> {
-        details.iter().map(|detail| Known::of(detail, depths, config)).collect()
+    pub(super) fn all(details: &'a [PoolDetail], depths: &Depths, config: &Config, now_ms: u64) -> Vec<Known<'a>> {
+        details.iter().map(|detail| Known::of(detail, depths, config, now_ms)).collect()
     }
 
     /// One of them.
-    pub(super) fn of(detail: &'a PoolDetail, depths: &Depths, config: &Config) -> Known<'a> {
+    pub(super) fn of(detail: &'a PoolDetail, depths: &Depths, config: &Config, now_ms: u64) -> Known<'a> {
         let name = &detail.state.destination;
         let depth = depths.destinations.get(name).cloned().unwrap_or_default();
         let configured = config.destinations.iter().find(|destination| destination.name == *name);
         let give_up_after = configured.map_or(Duration::MAX, |destination| destination.retry.give_up_after);
-        Known::new(detail, depth, give_up_after)
+        Known::new(detail, depth, give_up_after, now_ms)
     }
 
-    fn new(detail: &'a PoolDetail, depth: Depth, give_up_after: Duration) -> Known<'a> {
+    fn new(detail: &'a PoolDetail, depth: Depth, give_up_after: Duration, now_ms: u64) -> Known<'a> {
         let after_ms = u64::try_from(give_up_after.as_millis()).unwrap_or(u64::MAX);
         let gives_up_ms = depth.oldest_pending_ms.and_then(|oldest_ms| oldest_ms.checked_add(after_ms));
+        let gives_up_ms = gives_up_ms.filter(|at_ms| *at_ms >= now_ms);
         Known { detail, depth, gives_up_ms, give_up_after }
     }
 
     /// Whether three quarters of the time until the oldest is given up are over.
     fn is_running_out(&self, now_ms: u64) -> bool {
-        // In the past it is none: what was replayed since is given up as long after its replay.
         let left_ms = self.gives_up_ms.and_then(|at_ms| at_ms.checked_sub(now_ms));
         left_ms.is_some_and(|left_ms| Duration::from_millis(left_ms) < self.give_up_after.div_f32(4.0))
     }
@@ -189,7 +190,7 @@ fn of_state(known: &Known<'_>, now_ms: u64) -> Option<Concern> {
         why: why.map(str::to_owned),
         waiting: depth.pending,
         oldest_ms: depth.oldest_pending_ms,
-        gives_up_ms: known.gives_up_ms.filter(|at_ms| *at_ms >= now_ms),
+        gives_up_ms: known.gives_up_ms,
         advice: advice.to_owned(),
     };
     let reason = state.reason.as_deref();

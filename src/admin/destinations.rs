@@ -23,7 +23,7 @@ impl Admin {
         let (depths, config, now_ms) = (self.queue.depths(), self.ingress.config(), self.now_ms());
         let details = self.pools.details(&depths);
         let mut views = Vec::new();
-        for known in &Known::all(&details, &depths, &config) {
+        for known in &Known::all(&details, &depths, &config, now_ms) {
             let kinds = self.kinds(&known.detail.state.destination, known.depth.dead).await;
             views.push(DestinationView::new(known, kinds, now_ms));
         }
@@ -47,9 +47,10 @@ impl Admin {
 
     /// One that is configured.
     pub(super) async fn seen<'a>(&self, detail: &'a PoolDetail, depths: &Depths) -> DestinationView<'a> {
-        let known = Known::of(detail, depths, &self.ingress.config());
+        let now_ms = self.now_ms();
+        let known = Known::of(detail, depths, &self.ingress.config(), now_ms);
         let kinds = self.kinds(&detail.state.destination, known.depth.dead).await;
-        DestinationView::new(&known, kinds, self.now_ms())
+        DestinationView::new(&known, kinds, now_ms)
     }
 
     /// Its dead letters by kind; `None`: they are too many to be counted here, or cannot be read.

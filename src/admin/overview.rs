@@ -9,10 +9,12 @@ use super::concerns::{self, ConcernView, Facts, Known};
 use super::destinations::{BreakerView, LatencyView, QuotaView, states, unconfigured};
 use super::picture::{Picture, Tile, json};
 use super::reload::LastReload;
+use crate::conversion::DestinationName;
 use crate::delivery::{Beat, PoolState, Pulsed};
 use crate::ingress::Phase;
 use crate::ingress::problem::{Reply, body};
 use crate::ingress::view::{Shown, instant};
+use crate::queue::Depth;
 
 impl Admin {
     pub(super) async fn overview(&self) -> Reply {
@@ -35,8 +37,9 @@ impl Admin {
             disk: self.queue.disk(),
             refused: last_reload.as_ref().filter(|last| last.refusal.is_some()),
         };
-        let known = Known::all(&details, &depths, &config);
-        let concerns = concerns::of(&facts, &known, &unconfigured(&depths, &details));
+        let known = Known::all(&details, &depths, &config, now_ms);
+        let left = unconfigured(&depths, &details);
+        let concerns = concerns::of(&facts, &known, &left);
         let relay = RelayView {
             version: env!("CARGO_PKG_VERSION"),
             started_at: instant(self.started_ms),
@@ -55,7 +58,9 @@ impl Admin {
             Tile { name: name.clone(), news: view(NEWS_BEATS), whole: view(usize::MAX) }
         });
         let concerns: Vec<_> = concerns.iter().map(ConcernView::new).collect();
-        Picture { now_ms, relay: json(&relay), concerns: json(&concerns), tiles: tiles.collect() }
+        let removed: Vec<_> = left.iter().map(|(name, depth)| RemovedView::new(name, depth)).collect();
+        let (relay, concerns, removed) = (json(&relay), json(&concerns), json(&removed));
+        Picture { now_ms, relay, concerns, removed, tiles: tiles.collect() }
     }
 }
 
@@ -69,6 +74,22 @@ pub(super) struct OverviewView<'a> {
     /// What a person should know of, worst first; nothing when all is well.
     concerns: Vec<ConcernView<'a>>,
     destinations: Vec<TileView<'a>>,
+    removed: Vec<RemovedView<'a>>,
+}
+
+/// A destination that is configured no more, and for which something is kept.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RemovedTile")]
+struct RemovedView<'a> {
+    name: &'a str,
+    pending: u64,
+    dead: u64,
+}
+
+impl<'a> RemovedView<'a> {
+    fn new(name: &'a DestinationName, depth: &Depth) -> RemovedView<'a> {
+        RemovedView { name: name.as_str(), pending: depth.pending, dead: depth.dead }
+    }
 }
 
 /// The relay as a whole.

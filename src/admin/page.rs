@@ -7,7 +7,6 @@
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::Admin;
@@ -48,7 +47,7 @@ impl Admin {
 /// The file at this path of the admin listener, if the page has one there.
 pub(super) fn at(path: &str) -> Option<Reply> {
     let (_, content_type, text) = FILES.into_iter().find(|(known, ..)| *known == path)?;
-    let mut reply = Response::new(Content::Whole(Full::new(Bytes::from_static(text.as_bytes()))));
+    let mut reply = Response::new(Content::Whole(Bytes::from_static(text.as_bytes())));
     *reply.status_mut() = StatusCode::OK;
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -11,6 +11,8 @@ pub(super) struct Picture {
     pub(super) now_ms: u64,
     pub(super) relay: String,
     pub(super) concerns: String,
+    /// Destinations that are configured no more and have something kept.
+    pub(super) removed: String,
     /// In configuration order.
     pub(super) tiles: Vec<Tile>,
 }
@@ -29,8 +31,9 @@ impl Picture {
     pub(super) fn whole(&self) -> String {
         let tiles: Vec<&str> = self.tiles.iter().map(|tile| tile.whole.as_str()).collect();
         let now = json(&instant(self.now_ms));
-        let (relay, concerns, tiles) = (&self.relay, &self.concerns, tiles.join(","));
-        format!(r#"{{"now":{now},"relay":{relay},"concerns":{concerns},"destinations":[{tiles}]}}"#)
+        let Picture { relay, concerns, removed, .. } = self;
+        let tiles = tiles.join(",");
+        format!(r#"{{"now":{now},"relay":{relay},"concerns":{concerns},"destinations":[{tiles}],"removed":{removed}}}"#)
     }
 
     /// What is another than it was, with the type of its event; all of it where the destinations are others, or stand in
@@ -40,7 +43,11 @@ impl Picture {
         if before.relay.is_empty() || names(self) != names(before) {
             return vec![("overview", self.whole())];
         }
-        let parts = [("relay", &self.relay, &before.relay), ("concerns", &self.concerns, &before.concerns)];
+        let parts = [
+            ("relay", &self.relay, &before.relay),
+            ("concerns", &self.concerns, &before.concerns),
+            ("removed", &self.removed, &before.removed),
+        ];
         let parts =
             parts.into_iter().filter(|(_, now, before)| now != before).map(|(kind, now, _)| (kind, now.clone()));
         let tiles = self.tiles.iter().zip(&before.tiles).filter(|(now, before)| now.news != before.news);
@@ -65,7 +72,14 @@ mod tests {
             let name = DestinationName::parse(name).unwrap();
             Tile { name, news: (*news).to_owned(), whole: format!("[{news}]") }
         });
-        Picture { now_ms: 1_000, relay: relay.to_owned(), concerns: concerns.to_owned(), tiles: tiles.collect() }
+        let removed = "[]".to_owned();
+        Picture {
+            now_ms: 1_000,
+            relay: relay.to_owned(),
+            concerns: concerns.to_owned(),
+            removed,
+            tiles: tiles.collect(),
+        }
     }
 
     #[test]
@@ -78,7 +92,9 @@ mod tests {
             told(picture("2", "[3]", &[("a", "10"), ("b", "21")])),
             [of("relay", "2"), of("concerns", "[3]"), of("destination", "21")]
         );
-        let whole = r#"{"now":"1970-01-01T00:00:01Z","relay":1,"concerns":[],"destinations":[[20],[10]]}"#;
+        let gone = Picture { removed: "[4]".to_owned(), ..picture("1", "[]", &[("a", "10"), ("b", "20")]) };
+        assert_eq!(told(gone), [of("removed", "[4]")]);
+        let whole = r#"{"now":"1970-01-01T00:00:01Z","relay":1,"concerns":[],"destinations":[[20],[10]],"removed":[]}"#;
         assert_eq!(told(picture("1", "[]", &[("b", "20"), ("a", "10")])), [of("overview", whole)]);
         assert_eq!(told(picture("1", "[]", &[("a", "10")])).len(), 1);
         assert_eq!(picture("1", "[]", &[]).changes(&Picture::default())[0].0, "overview");

@@ -183,17 +183,13 @@ impl From<config::Outcome> for Outcome {
 
 impl Admin {
     /// What a replay would send of those that are meant, page by page; with the first page the totals of all.
-    pub(super) async fn plan(&self, mut filter: DeadFilter, page: PageRequest) -> Result<Reply, Problem> {
+    pub(super) async fn plan(&self, filter: DeadFilter, page: PageRequest) -> Result<Reply, Problem> {
         let _alone = self.plans.lock().await;
-        let now_ms = self.now_ms();
-        // Letters that are named are meant whatever time they bear: it may be that of a clock that was ahead.
-        if filter.ids.is_none() {
-            filter.until_ms.get_or_insert(now_ms.saturating_add(1));
-        }
-        let given_ms = filter.until_ms;
-        let totals = if page.after.is_none() { Some(self.totals(&filter).await?) } else { None };
-        let (DeadPage { dead, next }, newest_ms) = self.page(filter, page).await?;
-        let until_ms = given_ms.unwrap_or(newest_ms.max(now_ms).saturating_add(1));
+        let (begun_ms, given_ms) = (self.now_ms(), filter.until_ms);
+        let totals = if page.after.is_none() { Some(self.totals(&filter, begun_ms).await?) } else { None };
+        let (DeadPage { dead, next }, newest_ms) = self.page(filter, page, begun_ms).await?;
+        let newest_ms = totals.as_ref().map_or(newest_ms, |totals| totals.newest_ms.max(newest_ms));
+        let until_ms = given_ms.unwrap_or(newest_ms.max(begun_ms).saturating_add(1));
         let (mut planned, mut left) = (Vec::with_capacity(dead.len()), REQUESTS_BYTES_MAX);
         for letter in &dead {
             let mut one = self.planned(letter).await?;
@@ -208,10 +204,16 @@ impl Admin {
     }
 
     /// By ids they come all at once: here, too, page by page. With when the newest was given up, of all that were found.
-    async fn page(&self, filter: DeadFilter, page: PageRequest) -> Result<(DeadPage, u64), Problem> {
+    async fn page(&self, filter: DeadFilter, page: PageRequest, begun_ms: u64) -> Result<(DeadPage, u64), Problem> {
         let by_ids = filter.ids.is_some();
         let (limit, after) = (page.limit, page.after.clone());
-        let found = self.queue.dead_letters(filter, page).await.map_err(|error| problem::unreadable(&error))?;
+        let mut found = self.queue.dead_letters(filter, page).await.map_err(|error| problem::unreadable(&error))?;
+        if !by_ids {
+            // As a replay has it: what was given up since it began is not meant, and what bears a time to come was given up
+            // before, by a clock that was ahead.
+            let now_ms = self.now_ms();
+            found.dead.retain(|letter| letter.at_ms <= begun_ms || letter.at_ms > now_ms);
+        }
         let newest_ms = found.dead.iter().map(|letter| letter.at_ms).max().unwrap_or(0);
         if !by_ids {
             return Ok((found, newest_ms));
@@ -245,11 +247,12 @@ impl Admin {
         })
     }
 
-    async fn totals(&self, filter: &DeadFilter) -> Result<Totals, Problem> {
+    async fn totals(&self, filter: &DeadFilter, begun_ms: u64) -> Result<Totals, Problem> {
         let mut totals = Totals { is_whole: true, ..Totals::default() };
         let mut page = PageRequest { limit: TOTALS_PAGE, after: None };
         loop {
-            let (DeadPage { dead, next }, _) = self.page(filter.clone(), page).await?;
+            let (DeadPage { dead, next }, newest_ms) = self.page(filter.clone(), page, begun_ms).await?;
+            totals.newest_ms = totals.newest_ms.max(newest_ms);
             for letter in &dead {
                 totals.count(letter, &self.planned(letter).await?);
             }
@@ -282,6 +285,8 @@ type Group = (String, &'static str, Option<&'static str>, Outcome);
 struct Totals {
     matched: u64,
     is_whole: bool,
+    /// When the newest of them was given up.
+    newest_ms: u64,
     groups: BTreeMap<Group, Total>,
 }
 

@@ -17,6 +17,9 @@ pub(super) struct StatusArgs {
     /// All conversions of an order instead
     #[arg(long, value_name = "ORDER_ID", conflicts_with = "id")]
     order: Option<String>,
+    /// Whose order it is; of a merchant that is configured no more it is found only so
+    #[arg(long, value_name = "NAME", requires = "order")]
+    merchant: Option<String>,
     #[command(flatten)]
     relay: RelayArgs,
     #[command(flatten)]
@@ -40,8 +43,15 @@ fn ask(configuration: &ConfigurationArgs, args: &StatusArgs) -> Result<client::A
             format!("conversions/{id}")
         }
     };
+    let of_merchant = args.merchant.as_ref().map(|merchant| utf8_percent_encode(merchant, NON_ALPHANUMERIC));
     if !args.relay.is_of_a_merchant() {
-        return client::admin(configuration, &args.admin, &format!("/admin/{resource}"));
+        let query = of_merchant.map_or_else(String::new, |merchant| format!("?merchant={merchant}"));
+        return client::admin(configuration, &args.admin, &format!("/admin/{resource}{query}"));
+    }
+    if of_merchant.is_some() {
+        return Err(
+            "--merchant: who asks with a merchant's credentials is shown that merchant's orders alone".to_owned()
+        );
     }
     let url = args.relay.url(configuration, &format!("/v1/{resource}"))?;
     let voice = args.relay.voice(&args.admin.trust, &url)?;

@@ -21,13 +21,10 @@ pub(super) fn items(media: Media, body: &[u8]) -> Result<Option<Vec<&[u8]>>, Pro
         Media::Json if is_array(body) => elements(body)?,
         Media::Json => return Ok(None),
     };
-    match items.len() {
-        0 => Err(Problem::new(Kind::InvalidBatch, "the batch holds no conversion")),
-        count if count > ITEMS_MAX => {
-            Err(Problem::new(Kind::BatchTooLarge, format!("at most {ITEMS_MAX} conversions in one request")))
-        }
-        _ => Ok(Some(items)),
+    if items.len() > ITEMS_MAX {
+        return Err(Problem::new(Kind::BatchTooLarge, format!("at most {ITEMS_MAX} conversions in one request")));
     }
+    Ok(Some(items))
 }
 
 fn is_array(body: &[u8]) -> bool {
@@ -80,7 +77,9 @@ pub(super) fn answer(verdicts: &[Result<Kept, Problem>]) -> Reply {
     };
     let refusals = || verdicts.iter().filter_map(|verdict| verdict.as_ref().err());
     let may_be_sent_again = refusals().filter_map(Problem::wait).max();
-    let mut reply = if view.refused == 0 {
+    let mut reply = if verdicts.is_empty() {
+        Problem::new(Kind::InvalidBatch, "the batch holds no conversion").into_reply_with(view)
+    } else if view.refused == 0 {
         let is_settled = verdicts.iter().flatten().all(|kept| kept.was_waited_for && kept.status.is_settled());
         json(if is_settled { StatusCode::OK } else { StatusCode::ACCEPTED }, &view)
     } else if view.refused < verdicts.len() {

@@ -79,6 +79,7 @@ fn forbidden(detail: &'static str) -> Problem {
 mod tests {
     use super::*;
     use crate::config::Merchant;
+    use crate::ingress::answers::Answers;
     use crate::ingress::metrics;
     use crate::ingress::room::Bodies;
 
@@ -96,6 +97,7 @@ mod tests {
             merchant: Arc::new(merchant),
             bucket: None,
             share: Bodies::new(1, 1).share(),
+            unread: Answers::share(),
             counters: metrics::Requests::new().merchant(name),
         })
     }

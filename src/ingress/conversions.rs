@@ -44,10 +44,11 @@ impl Ingress {
         }
         // Nothing of the body is held any more: who waits costs the others nothing.
         let is_waited_for = self.wait_for(&mut verdicts, wait).await;
-        let mut reply = match &verdicts {
+        let reply = match &verdicts {
             Verdicts::One(kept) => kept.answer(),
             Verdicts::Batch(verdicts) => batch::answer(verdicts),
         };
+        let mut reply = self.answers.hold_what_is_left(&client.unread, reply);
         if let Some(left) = left {
             left.write(reply.headers_mut());
         }
@@ -87,10 +88,14 @@ impl Ingress {
             let planned = self.planned(config, client, &named, &body).await?;
             return Ok((Verdicts::One(self.accept(client, planned).await?), left));
         };
+        if items.is_empty() {
+            self.requests.refused(Kind::InvalidBatch);
+        }
         if items.len() > 1 && key.is_some() {
             let detail = "a key stands for one conversion: give each of a batch an `event_id` instead";
             return Err(Problem::new(Kind::InvalidIdempotencyKey, detail));
         }
+        self.answers.check(&client.unread)?;
         let left = client.take_rest(items.len(), left)?;
         let named = Named { key, receipt, entry: Receipt::part };
         Ok((Verdicts::Batch(self.take_in_all(config, client, &named, items).await), left))
@@ -263,26 +268,30 @@ impl Ingress {
         if status.merchant != client.merchant.name {
             return Err(Problem::not_found());
         }
-        Ok(json(StatusCode::OK, &StatusView::new(&status, self.clock().unix_ms())))
+        self.answers.hold(&client.unread, json(StatusCode::OK, &StatusView::new(&status, self.clock().unix_ms())))
     }
 
     /// The merchant's conversions for an order: `encoded` is its id as it stands in the path.
     pub(super) async fn order(&self, client: &Client, encoded: &str) -> Result<Reply, Problem> {
         let _admitted = self.admission.enter(0).await?;
-        self.order_of(std::slice::from_ref(&client.merchant), encoded).await
+        let reply = self.order_of(&[&client.merchant.name], encoded).await?;
+        self.answers.hold(&client.unread, reply)
     }
 
-    /// Every merchant's conversions for an order of that id.
-    pub(crate) async fn orders(&self, encoded: &str) -> Result<Reply, Problem> {
-        self.order_of(&self.config().merchants, encoded).await
+    /// The conversions for an order of that id of this merchant, configured or not; or of every one that is.
+    pub(crate) async fn orders(&self, encoded: &str, merchant: Option<&str>) -> Result<Reply, Problem> {
+        let config = self.config();
+        let configured = || config.merchants.iter().map(|merchant| &*merchant.name).collect();
+        let merchants: Vec<&str> = merchant.map_or_else(configured, |merchant| vec![merchant]);
+        self.order_of(&merchants, encoded).await
     }
 
-    async fn order_of(&self, merchants: &[Arc<Merchant>], encoded: &str) -> Result<Reply, Problem> {
+    async fn order_of(&self, merchants: &[&str], encoded: &str) -> Result<Reply, Problem> {
         let no_text = |_| Problem::new(Kind::BadRequest, "an order's id stands in the path as percent-encoded UTF-8");
         let order_id = percent_decode_str(encoded).decode_utf8().map_err(no_text)?;
         let (mut statuses, mut is_whole) = (Vec::new(), true);
         for merchant in merchants {
-            let found = self.queue.order(&merchant.name, &order_id).await;
+            let found = self.queue.order(merchant, &order_id).await;
             let found = found.map_err(|error| problem::unreadable(&error))?;
             let older = found.len().saturating_sub(ORDER_STATUSES_MAX);
             is_whole &= older == 0;

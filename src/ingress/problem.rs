@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::Full;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
@@ -335,7 +334,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 
 /// An answer that no cache keeps: every one of ours speaks of a moment, most to one merchant.
 pub(crate) fn body(status: StatusCode, content_type: &'static str, bytes: Vec<u8>) -> Reply {
-    let mut reply = Response::new(Content::Whole(Full::new(Bytes::from(bytes))));
+    let mut reply = Response::new(Content::Whole(Bytes::from(bytes)));
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,13 +1,13 @@
 //! An answer of ours: whole in memory, because none is long; or told bit by bit, for as long as there is something to tell.
 
 use std::convert::Infallible;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Response;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -18,8 +18,8 @@ pub(crate) type Reply = Response<Content>;
 
 /// The body of an answer.
 pub(crate) enum Content {
-    /// All of it.
-    Whole(Full<Bytes>),
+    /// What is left of all of it.
+    Whole(Bytes),
     /// What comes, until whoever tells it lets go. How much may lie unread is the channel's limit.
     Told {
         /// The parts.
@@ -39,12 +39,24 @@ pub(crate) struct Telling {
 
 /// The request in hand of an answer that is told.
 #[derive(Default)]
-pub(crate) struct Hold(Mutex<Held>);
+pub(crate) struct Hold(Mutex<Kept>);
 
 #[derive(Default)]
-struct Held {
+struct Kept {
     in_hand: Option<InHand>,
     is_let_go: bool,
+}
+
+/// Bytes, and what goes with the last of them.
+struct Held<R> {
+    bytes: Bytes,
+    _room: R,
+}
+
+impl<R> AsRef<[u8]> for Held<R> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Telling {
@@ -71,7 +83,7 @@ impl Drop for Telling {
 }
 
 impl Hold {
-    fn change<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -82,6 +94,13 @@ impl Content {
         let (sender, parts) = mpsc::channel(unread_max);
         let hold = Arc::default();
         (Telling { parts: sender, hold: Arc::downgrade(&hold) }, Content::Told { parts, hold })
+    }
+
+    /// Keeps something for as long as the bytes of a whole one are in memory, here or in the buffers of a connection.
+    pub(super) fn hold(&mut self, room: impl Send + 'static) {
+        if let Content::Whole(bytes) = self {
+            *bytes = Bytes::from_owner(Held { bytes: mem::take(bytes), _room: room });
+        }
     }
 
     /// Keeps the request in hand for as long as this is told; of a whole body nothing is waited for.
@@ -95,7 +114,7 @@ impl Content {
 
 impl Default for Content {
     fn default() -> Content {
-        Content::Whole(Full::default())
+        Content::Whole(Bytes::new())
     }
 }
 
@@ -105,21 +124,22 @@ impl Body for Content {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
-            Content::Whole(whole) => Pin::new(whole).poll_frame(context),
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes))))),
             Content::Told { parts, .. } => parts.poll_recv(context).map(|part| part.map(|part| Ok(Frame::data(part)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Content::Whole(whole) => whole.is_end_stream(),
+            Content::Whole(bytes) => bytes.is_empty(),
             Content::Told { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Content::Whole(whole) => whole.size_hint(),
+            Content::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Content::Told { .. } => SizeHint::default(),
         }
     }

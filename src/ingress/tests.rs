@@ -5,6 +5,7 @@ pub(crate) mod client;
 mod outcomes;
 mod signing;
 mod slow;
+mod unread;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
+    routes: String,
     _folder: tempfile::TempDir,
 }
 
@@ -47,8 +49,7 @@ impl Running {
     async fn start_with(server: &str, queue: &str, more: &str) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let text = routes(&folder.path().join("queue").display().to_string(), server, queue) + more;
-        let source = Source { path: PathBuf::from("routes.toml"), text, environment: &|_name: &str| None, sets: &[] };
-        let config = Arc::new(Config::load(source).unwrap_or_else(|report| panic!("{report}")));
+        let config = loaded(text.clone());
         let settings = Settings {
             path: config.queue.path.clone(),
             allow_volatile: config.queue.allow_volatile,
@@ -68,7 +69,7 @@ impl Running {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(Arc::clone(&ingress).run(listener, shutdown.clone()));
-        Running { config, queue, ingress, address, shutdown, task, _folder: folder }
+        Running { config, queue, ingress, address, shutdown, task, routes: text, _folder: folder }
     }
 
     async fn post(&self, body: &str) -> Reply {
@@ -89,6 +90,18 @@ impl Running {
         soon(looking).await;
     }
 
+    /// The configuration with other words in their places.
+    pub(crate) fn changed(&self, from: &str, to: &str) -> Arc<Config> {
+        loaded(self.routes.replace(from, to))
+    }
+
+    /// Goes over to a configuration in which this merchant has another name.
+    pub(crate) fn rename(&self, merchant: &str, to: &str) {
+        let config = self.changed(&format!("[merchant.{merchant}]"), &format!("[merchant.{to}]"));
+        let renewed = self.ingress.renewed(&config).unwrap();
+        self.ingress.reload(config, renewed);
+    }
+
     pub(crate) fn drain(&self) {
         self.shutdown.cancel();
     }
@@ -98,6 +111,11 @@ impl Running {
         soon(self.task).await.unwrap();
         soon(self.queue.close()).await.unwrap();
     }
+}
+
+fn loaded(text: String) -> Arc<Config> {
+    let source = Source { path: PathBuf::from("routes.toml"), text, environment: &|_name: &str| None, sets: &[] };
+    Arc::new(Config::load(source).unwrap_or_else(|report| panic!("{report}")))
 }
 
 /// Two merchants, and a destination for everything beside one for refunds.

@@ -79,6 +79,13 @@ impl Clock {
         ahead_ms.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::AcqRel);
     }
 
+    /// The same back: it had been ahead.
+    #[cfg(test)]
+    pub(crate) fn set_back(&self, by: Duration) {
+        let Source::System { ahead_ms, .. } = &self.0 else { panic!("tokio's clock is moved by tokio") };
+        ahead_ms.fetch_sub(u64::try_from(by.as_millis()).unwrap(), Ordering::AcqRel);
+    }
+
     /// The same as a timestamp.
     pub fn now(&self) -> jiff::Timestamp {
         i64::try_from(self.unix_ms())

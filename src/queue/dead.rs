@@ -72,8 +72,9 @@ impl Shared {
     }
 
     fn dead_letters_of(&self, ids: &[ConversionId], filter: &DeadFilter) -> Result<DeadPage, ReadError> {
-        let mut dead = Vec::new();
-        for id in ids {
+        let (mut dead, mut seen) = (Vec::new(), HashSet::new());
+        // One that is named twice is one.
+        for id in ids.iter().filter(|id| seen.insert(**id)) {
             let in_window = self.window().entry(*id);
             if let Some((record, legs)) = in_window {
                 dead.extend(legs.iter().filter_map(|leg| dead_letter(&record, leg)));

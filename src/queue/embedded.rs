@@ -111,8 +111,7 @@ impl Embedded {
         let closed = |error: AcceptError| ReadError::Closed(error.to_string());
         let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
         // What is replayed and given up again is not of this one; letters that are named are read once.
-        let is_open = filter.ids.is_none() && filter.until_ms.is_none();
-        let begun_ms = is_open.then(|| shared.clock.unix_ms());
+        let begun_ms = filter.ids.is_none().then(|| shared.clock.unix_ms());
         let mut sum = Treated::default();
         let mut page = PageRequest { limit: shared.treated_at_once(), after: None };
         loop {

@@ -1,5 +1,6 @@
 """What the page promises, a function each. Waiting is Playwright's: for a state, never for a time."""
 
+import datetime
 import re
 
 from stage import DIGEST, TOKEN
@@ -68,6 +69,20 @@ def all_is_well_where_it_is(browser):
     browser.shoot(page, "well")
 
 
+def what_is_on_the_way_is_told_at_once(browser):
+    stage = browser.set("warehouse")
+    stage.write(more={"warehouse": 'limits = { rate = "1/m", burst = 1 }'})
+    stage.call(f"{stage.admin}/admin/reload", {})
+    page = browser.page()
+    # No time passes for the page: what it tells anew, it tells for what it has heard.
+    page.clock.set_fixed_time(datetime.datetime.now(datetime.timezone.utc))
+    page.goto(stage.admin)
+    page.get_by_text("All is well. 2 destinations active, nothing waits, no dead letters.").wait_for()
+    for number in range(3):
+        stage.send(f"order-{number}")
+    page.get_by_text("All is well. 2 destinations active, 2 on the way, no dead letters.").wait_for()
+
+
 def a_change_is_seen_without_a_reload(browser):
     stage = troubled(browser)
     page = browser.open()
@@ -106,6 +121,18 @@ def an_order_is_looked_up_with_its_attempts(browser):
     page.get_by_label("Order id, or").press("Enter")
     page.get_by_text("Nothing is known of nobody's order").wait_for()
     assert page.locator("script").count() == 1 and page.locator("img").count() == 1, "a text was taken for HTML"
+
+
+def an_order_whose_id_looks_like_the_relays_is_found(browser):
+    stage = browser.set("warehouse")
+    order = "01890a5d-ac96-774b-bcce-b302099a8057"
+    identity = stage.send(order)
+    page = browser.open()
+    browser.expects(NOT_THERE)
+    page.get_by_label("Order id, or").fill(order)
+    page.get_by_label("Order id, or").press("Enter")
+    page.get_by_text(f"1 conversion of order {order}").wait_for()
+    page.get_by_role("heading", name=identity).wait_for()
 
 
 def a_dead_letter_is_shown_and_replayed_after_a_look_at_the_plan(browser):
@@ -173,6 +200,64 @@ def what_is_discarded_is_chosen_and_has_a_reason(browser):
     page.get_by_text("1 shown of 10").wait_for()
     page.get_by_label("Kind").select_option("expired")
     page.get_by_text("None that this filter means.").wait_for()
+
+
+def a_discard_of_more_than_are_counted_says_at_least(browser):
+    troubled(browser)
+    page = browser.open()
+    plan = {"until": "2026-12-01T00:00:00Z", "totals": {"matched": 20000, "whole": False, "groups": []}, "dead": [], "next": None}
+    page.route("**/admin/dead/discard", lambda route: route.fulfill(json=plan))
+    page.get_by_label("Destination", exact=True).select_option("scaleo")
+    page.get_by_role("button", name="Discard all of this filter").click()
+    page.get_by_role("dialog").get_by_text(re.compile(r"^At least 20.?000 dead letters\. Nothing more is sent")).wait_for()
+
+
+def letters_of_a_destination_that_is_gone_are_counted_and_can_be_chosen(browser):
+    stage = troubled(browser)
+    stage.names = ("impact", "partner", "warehouse")
+    stage.write()
+    page = browser.open()
+    concern(page, "scaleo is no longer configured").wait_for()
+    page.get_by_text("10 and more shown of 12").wait_for()
+    page.get_by_label("Destination", exact=True).select_option("scaleo")
+    page.get_by_role("button", name="Discard all of this filter").wait_for()
+
+
+def more_letters_are_shown_once_however_often_they_are_asked_for(browser):
+    troubled(browser)
+    page = browser.open()
+    letters(page).nth(9).wait_for()
+    held = []
+    page.route("**/admin/dead?*after=*", lambda route: held.append(route))
+    button = page.get_by_role("button", name="Show more")
+    with page.expect_request("**/admin/dead?*after=*"):
+        button.click()
+    assert button.is_disabled()
+    # Listed anew meanwhile: what was asked for before is no part of that.
+    page.get_by_label("Destination", exact=True).select_option("scaleo")
+    page.get_by_role("button", name="Replay all of this filter").wait_for()
+    held.pop().continue_()
+    page.locator("#dead-more:not([disabled])").wait_for()
+    assert letters(page).count() == 10
+    page.unroute("**/admin/dead?*after=*")
+    button.click()
+    letters(page).nth(11).wait_for()
+    assert letters(page).count() == 12
+
+
+def what_fails_behind_a_dialog_that_was_left_is_told(browser):
+    troubled(browser)
+    page = browser.open()
+    held = []
+    page.route("**/admin/destinations/warehouse/pause", lambda route: held.append(route))
+    tile(page, "warehouse").get_by_role("button", name="Pause").click()
+    with page.expect_request("**/admin/destinations/warehouse/pause"):
+        page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    browser.expects(GONE)
+    held.pop().fulfill(status=503, content_type="application/problem+json", body='{"detail": "the audit log cannot be written"}')
+    page.locator("#said", has_text="the audit log cannot be written").wait_for()
 
 
 def everything_is_done_with_the_keyboard_alone(browser):
@@ -360,10 +445,16 @@ def a_page_elsewhere_changes_nothing(browser):
 ALL = [
     what_is_stuck_stands_first_with_why_and_what_to_do,
     all_is_well_where_it_is,
+    what_is_on_the_way_is_told_at_once,
     a_change_is_seen_without_a_reload,
     an_order_is_looked_up_with_its_attempts,
+    an_order_whose_id_looks_like_the_relays_is_found,
     a_dead_letter_is_shown_and_replayed_after_a_look_at_the_plan,
     what_is_discarded_is_chosen_and_has_a_reason,
+    a_discard_of_more_than_are_counted_says_at_least,
+    letters_of_a_destination_that_is_gone_are_counted_and_can_be_chosen,
+    more_letters_are_shown_once_however_often_they_are_asked_for,
+    what_fails_behind_a_dialog_that_was_left_is_told,
     everything_is_done_with_the_keyboard_alone,
     it_fits_a_phone_in_light_and_dark,
     nobody_is_shut_out,

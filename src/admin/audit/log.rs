@@ -14,18 +14,21 @@ pub(super) struct Log {
     folder: PathBuf,
     /// The id of the next change; `None`: nobody has looked yet.
     next: Mutex<Option<u64>>,
+    /// What makes a line durable.
+    sync: fn(&File) -> io::Result<()>,
 }
 
 impl Log {
     /// Touches nothing yet.
     pub(super) fn of(folder: &Path) -> Log {
-        Log { folder: folder.to_owned(), next: Mutex::new(None) }
+        Log { folder: folder.to_owned(), next: Mutex::new(None), sync: File::sync_data }
     }
 
     /// Appends a line under the next id, and returns that; durable.
     pub(super) fn append_next(&self, line: Line) -> io::Result<u64> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = match *next {
+        // A line that could not be made durable may stand there all the same: then it is looked for anew.
+        let id = match next.take() {
             Some(id) => id,
             None => self.lines()?.iter().map(|line| line.id).max().unwrap_or_default().saturating_add(1),
         };
@@ -56,7 +59,7 @@ impl Log {
             text.insert(0, b'\n');
         }
         file.write_all(&text)?;
-        file.sync_data()?;
+        (self.sync)(&file)?;
         if is_new { self.sync_folder() } else { Ok(()) }
     }
 
@@ -140,3 +143,36 @@ pub(super) const FILE: &str = "audit.ndjson";
 pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// A page reads them all: 4 MiB.
 pub(super) const FILES_KEPT: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Action;
+    use super::*;
+
+    #[test]
+    fn an_id_is_given_once_also_where_a_line_was_not_made_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = || Line {
+            id: 0,
+            at: "1970-01-01T00:00:01Z".to_owned(),
+            action: Action::Pause,
+            outcome: Outcome::Begun,
+            who: None,
+            peer: None,
+            user: None,
+            filter: None,
+            reason: None,
+            matched: None,
+            done: None,
+            problem: None,
+        };
+        let mut log = Log::of(folder.path());
+        assert_eq!(log.append_next(line()).unwrap(), 1);
+        log.sync = |_| Err(io::Error::other("on purpose"));
+        log.append_next(line()).unwrap_err();
+        log.sync = File::sync_data;
+        assert_eq!(log.append_next(line()).unwrap(), 3, "2 stands there");
+        let ids: Vec<u64> = log.page(10, None).unwrap().audit.iter().map(|entry| entry.id).collect();
+        assert_eq!(ids, [3, 2, 1]);
+    }
+}

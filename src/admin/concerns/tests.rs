@@ -57,7 +57,7 @@ fn detail(name: &str, state: Activity, reason: Option<&str>) -> PoolDetail {
 fn known(detail: &PoolDetail, pending: u64, waited_ms: u64, dead: u64) -> Known<'_> {
     let oldest_pending_ms = (pending > 0).then(|| NOW_MS.saturating_sub(waited_ms));
     let depth = Depth { pending, dead, oldest_pending_ms, stopped: None };
-    Known::new(detail, depth, Duration::from_secs(72 * 3600))
+    Known::new(detail, depth, Duration::from_secs(72 * 3600), NOW_MS)
 }
 
 /// Level, of what, what.
@@ -175,9 +175,13 @@ fn what_is_given_up_soon_is_as_bad_as_what_is_stopped() {
         (Activity::Active, 55, Level::Stopped),
         // Replayed since: until when it is tried is not known.
         (Activity::Active, 73, Level::Warning),
+        (Activity::Stopped, 55, Level::Stopped),
+        (Activity::Stopped, 73, Level::Stopped),
     ] {
         let detail = detail("a", state, None);
-        let found = of(&facts(), &[known(&detail, 1, hours * HOUR_MS, 0)], &[]);
+        let mut known = known(&detail, 1, hours * HOUR_MS, 0);
+        known.depth.stopped = (state == Activity::Stopped).then(|| "100 dead letters are kept".to_owned());
+        let found = of(&facts(), &[known], &[]);
         assert_eq!(found[0].level, expected, "{state:?} after {hours} h");
         assert_eq!(found[0].gives_up_ms.is_some(), hours < 72, "{state:?} after {hours} h");
     }

@@ -88,6 +88,24 @@ async fn the_whole_comes_first_and_then_each_change() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_a_destination_that_is_gone_is_told() {
+    let watched = Watched::start("").await;
+    let mut ear = Ear::open(&watched).await;
+    ear.next().await;
+    watched.post("e-1").await;
+    watched.kill(DeadKind::Rejected, "status 400").await;
+    ear.hears("destination", |data| data["dead"] == 1).await;
+    watched.pools.reload(&watched.relay.changed("[destination.first", "[destination.second")).unwrap();
+    let kept = json!([{"name": "first", "pending": 0, "dead": 1}]);
+    ear.hears("overview", |data| data["removed"] == kept).await;
+    let body = r#"{"destination":"first","reason":"a test"}"#;
+    let discard = Call { path: "/admin/dead/discard", token: None, body, ..Call::post() };
+    assert_eq!(call(watched.address, discard).await.json["discarded"], 1);
+    ear.hears("removed", |data| *data == json!([])).await;
+    watched.end().await;
+}
+
+#[tokio::test]
 async fn the_overview_is_what_a_listener_is_told_first() {
     let watched = Watched::start("").await;
     let mut told = Ear::open(&watched).await.hears("overview", |_| true).await;

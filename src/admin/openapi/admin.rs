@@ -67,7 +67,7 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
             "get",
             look("What became of a conversion", vec![conversion_id()], found(status), one),
         ),
-        ("/admin/orders/{order_id}", "get", look(of_order, vec![order_id()], found(order), one)),
+        ("/admin/orders/{order_id}", "get", look(of_order, vec![order_id(), of_merchant()], found(order), one)),
         ("/admin/dead", "get", look("Dead letters, page by page", filter, page, &["400", "401", "503"])),
         (
             "/admin/dead/{destination}/{id}",
@@ -89,6 +89,11 @@ fn days() -> Vec<Value> {
         query("destination", "Only what this one was owed.", text()),
         query("merchant", "Only of this merchant.", text()),
     ]
+}
+
+fn of_merchant() -> Value {
+    let description = "Of this one, which may be configured no more; without it, of all that are.";
+    json!({ "name": "merchant", "in": "query", "description": description, "schema": { "type": "string" } })
 }
 
 fn audit_page() -> Vec<Value> {
@@ -140,10 +145,11 @@ fn bids(schemas: &mut Schemas) -> Vec<Served> {
     let discarded = or_plan(schemas.answered::<DiscardedView>());
     let forgotten = done(schemas.answered::<forget::ForgottenView>());
     let reloaded = done(schemas.answered::<ReloadedView<'_>>());
-    let refusals: &[&str] = &["400", "401", "415", "503"];
+    let refusals: &[&str] = &["400", "401", "408", "413", "415", "503"];
     let forget = "Erases what was received for an order, of a customer, or one conversion";
     let reload = schemas.read::<ReloadMeant>();
-    let reload = bid("Reads the configuration anew", Some(&reload), reloaded, &["400", "401", "415", "422", "503"]);
+    let of_reload: &[&str] = &["400", "401", "408", "413", "415", "422", "503"];
+    let reload = bid("Reads the configuration anew", Some(&reload), reloaded, of_reload);
     let reload = may_be_empty(reload);
     let mut bids = vec![
         ("/admin/dead/replay", "post", bid("Dead letters are owed again", Some(&letters), replayed, refusals)),
@@ -177,7 +183,8 @@ fn orders(schemas: &mut Schemas) -> Vec<Served> {
     let destination = schemas.answered::<DestinationView<'_>>();
     let (probed, why) = (schemas.answered::<ProbedView<'_>>(), schemas.read::<PauseMeant>());
     let pause = "Stops sending to a destination, until it is resumed, also over a restart; its work waits";
-    let pause = order(pause, Some(&why), "It is paused.", &destination, &["400", "401", "404", "415", "503"]);
+    let of_pause: &[&str] = &["400", "401", "404", "408", "413", "415", "503"];
+    let pause = order(pause, Some(&why), "It is paused.", &destination, of_pause);
     let pause = may_be_empty(pause);
     let resume = "Sends to a destination again; one that is suspended, or whose breaker is open, is probed at once";
     let resume = order(resume, None, "It is resumed.", &destination, &["400", "401", "404", "503"]);

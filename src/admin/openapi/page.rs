@@ -28,5 +28,5 @@ pub(super) fn paths(schemas: &mut Schemas) -> Vec<(String, Value)> {
 
 const GUARDED: &[Option<&str>] = &[None, Some("admin")];
 const EVENTS: &str = "Server-sent events, their data JSON: `overview` first, as `GET /admin/overview` answers it, and again where \
-    the destinations are others; then what has changed since, at most once a second: `relay`, `concerns` and `destination` \
-    (one of `destinations`), each as it stands in the overview. Silence is broken by a comment every 15 s.";
+    the destinations are others; then what has changed since, at most once a second: `relay`, `concerns`, `removed` and \
+    `destination` (one of `destinations`), each as it stands in the overview. Silence is broken by a comment every 15 s.";

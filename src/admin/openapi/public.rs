@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, DEFINITIONS, Schemas, answer, conversion_id, order_id};
+use super::{Call, DEFINITIONS, Schemas, answer, answer_of, conversion_id, order_id};
 use crate::ingress::batch::{BatchView, ITEMS_MAX};
 use crate::ingress::view::{OrderView, ReceiptView, StatusView};
 
@@ -28,6 +28,10 @@ fn post(schemas: &mut Schemas) -> Value {
         }
         answer
     };
+    let problem = json!({ "$ref": format!("#{DEFINITIONS}/Problem") });
+    let refused = json!({ "anyOf": [problem, { "allOf": [problem, batch] }] });
+    let again = [&["Retry-After"], RATED].concat();
+    let refused = |description| answer_of("application/problem+json", description, &refused, &again);
     let conversion = json!({ "$ref": format!("#{DEFINITIONS}/Conversion") });
     let many = json!({ "type": "array", "items": conversion, "minItems": 1, "maxItems": ITEMS_MAX });
     let call = Call {
@@ -42,9 +46,11 @@ fn post(schemas: &mut Schemas) -> Value {
         good: vec![
             ("200", kept("A repeat, with the first one's id and states; or all has been done that was waited for.")),
             ("202", kept("It is on stable storage.")),
-            ("207", answer("A batch of which some were refused.", &batch, &[&["Retry-After"], RATED].concat())),
+            ("207", answer("A batch of which some were refused.", &batch, &again)),
+            ("422", refused("It is not valid; or nothing of a batch is, and `results` say why.")),
+            ("503", refused("It may be sent again, as may all of a batch, whose `results` say why.")),
         ],
-        refusals: &["400", "401", "403", "408", "413", "415", "422", "429", "503"],
+        refusals: &["400", "401", "403", "408", "413", "415", "429"],
     };
     call.value()
 }

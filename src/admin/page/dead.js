@@ -37,7 +37,7 @@ export function showNames(names) {
 
 /** How many there are has changed: so has the list, but it does not move under somebody's hands. */
 export function showCounts(destinations) {
-  const total = [...destinations.values()].reduce((sum, { dead }) => sum + dead, 0);
+  const total = destinations.reduce((sum, { dead }) => sum + dead, 0);
   if (total === shown.total && shown.listedAt) return;
   shown.total = total;
   const isInUse = chosen.size > 0 || byId("dead-list").contains(document.activeElement) || shown.letters.length > PAGE;
@@ -73,13 +73,21 @@ async function list() {
 }
 
 async function more() {
-  const page = await fetchPage(shown.filter, shown.next).catch((error) => tell(error.message));
-  if (!page) return;
-  const first = shown.letters.length;
-  shown.letters.push(...page.dead);
-  shown.next = page.next;
-  draw();
-  byId("dead-list").children[first]?.querySelector("input")?.focus();
+  const [asked, button] = [fresh, byId("dead-more")];
+  button.disabled = true;
+  try {
+    const page = await fetchPage(shown.filter, shown.next);
+    if (asked !== fresh) return; // the list is another one by now
+    const first = shown.letters.length;
+    shown.letters.push(...page.dead);
+    shown.next = page.next;
+    draw();
+    byId("dead-list").children[first]?.querySelector("input")?.focus();
+  } catch (error) {
+    tell(error.message);
+  } finally {
+    button.disabled = false;
+  }
 }
 
 function fetchPage(wanted, after) {
@@ -202,9 +210,10 @@ async function discard({ title, calls }) {
   // What was given up since then nobody has seen.
   const same = calls.map((call, place) => ({ ...call, until: plans[place].until }));
   const matched = plans.reduce((sum, { totals }) => sum + Number(totals?.matched ?? 0), 0);
+  const isWhole = plans.every(({ totals }) => totals?.whole !== false);
   const reason = el("input", { id: "discard-reason", required: true, maxlength: 500, autofocus: true });
   const body = [
-    el("p", {}, `${count(matched, "dead letter")}. Nothing more is sent for ${matched === 1 ? "it" : "them"}, and that is for good. The status says so, with the reason.`),
+    el("p", {}, `${isWhole ? "" : "At least "}${count(matched, "dead letter")}. Nothing more is sent for ${matched === 1 ? "it" : "them"}, and that is for good. The status says so, with the reason.`),
     el("div", { class: "field" }, el("label", { for: "discard-reason" }, "Why, for whoever asks later"), reason),
   ];
   const act = async () => {

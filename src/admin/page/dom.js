@@ -45,7 +45,7 @@ export function facts(list, pairs) {
 
 let doing = null;
 
-/** Asks before something is done: `act` does it, and its error is shown in the dialog, which stays open then. */
+/** Asks before something is done: `act` does it, and its error is shown in the dialog, which stays open then; or on the page, where somebody has left it. */
 export function ask({ title, body, verb, act, isDangerous = false }) {
   const dialog = byId("dialog");
   say(byId("dialog-title"), title);
@@ -76,9 +76,10 @@ export function prepareDialog() {
       await act();
       if (doing === act) dialog.close();
     } catch (error) {
-      say(byId("dialog-error"), error.message);
+      if (dialog.open && doing === act) say(byId("dialog-error"), error.message);
+      else tell(error.message);
     } finally {
-      button.disabled = false;
+      if (doing === act) button.disabled = false;
     }
   });
 }

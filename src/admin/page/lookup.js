@@ -21,20 +21,33 @@ export async function lookUp(id) {
   if (!id) return;
   const result = byId("lookup-result");
   try {
-    const one = ID.test(id) ? { whole: true, conversions: [await get(path`/admin/conversions/${id}`)] } : null;
-    const { whole, conversions: found } = one ?? (await get(path`/admin/orders/${id}`));
+    const { title, whole, conversions } = await found(id);
     const older = whole ? null : el("p", { class: "reason" }, "Older conversions of the order are not shown.");
-    fill(result, found.length ? [el("p", {}, heading(id, found)), older, ...found.map(conversion)] : nothing(id));
+    fill(result, [el("p", {}, title), older, ...conversions.map(conversion)]);
   } catch (error) {
     fill(result, error.status === 404 ? nothing(id) : el("p", { class: "error" }, error.message));
   }
   byId("lookup").scrollIntoView();
 }
 
-const heading = (id, found) => [ID.test(id) ? "Conversion " : `${count(found.length, "conversion")} of order `, id].join("");
+/** The conversion of this id, or those of this order. */
+async function found(id) {
+  if (!ID.test(id)) return ofOrder(id);
+  try {
+    return { title: `Conversion ${id}`, whole: true, conversions: [await get(path`/admin/conversions/${id}`)] };
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return ofOrder(id); // a merchant's own ids may look like ours
+  }
+}
+
+async function ofOrder(id) {
+  const { whole, conversions } = await get(path`/admin/orders/${id}`);
+  return { title: `${count(conversions.length, "conversion")} of order ${id}`, whole, conversions };
+}
 
 function nothing(id) {
-  return el("p", { class: "empty" }, `Nothing is known of ${id}: it was never accepted here, or is older than history.keep, or was forgotten.`);
+  return el("p", { class: "empty" }, `Nothing is known of ${id}: it was never accepted here, or is older than history.keep, or was forgotten, or is an order of a merchant that is no longer configured.`);
 }
 
 function conversion({ id, event_id: event, order_id: order, merchant, received_at: received, destinations }) {

@@ -10,15 +10,15 @@ import { age, at, bytes, count, number, setNow, time, zone } from "./words.js";
 
 const LEVELS = { stopped: ["suspended", "Stopped"], warning: ["open", "Warning"], notice: ["notice", "Notice"] };
 
-let known = { relay: null, concerns: [], destinations: new Map() };
+let known = { relay: null, concerns: [], destinations: new Map(), removed: [] };
 let lostSince = null;
 
 const RECEIVE = {
-  overview({ now, relay, concerns, destinations }) {
+  overview({ now, relay, concerns, destinations, removed }) {
     setNow(now);
-    known = { relay, concerns, destinations: new Map(destinations.map((one) => [one.name, one])) };
+    known = { relay, concerns, destinations: new Map(destinations.map((one) => [one.name, one])), removed };
     showAll(destinations);
-    showNames(destinations.map(({ name }) => name));
+    drawNames();
     drawRelay();
     drawConcerns();
   },
@@ -30,15 +30,25 @@ const RECEIVE = {
     known.concerns = concerns;
     drawConcerns();
   },
+  removed(removed) {
+    known.removed = removed;
+    drawNames();
+  },
   destination(destination) {
     known.destinations.set(destination.name, destination);
     show(destination);
+    drawConcerns();
   },
 };
 
 function receive(type, data) {
   RECEIVE[type]?.(data);
-  showCounts(known.destinations);
+  showCounts([...known.destinations.values(), ...known.removed]);
+}
+
+/** Dead letters are of destinations that are configured no more, too. */
+function drawNames() {
+  showNames([...known.destinations.keys(), ...known.removed.map(({ name }) => name)]);
 }
 
 function link(state, pause, error) {
@@ -84,12 +94,13 @@ function refuse(error) {
 function drawConcerns() {
   const { concerns, destinations } = known;
   const list = byId("concerns");
-  const texts = JSON.stringify([concerns, Math.floor(Date.now() / 30_000)]);
+  const flow = concerns.length ? null : flowing(destinations);
+  const texts = JSON.stringify([concerns, flow, Math.floor(Date.now() / 30_000)]);
   if (list.dataset.shown === texts) return;
   list.dataset.shown = texts;
   drawTitle();
   document.title = concerns.some(({ level }) => level === "stopped") ? "(!) capi-relay" : "capi-relay";
-  fill(list, concerns.length ? concerns.map(concern) : well(destinations));
+  fill(list, concerns.length ? concerns.map(concern) : well(flow));
   // Read out when it is another matter, not when somebody has waited for another minute.
   const matters = concerns.map(({ destination, what }) => `${destination ?? "The relay"} ${what}.`);
   say(byId("news"), matters.length ? matters.join(" ") : "All is well.");
@@ -121,11 +132,15 @@ function concern({ level, destination, what, since, why, waiting, oldest_pending
   );
 }
 
-function well(destinations) {
+/** How it is where nothing is wrong. */
+function flowing(destinations) {
   const all = [...destinations.values()];
   const waiting = all.reduce((total, { pending }) => total + pending, 0);
-  const flowing = `${count(all.length, "destination")} active, ${waiting ? `${number(waiting)} on the way` : "nothing waits"}, no dead letters.`;
-  return el("li", { class: "concern concern-well" }, shape("well"), el("p", { class: "what" }, el("strong", {}, "All is well. "), flowing));
+  return `${count(all.length, "destination")} active, ${waiting ? `${number(waiting)} on the way` : "nothing waits"}, no dead letters.`;
+}
+
+function well(flow) {
+  return el("li", { class: "concern concern-well" }, shape("well"), el("p", { class: "what" }, el("strong", {}, "All is well. "), flow));
 }
 
 function drawRelay() {

@@ -17,7 +17,8 @@ use crate::queue::DeadLetter;
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Plan")]
 pub(in super::super) struct PlanView<'a> {
-    /// Dead letters that were given up before are in it: a replay with this `until` is of the same ones.
+    /// Dead letters that were given up before are in it: a replay with this `until` is of the same ones. Where a clock was ahead
+    /// it lies in the time to come, and what is given up until the replay is of it, too.
     #[schemars(with = "Option<jiff::Timestamp>")]
     until: Option<Shown<jiff::Timestamp>>,
     /// Of all that are meant; on the first page only.

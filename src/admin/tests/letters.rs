@@ -122,3 +122,35 @@ async fn a_plan_sums_exactly_says_what_may_be_a_second_sale_and_changes_nothing(
     assert_eq!(watched.get("/admin/audit").await.json["audit"], json!([]));
     watched.end().await;
 }
+
+#[tokio::test]
+async fn a_plan_means_what_a_replay_does_also_where_a_clock_was_ahead() {
+    let watched = Watched::start("").await;
+    let two_hours = std::time::Duration::from_secs(2 * 3600);
+    watched.relay.ingress.clock().set_forward(two_hours);
+    watched.send(&sale("o-1", "1", "EUR")).await;
+    watched.kill(DeadKind::Rejected, "a reason").await;
+    watched.dead(1).await;
+    watched.relay.ingress.clock().set_back(two_hours);
+    watched.send(&sale("o-2", "2", "EUR")).await;
+    watched.kill(DeadKind::Rejected, "a reason").await;
+    watched.dead(2).await;
+
+    let plan = watched.plan(&json!({"destination": "first", "plan": true, "limit": 1})).await;
+    assert_eq!((&plan["totals"]["matched"], plan["dead"].as_array().unwrap().len()), (&json!(2), 1), "{plan:#}");
+    let replayed = watched.plan(&json!({"destination": "first", "until": plan["until"]})).await;
+    assert_eq!(replayed, json!({"matched": 2, "replayed": 2}));
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn a_letter_that_is_named_twice_is_one() {
+    let watched = Watched::start("").await;
+    let id = watched.send(&sale("o-1", "1", "EUR")).await;
+    watched.kill(DeadKind::Rejected, "a reason").await;
+    watched.dead(1).await;
+    let plan = watched.plan(&json!({"ids": [id, id], "plan": true})).await;
+    assert_eq!((&plan["totals"]["matched"], plan["dead"].as_array().unwrap().len()), (&json!(1), 1), "{plan:#}");
+    assert_eq!(watched.plan(&json!({"ids": [id, id]})).await, json!({"matched": 1, "replayed": 1}));
+    watched.end().await;
+}

@@ -177,3 +177,30 @@ async fn check_who(tokens: &str, expected: &str) {
     assert_eq!((&page["audit"][0]["who"], &page["audit"][0]["peer"]), (&json!(expected), &json!("127.0.0.1")));
     watched.end().await;
 }
+
+#[tokio::test]
+async fn an_order_of_a_merchant_that_is_taken_out_is_found_by_its_name() {
+    let watched = Watched::start("").await;
+    let body = r#"{"event_id":"e-1","order_id":"o-1","time":"2026-01-31T12:00:00Z"}"#;
+    assert_eq!(call(watched.relay.address, Call { body, ..Call::post() }).await.status, 202);
+    assert_eq!(watched.get("/admin/orders/o-1").await.json["conversions"][0]["merchant"], "acme");
+    watched.relay.rename("acme", "successor");
+    let missing = watched.get("/admin/orders/o-1").await;
+    assert_eq!(missing.refusal(), (404, "urn:capi-relay:problem:not-found"));
+    assert!(missing.json["detail"].as_str().unwrap().contains("that is configured no more, name it"), "{missing:?}");
+    assert_eq!(watched.get("/admin/orders/o-1?merchant=acme").await.json["conversions"][0]["merchant"], "acme");
+    assert_eq!(watched.get("/admin/orders/o-1?merchant=successor").await.status, 404);
+    for wrong in ["shop=acme", "merchant=a&merchant=b"] {
+        assert_eq!(watched.get(&format!("/admin/orders/o-1?{wrong}")).await.status, 400, "{wrong}");
+    }
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_as_such() {
+    let watched = Watched::start("").await;
+    let body = format!("{{\"reason\":\"{}\"}}", "x".repeat(64 * 1024));
+    let refused = watched.order("/admin/destinations/first/pause", &body).await;
+    assert_eq!(refused.refusal(), (413, "urn:capi-relay:problem:body-too-large"));
+    watched.end().await;
+}

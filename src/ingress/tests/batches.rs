@@ -245,3 +245,13 @@ async fn a_batch_is_taken_in_its_order_however_long() {
     }
     relay.end().await;
 }
+
+#[tokio::test]
+async fn a_batch_of_nothing_is_refused_with_results_of_nothing() {
+    let relay = Running::start("", "").await;
+    for reply in [relay.post("[]").await, relay.lines("\n\n").await] {
+        assert_eq!(reply.refusal(), (422, "urn:capi-relay:problem:invalid-batch"));
+        assert_eq!((counts(&reply), &reply.json["results"]), ([0, 0, 0], &json!([])));
+    }
+    relay.end().await;
+}
