@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -349,12 +349,14 @@ impl<A: Api> Connection<A> {
         // Where a head is not as it should be, somebody in front may see the next request begin elsewhere than we do.
         let ends = sound.is_err() && !is_http2;
         let mut held = Vec::new();
-        let answer = async {
-            sound?;
-            held = self.enter(&request)?;
-            self.api.answer(request).await
+        let outcome = {
+            let answer = pin!(async {
+                sound?;
+                held = self.enter(&request)?;
+                self.api.answer(request).await
+            });
+            self.caught(answer).await
         };
-        let outcome = self.caught(answer).await;
         let is_broken_off = is_http2 && outcome.as_ref().is_err_and(Problem::is_of_a_broken_off_body);
         let refusal = outcome.as_ref().err().map(Problem::kind).filter(|_| has_body);
         self.activity.unread.store(refusal.is_some(), Ordering::Relaxed);
@@ -389,8 +391,10 @@ impl<A: Api> Connection<A> {
     }
 
     /// Nothing in here panics; if something does all the same, the process and the other requests live on.
-    async fn caught(&self, answer: impl Future<Output = Result<Reply, Problem>>) -> Result<Reply, Problem> {
-        let mut answer = pin!(answer);
+    async fn caught(
+        &self,
+        mut answer: Pin<&mut impl Future<Output = Result<Reply, Problem>>>,
+    ) -> Result<Reply, Problem> {
         let poll = |context: &mut std::task::Context<'_>| {
             let poll = AssertUnwindSafe(|| answer.as_mut().poll(context));
             catch_unwind(poll).unwrap_or_else(|_panic| {
