@@ -1,8 +1,8 @@
 //! The whole relay against the floor, and against more than it can do.
 //!
 //! **floor**: a bare hyper server that reads a conversion, parses it with serde_json and sends it to five sinks with
-//! hyper-util's client: no disk, no mapping, no promise. **relay**: the binary as it ships, durable, with five presets mapped
-//! to the same sinks. Both are processes of their own, taken in turn; load generator and sinks are this process, on the same
+//! hyper-util's client: no disk, no mapping, no promise. **relay**: the binary that `CAPI_RELAY_BINARY` names (`benches/run`: as
+//! it ships), durable, with five presets mapped to the same sinks. Both are processes of their own, taken in turn; load generator and sinks are this process, on the same
 //! processors.
 //!
 //! Of each: conversions a second at saturation (so many connections, each sending the next as soon as it is answered), what

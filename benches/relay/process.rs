@@ -66,7 +66,7 @@ impl Server {
                 let path = folder.path().join("routes.toml");
                 std::fs::write(&path, routes(folder.path(), port, sinks, kind)?)?;
                 let arguments = vec!["serve".to_owned(), "--config".to_owned(), path.display().to_string()];
-                (env!("CARGO_BIN_EXE_capi-relay").into(), arguments)
+                (relay_program(), arguments)
             }
         };
         let mut command = match processor {
@@ -211,6 +211,11 @@ fn routes(folder: &Path, port: u16, sinks: &Sinks, kind: Kind) -> Result<String,
         ));
     }
     Ok(text)
+}
+
+/// What `CAPI_RELAY_BINARY` names, as it ships, or what cargo has built beside this.
+fn relay_program() -> PathBuf {
+    std::env::var_os("CAPI_RELAY_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_capi-relay").into(), PathBuf::from)
 }
 
 pub(crate) fn mebibytes(bytes: u64) -> f64 {
