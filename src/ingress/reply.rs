@@ -1,4 +1,5 @@
-//! An answer of ours: whole in memory, because none is long; or told bit by bit, for as long as there is something to tell.
+//! An answer of ours: whole in memory, within the room that there is for such; or told bit by bit, for as long as there is
+//! something to tell.
 
 use std::convert::Infallible;
 use std::mem;
