@@ -8,7 +8,7 @@ use std::process::Command;
 use capi_relay::sandbox::{Behaviour, Platform, Sandbox};
 use http::Method;
 
-use crate::support::process::{Process, run, started};
+use crate::support::process::{self, Process, run, started};
 use crate::support::{Http, TOKEN, conversion, eventually, eventually_of, handle};
 
 #[test]
@@ -413,7 +413,7 @@ async fn an_export_keeps_links_and_pipes_and_what_another_is_writing() {
     assert_eq!(run(&["export", "--config", path, "-o", link.to_str().unwrap()]).0, Some(0));
     assert!(link.is_symlink() && fs::read_to_string(&kept).unwrap().lines().count() == 3);
     let pipe = folder.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    process::pipe(&pipe);
     let reader = std::thread::spawn({
         let pipe = pipe.clone();
         move || fs::read_to_string(pipe).unwrap()
