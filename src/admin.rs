@@ -24,7 +24,6 @@ use crate::delivery::Pools;
 use crate::ingress::addresses::Addresses;
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
-use crate::ingress::metrics::Connections;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 use crate::ingress::proxy::Proxies;
 use crate::ingress::strict;
@@ -111,7 +110,21 @@ impl Admin {
 
     /// Serves until `shutdown`; returns when every connection has ended.
     pub async fn run(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
-        tokio::join!(serve(Arc::clone(&self), listener, front(), shutdown.clone()), self.tell(shutdown));
+        tokio::join!(serve(Arc::clone(&self), listener, self.front(), shutdown.clone()), self.tell(shutdown));
+    }
+
+    /// The limits of the admin listener.
+    fn front(&self) -> Front {
+        Front {
+            tls: None,
+            connections_max: CONNECTIONS_MAX,
+            addresses: Addresses::new(CONNECTIONS_PER_ADDRESS_MAX),
+            proxies: Proxies::default(),
+            first_request_timeout: FIRST_REQUEST_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+            metrics: self.ingress.other_connections(),
+        }
     }
 
     /// By which token, if tokens are asked for. Without one, the name that the request came by tells a person on this machine from a web page's script whose
@@ -228,20 +241,6 @@ impl Api for Admin {
 
     /// Not counted: the metric of refusals is of what merchants send.
     fn refused(&self, _kind: Kind) {}
-}
-
-/// The limits of the admin listener.
-fn front() -> Front {
-    Front {
-        tls: None,
-        connections_max: CONNECTIONS_MAX,
-        addresses: Addresses::new(CONNECTIONS_PER_ADDRESS_MAX),
-        proxies: Proxies::default(),
-        first_request_timeout: FIRST_REQUEST_TIMEOUT,
-        idle_timeout: IDLE_TIMEOUT,
-        drain_timeout: DRAIN_TIMEOUT,
-        metrics: Connections::default(),
-    }
 }
 
 /// The digest of the token that somebody showed; `None`: none is asked for.

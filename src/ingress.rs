@@ -228,6 +228,11 @@ impl Ingress {
         }
     }
 
+    /// The connections of another listener of this relay, of which panics alone are counted.
+    pub(crate) fn other_connections(&self) -> metrics::Connections {
+        self.connections.of_panics_alone()
+    }
+
     /// What the listener is at.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()

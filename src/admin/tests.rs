@@ -25,6 +25,7 @@ use crate::traces::Traces;
 /// A relay without delivery and its admin listener.
 pub(super) struct Watched {
     pub(super) relay: Running,
+    admin: Arc<Admin>,
     pub(super) pools: Pools,
     pub(super) address: SocketAddr,
     wishes: mpsc::Receiver<Wish>,
@@ -43,11 +44,12 @@ impl Watched {
         let (reloads, wishes) = Reloads::new(Clock::system(), &relay.config.queue.path);
         let pauses = Pauses::restore(&relay.config.queue.path, &pools).unwrap();
         let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads, pauses);
+        let admin = Arc::new(admin);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(Arc::new(admin).run(listener, shutdown.clone()));
-        Watched { relay, pools, address, wishes, shutdown, task }
+        let task = tokio::spawn(Arc::clone(&admin).run(listener, shutdown.clone()));
+        Watched { relay, admin, pools, address, wishes, shutdown, task }
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {
@@ -161,13 +163,25 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     watched.end().await;
 }
 
-#[test]
-fn one_address_does_not_hold_all_connections() {
-    let front = super::front();
+#[tokio::test]
+async fn one_address_does_not_hold_all_connections() {
+    let watched = Watched::start("").await;
+    let front = watched.admin.front();
     let enter = |address: &str| front.addresses.enter(address.parse().unwrap());
     let held: Vec<_> = std::iter::from_fn(|| enter("192.0.2.1")).take(front.connections_max).collect();
     assert_eq!((held.len(), front.connections_max), (16, 64));
     assert!(enter("192.0.2.2").is_some());
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn a_panic_here_is_counted_with_those_of_the_public_listener() {
+    let watched = Watched::start("").await;
+    watched.admin.front().metrics.panics.inc();
+    watched.relay.ingress.other_connections().panics.inc();
+    let metrics = watched.get("/metrics").await.text;
+    assert!(metrics.contains("capi_relay_request_panics_total 2\n"), "{metrics}");
+    watched.end().await;
 }
 
 #[tokio::test]
