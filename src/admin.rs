@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Pools;
 use crate::ingress::addresses::Addresses;
+use crate::ingress::answers::{Answers, Unread};
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
 use crate::ingress::problem::{self, Kind, Problem, Reply};
@@ -77,6 +78,9 @@ pub struct Admin {
     /// One at a time: each may go through 20,000 letters.
     plans: Mutex<()>,
     events: Events,
+    answers: Answers,
+    /// Of all who ask here.
+    unread: Unread,
     started_ms: u64,
 }
 
@@ -104,6 +108,8 @@ impl Admin {
             registry: Arc::new(registry),
             plans: Mutex::new(()),
             events,
+            answers: Answers::new(),
+            unread: Answers::share(),
             started_ms,
         }
     }
@@ -215,8 +221,8 @@ impl Admin {
     }
 }
 
-impl Api for Admin {
-    async fn answer(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
+impl Admin {
+    async fn answered(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         if let Some(answer) = self.shown(&request).await {
             return answer;
         }
@@ -237,6 +243,17 @@ impl Api for Admin {
                 self.bid(bid, request).await
             }
         }
+    }
+}
+
+impl Api for Admin {
+    async fn answer(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
+        let changes = *request.method() == Method::POST;
+        let reply = self.answered(request).await?;
+        if changes {
+            return Ok(self.answers.hold_what_is_left(&self.unread, reply));
+        }
+        self.answers.hold(&self.unread, reply)
     }
 
     /// Not counted: the metric of refusals is of what merchants send.

@@ -26,7 +26,7 @@ use crate::traces::Traces;
 
 pub(crate) mod addresses;
 mod admission;
-mod answers;
+pub(crate) mod answers;
 pub(crate) mod batch;
 pub(crate) mod bearer;
 mod body;

@@ -13,10 +13,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Pauses, Reloaded, Reloads, Wish};
+use super::{Admin, Pauses, Reloaded, Reloads, StatusCode, Wish, problem};
 use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::delivery::Pools;
+use crate::ingress::answers::{BYTES_MAX, SHARE_BYTES_MAX};
 use crate::ingress::tests::Running;
 use crate::ingress::tests::client::{Call, Reply, call, soon};
 use crate::queue::{Attempt, Clock, DeadKind, Negotiated, Outcome, Protocol, Tls, Verdict};
@@ -181,6 +182,29 @@ async fn a_panic_here_is_counted_with_those_of_the_public_listener() {
     watched.relay.ingress.other_connections().panics.inc();
     let metrics = watched.get("/metrics").await.text;
     assert!(metrics.contains("capi_relay_request_panics_total 2\n"), "{metrics}");
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_take_no_more_than_their_room() {
+    let watched = Watched::start("").await;
+    let much = || problem::body(StatusCode::OK, "text/plain", vec![b'x'; SHARE_BYTES_MAX]);
+    let unread = watched.admin.answers.hold(&watched.admin.unread, much()).unwrap();
+    let refused = watched.get("/openapi.json").await;
+    assert_eq!(refused.refusal(), (503, "urn:capi-relay:problem:unavailable"));
+    assert_eq!(refused.headers["retry-after"], "1");
+    // What is small is shown, and what was changed is answered.
+    assert_eq!(watched.get("/healthz").await.status, 200);
+    let pause = Call { path: "/admin/destinations/first/pause", token: None, ..Call::post() };
+    assert_eq!(call(watched.address, pause).await.status, 200);
+    drop(unread);
+    assert_eq!(watched.get("/openapi.json").await.status, 200);
+    let free = async {
+        while watched.admin.answers.free() != BYTES_MAX {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(free).await;
     watched.end().await;
 }
 
