@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Pools;
 use crate::ingress::addresses::Addresses;
+use crate::ingress::answers::{Answers, Unread};
 use crate::ingress::bearer::Tokens;
 use crate::ingress::connection::{Api, Front, serve};
-use crate::ingress::metrics::Connections;
 use crate::ingress::problem::{self, Kind, Problem, Reply};
 use crate::ingress::proxy::Proxies;
 use crate::ingress::strict;
@@ -78,6 +78,9 @@ pub struct Admin {
     /// One at a time: each may go through 20,000 letters.
     plans: Mutex<()>,
     events: Events,
+    answers: Answers,
+    /// Of all who ask here.
+    unread: Unread,
     started_ms: u64,
 }
 
@@ -105,13 +108,29 @@ impl Admin {
             registry: Arc::new(registry),
             plans: Mutex::new(()),
             events,
+            answers: Answers::new(),
+            unread: Answers::share(),
             started_ms,
         }
     }
 
     /// Serves until `shutdown`; returns when every connection has ended.
     pub async fn run(self: Arc<Self>, listener: TcpListener, shutdown: CancellationToken) {
-        tokio::join!(serve(Arc::clone(&self), listener, front(), shutdown.clone()), self.tell(shutdown));
+        tokio::join!(serve(Arc::clone(&self), listener, self.front(), shutdown.clone()), self.tell(shutdown));
+    }
+
+    /// The limits of the admin listener.
+    fn front(&self) -> Front {
+        Front {
+            tls: None,
+            connections_max: CONNECTIONS_MAX,
+            addresses: Addresses::new(CONNECTIONS_PER_ADDRESS_MAX),
+            proxies: Proxies::default(),
+            first_request_timeout: FIRST_REQUEST_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+            metrics: self.ingress.other_connections(),
+        }
     }
 
     /// By which token, if tokens are asked for. Without one, the name that the request came by tells a person on this machine from a web page's script whose
@@ -202,8 +221,8 @@ impl Admin {
     }
 }
 
-impl Api for Admin {
-    async fn answer(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
+impl Admin {
+    async fn answered(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
         if let Some(answer) = self.shown(&request).await {
             return answer;
         }
@@ -225,23 +244,20 @@ impl Api for Admin {
             }
         }
     }
+}
+
+impl Api for Admin {
+    async fn answer(&self, request: Request<&mut Incoming>) -> Result<Reply, Problem> {
+        let changes = *request.method() == Method::POST;
+        let reply = self.answered(request).await?;
+        if changes {
+            return Ok(self.answers.hold_what_is_left(&self.unread, reply));
+        }
+        self.answers.hold(&self.unread, reply)
+    }
 
     /// Not counted: the metric of refusals is of what merchants send.
     fn refused(&self, _kind: Kind) {}
-}
-
-/// The limits of the admin listener.
-fn front() -> Front {
-    Front {
-        tls: None,
-        connections_max: CONNECTIONS_MAX,
-        addresses: Addresses::new(CONNECTIONS_PER_ADDRESS_MAX),
-        proxies: Proxies::default(),
-        first_request_timeout: FIRST_REQUEST_TIMEOUT,
-        idle_timeout: IDLE_TIMEOUT,
-        drain_timeout: DRAIN_TIMEOUT,
-        metrics: Connections::default(),
-    }
 }
 
 /// The digest of the token that somebody showed; `None`: none is asked for.

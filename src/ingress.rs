@@ -26,7 +26,7 @@ use crate::traces::Traces;
 
 pub(crate) mod addresses;
 mod admission;
-mod answers;
+pub(crate) mod answers;
 pub(crate) mod batch;
 pub(crate) mod bearer;
 mod body;
@@ -226,6 +226,11 @@ impl Ingress {
         if let Some(tls) = &self.tls {
             tls.register(registry);
         }
+    }
+
+    /// The connections of another listener of this relay, of which panics alone are counted.
+    pub(crate) fn other_connections(&self) -> metrics::Connections {
+        self.connections.of_panics_alone()
     }
 
     /// What the listener is at.

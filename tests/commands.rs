@@ -1,6 +1,7 @@
 //! The commands that talk to a running relay.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 use capi_relay::sandbox::{Behaviour, Platform, Sandbox};
 use http::Method;
 
-use crate::support::process::{Process, run, started};
+use crate::support::process::{self, Process, run, started};
 use crate::support::{Http, TOKEN, conversion, eventually, eventually_of, handle};
 
 #[test]
@@ -307,6 +308,65 @@ async fn a_file_of_conversions_is_sent_whole_and_an_order_tells_of_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lines_that_are_not_taken_are_named() {
+    let (sandbox, folder, routes) = started().await;
+    let relay = Process::serve(&routes);
+    let file = folder.path().join("conversions.ndjson");
+    let long = format!("{{\"event_id\":\"{}\"}}", "x".repeat(5 << 20));
+    fs::write(&file, format!("{}\n{long}\n\n{{}}\n", conversion("order-1"))).unwrap();
+    let send = |url: &str, token: &str| run(&["send", file.to_str().unwrap(), "--url", url, "--token", token]);
+    let (code, sent, error) = send(&relay.origin, "not-the-token");
+    assert_eq!((code, sent.trim()), (Some(1), "accepted 0, known before 0, refused 0"), "{error}");
+    assert!(error.contains("401") && error.ends_with("\nlines from 1 on were not sent\n"), "{error}");
+
+    let (code, sent, error) = send(&relay.origin, TOKEN);
+    assert_eq!((code, sent.trim()), (Some(1), "accepted 1, known before 0, refused 2"), "{error}");
+    assert!(error.starts_with("line 2: 413 Payload Too Large: "), "{error}");
+    assert!(error.contains("\nline 4: 422: ") && error.contains("/time: is required"), "{error}");
+    let origin = relay.origin.clone();
+    assert_eq!(relay.terminate(), Some(0));
+
+    fs::write(&file, format!("\n{}\n{}\n", conversion("order-2"), conversion("order-3"))).unwrap();
+    let (code, sent, error) = send(&origin, TOKEN);
+    assert_eq!((code, sent.trim()), (Some(1), "accepted 0, known before 0, refused 0"), "{error}");
+    assert!(error.ends_with("\nlines 2 to 3 may have been accepted; those behind were not sent\n"), "{error}");
+    sandbox.stop().await;
+}
+
+#[test]
+fn forgetting_ends_with_one_while_something_is_being_sent() {
+    let relay = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", relay.local_addr().unwrap());
+    let check = |being_sent: u64, arguments: &[&str], expected: Option<i32>, told: &str| {
+        let body = format!(r#"{{"conversions":1,"withdrawn":2,"dead":0,"being_sent":{being_sent}}}"#);
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let forget = [&["forget", "--admin", &address, "--order", "o-1"], arguments].concat();
+        let (code, said, error) = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = relay.accept().unwrap();
+                let (mut asked, mut part) = (Vec::new(), [0; 1024]);
+                while !asked.ends_with(b"}") {
+                    let read = stream.read(&mut part).unwrap();
+                    assert!(read > 0, "{}", String::from_utf8_lossy(&asked));
+                    asked.extend_from_slice(&part[..read]);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            run(&forget)
+        });
+        assert_eq!(code, expected, "{said}{error}");
+        assert!(said.contains(told), "{said}");
+    };
+    let left = "1 conversion forgotten: 2 deliveries withdrawn, 0 dead letters; 1 left, of which something was being sent: ask again\n";
+    check(1, &[], Some(1), left);
+    check(1, &["--json"], Some(1), "\"being_sent\":1");
+    check(0, &[], Some(0), "1 conversion forgotten: 2 deliveries withdrawn, 0 dead letters\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn compact_waits_for_the_relay_to_stop_and_says_what_it_gave_back() {
     let (sandbox, folder, routes) = started().await;
     let path = routes.to_str().unwrap();
@@ -413,7 +473,7 @@ async fn an_export_keeps_links_and_pipes_and_what_another_is_writing() {
     assert_eq!(run(&["export", "--config", path, "-o", link.to_str().unwrap()]).0, Some(0));
     assert!(link.is_symlink() && fs::read_to_string(&kept).unwrap().lines().count() == 3);
     let pipe = folder.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    process::pipe(&pipe);
     let reader = std::thread::spawn({
         let pipe = pipe.clone();
         move || fs::read_to_string(pipe).unwrap()

@@ -1,5 +1,6 @@
 //! Reload: a corrected file comes into force without a restart; a wrong one, or a golden that fails, does not.
 
+use std::io::Write;
 use std::path::Path;
 
 use capi_relay::cli::Relay;
@@ -11,7 +12,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::process::{Process, started};
+use crate::support::process::{Opening, Process, pipe, started};
 use crate::support::{Answer, Bench, Http, config, conversion, eventually, impatient, routes};
 
 const BACKLOG: u64 = 300;
@@ -337,6 +338,30 @@ async fn a_changed_file_and_sighup_reload_and_a_flag_turns_the_gate_off() {
     relay.hangup();
     version(3).await;
     assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sighup_while_the_relay_starts_is_one_reload_once_it_serves() {
+    let (sandbox, folder, file) = started().await;
+    assert_eq!(Process::serve(&file).terminate(), Some(0));
+    // Each is held back once: the relay waits for it, and the test knows that it does.
+    for (held, named) in [(folder.path().join("queue/state"), "the folder's state"), (file.clone(), "the routes file")]
+    {
+        let aside = held.with_extension("aside");
+        std::fs::rename(&held, &aside).unwrap();
+        pipe(&held);
+        let opening = Opening::begin(&[], &file, &[], "info");
+        let mut waited_for = std::fs::OpenOptions::new().write(true).open(&held).unwrap();
+        opening.hangup();
+        waited_for.write_all(&std::fs::read(&aside).unwrap()).unwrap();
+        std::fs::rename(&aside, &held).unwrap();
+        drop(waited_for);
+        let relay = opening.come().unwrap_or_else(|ended| panic!("{named}: {ended:?}"));
+        shows(&Http::new(), &relay, "capi_relay_config_version 2").await;
+        let log = relay.terminate_with_log();
+        assert_eq!(log.matches("configuration reloaded cause=\"SIGHUP\"").count(), 1, "{named}: {log}");
+    }
     sandbox.stop().await;
 }
 

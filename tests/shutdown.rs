@@ -1,9 +1,10 @@
-//! SIGTERM and SIGINT drain: requests in hand are answered, attempts in hand finish, the queue closes, the code is 0.
+//! SIGTERM and SIGINT drain: requests in hand are answered, attempts in hand finish, the queue closes, the code is 0. While
+//! the folder is being opened they end at once.
 
 use capi_relay::sandbox::{Behaviour, Platform};
 use http::{Method, StatusCode};
 
-use crate::support::process::{Process, started};
+use crate::support::process::{Opening, Process, pipe, started};
 use crate::support::{Http, conversion, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,6 +32,23 @@ async fn sigterm_ends_with_zero_and_what_waits_is_delivered_by_the_next_start() 
         eventually(platform.name(), async || (sandbox.counts(platform).effects == 50).then_some(())).await;
     }
     assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_ends_at_once_while_it_opens_its_folder() {
+    let (sandbox, folder, file) = started().await;
+    assert_eq!(Process::serve(&file).terminate(), Some(0));
+    // What tells of the folder does not come: it is being opened for as long as this test wants.
+    let state = folder.path().join("queue/state");
+    std::fs::remove_file(&state).unwrap();
+    pipe(&state);
+    let opening = Opening::begin(&[], &file, &[], "info");
+    let held = std::fs::OpenOptions::new().write(true).open(&state).unwrap();
+    let ended = opening.terminate();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("ended before it served signal=\"SIGTERM\""), "{}", ended.log);
+    drop(held);
     sandbox.stop().await;
 }
 

@@ -1,9 +1,9 @@
 //! `GET /admin/events`: what is shown of the relay, told as it changes (server-sent events).
 //!
-//! One task looks once a second while somebody listens, and tells all of them what is new. It never waits for a listener: one
-//! that reads too slowly is let go, and gets the whole picture when it comes again; its connection is an idle one from then
-//! on, and is closed like one. Nothing is missed by that, because events
-//! say how things are, not what happened to them.
+//! One task looks once a second while somebody listens, however many come, and tells all of them what is new. It never waits
+//! for a listener: one that reads too slowly is let go, and gets the whole picture when it comes again; its connection is an
+//! idle one from then on, and is closed like one. Nothing is missed by that, because events say how things are, not what
+//! happened to them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +32,8 @@ struct Audience {
     listeners: Vec<Listener>,
     /// Nobody is told anything any more.
     is_over: bool,
+    /// The whole as it was told last, and when: news are of what has changed since.
+    latest: Option<(Bytes, Instant)>,
 }
 
 struct Listener {
@@ -44,7 +46,8 @@ struct Listener {
 }
 
 impl Events {
-    /// Another listener, if there is room for it; it is told the whole picture at once.
+    /// Another listener, if there is room for it. It is told the whole picture: the last one, unless that is old; then the next
+    /// look is due.
     pub(super) fn join(&self, holder: Holder) -> Result<Reply, Problem> {
         let (telling, told) = Content::told(UNREAD_MAX);
         let mut audience = self.audience();
@@ -56,7 +59,9 @@ impl Events {
             let detail = format!("{LISTENERS_MAX} listen already, and no more may");
             return Err(Problem::new(Kind::Unavailable, detail).retry_after(STILL_HERE_EVERY));
         }
-        audience.listeners.push(Listener { telling, holder, is_new: true });
+        let fresh = audience.latest.as_ref().filter(|(_whole, told_at)| told_at.elapsed() < LOOK_EVERY);
+        let is_new = fresh.is_none_or(|(whole, _told_at)| !telling.tell(whole.clone()));
+        audience.listeners.push(Listener { telling, holder, is_new });
         drop(audience);
         self.came.notify_one();
         let mut reply = Response::new(told);
@@ -66,14 +71,13 @@ impl Events {
         Ok(reply)
     }
 
-    /// Waits until it is time to look again: a second, or somebody comes; while nobody listens, for somebody.
-    async fn due(&self) {
-        if self.is_empty() {
-            return self.came.notified().await;
+    /// Waits until it is time to look again: somebody listens, and the last look is a second ago, whoever comes meanwhile.
+    async fn due(&self, looked_at: Option<Instant>) {
+        while self.is_empty() {
+            self.came.notified().await;
         }
-        tokio::select! {
-            () = sleep(LOOK_EVERY) => {}
-            () = self.came.notified() => {}
+        if let Some(looked_at) = looked_at {
+            sleep(LOOK_EVERY.saturating_sub(looked_at.elapsed())).await;
         }
     }
 
@@ -84,7 +88,9 @@ impl Events {
 
     /// Who has been told something before is told `news`, the others the `whole`.
     fn tell(&self, whole: &Bytes, news: &Bytes) {
-        self.audience().listeners.retain_mut(|listener| {
+        let mut audience = self.audience();
+        audience.latest = Some((whole.clone(), Instant::now()));
+        audience.listeners.retain_mut(|listener| {
             let part = if listener.is_new { whole } else { news };
             let is_told = part.is_empty() || listener.telling.tell(part.clone());
             listener.is_new = false;
@@ -118,8 +124,10 @@ impl Admin {
 
     async fn tell_on(&self) -> ! {
         let mut teller = Teller { number: 0, before: Picture::default(), told_at: Instant::now() };
+        let mut looked_at = None;
         loop {
-            self.events.due().await;
+            self.events.due(looked_at).await;
+            looked_at = Some(Instant::now());
             let config = self.ingress.config();
             let valid = &config.server.admin_token_sha256;
             self.events.let_go(|holder| match holder {

@@ -40,7 +40,8 @@ pub(crate) fn document() -> Value {
             "responses": problems(),
             "headers": headers(),
             "securitySchemes": {
-                "merchant": { "type": "http", "scheme": "bearer", "description": "A merchant's token." },
+                "merchant": { "type": "http", "scheme": "bearer", "description": "A merchant's token; with its client certificate, where it has both." },
+                "certificate": { "type": "mutualTLS", "description": "The client certificate of a merchant that has no token." },
                 "admin": {
                     "type": "http", "scheme": "bearer",
                     "description": "The admin token, where `server.admin_token_sha256` asks for one.",
@@ -247,6 +248,18 @@ mod tests {
             let target = format!("#{DEFINITIONS}/{name}");
             assert!(found.contains(&target.as_str()), "{name} is used nowhere");
         }
+    }
+
+    #[test]
+    fn a_merchant_without_a_token_is_asked_for_its_certificate_alone() {
+        let document = document();
+        for (path, method) in
+            [("/v1/conversions", "post"), ("/v1/conversions/{id}", "get"), ("/v1/orders/{order_id}", "get")]
+        {
+            let security = &document["paths"][path][method]["security"];
+            assert_eq!(*security, json!([{ "merchant": [] }, { "certificate": [] }]), "{path}");
+        }
+        assert_eq!(document["components"]["securitySchemes"]["certificate"]["type"], "mutualTLS");
     }
 
     #[test]

@@ -13,10 +13,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Pauses, Reloaded, Reloads, Wish};
+use super::{Admin, Pauses, Reloaded, Reloads, StatusCode, Wish, problem};
 use crate::config::Succession;
 use crate::conversion::DestinationName;
 use crate::delivery::Pools;
+use crate::ingress::answers::{BYTES_MAX, SHARE_BYTES_MAX};
 use crate::ingress::tests::Running;
 use crate::ingress::tests::client::{Call, Reply, call, soon};
 use crate::queue::{Attempt, Clock, DeadKind, Negotiated, Outcome, Protocol, Tls, Verdict};
@@ -25,6 +26,7 @@ use crate::traces::Traces;
 /// A relay without delivery and its admin listener.
 pub(super) struct Watched {
     pub(super) relay: Running,
+    admin: Arc<Admin>,
     pub(super) pools: Pools,
     pub(super) address: SocketAddr,
     wishes: mpsc::Receiver<Wish>,
@@ -43,11 +45,12 @@ impl Watched {
         let (reloads, wishes) = Reloads::new(Clock::system(), &relay.config.queue.path);
         let pauses = Pauses::restore(&relay.config.queue.path, &pools).unwrap();
         let admin = Admin::new(relay.queue.clone(), pools.clone(), Arc::clone(&relay.ingress), reloads, pauses);
+        let admin = Arc::new(admin);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(Arc::new(admin).run(listener, shutdown.clone()));
-        Watched { relay, pools, address, wishes, shutdown, task }
+        let task = tokio::spawn(Arc::clone(&admin).run(listener, shutdown.clone()));
+        Watched { relay, admin, pools, address, wishes, shutdown, task }
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {
@@ -161,13 +164,48 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     watched.end().await;
 }
 
-#[test]
-fn one_address_does_not_hold_all_connections() {
-    let front = super::front();
+#[tokio::test]
+async fn one_address_does_not_hold_all_connections() {
+    let watched = Watched::start("").await;
+    let front = watched.admin.front();
     let enter = |address: &str| front.addresses.enter(address.parse().unwrap());
     let held: Vec<_> = std::iter::from_fn(|| enter("192.0.2.1")).take(front.connections_max).collect();
     assert_eq!((held.len(), front.connections_max), (16, 64));
     assert!(enter("192.0.2.2").is_some());
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn a_panic_here_is_counted_with_those_of_the_public_listener() {
+    let watched = Watched::start("").await;
+    watched.admin.front().metrics.panics.inc();
+    watched.relay.ingress.other_connections().panics.inc();
+    let metrics = watched.get("/metrics").await.text;
+    assert!(metrics.contains("capi_relay_request_panics_total 2\n"), "{metrics}");
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_take_no_more_than_their_room() {
+    let watched = Watched::start("").await;
+    let much = || problem::body(StatusCode::OK, "text/plain", vec![b'x'; SHARE_BYTES_MAX]);
+    let unread = watched.admin.answers.hold(&watched.admin.unread, much()).unwrap();
+    let refused = watched.get("/openapi.json").await;
+    assert_eq!(refused.refusal(), (503, "urn:capi-relay:problem:unavailable"));
+    assert_eq!(refused.headers["retry-after"], "1");
+    // What is small is shown, and what was changed is answered.
+    assert_eq!(watched.get("/healthz").await.status, 200);
+    let pause = Call { path: "/admin/destinations/first/pause", token: None, ..Call::post() };
+    assert_eq!(call(watched.address, pause).await.status, 200);
+    drop(unread);
+    assert_eq!(watched.get("/openapi.json").await.status, 200);
+    let free = async {
+        while watched.admin.answers.free() != BYTES_MAX {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(free).await;
+    watched.end().await;
 }
 
 #[tokio::test]

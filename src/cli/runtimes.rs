@@ -30,6 +30,12 @@ impl Runtimes {
         self.front.handle().clone()
     }
 
+    /// Makes what needs the back's threads for its work.
+    pub(super) fn within<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _entered = self.back.enter();
+        make()
+    }
+
     /// Runs this at the back, and ends with it.
     pub(super) fn block_on<T>(self, work: impl Future<Output = T>) -> T {
         let done = self.back.block_on(work);

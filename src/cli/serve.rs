@@ -15,7 +15,7 @@ use super::refusal::log_warnings;
 use super::relay::Relay;
 use super::reloader::{Asked, Reloader};
 use super::runtimes::Runtimes;
-use super::signals::{Signal, Signals};
+use super::signals::{Hangups, Signal, Signals};
 use super::watch::Watch;
 use super::{BAD_CONFIGURATION, ConfigurationArgs, DONE, NO, output, settings};
 
@@ -28,6 +28,21 @@ pub(super) struct ServeArgs {
 
 /// `capi-relay serve`.
 pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8 {
+    let runtimes = match Runtimes::start() {
+        Ok(runtimes) => runtimes,
+        Err(error) => {
+            output::error(&format!("cannot start: {error}"));
+            return NO;
+        }
+    };
+    // Before the file is read: who changes it then, and says so, means this relay, too.
+    let hangups = match runtimes.within(Hangups::listen) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            output::error(&error);
+            return NO;
+        }
+    };
     let read = Reloader::new(configuration, args).and_then(|reloader| {
         let (proven, watch) = reloader.proven();
         let proven = proven.map_err(|refusal| refusal.to_string())?;
@@ -47,23 +62,23 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ServeArgs) -> u8
         None => warn!("goldens are not proven"),
     }
     log_outlook(&traces.outlook());
-    let runtimes = match Runtimes::start() {
-        Ok(runtimes) => runtimes,
-        Err(error) => {
-            output::error(&format!("cannot start: {error}"));
-            return NO;
-        }
-    };
     let front = runtimes.front();
-    runtimes.block_on(serve(config, traces, &reloader, watch, &front))
+    runtimes.block_on(serve(config, traces, &reloader, watch, hangups, &front))
 }
 
-async fn serve(config: Config, traces: traces::Settings, reloader: &Reloader<'_>, watch: Watch, front: &Handle) -> u8 {
+async fn serve(
+    config: Config,
+    traces: traces::Settings,
+    reloader: &Reloader<'_>,
+    watch: Watch,
+    hangups: Hangups,
+    front: &Handle,
+) -> u8 {
     let transport = match config.server.transport {
         Transport::Plain => "plain HTTP",
         Transport::Tls(_) => "TLS",
     };
-    let mut signals = match Signals::listen() {
+    let mut signals = match Signals::listen(hangups) {
         Ok(signals) => signals,
         Err(error) => {
             output::error(&error);

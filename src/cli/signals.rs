@@ -17,14 +17,20 @@ pub(super) enum Signal {
     Hangup,
 }
 
+/// SIGHUP from when it was first listened for: one that comes before anybody waits for it is kept.
+pub(super) struct Hangups(unix::Signal);
+
+impl Hangups {
+    /// From now on SIGHUP ends nothing.
+    pub(super) fn listen() -> Result<Hangups, String> {
+        listen(SignalKind::hangup()).map(Hangups)
+    }
+}
+
 impl Signals {
-    pub(super) fn listen() -> Result<Signals, String> {
-        let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
-        Ok(Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
+    pub(super) fn listen(hangups: Hangups) -> Result<Signals, String> {
+        let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(Signals { terminate, interrupt, hangup: hangups.0 })
     }
 
     /// Waits for the next signal.
@@ -36,19 +42,21 @@ impl Signals {
         }
     }
 
-    /// Waits for the end; the name of the signal that asked for it.
+    /// Waits for the end; the name of the signal that asked for it. A hangup meanwhile is left for [`Signals::next`].
     pub(super) async fn ended(&mut self) -> &'static str {
-        loop {
-            match self.next().await {
-                Signal::End(signal) => return signal,
-                Signal::Hangup => {}
-            }
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }
 
 /// Waits for SIGTERM or SIGINT.
 pub(super) async fn ended() -> Result<(), String> {
-    Signals::listen()?.ended().await;
+    Signals::listen(Hangups::listen()?)?.ended().await;
     Ok(())
+}
+
+fn listen(kind: SignalKind) -> Result<unix::Signal, String> {
+    signal(kind).map_err(|error| format!("cannot listen for signals: {error}"))
 }

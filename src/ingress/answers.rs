@@ -2,9 +2,10 @@
 //!
 //! Who asks for much and reads nothing keeps its answers in memory for as long as its connection stands. So an answer takes
 //! of the room from when it is written until the last of its bytes has gone, whoever holds it; without room it is not given.
-//! Of all of it one merchant has half at most: however little it reads, there is room for the others.
+//! Of all of it one merchant has half at most: however little it reads, there is room for the others. The admin listener has
+//! a room of its own, and all who ask there one share of it: no merchant keeps an operator from seeing what is the matter.
 //!
-//! What acknowledges a conversion is never held back, for that would ask for what is kept already: it takes what there is,
+//! What acknowledges a conversion, or what an operator changed, is never held back, for it is done: it takes what there is,
 //! and [`Answers::check`] has a batch refused before anything of it is kept where nothing is left.
 
 use std::sync::Arc;
@@ -16,39 +17,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::problem::{Kind, Problem, Reply};
 
 /// The room of one listener.
-pub(super) struct Answers(Arc<Semaphore>);
+pub(crate) struct Answers(Arc<Semaphore>);
 
 /// What one merchant may have of it, all its answers together.
 #[derive(Clone)]
-pub(super) struct Unread(Arc<Semaphore>);
+pub(crate) struct Unread(Arc<Semaphore>);
 
 /// What an answer has of the room and of its merchant's share.
 type Taken = [OwnedSemaphorePermit; 2];
 
 impl Answers {
-    pub(super) fn new() -> Answers {
+    pub(crate) fn new() -> Answers {
         Answers(Arc::new(Semaphore::new(BYTES_MAX)))
     }
 
     /// A merchant's share, of which nothing is taken.
-    pub(super) fn share() -> Unread {
+    pub(crate) fn share() -> Unread {
         Unread(Arc::new(Semaphore::new(SHARE_BYTES_MAX)))
     }
 
     /// Whether anything is left for this merchant.
-    pub(super) fn check(&self, unread: &Unread) -> Result<(), Problem> {
+    pub(crate) fn check(&self, unread: &Unread) -> Result<(), Problem> {
         if self.left(unread) > 0 { Ok(()) } else { Err(full()) }
     }
 
     /// The answer, if there is room for it.
-    pub(super) fn hold(&self, unread: &Unread, reply: Reply) -> Result<Reply, Problem> {
+    pub(crate) fn hold(&self, unread: &Unread, reply: Reply) -> Result<Reply, Problem> {
         let Some(bytes) = counted(&reply) else { return Ok(reply) };
         let taken = self.take(unread, bytes).ok_or_else(full)?;
         Ok(holding(reply, taken))
     }
 
     /// The answer in any case, with what there is of room for it.
-    pub(super) fn hold_what_is_left(&self, unread: &Unread, reply: Reply) -> Reply {
+    pub(crate) fn hold_what_is_left(&self, unread: &Unread, reply: Reply) -> Reply {
         let left = counted(&reply).map(|bytes| bytes.min(self.left(unread)));
         match left.and_then(|bytes| self.take(unread, bytes)) {
             Some(taken) => holding(reply, taken),
@@ -68,7 +69,7 @@ impl Answers {
     }
 
     #[cfg(test)]
-    pub(super) fn free(&self) -> usize {
+    pub(crate) fn free(&self) -> usize {
         self.0.available_permits()
     }
 }
@@ -86,15 +87,15 @@ fn holding(mut reply: Reply, taken: Taken) -> Reply {
 }
 
 fn full() -> Problem {
-    Problem::new(Kind::Unavailable, "too many answers to this merchant, or to all, are not read yet")
+    Problem::new(Kind::Unavailable, "too many answers to this client, or to all, are not read yet")
         .retry_after(RETRY_AFTER)
 }
 
 /// As much as there is for bodies. The longest answers, a hundred conversions of one order with all their attempts, take some
 /// MiB each, and who reads them has done so within a second.
-pub(super) const BYTES_MAX: usize = 32 << 20;
+pub(crate) const BYTES_MAX: usize = 32 << 20;
 /// Of it, what one merchant may have.
-pub(super) const SHARE_BYTES_MAX: usize = BYTES_MAX / 2;
+pub(crate) const SHARE_BYTES_MAX: usize = BYTES_MAX / 2;
 /// A receipt, or a usual status: as many as one connection has streams come to half a MiB.
 const SMALL_BYTES_MAX: usize = 4 * 1024;
 /// What is read passes on within moments.

@@ -1,10 +1,10 @@
 //! Closing without cutting off the last answer.
 //!
 //! Whoever closes a TCP connection with unread data in it resets it, and a client that is still sending may lose the answer
-//! that told it why. So, when a request was refused before its body was read: first our side is closed, then what still
-//! comes is read and thrown away, for a moment and up to a limit. A stream of HTTP/2 that is answered before its body has come is
-//! reset behind the answer (RFC 9113 §8.1), which some clients take for the answer (curl before 8.0, as Debian 12 has it): there
-//! what comes is thrown away before the answer is given.
+//! that told it why. So, when a request was refused before its body was read, or its head before it was whole: first our side is
+//! closed, then what still comes is read and thrown away, for a moment and up to a limit. A stream of HTTP/2 that is answered
+//! before its body has come is reset behind the answer (RFC 9113 §8.1), which some clients take for the answer (curl before
+//! 8.0, as Debian 12 has it): there what comes is thrown away before the answer is given.
 
 use std::io;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, timeout};
 
-/// A stream that lingers at shutdown if `unread` says so.
+/// A stream that lingers at shutdown if `unread` says so: after the last request something came, or its body was not read.
 pub(super) struct Lingering<T> {
     stream: T,
     unread: Arc<AtomicBool>,
@@ -37,7 +37,13 @@ impl<T> Lingering<T> {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Lingering<T> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
+        let before = into.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, into));
+        if into.filled().len() > before {
+            // A head that is never understood is refused where no request of ours is.
+            self.unread.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(read)
     }
 }
 

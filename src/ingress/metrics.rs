@@ -146,6 +146,11 @@ impl Requests {
 }
 
 impl Connections {
+    /// Of another listener of the same relay: its panics are counted with these, and nothing else of it is.
+    pub(crate) fn of_panics_alone(&self) -> Connections {
+        Connections { panics: self.panics.clone(), ..Connections::default() }
+    }
+
     pub(crate) fn count(&self, ending: Ending) {
         self.ended.get_or_create(&EndedLabel { reason: ending.name() }).inc();
     }
@@ -159,7 +164,7 @@ impl Connections {
         );
         registry.register(
             "capi_relay_request_panics",
-            "Requests and connections that panicked: each is a fault of the relay",
+            "Requests and connections of both listeners that panicked: each is a fault of the relay",
             self.panics.clone(),
         );
     }

@@ -30,14 +30,16 @@ impl Shared {
         }
     }
 
-    /// What became of a delivery is not kept, for its conversion cannot be read; unless it was settled, and kept before.
-    pub(super) fn note_lost_change(&self, change: &Change, damage: Malformed) -> Result<(), StoreError> {
-        if self.history.status(change.id)?.is_none() {
-            self.metrics.lost.inc();
-            let (destination, seq) = (&change.destination, change.seq);
-            tracing::error!(%destination, seq, %damage, "what became of a delivery is lost, for its conversion cannot be read");
-        }
-        Ok(())
+    /// Whether what became of a delivery whose conversion cannot be read is kept nowhere: it may have been settled, and kept before.
+    pub(super) fn is_lost(&self, change: &Change) -> Result<bool, StoreError> {
+        Ok(self.history.status(change.id)?.is_none())
+    }
+
+    /// Once it is given up for good.
+    pub(super) fn note_lost_change(&self, change: &Change, damage: &Malformed) {
+        self.metrics.lost.inc();
+        let (destination, seq) = (&change.destination, change.seq);
+        tracing::error!(%destination, seq, %damage, "what became of a delivery is lost, for its conversion cannot be read");
     }
 
     /// What the store keeps of a conversion, with what is on its way there. Blocks.

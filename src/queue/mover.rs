@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::codec::Malformed;
 use super::committer::Stop;
 use super::folder::{State, is_full};
 use super::generation::Generations;
@@ -83,6 +84,14 @@ pub(super) enum Done {
     Some,
     /// There may be more.
     Much,
+}
+
+/// Changes that were applied.
+#[derive(Default)]
+struct Applied<'c> {
+    count: usize,
+    /// Those of them that changed nothing, for what they change cannot be read.
+    lost: Vec<(&'c Change, Malformed)>,
 }
 
 /// The thread's own things.
@@ -227,7 +236,7 @@ impl Mover {
         // A large conversion needs a group of its own: now and then the others wait.
         let spare = self.turn.is_multiple_of(SPARE_TURN) && take != Take::Changes;
         let changes = if spare { Vec::new() } else { shared.window().first_changes(CHANGES_MAX) };
-        let applied = self.apply(&changes, &mut applier)?;
+        let Applied { count: applied, lost } = self.apply(&changes, &mut applier)?;
         let room = MoveRoom {
             bytes: MoveBytes {
                 store: MOVES_BYTES.saturating_sub(applier.bytes()),
@@ -252,6 +261,7 @@ impl Mover {
         // Refused for want of room, they stay in the window and are handed out from there.
         let committed = applier.commit(&shared.history, &shared.folder, mark);
         self.ledger = committed.inspect_err(|_| shared.window().abort_moves(&moves))?;
+        lost.iter().for_each(|(change, damage)| shared.note_lost_change(change, damage));
         if is_stored {
             self.store_seq = self.ledger.moved_seq;
         }
@@ -276,17 +286,19 @@ impl Mover {
         })
     }
 
-    /// How many of them were applied: as far as there is room for changes.
-    fn apply(&self, changes: &[Arc<Change>], applier: &mut Applier<'_>) -> Result<usize, StoreError> {
-        let mut applied = 0_usize;
+    /// As far as there is room for changes.
+    fn apply<'c>(&self, changes: &'c [Arc<Change>], applier: &mut Applier<'_>) -> Result<Applied<'c>, StoreError> {
+        let mut applied = Applied::default();
         for change in changes {
             if applier.bytes() > CHANGES_BYTES {
                 break;
             }
-            if let Some(damage) = applier.change(change)? {
-                self.shared.note_lost_change(change, damage)?;
+            if let Some(damage) = applier.change(change)?
+                && self.shared.is_lost(change)?
+            {
+                applied.lost.push((change, damage));
             }
-            applied = applied.saturating_add(1);
+            applied.count = applied.count.saturating_add(1);
         }
         Ok(applied)
     }

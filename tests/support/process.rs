@@ -29,6 +29,12 @@ pub(crate) fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
+/// A pipe of this name: who opens it waits for the one at its other end.
+#[track_caller]
+pub(crate) fn pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
 /// A running `capi-relay serve`.
 pub(crate) struct Process {
     child: Child,
@@ -82,42 +88,7 @@ impl Process {
     /// Starts it; how it ended when it did not come to serve.
     #[track_caller]
     pub(crate) fn attempt(wrapper: &[&str], routes: &Path, arguments: &[&str], level: &str) -> Result<Process, Ended> {
-        let own = env!("CARGO_BIN_EXE_capi-relay");
-        let words: Vec<&str> = wrapper.iter().copied().chain([own]).collect();
-        let mut command = Command::new(words[0]);
-        command
-            .args(&words[1..])
-            .args(["serve", "-c"])
-            .arg(routes)
-            .args(arguments)
-            .env("RUST_LOG", level)
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (say, said) = mpsc::sync_channel(1);
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let log = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&log);
-        // Reads to the end, so that the process never waits for a full pipe.
-        let reader = std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if let (Some(public), Some(admin)) = (field(&line, "public="), field(&line, "admin=")) {
-                    drop(say.try_send((public, admin)));
-                }
-                kept.lock().unwrap().push_str(&format!("{line}\n"));
-            }
-        });
-        let mut process = Process { child, origin: String::new(), admin: String::new(), log, reader: Some(reader) };
-        match said.recv_timeout(PATIENCE) {
-            Ok((public, admin)) => {
-                process.origin = format!("http://{public}");
-                process.admin = format!("http://{admin}");
-                Ok(process)
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => Err(process.end()),
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                panic!("the relay neither starts nor ends:\n{}", process.log.lock().unwrap())
-            }
-        }
+        Opening::begin(wrapper, routes, arguments, level).come()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -185,6 +156,70 @@ impl Process {
     /// Waits for its own end.
     pub(crate) fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+}
+
+/// A relay that has been started, and need not serve yet.
+pub(crate) struct Opening {
+    process: Process,
+    /// Where it serves, once it does.
+    said: mpsc::Receiver<(String, String)>,
+}
+
+impl Opening {
+    pub(crate) fn begin(wrapper: &[&str], routes: &Path, arguments: &[&str], level: &str) -> Opening {
+        let own = env!("CARGO_BIN_EXE_capi-relay");
+        let words: Vec<&str> = wrapper.iter().copied().chain([own]).collect();
+        let mut command = Command::new(words[0]);
+        command
+            .args(&words[1..])
+            .args(["serve", "-c"])
+            .arg(routes)
+            .args(arguments)
+            .env("RUST_LOG", level)
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (say, said) = mpsc::sync_channel(1);
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        // Reads to the end, so that the process never waits for a full pipe.
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if let (Some(public), Some(admin)) = (field(&line, "public="), field(&line, "admin=")) {
+                    drop(say.try_send((public, admin)));
+                }
+                kept.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        let process = Process { child, origin: String::new(), admin: String::new(), log, reader: Some(reader) };
+        Opening { process, said }
+    }
+
+    /// Waits until it serves.
+    #[track_caller]
+    pub(crate) fn come(mut self) -> Result<Process, Ended> {
+        match self.said.recv_timeout(PATIENCE) {
+            Ok((public, admin)) => {
+                self.process.origin = format!("http://{public}");
+                self.process.admin = format!("http://{admin}");
+                Ok(self.process)
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.process.end()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                panic!("the relay neither starts nor ends:\n{}", self.process.log.lock().unwrap())
+            }
+        }
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hangup(&self) {
+        self.process.hangup();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn terminate(self) -> Ended {
+        self.process.stop()
     }
 }
 

@@ -181,6 +181,43 @@ async fn who_reads_nothing_is_let_go_and_the_others_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_is_told_at_once_and_hastens_no_look() {
+    let events = Events::default();
+    let whole = Bytes::from_static(b"whole");
+    let told = |reply: &mut Reply| {
+        let Content::Told { parts, .. } = reply.body_mut() else { panic!("it is told") };
+        parts.try_recv().ok()
+    };
+    let mut first = events.join(None).unwrap();
+    let begun = Instant::now();
+    events.due(None).await;
+    events.tell(&whole, &Bytes::new());
+    assert_eq!((told(&mut first), begun.elapsed()), (Some(whole.clone()), Duration::ZERO));
+    let mut others = Vec::new();
+    for _ in 0..10 {
+        let mut other = events.join(None).unwrap();
+        assert_eq!(told(&mut other), Some(whole.clone()));
+        others.push(other);
+    }
+    events.due(Some(begun)).await;
+    assert_eq!(begun.elapsed(), LOOK_EVERY);
+    // What was told a second ago is told to nobody as it is now: the look that is due has it.
+    let mut last = events.join(None).unwrap();
+    assert_eq!(told(&mut last), None);
+    let news = Bytes::from_static(b"news");
+    events.tell(&whole, &news);
+    assert_eq!((told(&mut first), told(&mut last)), (Some(news), Some(whole)));
+    // Who comes when all have gone waits for no more of a second than is left.
+    drop((first, others, last));
+    events.audience().listeners.clear();
+    tokio::time::advance(LOOK_EVERY * 3).await;
+    let _next = events.join(None).unwrap();
+    let begun_again = Instant::now();
+    events.due(Some(begun)).await;
+    assert_eq!(begun_again.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_is_broken_by_a_comment() {
     let picture = || Picture { relay: "1".to_owned(), concerns: "[]".to_owned(), ..Picture::default() };
     let begun = Instant::now();

@@ -42,7 +42,7 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
     };
     let found = |schema: Value| answer("Found.", &schema, &[]);
     let metrics = answer_of(OPENMETRICS, "OpenMetrics.", &json!({ "type": "string" }), &[]);
-    let (plain, one): (&[&str], &[&str]) = (&["400", "401"], &["400", "401", "404", "503"]);
+    let (plain, one): (&[&str], &[&str]) = (&["400", "401", "503"], &["400", "401", "404", "503"]);
     let destinations = found(schemas.answered::<DestinationsView<'_>>());
     let destination = found(schemas.answered::<DestinationView<'_>>());
     let (status, order) = (schemas.answered::<StatusView<'_>>(), schemas.answered::<OrderView<'_>>());
@@ -60,7 +60,7 @@ fn looks(schemas: &mut Schemas) -> Vec<Served> {
         (
             "/admin/destinations/{name}",
             "get",
-            look("The same of one destination", vec![destination_name()], destination, &["400", "401", "404"]),
+            look("The same of one destination", vec![destination_name()], destination, one),
         ),
         (
             "/admin/conversions/{id}",

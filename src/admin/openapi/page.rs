@@ -19,7 +19,7 @@ pub(super) fn paths(schemas: &mut Schemas) -> Vec<(String, Value)> {
         ("/", look("The status page", &[], page, &["400"])),
         (
             "/admin/overview",
-            look("The relay at one glance", GUARDED, answer("Found.", &overview, &[]), &["400", "401"]),
+            look("The relay at one glance", GUARDED, answer("Found.", &overview, &[]), &["400", "401", "503"]),
         ),
         ("/admin/events", look("The relay at one glance, told as it changes", GUARDED, events, &["400", "401", "503"])),
     ];

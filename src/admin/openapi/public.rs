@@ -37,7 +37,7 @@ fn post(schemas: &mut Schemas) -> Value {
     let call = Call {
         summary: "Takes one conversion, or a batch; answered once it is on stable storage",
         tag: TAG,
-        security: &[Some("merchant")],
+        security: KNOWN,
         parameters: parameters(),
         body: Some(json!({
             "application/json": { "schema": { "oneOf": [conversion, many] } },
@@ -73,7 +73,7 @@ fn get(summary: &str, parameter: Value, schema: &Value) -> Value {
     let call = Call {
         summary,
         tag: TAG,
-        security: &[Some("merchant")],
+        security: KNOWN,
         parameters: vec![parameter],
         body: None,
         good: vec![("200", answer("Found.", schema, &[]))],
@@ -83,5 +83,7 @@ fn get(summary: &str, parameter: Value, schema: &Value) -> Value {
 }
 
 const TAG: &str = "conversions";
+/// By a token or, where the merchant has none, by a client certificate.
+const KNOWN: &[Option<&str>] = &[Some("merchant"), Some("certificate")];
 const CONVERSION: &str = "/v1/conversions/{id}";
 const RATED: &[&str] = &["RateLimit", "RateLimit-Policy", "Preference-Applied"];

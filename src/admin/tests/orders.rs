@@ -2,7 +2,11 @@
 
 use std::fs;
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
 use super::*;
+use crate::ingress::tests::client::answer;
 
 impl Watched {
     async fn order(&self, path: &str, body: &str) -> Reply {
@@ -202,5 +206,21 @@ async fn a_body_that_is_too_large_is_refused_as_such() {
     let body = format!("{{\"reason\":\"{}\"}}", "x".repeat(64 * 1024));
     let refused = watched.order("/admin/destinations/first/pause", &body).await;
     assert_eq!(refused.refusal(), (413, "urn:capi-relay:problem:body-too-large"));
+    watched.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_a_408() {
+    let watched = Watched::start("").await;
+    let mut stream = TcpStream::connect(watched.address).await.unwrap();
+    let head = "POST /admin/forget HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // What is there is read; then nothing is left to do but to wait for the rest.
+    tokio::time::pause();
+    let late = answer(&mut stream, "}").await;
+    tokio::time::resume();
+    assert!(late.starts_with("HTTP/1.1 408") && late.contains("problem:request-timeout"), "{late}");
+    assert!(late.contains("the body did not come within 10 s"), "{late}");
+    drop(stream);
     watched.end().await;
 }

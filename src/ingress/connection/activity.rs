@@ -12,7 +12,7 @@ use crate::ingress::metrics::Ending;
 /// Counted by the requests, read by the connection's watch.
 pub(super) struct Activity {
     state: Arc<Mutex<Hand>>,
-    /// Whether the last answer was given before the request's body was read.
+    /// Whether something may have come that is read by nobody: a body that its answer did not wait for, or what is no request.
     pub(super) unread: Arc<AtomicBool>,
 }
 

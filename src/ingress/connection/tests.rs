@@ -277,6 +277,20 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_is_refused_to_a_client_that_is_still_sending_it() {
+    let served = Served::start(|_| {}).await;
+    let mut stream = served.connect().await;
+    // Also behind a request that was answered.
+    stream.write_all(PLAIN).await.unwrap();
+    assert!(answer(&mut stream, "read 0").await.starts_with("HTTP/1.1 200"));
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(4 << 20));
+    soon(stream.write_all(head.as_bytes())).await.unwrap();
+    let refused = rest(stream).await;
+    assert!(refused.starts_with("HTTP/1.1 431") && refused.contains("connection: close\r\n"), "{refused}");
+    served.end().await;
+}
+
+#[tokio::test]
 async fn a_refusal_says_whether_its_connection_goes_on() {
     let served = Served::start(|_| {}).await;
     let refused = |length: &str, body: &str| format!("POST /refuses HTTP/1.1\r\nhost: a\r\n{length}\r\n\r\n{body}");
@@ -449,6 +463,23 @@ async fn a_client_that_leaves_is_let_go_at_once() {
     assert!(text.starts_with("HTTP/1.1 400"), "{text:?}");
     task.await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_which_nothing_is_unread_is_closed_at_once() {
+    let begun = Instant::now();
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let connection = connection();
+    let shutdown = connection.shutdown.clone();
+    let task = tokio::spawn(async move { connection.http1(server).await });
+    for _ in 0..2 {
+        client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+        assert!(answer(&mut client, "read 2").await.starts_with("HTTP/1.1 200"));
+    }
+    // Its client does not close its side.
+    shutdown.cancel();
+    assert_eq!((task.await.unwrap(), begun.elapsed()), (Ending::Closed, Duration::ZERO));
+    drop(client);
 }
 
 #[tokio::test(start_paused = true)]

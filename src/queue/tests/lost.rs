@@ -171,6 +171,39 @@ async fn a_block_that_cannot_be_read_costs_itself_alone_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_what_is_lost_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    for _ in 0..LOST {
+        accept(&queue, submission(&["a"])).await;
+    }
+    eventually("all is moved", async || metric(&queue, "window_conversions") == 0).await;
+    queue.close().await.unwrap();
+    drop(queue);
+    let queue = open(dir.path(), &["a"]);
+    let mut held = Vec::new();
+    for _ in 0..LOST {
+        held.push(next(&queue, "a").await);
+    }
+    damage_blocks(dir.path());
+    // Another segment of the backlog finds no room: what is to be moved stays, and what became of the rest does not.
+    let in_the_way = dir.path().join("state.new");
+    std::os::unix::fs::symlink("/dev/full", &in_the_way).unwrap();
+    accept(&queue, submission(&["a"])).await;
+    eventually("it cannot be moved", async || queue.disk().is_full).await;
+    for (number, delivery) in (1..).zip(&held) {
+        queue.settle(delivery, delivered(), None);
+        eventually("it is lost", async || metric(&queue, "queue_lost_total") >= number).await;
+    }
+    std::fs::remove_file(in_the_way).unwrap();
+    eventually("the other is moved", async || metric(&queue, "window_conversions") == 0).await;
+    assert_eq!(metric(&queue, "queue_lost_total"), LOST);
+}
+
+/// Now and then a group is without changes: of so many one was in a group that was made twice.
+const LOST: u64 = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_a_store_that_is_left_meanwhile_asks_again() {
     let dir = tempfile::tempdir().unwrap();
     let opened = recovery::open(&settings(dir.path(), &["a"]), Clock::system(), small()).unwrap();

@@ -174,6 +174,21 @@ async fn a_peer_that_is_let_go_is_not_waited_for_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_the_drain_cuts_off_was_told_to_go_before() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let connection = connection();
+    let watched = Arc::clone(&connection);
+    let task = tokio::spawn(async move { connection.http2(server).await });
+    client.write_all(&[opening(), get(1)].concat()).await.unwrap();
+    watched.api.arrived.notified().await;
+    watched.shutdown.cancel();
+    let mut said = Vec::new();
+    soon(client.read_to_end(&mut said)).await.unwrap();
+    assert_eq!(soon(task).await.unwrap(), Ending::DrainTimeout);
+    assert_eq!(goaways(&said), [NO_ERROR]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_them_back_in_the_middle_of_their_bodies_is_let_go_too() {
     let (mut client, server) = tokio::io::duplex(1 << 16);
     let connection = connection();
