@@ -74,10 +74,11 @@ impl Files {
     }
 
     /// Hides what may be a credential in a text that is no TOML, where nothing tells values from keys for certain: all
-    /// that follows `=` on a line that speaks of credentials, and the lines behind it until what it opens is closed.
+    /// that follows `=` on a line that speaks of credentials, also where it follows on a later line, and the lines behind it
+    /// until what it opens is closed.
     pub(super) fn hide_by_words(&mut self, file: FileId) {
         let text = self.text(file).to_owned();
-        let (mut start, mut header_tells, mut open) = (0_usize, false, Open::default());
+        let (mut start, mut header_tells, mut is_awaited, mut open) = (0_usize, false, false, Open::default());
         for line in text.split_inclusive('\n') {
             let range = start..start.saturating_add(line.len());
             start = range.end;
@@ -86,15 +87,22 @@ impl Files {
                 self.hide(&Span { file, range });
                 continue;
             }
-            let is_header = line.trim_start().starts_with('[');
-            if is_header {
-                header_tells = tells_of_credential(line);
+            let is_bracket = line.trim_start().starts_with('[');
+            if is_bracket {
+                // What is awaited may be this list, or a header after all.
+                header_tells = (is_awaited && header_tells) || tells_of_credential(line);
             }
-            if (is_header && !line.contains('=')) || !(header_tells || tells_of_credential(line)) {
+            let is_header = is_bracket && !is_awaited;
+            if (is_header && !line.contains('=')) || !(header_tells || is_awaited || tells_of_credential(line)) {
                 continue;
             }
             // What is no key may be a value that lost its own.
             let value = line.split_once('=').filter(|(key, _)| is_bare_key(key)).map_or(line, |(_, value)| value);
+            // A key whose value has not come, or nothing at all.
+            is_awaited = match says_nothing(value) {
+                true => is_awaited || value.len() < line.len(),
+                false => is_bare_key(line),
+            };
             open.read(value);
             if !is_reference_alone(value) {
                 self.hide(&Span { file, range: range.end.saturating_sub(value.len())..range.end });
@@ -245,6 +253,12 @@ fn tells_of_credential(line: &str) -> bool {
 
 fn is_bare_key(text: &str) -> bool {
     text.trim().chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+/// Whether there is nothing on the line, or a comment alone.
+fn says_nothing(value: &str) -> bool {
+    let value = value.trim_start();
+    value.is_empty() || value.starts_with('#')
 }
 
 /// Whether a value, with all that stands on its line, is nothing but `${…}` without defaults.
