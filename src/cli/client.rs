@@ -20,7 +20,7 @@ use super::progress::{Counted, Progress};
 use super::{AdminArgs, ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
 use crate::admin::USER;
 use crate::conversion::ConversionId;
-use crate::mapping::WebhookKey;
+use crate::mapping::{MASK, WebhookKey};
 use crate::queue::Clock;
 
 /// Connect, handshake, request and answer together: a relay on the same machine answers in milliseconds.
@@ -187,12 +187,22 @@ pub(super) fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAd
 
 /// An absolute URL, or what would be one.
 pub(super) fn parse(text: &str) -> Result<Url, String> {
-    let url =
-        Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error}); give it as https://host:port"))?;
+    let url = Url::parse(text)
+        .map_err(|error| format!("`{}` is no URL ({error}); give it as https://host:port", without_user(text)))?;
     if matches!(url.scheme(), "http" | "https") && url.host().is_some() {
         Ok(url)
     } else {
-        Err(format!("`{text}` is no HTTP URL; give it as https://host:port"))
+        Err(format!("`{}` is no HTTP URL; give it as https://host:port", without_user(text)))
+    }
+}
+
+/// A URL, or what would be one, as it may be shown: what stands before its last `@` may be a user and a password.
+fn without_user(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    match rest.rsplit_once('@') {
+        None => text.to_owned(),
+        Some((_, host)) if scheme.is_empty() => format!("{MASK}@{host}"),
+        Some((_, host)) => format!("{scheme}://{MASK}@{host}"),
     }
 }
 
@@ -281,4 +291,24 @@ fn signature(call: &Call<'_>) -> Result<Vec<(header::HeaderName, HeaderValue)>, 
     let id = format!("msg_{}", ConversionId::new(now_ms, rand::random()));
     let signed = key.signed(&id, now_ms / 1000, &call.body);
     signed.map(Vec::from).ok_or_else(|| "the request cannot be signed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_is_none_is_shown_without_user_and_password() {
+        let check = |text: &str, shown: &str| {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(&format!("`{shown}` is no ")), "{error}");
+        };
+        check("relay:8443:x", "relay:8443:x");
+        check("https://relay:port", "https://relay:port");
+        check("https://u:pass-word@relay:port/v1", "https://***@relay:port/v1");
+        check("https://u:pass/word@relay:8443", "https://***@relay:8443");
+        check("u:pass-word@relay", "***@relay");
+        check("ftp://u:pass-word@relay/", "ftp://***@relay/");
+        assert!(parse("https://u:pass-word@relay:8443").is_ok());
+    }
 }

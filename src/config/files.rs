@@ -54,13 +54,10 @@ impl Files {
         }
     }
 
-    /// Hides what a URL holds in plain sight: user and password, and parameters whose names speak of credentials.
+    /// Hides the parameters of a URL whose names speak of credentials.
     pub(super) fn hide_in_url(&mut self, text: &Text) {
-        let Some((scheme, rest)) = text.value.split_once("://").filter(|_| text.verbatim) else { return };
-        let start = scheme.len().saturating_add(3);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if let Some((user, _)) = authority.rsplit_once('@') {
-            self.hide(&inner_span(text, &(start..start.saturating_add(user.len()))));
+        if !text.verbatim || !text.value.contains("://") {
+            return;
         }
         let Some((before, query)) = text.value.split_once('?') else { return };
         let mut start = before.len().saturating_add(1);
@@ -77,10 +74,11 @@ impl Files {
     }
 
     /// Hides what may be a credential in a text that is no TOML, where nothing tells values from keys for certain: all
-    /// that follows `=` on a line that speaks of credentials, and the lines behind it until what it opens is closed.
+    /// that follows `=` on a line that speaks of credentials, also where it follows on a later line, and the lines behind it
+    /// until what it opens is closed.
     pub(super) fn hide_by_words(&mut self, file: FileId) {
         let text = self.text(file).to_owned();
-        let (mut start, mut header_tells, mut open) = (0_usize, false, Open::default());
+        let (mut start, mut header_tells, mut is_awaited, mut open) = (0_usize, false, false, Open::default());
         for line in text.split_inclusive('\n') {
             let range = start..start.saturating_add(line.len());
             start = range.end;
@@ -89,15 +87,22 @@ impl Files {
                 self.hide(&Span { file, range });
                 continue;
             }
-            let is_header = line.trim_start().starts_with('[');
-            if is_header {
-                header_tells = tells_of_credential(line);
+            let is_bracket = line.trim_start().starts_with('[');
+            if is_bracket {
+                // What is awaited may be this list, or a header after all.
+                header_tells = (is_awaited && header_tells) || tells_of_credential(line);
             }
-            if (is_header && !line.contains('=')) || !(header_tells || tells_of_credential(line)) {
+            let is_header = is_bracket && !is_awaited;
+            if (is_header && !line.contains('=')) || !(header_tells || is_awaited || tells_of_credential(line)) {
                 continue;
             }
             // What is no key may be a value that lost its own.
             let value = line.split_once('=').filter(|(key, _)| is_bare_key(key)).map_or(line, |(_, value)| value);
+            // A key whose value has not come, or nothing at all.
+            is_awaited = match says_nothing(value) {
+                true => is_awaited || value.len() < line.len(),
+                false => is_bare_key(line),
+            };
             open.read(value);
             if !is_reference_alone(value) {
                 self.hide(&Span { file, range: range.end.saturating_sub(value.len())..range.end });
@@ -193,8 +198,24 @@ pub(super) fn inner_span(text: &Text, inner: &Range<usize>) -> Span {
 
 /// Where a URL, as it is written in a file, has user and password of which the secret part is not all `${…}`.
 pub(super) fn plain_credentials(written: &str) -> Option<Range<usize>> {
-    let start = written.find("://")?.saturating_add(3);
-    let (mut at, mut ends, mut has_letters, mut in_password) = (start, None, false, false);
+    before_at(written, written.find("://")?.saturating_add(3), Behind::Path)
+}
+
+/// The same of what should be scheme, host and port alone, whatever it looks like: all before its last `@`.
+pub(super) fn plain_credentials_of_origin(written: &str) -> Option<Range<usize>> {
+    let quotes = QUOTES.into_iter().find(|quotes| written.starts_with(*quotes)).map_or(0, str::len);
+    before_at(written, written.find("://").map_or(quotes, |at| at.saturating_add(3)), Behind::Nothing)
+}
+
+/// What may stand behind the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    Path,
+    Nothing,
+}
+
+fn before_at(written: &str, start: usize, behind: Behind) -> Option<Range<usize>> {
+    let (mut at, mut ends, mut has_letters, mut in_password, mut is_port) = (start, None, false, false, true);
     while let Some(rest) = written.get(at..).filter(|rest| !rest.is_empty()) {
         if let Some(marker) = rest.strip_prefix("${").and_then(|inner| inner.split_once('}')).map(|(inner, _)| inner) {
             // A default stands there in plain sight.
@@ -204,11 +225,15 @@ pub(super) fn plain_credentials(written: &str) -> Option<Range<usize>> {
         }
         let letter = rest.chars().next()?;
         match letter {
-            '/' | '?' | '#' => break,
+            // Behind what is no port they belong to a password that should have them percent-encoded.
+            '/' | '?' | '#' if behind == Behind::Path && (is_port || ends.is_some()) => break,
             // What came before is a user's name.
             ':' if !in_password => (in_password, has_letters) = (true, false),
             '@' => ends = Some((at, has_letters)),
-            _ => has_letters = true,
+            _ => {
+                has_letters = true;
+                is_port &= !in_password || letter.is_ascii_digit();
+            }
         }
         at = at.saturating_add(letter.len_utf8());
     }
@@ -228,6 +253,12 @@ fn tells_of_credential(line: &str) -> bool {
 
 fn is_bare_key(text: &str) -> bool {
     text.trim().chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+/// Whether there is nothing on the line, or a comment alone.
+fn says_nothing(value: &str) -> bool {
+    let value = value.trim_start();
+    value.is_empty() || value.starts_with('#')
 }
 
 /// Whether a value, with all that stands on its line, is nothing but `${…}` without defaults.
@@ -326,5 +357,26 @@ mod tests {
         check("http://${env:HOST}:3128/a@b", None);
         check("${env:PROXY}", None);
         check("user:pass@host", None);
+        check("http://u:pa/s?s#@host", Some("u:pa/s?s#"));
+        check("http://u:pass@host/a@b", Some("u:pass"));
+        check("http://host:3128/a@b", None);
+    }
+
+    #[test]
+    fn of_what_has_no_path_all_before_the_at_is_found() {
+        let check = |written: &str, expected: Option<&str>| {
+            let found = plain_credentials_of_origin(written).and_then(|range| written.get(range));
+            assert_eq!(found, expected, "{written}");
+        };
+        check("\"http://user:pass@host\"", Some("user:pass"));
+        check("\"user:pass@host:3128\"", Some("user:pass"));
+        check("'user:pass@host'", Some("user:pass"));
+        check("user:pass@", Some("user:pass"));
+        check("\"http:/user:pass@host\"", Some("http:/user:pass"));
+        check("\"http://to/ken@host\"", Some("to/ken"));
+        check("\"http://user:1/2@host/a@b\"", Some("user:1/2@host/a"));
+        check("\"user:${env:PASS}@host\"", None);
+        check("\"http://${env:USER}:${file:/run/p@ss}@host:3128\"", None);
+        check("\"http://host:3128\"", None);
     }
 }

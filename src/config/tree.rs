@@ -3,6 +3,7 @@
 //! Nothing is interpreted here: which keys exist and what their values mean is for the readers.
 
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
@@ -233,17 +234,10 @@ impl Node {
     fn hide_credentials(&self, inside: bool, files: &mut Files) {
         match &self.value {
             Value::Text { text, .. } => {
-                let written = files.text(self.span.file).get(self.span.range.clone()).unwrap_or_default();
-                let plain = plain_credentials(written).filter(|_| !text.verbatim);
-                if inside && !is_reference(written) {
-                    files.hide(&text.span);
-                }
-                if let Some(plain) = plain {
-                    let at = |place: usize| self.span.range.start.saturating_add(place);
-                    files.hide(&Span { file: self.span.file, range: at(plain.start)..at(plain.end) });
-                }
+                self.hide_written(&text.span, inside, files);
                 files.hide_in_url(text);
             }
+            Value::Unresolved => self.hide_written(&self.span, inside, files),
             Value::Integer(_) | Value::Float | Value::Datetime => {
                 if inside {
                     files.hide(&self.span);
@@ -251,8 +245,26 @@ impl Node {
             }
             Value::List(list) => list.iter().for_each(|node| node.hide_credentials(inside, files)),
             Value::Table(table) => table.hide_credentials(inside, files),
-            Value::Bool(_) | Value::Unresolved => {}
+            Value::Bool(_) => {}
         }
+    }
+
+    /// Hides of a string what stands in plain sight, whatever else of it is `${…}`; `text` is where its own bytes are.
+    fn hide_written(&self, text: &Span, inside: bool, files: &mut Files) {
+        let written = files.text(self.span.file).get(self.span.range.clone()).unwrap_or_default();
+        let plain = plain_credentials(written);
+        if inside && !is_reference(written) {
+            files.hide(text);
+        }
+        if let Some(plain) = plain {
+            files.hide(&self.part(&plain));
+        }
+    }
+
+    /// The place of a part of what is written.
+    pub(super) fn part(&self, inner: &Range<usize>) -> Span {
+        let at = |place: usize| self.span.range.start.saturating_add(place);
+        Span { file: self.span.file, range: at(inner.start)..at(inner.end) }
     }
 }
 

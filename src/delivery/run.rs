@@ -492,6 +492,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_operation_with_a_rate_of_its_own_spends_that_alone_and_goes_in_the_destinations_turn() {
+        let early = "limits = { rate = \"1/h\", burst = 1 }\n[destination.one.operation.early]\nurl = \"http://127.0.0.1:9/\"\n\
+                     map.early = \"event_id\"\nkind = \"conversion\"\nlimits = { rate = \"1/h\", burst = 2 }";
+        let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", early)]);
+        let pool = &bench.pools.all()[0];
+        let early = pool.destination.operations.iter().position(|operation| operation.name == "early").unwrap();
+        let (desk, now) = (Desk::new(pool), Instant::now());
+        assert!(desk.take_token(early, now).is_ok());
+        assert!(matches!(desk.step(), Step::Take(_)), "none of the destination's is spent");
+        assert!(desk.limiter.take(now).is_ok());
+        assert!(matches!(desk.step(), Step::Limited(_)), "whichever operation is next, it has no turn");
+        assert!(desk.take_token(early, now).is_ok(), "though one of its own is left");
+        bench.stop().await;
+    }
+
+    #[tokio::test]
     async fn an_overloaded_destination_gets_fewer_attempts_at_once() {
         let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
         let pool = &bench.pools.all()[0];

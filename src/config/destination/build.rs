@@ -50,8 +50,8 @@ pub(in crate::config) fn build(
         removed: written.needs.map_or(&[], |needs| needs.removed.as_slice()),
         replaced: written.needs.map_or(&[], |needs| needs.replaced.as_slice()),
     };
-    let operations = operations(&shared, written.conversion, written.operations, &mut compiling);
-    if compiling.is_empty() && complete {
+    let (operations, is_all) = operations(&shared, written.conversion, written.operations, &mut compiling);
+    if compiling.is_empty() && complete && is_all {
         deduplication::check(shared.idempotency.as_ref(), written.dedup_window.as_ref(), &operations, &mut compiling);
     }
     // What a preset cannot make of a var that is missing is no fault of the preset.
@@ -245,27 +245,32 @@ fn secret(entry: &Entry, faults: &mut Faults) -> Option<Secret> {
     }
 }
 
+/// What is right of the operations, and whether that is all of them.
 fn operations(
     shared: &Shared<'_>,
     conversion: WrittenOperation<'_>,
     named: Vec<Named<'_>>,
     faults: &mut Faults,
-) -> Vec<Operation> {
-    let mut operations = Vec::new();
+) -> (Vec<Operation>, bool) {
+    let (mut operations, mut is_all) = (Vec::new(), true);
+    let mut keep = |operation: Option<Operation>| {
+        is_all &= operation.is_some();
+        operations.extend(operation);
+    };
     outputs::hold_all(&conversion, &named, faults);
     judgement::hold_all(&conversion, &named, faults);
     let has_conversion = conversion.is_given() || named.is_empty();
     conditions::reach_all(has_conversion.then_some(&conversion), &named, faults);
     if has_conversion {
         let about = About { name: "conversion", kind: Some(EventKind::Conversion), rate: None };
-        operations.extend(operation(about, shared, conversion, faults));
+        keep(operation(about, shared, conversion, faults));
     } else {
         unread(&conversion, &named, faults);
     }
     for Named { key, kind, rate, written, .. } in named.into_iter().filter(|named| !named.is_misspelt) {
-        operations.extend(operation(About { name: &key.value, kind, rate }, shared, written, faults));
+        keep(operation(About { name: &key.value, kind, rate }, shared, written, faults));
     }
-    operations
+    (operations, is_all)
 }
 
 /// Without a call at its own level a destination is its named operations alone, and none of them reads what that level says of
@@ -362,7 +367,8 @@ fn request(
     literal_credentials(&written.headers, shared.constants, faults);
     let says_something = written.says_something();
     let Some(url) = written.url else {
-        if shared.strays {
+        // One that is at fault is there.
+        if shared.strays || written.has_url {
             return None;
         }
         let message = format!("operation `{name}` of destination `{}` needs `url`", shared.key.value);

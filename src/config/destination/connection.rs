@@ -12,10 +12,10 @@ use super::checked::{Connection, Operation};
 use super::proxy::Proxy;
 use crate::config::address::{Reach, reach};
 use crate::config::disk::Disk;
-use crate::config::files::{Files, plain_credentials};
+use crate::config::files::{Files, plain_credentials_of_origin};
 use crate::config::keys::{At, Keys};
 use crate::config::report::Faults;
-use crate::config::tree::{Node, Table, Value};
+use crate::config::tree::{Entry, Table, Value};
 use crate::config::{Destination, Environment};
 use crate::mapping::{Span, Text};
 
@@ -103,15 +103,33 @@ fn configured(text: &Text, faults: &mut Faults) -> Option<Proxy> {
         .ok()
 }
 
-/// Says where the user and password of `proxy` stand in plain sight, whatever else of it comes from the environment.
-pub(super) fn in_plain_sight(table: &Table, files: &Files, faults: &mut Faults) {
-    let Some(Node { span, value: Value::Text { text, .. } }) = table.entry("proxy").map(|entry| &entry.node) else {
-        return;
-    };
-    let written = files.text(span.file).get(span.range.clone()).unwrap_or_default();
-    if plain_credentials(written).is_some() {
-        let message = "the credentials of `proxy` stand in plain sight";
-        faults.with_help(text.span.clone(), message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
+/// Says where the user and password of `proxy` stand in plain sight, whatever else of it comes from the environment, and hides
+/// them there; those of a URL without its scheme, too.
+pub(super) fn in_plain_sight(table: &Table, files: &mut Files, faults: &mut Faults) {
+    for Entry { key, node } in &table.entries {
+        let key = key.value.as_str();
+        match &node.value {
+            Value::Table(inner) if !NAMED.contains(&key) => in_plain_sight(inner, files, faults),
+            Value::Text { .. } | Value::Unresolved if URLS.contains(&key) => {
+                let written = files.text(node.span.file).get(node.span.range.clone()).unwrap_or_default();
+                let is_origin = ORIGINS.contains(&key) || !written.contains("://");
+                let Some(plain) = plain_credentials_of_origin(written).filter(|_| is_origin) else { continue };
+                let span = node.part(&plain);
+                files.hide(&span);
+                if key == PROXY {
+                    let message = "the credentials of `proxy` stand in plain sight";
+                    faults.with_help(span, message, "`proxy = \"${env:PROXY}\"`, with the whole URL there");
+                }
+            }
+            Value::Table(_)
+            | Value::Text { .. }
+            | Value::Unresolved
+            | Value::Integer(_)
+            | Value::Float
+            | Value::Bool(_)
+            | Value::Datetime
+            | Value::List(_) => {}
+        }
     }
 }
 
@@ -226,6 +244,12 @@ fn literal(url: &str) -> Option<IpAddr> {
     }
 }
 
+const PROXY: &str = "proxy";
+/// Scheme, host and port alone.
+const ORIGINS: [&str; 2] = [PROXY, "origin"];
+const URLS: [&str; 4] = [PROXY, "origin", "url", "token_url"];
+/// Names of its own stand in these.
+const NAMED: [&str; 6] = ["map", "query", "headers", "outputs", "vars", "secrets"];
 /// Said of a destination that goes past the environment's proxy.
 const DIRECT: &str = "none";
 const PROXY_HELP: &str = "as in `http://proxy.example.com:3128`";

@@ -25,6 +25,12 @@ pub(super) struct Written<'t> {
     pub(super) map: Vec<MapLine>,
     /// `map` or `query` has a line, right or wrong.
     has_lines: bool,
+    /// `url` stands there, right or wrong.
+    pub(super) has_url: bool,
+    /// `url` or `method` does.
+    has_call: bool,
+    /// `when` or `only_when` does.
+    has_condition: bool,
     pub(super) auth: Option<&'t Entry>,
     pub(super) rules: RulesSource,
     pub(super) idempotency: Slot,
@@ -65,6 +71,9 @@ impl<'t> Written<'t> {
             body: keys.text("body", faults),
             map: lines(keys, "map", faults),
             has_lines: keys.entry("map").is_some_and(has_lines) || keys.entry("query").is_some_and(has_lines),
+            has_url: keys.entry("url").is_some(),
+            has_call: ["url", "method"].into_iter().any(|key| keys.entry(key).is_some()),
+            has_condition: ["when", "only_when"].into_iter().any(|key| keys.entry(key).is_some()),
             auth: keys.entry("auth"),
             rules: RulesSource {
                 require_any: groups(keys, "require_any", faults),
@@ -116,14 +125,15 @@ impl<'t> Written<'t> {
             || templates.any(|text| template_names_field(text, TEST))
     }
 
-    /// Whether it takes every conversion of its kind.
+    /// Whether it takes every conversion of its kind. A condition that is at fault is one.
     pub(super) fn takes_all(&self) -> bool {
-        self.when.is_none() && self.only_when.is_none()
+        !self.has_condition
     }
 
-    /// Whether its conditions look at `kind`.
+    /// Whether its conditions look at `kind`, or may: what one that is at fault looks at is not known.
     pub(super) fn asks_for_kind(&self) -> bool {
-        self.when.iter().chain(&self.only_when).any(|text| names_field(text, KIND))
+        let conditions = || self.when.iter().chain(&self.only_when);
+        (self.has_condition && conditions().next().is_none()) || conditions().any(|text| names_field(text, KIND))
     }
 
     /// Whether it sends fields.
@@ -131,9 +141,9 @@ impl<'t> Written<'t> {
         self.has_lines
     }
 
-    /// Whether any of it was given: a destination may consist of named operations only.
+    /// Whether any of it was given, right or wrong: a destination may consist of named operations only.
     pub(super) fn is_given(&self) -> bool {
-        self.url.is_some() || self.method.is_some() || !self.map.is_empty() || !self.query.is_empty()
+        self.has_call || self.has_lines
     }
 }
 

@@ -101,13 +101,47 @@ fn a_proxy_that_cannot_be_one_is_refused_in_words() {
         "`proxy` must be an `http://` URL: it is asked for a tunnel (CONNECT), and TLS goes through that",
     );
     fault("proxy = \"http://own/path\"", &[], "`proxy` names more than a host and a port");
-    for plain in ["http://u:pass-word@own", "http://u:pass-word@${env:HOST}", "http://${env:HOST}:pass-word@own"] {
-        let keys = format!("proxy = \"{plain}\"");
-        fault(&keys, &[("HOST", "own")], "the credentials of `proxy` stand in plain sight");
+    for plain in [
+        "http://u:pass-word@own",
+        "http://u:pass-word@${env:HOST}",
+        "http://${env:HOST}:pass-word@own",
+        "u:pass-word@own",
+        "http:/u:pass-word@own",
+        "http://u:pass-word/@own",
+        "http://pass-word#@own:x",
+        "http://u:1/pass-word@own",
+    ] {
+        let report = partner(&format!("proxy = \"{plain}\""), &[("HOST", "own")]).map(|_| ()).unwrap_err();
+        let mut messages = report.located().iter().map(|located| located.message.as_str());
+        assert!(messages.any(|message| message == "the credentials of `proxy` stand in plain sight"), "{report}");
+        assert!(!report.to_string().contains("pass-word"), "{report}");
     }
     let reference = connection("proxy = \"http://u:${env:PASS}@own\"", &[("PASS", "pass-word")]);
     assert!(reference.proxy.unwrap().credentials().is_some());
     fault("", &[("https_proxy", "http://")], "the environment variable `https_proxy` is no URL");
+}
+
+#[test]
+fn what_may_be_a_password_in_a_url_is_in_no_report_whatever_else_is_wrong() {
+    let check = |keys: &str| {
+        let text = with(&format!("[destination.x]\nmap.a = \"event_type\"\n{keys}\n"));
+        let report = load(&text).map(|_| ()).unwrap_err().to_string();
+        assert!(!report.contains("pass-word"), "{report}");
+    };
+    for url in [
+        "https://u:pass-word@px.example/e",
+        "https://u:pass-word/@px.example/e",
+        "https://u:pass-word?#@px.example",
+        "u:pass-word@px.example/e",
+        "https:/u:pass-word@px.example/e",
+        "https://u:pass-word@${env:MISSING}/e",
+    ] {
+        check(&format!("url = \"{url}\""));
+        check(&format!("url = \"https://px.example\"\norigin = \"{url}\""));
+        check(&format!("[destination.x.operation.refund]\nurl = \"{url}\"\nmap.a = \"event_type\""));
+    }
+    check("proxy = \"http://u:pass-word@${env:MISSING}\"");
+    check("secrets.key = \"pass-word${env:MISSING}\"");
 }
 
 #[test]

@@ -252,3 +252,13 @@ fn a_preset_gives_up_within_a_window_that_is_shorter_than_its_platforms() {
         assert_eq!([given_up(&all, name), given_up(&queue, name), given_up(&own, name)], [48, 24, 12].map(hours));
     }
 }
+
+#[test]
+fn what_a_vendor_allows_in_a_minute_is_not_passed_with_the_burst_either() {
+    let config = right(&with(ALL));
+    for (preset, allowed) in [("awin", 20), ("pinterest", 5_000)] {
+        let rate = config.destination(preset).unwrap().limits.rate.unwrap();
+        assert_eq!(rate.per, std::time::Duration::from_secs(60), "{preset}");
+        assert!(rate.count.get() + rate.burst.get() <= allowed, "{preset}: {rate:?}");
+    }
+}

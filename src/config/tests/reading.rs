@@ -141,6 +141,13 @@ fn a_syntax_error_shows_no_secret_of_its_line() {
         "secrets = {\na = \"live-1\"\nb = \"live-2\"\n}",
         "secrets.key = \"-----BEGIN\nlive-1\nlive-2==\n-----END\"",
         "secrets = { a = \"\"\"\n} live-1\n\"\"\" \"live-2\"\n}",
+        "signing_secrets =\n[\"live-1\", \"live-2\"]",
+        "signing_secrets = # old and new\n\n# these\n[\n\"live-1\",\n\"live-2\"\n]",
+        "secrets.a =\n\"live-1\"",
+        "secrets.a =\n=\n'''\nlive-1\n'''",
+        "secrets.a\n= \"live-1\"",
+        "signing_secrets =\n[destination.other.secrets]\na = \"live-1\"",
+        "[destination.other.secrets]\na =\n[\"live-1\"]\nb = \"live-2\"",
     ] {
         let report = shown(lines);
         assert!(report.contains("TOML: ") && !report.contains("live-"), "{lines}\n{report}");

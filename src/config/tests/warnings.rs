@@ -296,3 +296,29 @@ fn an_operation_that_is_never_used_is_warned_of() {
     let never = "17:32 operation `refund` is never used: all is taken before it by `lead`";
     check("", &refund("kind = \"refund\"\n"), &[never]);
 }
+
+#[test]
+fn what_is_at_fault_is_no_reason_to_call_something_else_unread_or_unused() {
+    let check = |text: &str, expected: &[&str]| {
+        let report = load(&with(text)).map(|_| ()).unwrap_err();
+        let messages: Vec<&str> = report.located().iter().map(|located| located.message.as_str()).collect();
+        assert_eq!(messages, expected, "{text}");
+    };
+    let unset = "the environment variable `MISSING` is not set";
+    let lead = "[destination.x.operation.lead]\nurl = \"https://px.example.com/l/{order_id}\"\nkind = \"conversion\"\n";
+    let own = |keys: &str| format!("[destination.x]\nurl = \"https://px.example.com/e/{{order_id}}\"\n{keys}\n{lead}");
+    // A call whose URL is at fault is a call.
+    let call = |more: &str| format!("[destination.x]\nurl = \"${{env:MISSING}}\"\n{more}");
+    check(&call("map.a = \"event_type\"\n"), &[unset]);
+    check(&call("map.a = \"event_id\"\nidempotency = \"map.a\"\ndedup_window = \"3d\"\n"), &[unset]);
+    check(&call(&format!("when = \"value\"\nheaders.Accept = \"*/*\"\n{lead}")), &[unset]);
+    check(
+        &format!("[destination.x]\nurl = 7\nwhen = \"value\"\n{lead}"),
+        &["`url` must be a string, and this is a whole number"],
+    );
+    // A condition that is at fault is a condition.
+    check(&own("when = \"${env:MISSING}\""), &[unset]);
+    check(&own("only_when = 7"), &["`only_when` must be a string, and this is a whole number"]);
+    let every = lead.replace("kind = \"conversion\"", "when = \"${env:MISSING}\"");
+    check(&format!("[destination.x]\n{every}"), &[unset]);
+}

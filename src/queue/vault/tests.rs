@@ -96,6 +96,34 @@ fn a_data_key_serves_for_a_day_and_goes_when_nothing_needs_it() {
     assert_eq!(opened(&reopened, context, &second).as_deref(), Ok("second"));
 }
 
+/// Files of keys are named in hex, and are no texts to be sorted.
+#[test]
+fn of_many_data_keys_the_newest_seals_and_the_oldest_go_first() {
+    const NEWEST: u64 = 17;
+    let dir = tempfile::tempdir().unwrap();
+    let (vault, folder) = folder(dir.path(), &with(1, &[]), 0);
+    let context = Context(Part::Accepted, id(1));
+    let mut all = vec![sealed(&vault.sealing(), context, "1")];
+    for number in 2..=NEWEST {
+        vault.renew(&folder, KEY_MS * number, DAY).unwrap();
+        all.push(sealed(&vault.sealing(), context, &number.to_string()));
+    }
+    let numbers: Vec<u64> = all.iter().map(|bytes| key_number(bytes).unwrap()).collect();
+    assert_eq!(numbers, (1..=NEWEST).collect::<Vec<_>>());
+    let open = || Vault::open(dir.path(), Some(&with(1, &[])), folder.state()).unwrap();
+    let reopened = open();
+    assert_eq!(reopened.sealing().number(), NEWEST, "what is sealed now");
+    reopened.renew(&folder, KEY_MS * NEWEST + 1, DAY).unwrap();
+    assert_eq!(folder.state().newest_key, NEWEST, "its day is not over");
+    reopened.retire(&folder, 0xb, KEY_MS * (NEWEST + 1), DAY).unwrap();
+    for vault in [reopened, open()] {
+        for (number, bytes) in (1..=NEWEST).zip(&all) {
+            let expected = if number < 0xb { Err(NO_KEY) } else { Ok(number.to_string()) };
+            assert_eq!(opened(&vault, context, bytes), expected, "{number}");
+        }
+    }
+}
+
 #[test]
 fn after_a_change_of_keys_the_old_one_is_needed_for_one_start() {
     let dir = tempfile::tempdir().unwrap();

@@ -253,6 +253,9 @@ fn what_throttles_in_its_body_is_overloaded_as_by_a_429() {
         check("meta", 400, &body, Judgement::Throttled, overloaded);
     }
     check("meta", 400, r#"{"error": {"code": 341}}"#, Judgement::Retry, Health::Answering);
+    for (destination, body) in [("awin", ""), ("pinterest", r#"{"code": 8, "message": "rate limit"}"#)] {
+        check(destination, 429, body, Judgement::Retry, overloaded);
+    }
     assert_eq!(Verdict::from(Judgement::Throttled), Verdict::Retry);
 }
 
