@@ -276,7 +276,7 @@ fn preset(name: Option<&str>, fields: bool) -> u8 {
     let Some((_, text)) = presets.iter().find(|(known, _)| *known == name) else {
         let known: Vec<&str> = presets.iter().map(|(name, _)| *name).collect();
         output::error(&format!("there is no preset `{name}`; there are: {}", known.join(", ")));
-        return NO;
+        return WRONG_USE;
     };
     let table = if fields { config::preset_fields(name) } else { None };
     output::line(table.as_deref().unwrap_or(text).trim_end());

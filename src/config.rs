@@ -65,7 +65,7 @@ pub use load::{Environment, Source};
 pub use merchant::Merchant;
 pub use message::MessageError;
 pub use options::{option_certificate, option_roots};
-pub use outline::{Outline, outline};
+pub use outline::{Outline, admin_address, outline};
 pub use preset::presets;
 pub use rendering::{Outcome, Rendering, Sample, SampleError};
 use report::Faults;
@@ -73,7 +73,8 @@ pub use report::{Located, Report, Severity};
 pub use schema::routes_schema;
 pub(crate) use server::key_bytes;
 pub use server::{
-    ClientAuth, Encryption, ForwardedHeader, Identity, Key, LogFormat, QueueSettings, Server, Tls, Transport,
+    ADMIN_DEFAULT, ClientAuth, Encryption, ForwardedHeader, Identity, Key, LogFormat, QueueSettings, Server, Tls,
+    Transport,
 };
 pub use starter::{NoPreset, Starter, is_merchant_name, starter};
 pub use succession::Succession;

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::process::{Opening, Process, pipe, started};
+use crate::support::process::{Opening, Process, pipe, run, started};
 use crate::support::{Answer, Bench, Http, config, conversion, eventually, impatient, routes};
 
 const BACKLOG: u64 = 300;
@@ -186,6 +186,18 @@ async fn a_wrong_file_or_a_failing_golden_keeps_the_old_configuration_in_force()
     let report = answer.body["detail"].as_str().unwrap();
     assert!(report.contains("there is no preset `dps`") && report.contains("did you mean `dsp`"), "{report}");
     assert_eq!(scaleo("o2").await, "queued");
+    // Whoever asks finds it by the file that it goes on without, too.
+    let own = format!("admin = \"{}\"", relay.admin.trim_start_matches("http://"));
+    let wrong = text.replace("admin = \"127.0.0.1:0\"", &own).replace("preset = \"dsp\"", "preset = \"dps\"");
+    assert_ne!(wrong, text);
+    let beside = folder.path().join("beside.toml");
+    for text in [&wrong, &format!("{wrong}\n[")] {
+        std::fs::write(&beside, text).unwrap();
+        for command in ["health", "destinations"] {
+            let (code, _, error) = run(&[command, "-c", beside.to_str().unwrap()]);
+            assert_eq!(code, Some(0), "{command}: {error}");
+        }
+    }
 
     std::fs::write(folder.path().join("case.json"), conversion("golden").to_string()).unwrap();
     let case = "\n[[destination.scaleo.golden]]\nconversion = \"case.json\"\noutcome = \"OUTCOME\"\n";

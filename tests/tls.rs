@@ -57,6 +57,7 @@ async fn a_renewed_certificate_is_shown_from_the_next_connection_on_and_a_broken
 
     write(folder.path(), &old, &new);
     shows(&relay, "capi_relay_config_reloads_total{result=\"refused\"} 1").await;
+    shows(&relay, "capi_relay_config_refused 1").await;
     assert_eq!(open().await.shown, new.der());
     let url = format!("{}/admin/reload", relay.admin);
     let refused = Http::new().call(Method::POST, &url, &[], "").await.body;
@@ -69,6 +70,7 @@ async fn a_renewed_certificate_is_shown_from_the_next_connection_on_and_a_broken
 
     write(folder.path(), &old, &old);
     shows(&relay, "capi_relay_config_version 3").await;
+    shows(&relay, "capi_relay_config_refused 0").await;
     assert_eq!(open().await.shown, old.der());
     let other = std::fs::read_to_string(&file).unwrap().replace("tls.crt", "other.crt");
     std::fs::write(folder.path().join("other.crt"), &old.cert).unwrap();

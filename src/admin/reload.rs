@@ -66,6 +66,8 @@ pub struct Reloaded {
 pub struct Reloads {
     wishes: mpsc::Sender<Wish>,
     version: Gauge,
+    /// 1: what was read last is refused.
+    refused: Gauge,
     total: Family<[(&'static str, &'static str); 1], Counter>,
     last: Arc<Mutex<Option<LastReload>>>,
     clock: Clock,
@@ -90,8 +92,9 @@ impl Reloads {
         for result in ["reloaded", "refused"] {
             drop(total.get_or_create(&[("result", result)]));
         }
+        let (version, refused) = (Gauge::default(), Gauge::default());
         let reloads =
-            Reloads { wishes, version: Gauge::default(), total, last: Arc::default(), clock, audit: Audit::of(folder) };
+            Reloads { wishes, version, refused, total, last: Arc::default(), clock, audit: Audit::of(folder) };
         reloads.version.set(1);
         (reloads, received)
     }
@@ -106,6 +109,7 @@ impl Reloads {
             Err(_) => "refused",
         };
         self.total.get_or_create(&[("result", result)]).inc();
+        self.refused.set(i64::from(outcome.is_err()));
         let last = LastReload { at_ms: self.clock.unix_ms(), refusal: outcome.as_ref().err().cloned() };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
@@ -158,11 +162,13 @@ impl Reloads {
         u64::try_from(self.version.get()).unwrap_or_default()
     }
 
-    /// `capi_relay_config_version` and `capi_relay_config_reloads_total`.
+    /// `capi_relay_config_version`, `capi_relay_config_refused` and `capi_relay_config_reloads_total`.
     pub(super) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("capi_relay");
         let help = "Counts up with each configuration that came into force";
         registry.register("config_version", help, self.version.clone());
+        let help = "1 while the configuration that was read last is refused, and the one before it in force";
+        registry.register("config_refused", help, self.refused.clone());
         registry.register("config_reloads", "Reloads by what came of them", self.total.clone());
     }
 

@@ -17,7 +17,7 @@ use url::Url;
 pub(super) use trust::Trust;
 
 use super::progress::{Counted, Progress};
-use super::{AdminArgs, ConfigurationArgs, DONE, NO, ReadingArgs, output, settings};
+use super::{AdminArgs, ConfigurationArgs, DONE, NO, output, settings};
 use crate::admin::USER;
 use crate::conversion::ConversionId;
 use crate::mapping::{MASK, WebhookKey};
@@ -136,19 +136,23 @@ fn admin_call(
     path: &str,
     call: Call<'_>,
 ) -> Result<Answer, String> {
-    let origin = match &args.admin {
-        Some(address) if address.contains("://") => address.trim_end_matches('/').to_owned(),
-        Some(address) => format!("http://{address}"),
+    const OR_SAY: &str = "or say where the relay is: --admin HOST:PORT";
+    let (origin, faults) = match &args.admin {
+        Some(address) if address.contains("://") => (address.trim_end_matches('/').to_owned(), None),
+        Some(address) => (format!("http://{address}"), None),
         None => {
-            // Whoever asks need not have the relay's secrets.
-            let read = settings::load_to_read(configuration, &ReadingArgs { no_secrets: true });
-            let config = read.map_err(|report| format!("{report}\nor say where the relay is: --admin HOST:PORT"))?;
-            format!("http://{}", reachable(config.server.admin))
+            let found = settings::admin_address(configuration);
+            let (address, faults) = found.map_err(|report| format!("{report}\n{OR_SAY}"))?;
+            (format!("http://{}", reachable(address)), faults)
         }
     };
     let url = parse(&format!("{origin}{path}"))?;
     let trust = Trust::read(args.trust.ca_for(&url), None)?;
-    block_on(exchange(&url, Call { token: args.admin_token.as_deref(), trust, ..call }))
+    let answer = block_on(exchange(&url, Call { token: args.admin_token.as_deref(), trust, ..call }));
+    match faults {
+        None => answer,
+        Some(report) => answer.map_err(|error| format!("{report}\nso {origin} was asked: {error}\n{OR_SAY}")),
+    }
 }
 
 /// Shows an answer: a good one as it is or as a page, a refusal as its problem. The exit code.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::client::{self, Call, Trust};
-use super::{ConfigurationArgs, TrustArgs, settings};
+use super::{ConfigurationArgs, ReadingArgs, TrustArgs, settings};
 use crate::config::Transport;
 use crate::mapping::WebhookKey;
 
@@ -43,7 +43,9 @@ impl RelayArgs {
         let origin = match &self.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => {
-                let server = settings::load(configuration)?.server;
+                // Whoever hands in need not have the relay's secrets.
+                let read = settings::load_to_read(configuration, &ReadingArgs { no_secrets: true });
+                let server = read.map_err(|report| format!("{report}\nor say where the relay is: --url URL"))?.server;
                 let scheme = if matches!(server.transport, Transport::Plain) { "http" } else { "https" };
                 format!("{scheme}://{}", client::reachable(server.listen))
             }

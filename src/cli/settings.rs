@@ -1,6 +1,7 @@
 //! The configuration as the command line names it: the one place that reads the process's environment.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,14 +29,29 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Finds, reads and checks the configuration; the error is a whole report, ready to print.
-pub(super) fn load(args: &ConfigurationArgs) -> Result<Config, String> {
-    load_to_read(args, &ReadingArgs { no_secrets: false })
-}
-
-/// Likewise, for a command that sends nothing.
+/// Finds, reads and checks the configuration, for a command that sends nothing; the error is a whole report, ready to print.
 pub(super) fn load_to_read(args: &ConfigurationArgs, reading: &ReadingArgs) -> Result<Config, String> {
     read(&find(args)?, args, reading)
+}
+
+/// Where a relay that has this configuration takes orders. Beside it the report of its faults, if it has any: a relay that
+/// runs goes on by what it read before, and must be found all the same.
+pub(super) fn admin_address(args: &ConfigurationArgs) -> Result<(SocketAddr, Option<String>), String> {
+    let path = find(args)?;
+    // Whoever asks need not have the relay's secrets.
+    let report = match parse(&path, args, &ReadingArgs { no_secrets: true }) {
+        Ok(config) => return Ok((config.server.admin, None)),
+        Err(Failure::Unread(message)) => return Err(message),
+        Err(Failure::Wrong(report)) => report.to_string(),
+    };
+    let text = config::read(&path).map_err(|error| output::chain(&error))?;
+    let set = args.set.iter().rev().filter_map(|set| assignment(set).ok()).find(|(key, _)| key == "server.admin");
+    let written = set.map(|(_, value)| value).or_else(|| config::admin_address(&text));
+    match written.map(|address| address.parse()) {
+        None => Ok((config::ADMIN_DEFAULT, Some(report))),
+        Some(Ok(address)) => Ok((address, Some(report))),
+        Some(Err(_)) => Err(report),
+    }
 }
 
 /// Likewise, for a command that opens the data folder: with the key that seals it, if one does.

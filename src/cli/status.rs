@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::client;
 use super::merchant::RelayArgs;
-use super::{AdminArgs, ConfigurationArgs, output};
+use super::{AdminArgs, ConfigurationArgs, WRONG_USE, output};
 use crate::conversion::ConversionId;
 
 #[derive(Debug, Args)]
@@ -30,28 +30,38 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn command(configuration: &ConfigurationArgs, args: &StatusArgs) -> u8 {
-    client::show(ask(configuration, args), args.json, page)
+    match resource(args) {
+        Ok(resource) => client::show(ask(configuration, args, &resource), args.json, page),
+        Err(message) => {
+            output::error(&message);
+            WRONG_USE
+        }
+    }
 }
 
-/// With any of a merchant's credentials the public API is asked, else the admin listener.
-fn ask(configuration: &ConfigurationArgs, args: &StatusArgs) -> Result<client::Answer, String> {
-    let resource = match (&args.order, args.id.as_deref().unwrap_or_default()) {
-        (Some(order), _) => format!("orders/{}", utf8_percent_encode(order, NON_ALPHANUMERIC)),
+/// What is asked for, as both listeners name it; the error says what is wrong with the arguments.
+fn resource(args: &StatusArgs) -> Result<String, String> {
+    if args.relay.is_of_a_merchant() && args.merchant.is_some() {
+        return Err(
+            "--merchant: who asks with a merchant's credentials is shown that merchant's orders alone".to_owned()
+        );
+    }
+    match (&args.order, args.id.as_deref().unwrap_or_default()) {
+        (Some(order), _) => Ok(format!("orders/{}", utf8_percent_encode(order, NON_ALPHANUMERIC))),
         (None, id) => {
             let id = ConversionId::parse(id)
                 .ok_or_else(|| format!("`{id}` is no conversion id; the relay's answer gave it as `id`"))?;
-            format!("conversions/{id}")
+            Ok(format!("conversions/{id}"))
         }
-    };
+    }
+}
+
+/// With any of a merchant's credentials the public API is asked, else the admin listener.
+fn ask(configuration: &ConfigurationArgs, args: &StatusArgs, resource: &str) -> Result<client::Answer, String> {
     let of_merchant = args.merchant.as_ref().map(|merchant| utf8_percent_encode(merchant, NON_ALPHANUMERIC));
     if !args.relay.is_of_a_merchant() {
         let query = of_merchant.map_or_else(String::new, |merchant| format!("?merchant={merchant}"));
         return client::admin(configuration, &args.admin, &format!("/admin/{resource}{query}"));
-    }
-    if of_merchant.is_some() {
-        return Err(
-            "--merchant: who asks with a merchant's credentials is shown that merchant's orders alone".to_owned()
-        );
     }
     let url = args.relay.url(configuration, &format!("/v1/{resource}"))?;
     let voice = args.relay.voice(&args.admin.trust, &url)?;

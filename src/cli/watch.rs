@@ -62,6 +62,7 @@ impl Watch {
                 continue;
             }
             let told = now.iter().find(|(path, stamp)| self.seen(path) != **stamp).map(|(path, stamp)| match stamp {
+                Some(_) if is_replaced(path) => format!("{} {REPLACED}", path.display()),
                 Some(_) => format!("{} changed", path.display()),
                 None => format!("{} is gone", path.display()),
             });
@@ -86,10 +87,18 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((data.ctime(), data.ctime_nsec(), data.len(), data.dev(), data.ino()))
 }
 
+/// Whether the file has no name any more, and is read all the same: it is mounted by itself, and where it is mounted from
+/// another has taken its name.
+fn is_replaced(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|data| data.nlink() == 0)
+}
+
 fn length((_, _, length, _, _): Stamp) -> u64 {
     length
 }
 
+const REPLACED: &str =
+    "was replaced where it is mounted from, and what is read here is still the old one: mount its folder";
 /// A look costs one `stat` for each file; a person who saved one waits this long at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longer than an editor takes between truncating and writing.
@@ -129,6 +138,23 @@ mod tests {
         assert_eq!(next(&mut watch, &file).await.as_deref(), Some("FILE changed"));
         assert!(began.elapsed() < Duration::from_secs(2));
         assert_eq!(next(&mut watch, &file).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mounted_file_that_was_replaced_is_told_to_be_the_old_one() {
+        use std::os::fd::AsRawFd as _;
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("routes.toml");
+        std::fs::write(&name, "one").unwrap();
+        let held = std::fs::File::open(&name).unwrap();
+        // Read by another way than its name, as a mounted file is.
+        let file = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+        let looked = Looked::default();
+        looked.at(&file);
+        let mut watch = Watch::over(looked);
+        std::fs::remove_file(&name).unwrap();
+        let told = next(&mut watch, &file).await.unwrap();
+        assert_eq!(told, format!("FILE {REPLACED}"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -347,7 +347,8 @@ pub(crate) fn key_bytes(text: &str) -> Option<[u8; 32]> {
 
 /// Stands where there is no right one, in a configuration that is refused for it.
 const LISTEN_UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// Where the admin listener is unless `server.admin` says otherwise.
+pub const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 const KEY_HELP: &str = "`capi-relay key` makes one; give it as \"${file:…}\" or \"${env:…}\"";
 /// A batch of 1,000 conversions of 4 KB.
 const BODY_BYTES_MAX: usize = 4 << 20;
