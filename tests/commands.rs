@@ -220,6 +220,11 @@ async fn send_status_and_dead_list_tell_a_conversions_whole_story() {
     })
     .await;
     assert!(page.contains("Click not found") && page.contains("order-1"), "{page}");
+    for wrong in
+        [&["status", "nobody"][..], &["status", "--order", "o", "--merchant", "acme", &token], &["preset", "nobody"]]
+    {
+        assert_eq!(run(wrong).0, Some(2), "{wrong:?}");
+    }
     let (code, listed, _) = run(&["dead", "list", "--destination", "thrad", "--admin", &relay.admin]);
     assert_eq!(code, Some(0));
     assert!(listed.contains(id) && listed.contains("rejected") && listed.contains("Click not found"), "{listed}");
@@ -334,11 +339,11 @@ async fn lines_that_are_not_taken_are_named() {
 }
 
 #[test]
-fn forgetting_ends_with_one_while_something_is_being_sent() {
+fn forgetting_ends_with_one_while_something_is_left() {
     let relay = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", relay.local_addr().unwrap());
-    let check = |being_sent: u64, arguments: &[&str], expected: Option<i32>, told: &str| {
-        let body = format!(r#"{{"conversions":1,"withdrawn":2,"dead":0,"being_sent":{being_sent}}}"#);
+    let check = |(being_sent, unread): (u64, u64), arguments: &[&str], expected: Option<i32>, told: &str| {
+        let body = format!(r#"{{"conversions":1,"withdrawn":2,"dead":0,"being_sent":{being_sent},"unread":{unread}}}"#);
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
@@ -360,10 +365,15 @@ fn forgetting_ends_with_one_while_something_is_being_sent() {
         assert_eq!(code, expected, "{said}{error}");
         assert!(said.contains(told), "{said}");
     };
-    let left = "1 conversion forgotten: 2 deliveries withdrawn, 0 dead letters; 1 left, of which something was being sent: ask again\n";
-    check(1, &[], Some(1), left);
-    check(1, &["--json"], Some(1), "\"being_sent\":1");
-    check(0, &[], Some(0), "1 conversion forgotten: 2 deliveries withdrawn, 0 dead letters\n");
+    let done = "1 conversion forgotten: 2 deliveries withdrawn, 0 dead letters";
+    let (sent, damaged) = (
+        "1 left, of which something was being sent: ask again",
+        "2 left, that cannot be read: `capi-relay recover` ends that",
+    );
+    check((1, 0), &[], Some(1), &format!("{done}; {sent}\n"));
+    check((0, 2), &[], Some(1), &format!("{done}; {damaged}\n"));
+    check((1, 0), &["--json"], Some(1), "\"being_sent\":1");
+    check((0, 0), &[], Some(0), &format!("{done}\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

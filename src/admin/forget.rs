@@ -27,10 +27,11 @@ impl Admin {
         let stranger = stranger.map(str::to_owned);
         let forgotten = self.queue.forget(what).await;
         let forgotten = forgotten.map_err(|error| problem::unreadable(&error))?;
-        let Forgotten { conversions, withdrawn, dead, being_sent } = forgotten;
+        let Forgotten { conversions, withdrawn, dead, being_sent, unread } = forgotten;
         self.pools.forget_errors();
         // One that is configured no more may still have something here.
-        if let (Some(merchant), 0, 0) = (stranger, conversions, being_sent) {
+        let left = being_sent.saturating_add(unread);
+        if let (Some(merchant), 0, 0) = (stranger, conversions, left) {
             let known = known.join(", ");
             let detail = format!(
                 "merchant: none of the name {merchant} is configured, and nothing is kept of its; configured are {known}"
@@ -38,9 +39,9 @@ impl Admin {
             return Err(Problem::new(Kind::BadRequest, detail));
         }
         // Not who: the log is kept longer than they are.
-        tracing::info!(conversions, withdrawn, dead, being_sent, "forgotten on request");
-        let reply = problem::json(StatusCode::OK, &ForgottenView { conversions, withdrawn, dead, being_sent });
-        Ok(Made { reply, counts: Some((conversions.saturating_add(being_sent), conversions)) })
+        tracing::info!(conversions, withdrawn, dead, being_sent, unread, "forgotten on request");
+        let reply = problem::json(StatusCode::OK, &ForgottenView { conversions, withdrawn, dead, being_sent, unread });
+        Ok(Made { reply, counts: Some((conversions.saturating_add(left), conversions)) })
     }
 
     pub(super) fn merchants(&self) -> Vec<String> {
@@ -69,6 +70,8 @@ pub(super) struct ForgottenView {
     dead: u64,
     /// Deliveries in flight: ask again.
     being_sent: u64,
+    /// Conversions that are damaged: what is left of them is erased once the folder is recovered.
+    unread: u64,
 }
 
 /// One of the three; of an order or a customer whose it is, unless there is one merchant only.

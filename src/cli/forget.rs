@@ -38,28 +38,37 @@ pub(super) fn command(configuration: &ConfigurationArgs, args: &ForgetArgs) -> u
     let said = [("order_id", order), ("merchant", &args.merchant), ("customer", customer), ("id", id)];
     let body = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
     let answer = client::bid(configuration, &args.admin, "/admin/forget", Some(&Value::Object(body.collect())));
-    let is_left = answer.as_ref().ok().and_then(|answer| answer.json().ok()).is_some_and(|told| being_sent(&told) > 0);
+    let is_left =
+        answer.as_ref().ok().and_then(|answer| answer.json().ok()).is_some_and(|told| !left(&told).is_empty());
     let shown = client::show(answer, args.json, |answer| told(answer, customer.is_some()));
     if is_left { NO.max(shown) } else { shown }
 }
 
-/// Conversions that are not forgotten yet.
-fn being_sent(answer: &Value) -> u64 {
-    answer.get("being_sent").and_then(Value::as_u64).unwrap_or_default()
+/// Conversions that are not forgotten yet, in words.
+fn left(answer: &Value) -> String {
+    let reasons = [
+        ("being_sent", "of which something was being sent: ask again"),
+        ("unread", "that cannot be read: `capi-relay recover` ends that"),
+    ];
+    let left = reasons.map(|(name, reason)| match count(answer, name) {
+        0 => String::new(),
+        left => format!("; {left} left, {reason}"),
+    });
+    left.concat()
+}
+
+fn count(answer: &Value, name: &str) -> u64 {
+    answer.get(name).and_then(Value::as_u64).unwrap_or_default()
 }
 
 fn told(answer: &Value, by_customer: bool) -> String {
-    let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
-    let being_sent = match being_sent(answer) {
-        0 => String::new(),
-        left => format!("; {left} left, of which something was being sent: ask again"),
-    };
+    let left = left(answer);
     let nouns = [("conversions", "conversion"), ("withdrawn", "delivery"), ("dead", "dead letter")];
-    let [conversions, withdrawn, dead] = nouns.map(|(name, noun)| output::counted(count(name), noun));
-    match count("conversions") {
-        0 if being_sent.is_empty() && by_customer => NO_CUSTOMER.to_owned(),
-        0 if being_sent.is_empty() => "nothing is kept of that".to_owned(),
-        _ => format!("{conversions} forgotten: {withdrawn} withdrawn, {dead}{being_sent}"),
+    let [conversions, withdrawn, dead] = nouns.map(|(name, noun)| output::counted(count(answer, name), noun));
+    match count(answer, "conversions") {
+        0 if left.is_empty() && by_customer => NO_CUSTOMER.to_owned(),
+        0 if left.is_empty() => "nothing is kept of that".to_owned(),
+        _ => format!("{conversions} forgotten: {withdrawn} withdrawn, {dead}{left}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use prometheus_client::registry::Registry;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::clock::Clock;
 use super::committer::{Answer, Committer, Request, Stop};
@@ -27,6 +27,9 @@ pub(super) struct Embedded {
     pub(super) shared: Arc<Shared>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
+
+/// Of the one who deals with dead letters, and of all that is done for it.
+pub(super) type Alone = Arc<OwnedSemaphorePermit>;
 
 impl Embedded {
     pub(super) fn open(settings: &Settings, clock: Clock, options: Options) -> Result<Embedded, OpenError> {
@@ -109,7 +112,7 @@ impl Embedded {
     async fn treat_all(&self, filter: DeadFilter, treatment: Treatment) -> Result<Treated, ReadError> {
         let shared = &self.shared;
         let closed = |error: AcceptError| ReadError::Closed(error.to_string());
-        let _alone = shared.treating.acquire().await.map_err(|_closed| closed(AcceptError::Closed))?;
+        let alone = self.alone().await?;
         // What is replayed and given up again is not of this one; letters that are named are read once.
         let begun_ms = filter.ids.is_none().then(|| shared.clock.unix_ms());
         let mut sum = Treated::default();
@@ -119,7 +122,8 @@ impl Embedded {
                 return Err(closed(AcceptError::Closed));
             }
             let (filter, treatment) = (filter.clone(), treatment.clone());
-            let (treated, next) = self.read(move |shared| shared.treat(&filter, &page, &treatment, begun_ms)).await?;
+            let treat = move |shared: &Shared| shared.treat(&filter, &page, &treatment, begun_ms);
+            let (treated, next) = self.read_alone(&alone, treat).await?;
             let (barrier, answer) = oneshot::channel();
             shared.inbox.barrier(barrier);
             self.answered(answer).await.map_err(closed)?;
@@ -152,6 +156,27 @@ impl Embedded {
         let shared = Arc::clone(&self.shared);
         let read = tokio::task::spawn_blocking(move || read(&shared)).await;
         read.unwrap_or_else(|error| Err(ReadError::Store(error.to_string())))
+    }
+
+    /// Waits until nobody else deals with dead letters.
+    pub(super) async fn alone(&self) -> Result<Alone, ReadError> {
+        let permit = Arc::clone(&self.shared.treating).acquire_owned().await;
+        permit.map(Arc::new).map_err(|_closed| ReadError::Closed(AcceptError::Closed.to_string()))
+    }
+
+    /// Likewise what only one may do: until it has come to its end nobody else does, also when whoever asked has gone away.
+    pub(super) async fn read_alone<T: Send + 'static>(
+        &self,
+        alone: &Alone,
+        read: impl FnOnce(&Shared) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let alone = Arc::clone(alone);
+        self.read(move |shared| {
+            let read = read(shared);
+            drop(alone);
+            read
+        })
+        .await
     }
 
     async fn wait_for_next(&self, destination: &DestinationName) -> Lease {

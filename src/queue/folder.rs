@@ -327,7 +327,9 @@ impl Folder {
     pub(super) fn keep_ballast(&self, free_bytes_min: u64) -> io::Result<()> {
         let path = self.path.join(BALLAST);
         let wanted = free_bytes_min.saturating_add(self.ballast_bytes.saturating_mul(2));
-        if self.ballast_bytes == 0 || path.exists() || self.free_bytes()? < wanted {
+        // One that is shorter was being made when the process ended.
+        let is_there = std::fs::metadata(&path).is_ok_and(|data| data.len() >= self.ballast_bytes);
+        if self.ballast_bytes == 0 || is_there || self.free_bytes()? < wanted {
             return Ok(());
         }
         let file = File::create(&path)?;

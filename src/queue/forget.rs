@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use self::find::Found;
 use self::withdraw::Round;
-use super::embedded::Embedded;
+use super::embedded::{Alone, Embedded};
 use super::folder::is_full;
 use super::mover::Level;
 use super::shared::Shared;
@@ -75,6 +75,9 @@ pub struct Forgotten {
     pub dead: u64,
     /// Conversions that are left as they are: a delivery of them was being sent all the time.
     pub being_sent: u64,
+    /// Conversions that are damaged: nothing of them is sent, and what is left of them is erased once the folder is recovered,
+    /// at the next start or request.
+    pub unread: u64,
 }
 
 impl Forgotten {
@@ -86,6 +89,7 @@ impl Forgotten {
             withdrawn: self.withdrawn.saturating_add(other.withdrawn),
             dead: self.dead.saturating_add(other.dead),
             being_sent: self.being_sent.saturating_add(other.being_sent),
+            unread: self.unread.saturating_add(other.unread),
         }
     }
 }
@@ -93,46 +97,56 @@ impl Forgotten {
 impl Embedded {
     /// Forgets what is meant, some conversions at a time, and what an earlier request has left.
     pub(super) async fn forget_all(&self, what: Forget) -> Result<Forgotten, ReadError> {
-        let shared = &self.shared;
-        let _alone = shared.treating.acquire().await.map_err(|_closed| closed(&AcceptError::Closed))?;
-        let mut sum = Forgotten::default();
-        let mut found = self.read(Shared::left_to_forget).await?;
+        let alone = &self.alone().await?;
+        let (mut sum, mut damaged) = (Forgotten::default(), Vec::new());
+        let mut found = self.read_alone(alone, Shared::left_to_forget).await?;
         loop {
             let meant = what.clone();
-            found = self.read(move |shared| shared.find(&meant, found)).await?;
+            found = self.read_alone(alone, move |shared| shared.find(&meant, found)).await?;
             let ids = found.take();
             if ids.is_empty() {
                 break;
             }
             let (written, all) = (ids.clone(), found.all());
-            self.read(move |shared| shared.intend(&all)).await?;
-            let (withdrawn, counts) = self.withdraw(written).await?;
+            self.read_alone(alone, move |shared| shared.intend(&all)).await?;
+            let (withdrawn, unread, counts) = self.withdraw(alone, written).await?;
             sum = sum.and(counts);
-            found.leave_out(ids.into_iter().filter(|id| !withdrawn.contains(id)));
+            found.leave_out(ids.into_iter().filter(|id| !withdrawn.contains(id) && !unread.contains(id)));
+            damaged.extend(unread);
             let left = found.all();
-            self.read(move |shared| shared.intend(&left)).await?;
-            self.erase(withdrawn).await?;
+            self.read_alone(alone, move |shared| shared.intend(&left)).await?;
+            self.erase(alone, withdrawn).await?;
         }
         if sum.conversions > 0 {
-            let left = self.read(|shared| Ok(shared.folder.state().unclean_segment)).await?;
-            self.until("the journal has given up what is forgotten", move |shared| shared.has_left(left)).await?;
+            let left = self.shared.folder.state().unclean_segment;
+            let has_left = move |shared: &Shared| shared.has_left(left);
+            self.until(alone, "the journal has given up what is forgotten", has_left).await?;
         }
-        self.read(|shared| shared.intend(&[])).await?;
+        self.read_alone(alone, move |shared| shared.intend(&damaged)).await?;
         Ok(sum)
     }
 
-    /// Sees to it that nothing more is sent of these. Those of which something is being sent for too long are left out.
-    async fn withdraw(&self, ids: Vec<ConversionId>) -> Result<(HashSet<ConversionId>, Forgotten), ReadError> {
-        let (mut withdrawn, mut counts, mut left) = (HashSet::new(), Forgotten::default(), ids);
+    /// Sees to it that nothing more is sent of these: which that is of, and which are damaged. Those of which something is being
+    /// sent for too long are left out.
+    async fn withdraw(
+        &self,
+        alone: &Alone,
+        ids: Vec<ConversionId>,
+    ) -> Result<(HashSet<ConversionId>, HashSet<ConversionId>, Forgotten), ReadError> {
+        let (mut withdrawn, mut damaged) = (HashSet::new(), HashSet::new());
+        let (mut counts, mut left) = (Forgotten::default(), ids);
         let until_ms = self.shared.clock.elapsed_ms().saturating_add(millis(SENT_WITHIN));
         loop {
-            let Round { done, busy, counts: found } = self.read(move |shared| shared.withdraw_all(left)).await?;
+            let withdraw = move |shared: &Shared| shared.withdraw_all(left);
+            let Round { done, busy, unread, counts: found } = self.read_alone(alone, withdraw).await?;
             counts = counts.and(found);
             withdrawn.extend(done);
+            damaged.extend(unread);
             if busy.is_empty() || self.shared.clock.elapsed_ms() >= until_ms {
                 counts.conversions = u64::try_from(withdrawn.len()).unwrap_or(u64::MAX);
                 counts.being_sent = u64::try_from(busy.len()).unwrap_or(u64::MAX);
-                return Ok((withdrawn, counts));
+                counts.unread = u64::try_from(damaged.len()).unwrap_or(u64::MAX);
+                return Ok((withdrawn, damaged, counts));
             }
             left = busy;
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -140,7 +154,7 @@ impl Embedded {
     }
 
     /// Erases what was withdrawn, once the history has all of it.
-    async fn erase(&self, ids: HashSet<ConversionId>) -> Result<(), ReadError> {
+    async fn erase(&self, alone: &Alone, ids: HashSet<ConversionId>) -> Result<(), ReadError> {
         let shared = &self.shared;
         let (barrier, answer) = oneshot::channel();
         shared.inbox.barrier(barrier);
@@ -151,20 +165,21 @@ impl Embedded {
             let window = shared.window();
             Ok(window.changes_applied() >= made && !awaited.iter().any(|id| window.entry(*id).is_some()))
         };
-        self.until("what is forgotten has left the memory", are_moved).await?;
-        self.read(move |shared| shared.erase(&ids)).await
+        self.until(alone, "what is forgotten has left the memory", are_moved).await?;
+        self.read_alone(alone, move |shared| shared.erase(&ids)).await
     }
 
     /// Waits until it is so; not for ever.
     async fn until(
         &self,
+        alone: &Alone,
         what: &str,
         is_so: impl Fn(&Shared) -> Result<bool, ReadError> + Send + Sync + Clone + 'static,
     ) -> Result<(), ReadError> {
         let until_ms = self.shared.clock.elapsed_ms().saturating_add(millis(MOVED_WITHIN));
         loop {
             let look = is_so.clone();
-            if self.read(move |shared| look(shared)).await? {
+            if self.read_alone(alone, move |shared| look(shared)).await? {
                 return Ok(());
             }
             if self.shared.is_stopped() || self.shared.clock.elapsed_ms() >= until_ms {
@@ -190,7 +205,8 @@ impl Shared {
 
     pub(super) fn finish_forgetting(&self, ids: &HashSet<ConversionId>) -> Result<(), ReadError> {
         self.erase(ids)?;
-        self.intend(&[])
+        let left = self.still_to_forget()?.into_iter().filter(|id| !ids.contains(id)).collect::<Vec<_>>();
+        self.intend(&left)
     }
 
     /// What an earlier request has left and that could not be erased so far. Blocks.

@@ -220,9 +220,9 @@ fn make(
     bytes: u64,
 ) -> io::Result<Segment> {
     let stamp = Stamp { segment: number, salt: rand::random() };
-    let spare = segments.lock_spare();
+    // Whoever waits to remove the spare file finds none, and then that this one may have been it.
+    let _spare = segments.lock_spare();
     let segment = Segment::make(dir, stamp, first_seq, bytes)?;
-    drop(spare);
     folder.update(|state| state.newest_segment = number)?;
     Ok(segment)
 }

@@ -164,6 +164,7 @@ impl Mover {
                 }
                 Err(StoreError::NoSpace(error)) => {
                     tracing::debug!(%error, "what is to be moved waits in the journal");
+                    self.generations.end(&self.shared, "there is no room");
                     self.shared.space.mover_was_refused(true);
                     IDLE
                 }

@@ -305,7 +305,9 @@ fn copy_segments(
 /// Where the queue has come with all that could be had back.
 fn noted(shared: &Shared, mover: &Mover, epoch: u64, last_seq: u64) -> Result<Ledger, StoreError> {
     let mut ledger = mover.ledger().clone();
-    ledger.moved_seq = ledger.moved_seq.max(last_seq).max(shared.history.mark().moved_seq);
+    // Nothing new may have a number that one had which is lost.
+    let known = [last_seq, shared.history.mark().moved_seq, shared.folder.state().moved_seq];
+    ledger.moved_seq = known.into_iter().fold(ledger.moved_seq, u64::max);
     ledger.history_seq = shared.history.next_seq();
     (ledger.epoch, ledger.is_being_mended) = (epoch, false);
     shared.store().write_ledger(&ledger)?;

@@ -103,7 +103,7 @@ pub(super) struct Shared {
     /// Dead letters whose conversion was not found in the store, and which have been counted.
     pub(super) lost_dead: Mutex<HashSet<Place>>,
     /// Held by the one who deals with dead letters.
-    pub(super) treating: Semaphore,
+    pub(super) treating: Arc<Semaphore>,
     /// Held by the one who adds up.
     pub(super) adding_up: Arc<Semaphore>,
     pub(super) failure: watch::Sender<Option<String>>,
@@ -152,7 +152,7 @@ impl Shared {
             waiters: Waiters::default(),
             applied: watch::Sender::new(0),
             lost_dead: Mutex::new(HashSet::new()),
-            treating: Semaphore::new(1),
+            treating: Arc::new(Semaphore::new(1)),
             adding_up: Arc::new(Semaphore::new(1)),
             failure: watch::Sender::new(None),
             closed: AtomicBool::new(false),

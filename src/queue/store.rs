@@ -70,6 +70,9 @@ pub(super) struct Store {
     /// What its entries of blocks name; a copy's are the same.
     backlog: Arc<Backlog>,
     vault: Arc<Vault>,
+    /// Groups of the mover that were begun and that were ended, added up: odd while one is being made durable. Until its end
+    /// what is gone from the store has not come into sight at its other place.
+    groups: AtomicU64,
     /// Behind the database: its handle is the last to go.
     flusher: Flusher,
 }
@@ -153,7 +156,22 @@ pub(super) fn cost(bytes: usize) -> usize {
     bytes.saturating_mul(2).saturating_add(ENTRY_BYTES)
 }
 
+/// A group on its way, until this is dropped: however it ends.
+struct UnderWay<'s>(&'s AtomicU64);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 impl Store {
+    /// For as long as what is gone from the one place of what waits is not seen at the other.
+    fn group_begins(&self) -> UnderWay<'_> {
+        self.groups.fetch_add(1, Ordering::AcqRel);
+        UnderWay(&self.groups)
+    }
+
     /// Makes an empty store and syncs all of it. `newest_backlog`: the last segment that the folder's backlog has had;
     /// `backlog_bytes`: of one of its segments.
     pub(super) fn create(
@@ -309,7 +327,7 @@ impl Store {
         let live_bytes = live_bytes.and_then(|bytes| Reader::new(&bytes).u64().ok()).unwrap_or_default();
         let flusher = Flusher::new(&db, dir)?;
         let (live_bytes, copy) = (AtomicU64::new(live_bytes), Mutex::default());
-        Ok(Store { db, file, live_bytes, copy, backlog, vault, flusher })
+        Ok(Store { db, file, live_bytes, copy, backlog, vault, groups: AtomicU64::new(0), flusher })
     }
 
     /// Applies the group, also to a copy that is being made, and returns once it is on stable storage.

@@ -50,7 +50,11 @@ fn an_order_is_forgotten_for_good_and_nothing_else() {
             gone.push(accept(&queue, of_order(&ground, "acme", "gone", 4, "")).await);
             let kept_as = statuses(&queue, &kept).await;
             let done = queue.forget(order("gone")).await.unwrap();
-            assert_eq!(done, Forgotten { conversions: 5, withdrawn: 3, dead: 1, being_sent: 0 }, "{before:?}");
+            assert_eq!(
+                done,
+                Forgotten { conversions: 5, withdrawn: 3, dead: 1, being_sent: 0, unread: 0 },
+                "{before:?}"
+            );
             for afterwards in [Meanwhile::Nothing, Meanwhile::Dropped, Meanwhile::Closed] {
                 queue = ground.after(afterwards, queue).await;
                 let when = format!("{before:?}, {afterwards:?}");
@@ -113,7 +117,7 @@ fn a_person_is_known_by_any_identifier_and_by_its_hash() {
                 .forget(Forget::Customer { merchant: "acme".to_owned(), identifier: identifier.to_owned() })
                 .await
                 .unwrap();
-            assert_eq!(done, Forgotten { conversions: 6, withdrawn: 6, dead: 0, being_sent: 0 });
+            assert_eq!(done, Forgotten { conversions: 6, withdrawn: 6, dead: 0, being_sent: 0, unread: 0 });
             assert_eq!(statuses(&queue, &forgotten).await, [const { None }; 6]);
             for id in &kept {
                 let delivery = next(&queue, "a").await;

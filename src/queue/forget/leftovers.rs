@@ -35,7 +35,9 @@ impl Shared {
         self.segments.use_none_again();
         let removed = self.segments.remove_spare(&self.folder.journal_dir());
         removed.map_err(|error| self.unwritten(&error))?;
-        let (newest, has_copy) = (self.segments.newest(), self.store().has_copy());
+        // One that is made just now is noted, and not begun.
+        let newest = self.segments.newest().max(self.folder.state().newest_segment);
+        let has_copy = self.store().has_copy();
         let noted = self.folder.update(|state| {
             state.unclean_segment = newest;
             state.unclean_generation = state.generation.saturating_add(u64::from(has_copy));

@@ -12,23 +12,32 @@ pub(super) struct Round {
     pub(super) done: Vec<ConversionId>,
     /// Something of these is being sent.
     pub(super) busy: Vec<ConversionId>,
+    /// These are damaged: nothing can be sent of them, and nobody can tell what is to be withdrawn.
+    pub(super) unread: Vec<ConversionId>,
     pub(super) counts: Forgotten,
 }
 
 impl Shared {
     /// Blocks.
     pub(super) fn withdraw_all(&self, ids: Vec<ConversionId>) -> Result<Round, ReadError> {
-        let mut round = Round { done: Vec::new(), busy: Vec::new(), counts: Forgotten::default() };
+        let (done, busy, unread) = (Vec::new(), Vec::new(), Vec::new());
+        let mut round = Round { done, busy, unread, counts: Forgotten::default() };
         for id in ids {
-            let is_done = match self.withdraw(id, &mut round.counts) {
+            let ids = match self.withdraw(id, &mut round.counts) {
                 // The others are withdrawn all the same.
                 Err(StoreError::Form(damage)) => {
                     tracing::error!(%id, %damage, "what is to be forgotten cannot be read, and stays until it is recovered");
-                    true
+                    &mut round.unread
                 }
-                withdrawn => withdrawn?,
+                withdrawn => {
+                    if withdrawn? {
+                        &mut round.done
+                    } else {
+                        &mut round.busy
+                    }
+                }
             };
-            if is_done { round.done.push(id) } else { round.busy.push(id) }
+            ids.push(id);
         }
         Ok(round)
     }

@@ -272,7 +272,10 @@ fn a_segment_is_as_large_as_there_is_room_and_the_ballast_goes_before_there_is_n
     std::fs::create_dir_all(&path).unwrap();
     let (lock, ballast_bytes) = (Lock(File::open(&path).unwrap()), 16 << 20);
     let folder = Folder::new(&path, lock, State::first(1, 1), ballast_bytes);
+    File::create(path.join("ballast")).unwrap();
     folder.keep_ballast(0).unwrap();
+    let bytes = std::fs::metadata(path.join("ballast")).unwrap().len();
+    assert_eq!(bytes, ballast_bytes, "what a crash had left of it is made whole");
     let vault = Arc::new(Vault::plain());
     let history = History::open(&path, &path.join("quarantine"), folder.state(), 16 << 20, Arc::clone(&vault)).unwrap();
     let mut seq = 0;

@@ -72,7 +72,7 @@ fn verdict_number(verdict: Verdict) -> u8 {
     }
 }
 
-pub(super) fn encode_attempt(w: &mut Writer, attempt: &Attempt, excerpt: bool) {
+pub(super) fn encode_attempt(w: &mut Writer, attempt: &Attempt) {
     w.number(attempt.at_ms);
     w.number(attempt.duration_ms);
     w.option(attempt.status, Writer::number);
@@ -84,7 +84,7 @@ pub(super) fn encode_attempt(w: &mut Writer, attempt: &Attempt, excerpt: bool) {
             w.u8(negotiated_number(negotiated));
         }
     }
-    w.option(attempt.excerpt.as_deref().filter(|_| excerpt), Writer::text);
+    w.option(attempt.excerpt.as_deref(), Writer::text);
 }
 
 pub(super) fn decode_attempt(r: &mut Reader<'_>) -> Result<Attempt, Malformed> {

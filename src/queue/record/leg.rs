@@ -259,7 +259,10 @@ impl Leg {
         w.number(self.attempts);
         w.number(self.revision);
         let without = self.history.len().saturating_sub(excerpts);
-        w.list(self.history.iter().enumerate(), |w, (index, attempt)| encode_attempt(w, attempt, index >= without));
+        w.list(self.history.iter().enumerate(), |w, (index, attempt)| match attempt {
+            attempt if index >= without => encode_attempt(w, attempt),
+            attempt => encode_attempt(w, &attempt.without_excerpt()),
+        });
         encode_captured(w, &self.captured);
     }
 

@@ -36,7 +36,7 @@ impl Change {
             w.number(self.settlement.revision);
             w.number(self.settlement.at_ms);
             encode_event(w, &self.settlement.event);
-            w.option(self.settlement.attempt.as_ref(), |w, attempt| encode_attempt(w, attempt, true));
+            w.option(self.settlement.attempt.as_ref(), encode_attempt);
         })?;
         Ok(w.finish())
     }
@@ -202,7 +202,9 @@ fn encode_legs(w: &mut Writer, legs: &[Leg]) {
         let reason = leg.reason.clone().map(|reason| cut(reason, REASON_BYTES_MIN));
         // What is to be asked about cannot be without what was captured.
         let captured = if leg.acceptance().is_some() { leg.captured.clone() } else { BTreeMap::new() };
-        Leg { reason, history: Vec::new(), captured, ..leg.clone() }.encode(w, 0);
+        // Nor is a doubt forgotten: whether it may have arrived already is asked before it is sent again.
+        let doubt = leg.history.iter().rfind(|attempt| attempt.may_have_arrived());
+        Leg { reason, history: doubt.cloned().into_iter().collect(), captured, ..leg.clone() }.encode(w, 0);
     });
 }
 

@@ -159,6 +159,30 @@ fn a_status_with_very_much_to_say_stays_small_and_keeps_the_states() {
 }
 
 #[test]
+fn a_doubt_outlasts_its_words_however_little_room_there_is() {
+    let broke_off = "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
+    let legs_to = |count: u32| -> Vec<Leg> {
+        let leg_to = |number: u32| {
+            let mut leg = Leg::new(DestinationName::parse(&format!("d{number}")).unwrap(), Initial::Owed, 1);
+            for revision in 1..=7 {
+                let words = if revision == 1 { broke_off.to_owned() } else { "x".repeat(2048) };
+                let attempt = Attempt { excerpt: Some(words), ..attempt(503, Verdict::Retry) };
+                let again = Event::Settled(Outcome::Retry { due_ms: 1, spent: true });
+                assert!(leg.apply(&Settlement::new(revision, 1, again, Some(attempt))));
+            }
+            Leg { reason: Some("r".repeat(2048)), ..leg }
+        };
+        (0..count).map(leg_to).collect()
+    };
+    // Shorter by excerpts, by all of them, by all attempts but one.
+    for (count, attempts) in [(1, 7), (2, 7), (8, 7), (64, 1)] {
+        let kept = read_changed(&legs_to(count));
+        let are_kept = |leg: &Leg| leg.history.len() == attempts && leg.is_in_doubt();
+        assert!(kept.iter().all(are_kept), "{count}: {:?}", kept[0].history);
+    }
+}
+
+#[test]
 fn what_is_accepted_keeps_what_was_captured_however_little_room_there_is() {
     let captured: BTreeMap<String, String> = [("uri".to_owned(), "/s/1".to_owned())].into();
     let mut legs: Vec<Leg> = (0..64)

@@ -23,6 +23,13 @@ impl Attempt {
             | Verdict::Expired => false,
         }
     }
+
+    /// With less kept of it. Where its words alone told that it may have arrived, its verdict says so from here on.
+    pub(in super::super) fn without_excerpt(&self) -> Attempt {
+        let rest = Attempt { excerpt: None, ..self.clone() };
+        let is_untold = self.may_have_arrived() && !rest.may_have_arrived();
+        if is_untold { Attempt { verdict: Verdict::Unknown, ..rest } } else { rest }
+    }
 }
 
 /// Statuses with which a gateway says that it passed the request on and got no good answer, or none in time: *Bad Gateway* and
@@ -76,6 +83,9 @@ mod tests {
         let envoys = format!("{ENVOY}. reset reason: connection termination");
         let told = Attempt { excerpt: Some(envoys), ..attempt(503, Verdict::Retry) };
         assert!(told.may_have_arrived(), "`retry_when` had it repeated");
+        let bare = |verdict| Attempt { excerpt: None, ..attempt(503, verdict) };
+        assert_eq!(told.without_excerpt(), bare(Verdict::Unknown), "it is not forgotten with its words");
+        assert_eq!(attempt(503, Verdict::Retry).without_excerpt(), bare(Verdict::Retry));
         assert!(!Attempt { excerpt: None, ..told }.may_have_arrived());
     }
 

@@ -210,8 +210,10 @@ impl<'a> Applier<'a> {
             self.group.insert(keys::LEDGER, self.ledger.encode());
             // Who comes to what waits by an entry of the store finds it.
             backlog.publish(added, &[]);
+            let under_way = self.store.group_begins();
             self.store.commit(self.group)?;
             backlog.publish(self.blocks.into_values(), &[]);
+            drop(under_way);
             // What is being had back of it may lie there.
             if !self.ledger.is_being_mended {
                 backlog.remove_unneeded();

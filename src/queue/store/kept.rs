@@ -6,6 +6,7 @@
 //! The store is asked first, then memory's word on the block: that follows a group once it is durable. So whoever finds no
 //! changed legs where the block says that there are some has read too early, and reads again.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::backlog::{Found, Place};
@@ -43,8 +44,10 @@ impl Store {
         id: ConversionId,
         place: impl Fn() -> Result<Option<Place>, StoreError>,
     ) -> Result<Option<Kept>, StoreError> {
-        let mut was_damaged = false;
-        for tries in 0..READ_TRIES {
+        let groups = || self.groups.load(Ordering::Acquire);
+        let (mut was_damaged, mut tries, begun) = (false, 0_u32, groups());
+        loop {
+            let before = groups();
             let changed = self.changed_legs(id)?;
             let Some(place) = place()? else { return Ok(None) };
             if changed.is_some() || !place.is_changed() {
@@ -55,9 +58,18 @@ impl Store {
                 }
             }
             // What is gone from the one place comes into sight at the other when the mover's sync has ended.
-            if tries < YIELDS { std::thread::yield_now() } else { std::thread::sleep(SYNC_WAIT) }
+            let after = groups();
+            let is_between = before == after && after.is_multiple_of(2);
+            if tries >= READ_TRIES && (is_between || after.saturating_sub(begun) >= GROUPS_WAITED) {
+                return Err(Malformed("what became of a conversion that waits is missing").into());
+            }
+            if tries < YIELDS {
+                std::thread::yield_now()
+            } else {
+                std::thread::sleep(SYNC_WAIT)
+            }
+            tries = tries.saturating_add(1);
         }
-        Err(Malformed("what became of a conversion that waits is missing").into())
     }
 
     /// What was found there, with its legs as they are.
@@ -151,9 +163,11 @@ fn pieces(len: u32) -> u32 {
 
 /// The usual size of changed legs.
 const STATUS_BYTES: usize = 300;
-/// They are being rewritten while they are read: seldom, and never so often in a row, nor for as long as this.
+/// They are being rewritten while they are read: seldom, and never so often in a row.
 const READ_TRIES: u32 = 240;
+/// Begins and ends of groups after which they have been: of the one that was on its way, and of the whole next one.
+const GROUPS_WAITED: u64 = 4;
 /// The first of them come without a pause …
 const YIELDS: u32 = 200;
-/// … and the others after this: all together longer than a disk takes for a sync.
+/// … and the others after this.
 const SYNC_WAIT: Duration = Duration::from_millis(1);

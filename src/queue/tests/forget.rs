@@ -93,7 +93,7 @@ async fn an_order_is_forgotten_wherever_it_is_and_nothing_else() {
     drop(last);
     let before = statuses(&queue, &kept).await;
     let done = queue.forget(order(CANARY)).await.unwrap();
-    assert_eq!(done, Forgotten { conversions: 5, withdrawn: 5, dead: 2, being_sent: 0 });
+    assert_eq!(done, Forgotten { conversions: 5, withdrawn: 5, dead: 2, being_sent: 0, unread: 0 });
     check(&queue, &forgotten, &kept, &before).await;
     assert_eq!(queue.forget(order(CANARY)).await.unwrap(), Forgotten::default());
     assert_eq!(queue.forget(order("none")).await.unwrap(), Forgotten::default());

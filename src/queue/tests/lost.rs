@@ -50,6 +50,31 @@ async fn a_delivery_whose_conversion_is_missing_is_counted_and_stops_no_other() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_damaged_is_not_said_to_be_forgotten_before_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    accept(&queue, submission_of("damaged", 200, &["a"])).await;
+    accept(&queue, submission(&["a"])).await;
+    queue.close().await.unwrap();
+    drop(queue);
+    damage(dir.path(), 0);
+    let queue = open(dir.path(), &["a"]);
+    let order = Forget::Order { merchant: "acme".to_owned(), order_id: "order-damaged".to_owned() };
+    for _ in 0..2 {
+        let done = queue.forget(order.clone()).await.unwrap();
+        assert_eq!(done, Forgotten { unread: 1, ..Forgotten::default() });
+    }
+    let note = dir.path().join("forgetting");
+    assert!(note.exists(), "what is left to do");
+    queue.close().await.unwrap();
+    drop(queue);
+    Queue::recover(&settings(dir.path(), &["a"]), Clock::system()).unwrap();
+    let queue = open(dir.path(), &["a"]);
+    assert!(!note.exists() && pending(&queue, "a") == 1);
+    assert_eq!(queue.forget(order).await.unwrap(), Forgotten::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_whose_conversion_is_missing_is_counted_and_hides_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let queue = open(dir.path(), &["a"]);

@@ -165,7 +165,7 @@ impl Model {
         let withdrawn = count(|state| matches!(state, State::Queued | State::Retrying | State::Accepted));
         let dead = count(|state| matches!(state, State::Dead(_)));
         let done = queue.forget(Forget::Conversion(id)).await.unwrap();
-        assert_eq!(done, Forgotten { conversions: 1, withdrawn, dead, being_sent: 0 });
+        assert_eq!(done, Forgotten { conversions: 1, withdrawn, dead, being_sent: 0, unread: 0 });
         match queue.accept(submission_of(&event_id, padding, &["a"])).await.unwrap() {
             Accepted::Duplicate(status) => assert_eq!((status.id, status.destinations), (id, Vec::new())),
             other @ (Accepted::New(_) | Accepted::KeyReused { .. }) => panic!("{other:?}"),

@@ -38,6 +38,46 @@ async fn far_beyond_the_window_order_is_kept_and_memory_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_delivered_before_is_not_the_oldest_that_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), &["a"]);
+    let first = accept(&queue, submission(&["a"])).await;
+    eventually("it is moved", async || metric(&queue, "window_conversions") == 0).await;
+    let oldest_ms = || queue.depths().destinations[&name("a")].oldest_pending_ms;
+    assert_eq!(oldest_ms(), Some(first.unix_ms()));
+    queue.settle(&next(&queue, "a").await, delivered(), None);
+    let second = accept(&queue, submission(&["a"])).await;
+    assert!(second.unix_ms() > first.unix_ms());
+    assert_eq!(oldest_ms(), Some(second.unix_ms()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_away_lets_nobody_deal_with_letters_beside_what_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Embedded::open(&settings(dir.path(), &["a"]), Clock::system(), small()).unwrap();
+    engine.accept(submission(&["a"])).await.unwrap();
+    engine.settle(&engine.next(&name("a")).await, dead("no"), None);
+    // What is done comes no further while somebody else looks at the window.
+    let (shared, (holds, held)) = (Arc::clone(&engine.shared), std::sync::mpsc::channel());
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let window = shared.window();
+        holds.send(()).unwrap();
+        goes.recv().unwrap();
+        drop(window);
+    });
+    held.recv().unwrap();
+    let discard = Treatment::Discard { reason: "enough".to_owned() };
+    let asked = tokio::time::timeout(Duration::from_millis(50), engine.treat(DeadFilter::default(), discard)).await;
+    assert!(asked.is_err(), "it went away");
+    let free = || engine.shared.treating.available_permits();
+    assert_eq!(free(), 0, "what it asked for is still being done");
+    go.send(()).unwrap();
+    holder.join().unwrap();
+    eventually("it is done", async || free() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_its_budget_it_refuses_without_waiting_for_a_place_in_the_window() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings { pending_bytes_max: 1, ..settings(dir.path(), &["a"]) };

@@ -21,7 +21,7 @@ impl Window {
         match &change.settlement.event {
             Event::Settled(Outcome::Retry { .. } | Outcome::Accepted { .. }) => {}
             Event::Settled(outcome) => {
-                lane.pending = lane.pending.saturating_sub(1);
+                lane.one_pending_less();
                 lane.dead = lane.dead.saturating_add(u64::from(matches!(outcome, Outcome::Dead { .. })));
             }
             Event::Replayed { .. } => {
@@ -29,7 +29,7 @@ impl Window {
                 lane.pending = lane.pending.saturating_add(1);
             }
             Event::Discarded { .. } => lane.one_dead_less(self.dead_letters_max),
-            Event::Withdrawn { .. } => lane.pending = lane.pending.saturating_sub(1),
+            Event::Withdrawn { .. } => lane.one_pending_less(),
         }
         let Some(entry) = entry else {
             lane.loaded.insert(seq);

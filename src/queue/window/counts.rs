@@ -54,9 +54,10 @@ impl Window {
         self.lanes.iter().map(|lane| (&lane.name, lane.pending)).max_by_key(|(_, pending)| *pending)
     }
 
-    /// Destinations with work in the store.
+    /// Destinations with work in the store, or with some when that was looked up last.
     pub(in super::super) fn with_pending(&self) -> Vec<DestinationName> {
-        self.lanes.iter().filter(|lane| lane.pending > 0).map(|lane| lane.name.clone()).collect()
+        let may_have = |lane: &&Lane| lane.pending > 0 || lane.stored_oldest_ms.is_some();
+        self.lanes.iter().filter(may_have).map(|lane| lane.name.clone()).collect()
     }
 
     /// Destinations that have work or dead letters.

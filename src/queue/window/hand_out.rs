@@ -65,6 +65,8 @@ impl Window {
         let lane = self.lanes.of(destination);
         lane.leased.remove(&seq);
         match self.entries.get(&seq) {
+            // The store is being given it, and the change behind that: from there it is handed out.
+            Some(entry) if entry.moving && has_change => {}
             Some(entry) => {
                 let leg = entry.legs.iter().find(|leg| leg.destination == *destination && leg.pending());
                 leg.into_iter().for_each(|leg| shelve(lane, &entry.record, leg));

@@ -344,6 +344,14 @@ impl Lane {
         self.more_fresh = true;
     }
 
+    /// A delivery is owed no more. Without any that is, none of them is the oldest.
+    pub(super) fn one_pending_less(&mut self) {
+        self.pending = self.pending.saturating_sub(1);
+        if self.pending == 0 {
+            self.stored_oldest_ms = None;
+        }
+    }
+
     /// A dead letter is none any more: perhaps the one too many.
     pub(super) fn one_dead_less(&mut self, dead_letters_max: u64) {
         if self.dead >= dead_letters_max {
