@@ -58,8 +58,8 @@ async fn who_goes_away_lets_nobody_deal_with_letters_beside_what_is_done() {
     engine.accept(submission(&["a"])).await.unwrap();
     engine.settle(&engine.next(&name("a")).await, dead("no"), None);
     // What is done comes no further while somebody else looks at the window.
-    let (shared, (holds, held)) = (Arc::clone(&engine.shared), std::sync::mpsc::channel());
-    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let (shared, (holds, held)) = (Arc::clone(&engine.shared), std::sync::mpsc::sync_channel(1));
+    let (go, goes) = std::sync::mpsc::sync_channel::<()>(1);
     let holder = std::thread::spawn(move || {
         let window = shared.window();
         holds.send(()).unwrap();
