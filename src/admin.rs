@@ -195,8 +195,8 @@ impl Admin {
             Look::Ready => self.readyz().await,
             Look::Metrics => self.metrics().await,
             Look::Document => Ok(problem::json(StatusCode::OK, &document())),
-            Look::Destinations => Ok(self.destinations().await),
-            Look::Destination(name) => self.destination(name).await,
+            Look::Destinations => Ok(self.destinations()),
+            Look::Destination(name) => self.destination(name),
             Look::DeadLetters => self.dead_letters(query).await,
             Look::DeadLetter { destination, id } => self.dead_letter(destination, id).await,
             Look::Conversion(id) => {

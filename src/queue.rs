@@ -95,8 +95,9 @@ pub use self::forget::{Forget, Forgotten};
 pub use self::panics::is_expected as is_panic_expected;
 pub use self::rescue::{Recovered, Survey};
 pub use self::status::{
-    Acceptance, Asked, Attempt, Backlog, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth, Depths,
-    Disk, Hold, HoldKind, Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment, Verdict,
+    Acceptance, Asked, Attempt, Backlog, DeadCounts, DeadFilter, DeadKind, DeadLetter, DeadPage, DeliveryStatus, Depth,
+    Depths, Disk, Hold, HoldKind, Negotiated, Outcome, PageRequest, Protocol, State, Status, Tls, Treated, Treatment,
+    Verdict,
 };
 pub(crate) use self::status::{broke_off_behind, comes_from_between};
 pub use self::transfer::{Exported, Imported, Selection, Standing, TransferError};

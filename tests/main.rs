@@ -27,6 +27,7 @@ mod disk;
 mod encryption;
 mod fan_out;
 mod faults;
+mod folders;
 mod goldens;
 mod hostile;
 mod incident;

@@ -15,7 +15,7 @@ use crate::conversion::DestinationName;
 use crate::delivery::{Activity, BreakerCause, PoolDetail};
 use crate::ingress::Phase;
 use crate::ingress::view::{Shown, instant};
-use crate::queue::{Depth, Depths, Disk};
+use crate::queue::{DeadCounts, Depth, Depths, Disk};
 
 /// The relay as a whole.
 pub(super) struct Facts<'a> {
@@ -223,7 +223,7 @@ fn of_state(known: &Known<'_>, now_ms: u64) -> Option<Concern> {
 }
 
 fn of_dead_letters(known: &Known<'_>) -> Option<Concern> {
-    let (dead, state) = (known.depth.dead, &known.detail.state);
+    let (dead, state) = (known.depth.dead.total(), &known.detail.state);
     if let Some(why) = &known.depth.stopped {
         return Some(Concern {
             level: Level::Stopped,
@@ -244,7 +244,7 @@ fn of_dead_letters(known: &Known<'_>) -> Option<Concern> {
     let (noun, level) = (if dead == 1 { "dead letter" } else { "dead letters" }, Level::Notice);
     let what = format!("has {dead} {noun}");
     let destination = Some(state.destination.as_str().to_owned());
-    let (why, advice) = (None, DEAD.to_owned());
+    let (why, advice) = (Some(by_kind(&known.depth.dead)), DEAD.to_owned());
     Some(Concern {
         level,
         destination,
@@ -258,8 +258,17 @@ fn of_dead_letters(known: &Known<'_>) -> Option<Concern> {
     })
 }
 
+/// `rejected`, or `3 rejected, 1 expired`.
+fn by_kind(dead: &DeadCounts) -> String {
+    let some: Vec<_> = dead.by_kind().filter(|(_kind, count)| *count > 0).collect();
+    if let [(only, _count)] = *some {
+        return only.as_str().to_owned();
+    }
+    some.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect::<Vec<_>>().join(", ")
+}
+
 fn of_unconfigured(name: &DestinationName, depth: &Depth) -> Concern {
-    let dead = match depth.dead {
+    let dead = match depth.dead.total() {
         0 => None,
         1 => Some("1 dead letter is kept".to_owned()),
         dead => Some(format!("{dead} dead letters are kept")),

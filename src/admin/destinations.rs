@@ -16,62 +16,38 @@ use crate::delivery::{
 };
 use crate::ingress::problem::{self, Problem, Reply};
 use crate::ingress::view::{Shown, instant, verdicts};
-use crate::queue::{DeadFilter, Depth, Depths, PageRequest};
+use crate::queue::{DeadCounts, Depth, Depths};
 
 impl Admin {
-    pub(super) async fn destinations(&self) -> Reply {
+    pub(super) fn destinations(&self) -> Reply {
         let (depths, config, now_ms) = (self.queue.depths(), self.ingress.config(), self.now_ms());
         let details = self.pools.details(&depths);
+        let known = Known::all(&details, &depths, &config, now_ms);
         let mut views = Vec::new();
-        for known in &Known::all(&details, &depths, &config, now_ms) {
-            let kinds = self.kinds(&known.detail.state.destination, known.depth.dead).await;
-            views.push(DestinationView::new(known, kinds, now_ms));
-        }
-        for (name, depth) in unconfigured(&depths, &details) {
-            views.push(DestinationView::removed(name, depth, self.kinds(name, depth.dead).await, now_ms));
-        }
+        views.extend(known.iter().map(|known| DestinationView::new(known, now_ms)));
+        let removed = unconfigured(&depths, &details);
+        views.extend(removed.into_iter().map(|(name, depth)| DestinationView::removed(name, depth, now_ms)));
         problem::json(StatusCode::OK, &DestinationsView { destinations: views })
     }
 
-    pub(super) async fn destination(&self, name: &str) -> Result<Reply, Problem> {
+    pub(super) fn destination(&self, name: &str) -> Result<Reply, Problem> {
         let (depths, now_ms) = (self.queue.depths(), self.now_ms());
         let details = self.pools.details(&depths);
         let Some(detail) = details.iter().find(|detail| detail.state.destination.as_str() == name) else {
             let removed = unconfigured(&depths, &details).into_iter().find(|(removed, _)| removed.as_str() == name);
             let (removed, depth) = removed.ok_or_else(|| self.no_destination())?;
-            let kinds = self.kinds(removed, depth.dead).await;
-            return Ok(problem::json(StatusCode::OK, &DestinationView::removed(removed, depth, kinds, now_ms)));
+            return Ok(problem::json(StatusCode::OK, &DestinationView::removed(removed, depth, now_ms)));
         };
-        Ok(problem::json(StatusCode::OK, &self.seen(detail, &depths).await))
+        Ok(problem::json(StatusCode::OK, &self.seen(detail, &depths)))
     }
 
     /// One that is configured.
-    pub(super) async fn seen<'a>(&self, detail: &'a PoolDetail, depths: &Depths) -> DestinationView<'a> {
+    pub(super) fn seen<'a>(&self, detail: &'a PoolDetail, depths: &Depths) -> DestinationView<'a> {
         let now_ms = self.now_ms();
         let known = Known::of(detail, depths, &self.ingress.config(), now_ms);
-        let kinds = self.kinds(&detail.state.destination, known.depth.dead).await;
-        DestinationView::new(&known, kinds, now_ms)
-    }
-
-    /// Its dead letters by kind; `None`: they are too many to be counted here, or cannot be read.
-    async fn kinds(&self, destination: &DestinationName, dead: u64) -> Option<Kinds> {
-        if dead == 0 {
-            return Some(Kinds::new());
-        }
-        let filter = DeadFilter { destination: Some(destination.clone()), ..DeadFilter::default() };
-        let page = self.queue.dead_letters(filter, PageRequest { limit: COUNTED_MAX, after: None }).await;
-        let page = page.inspect_err(|error| tracing::error!(%error, "dead letters cannot be read")).ok()?;
-        let mut kinds = Kinds::new();
-        for letter in &page.dead {
-            let count = kinds.entry(letter.kind.as_str()).or_default();
-            *count = count.saturating_add(1);
-        }
-        page.next.is_none().then_some(kinds)
+        DestinationView::new(&known, now_ms)
     }
 }
-
-/// Counts of dead letters, by kind.
-type Kinds = BTreeMap<&'static str, u64>;
 
 /// All destinations, in configuration order; then those that are no longer configured and for which something is kept.
 #[derive(Serialize, JsonSchema)]
@@ -94,8 +70,8 @@ pub(super) struct DestinationView<'a> {
     pending: u64,
     oldest_pending_s: Option<u64>,
     dead: u64,
-    /// The same by kind; nothing where there are more than a thousand.
-    dead_kinds: Option<Kinds>,
+    /// The same by kind, of those kinds that there are.
+    dead_kinds: BTreeMap<&'static str, u64>,
     /// Why it is as it is now, in the words of the page, the worst first; nothing when all is well.
     concerns: Vec<String>,
     /// Attempts that may be in flight now.
@@ -189,7 +165,7 @@ struct ErrorView<'a> {
 }
 
 impl<'a> DestinationView<'a> {
-    fn new(known: &Known<'a>, dead_kinds: Option<Kinds>, now_ms: u64) -> DestinationView<'a> {
+    fn new(known: &Known<'a>, now_ms: u64) -> DestinationView<'a> {
         let Known { detail, depth, .. } = known;
         let PoolDetail { state: pool, concurrency_max, quota, breaker, refused, rates, latency, errors } = detail;
         let PoolState { destination, state, since_ms, reason, concurrency, in_flight, last_error } = pool;
@@ -200,8 +176,8 @@ impl<'a> DestinationView<'a> {
             reason: reason.as_deref(),
             pending: depth.pending,
             oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
-            dead: depth.dead,
-            dead_kinds,
+            dead: depth.dead.total(),
+            dead_kinds: kinds(&depth.dead),
             concerns: concerns::of_destination(known, now_ms),
             concurrency: *concurrency,
             concurrency_limit: *concurrency_max,
@@ -219,12 +195,7 @@ impl<'a> DestinationView<'a> {
 
 impl<'a> DestinationView<'a> {
     /// Of one that is no longer configured: what is kept of it.
-    fn removed(
-        name: &'a DestinationName,
-        depth: &Depth,
-        dead_kinds: Option<Kinds>,
-        now_ms: u64,
-    ) -> DestinationView<'a> {
+    fn removed(name: &'a DestinationName, depth: &Depth, now_ms: u64) -> DestinationView<'a> {
         let closed = BreakerView {
             state: BreakerState::Closed.as_str(),
             cause: None,
@@ -240,8 +211,8 @@ impl<'a> DestinationView<'a> {
             reason: Some(NOT_CONFIGURED),
             pending: depth.pending,
             oldest_pending_s: depth.oldest_pending_ms.map(|oldest_ms| seconds_between(oldest_ms, now_ms)),
-            dead: depth.dead,
-            dead_kinds,
+            dead: depth.dead.total(),
+            dead_kinds: kinds(&depth.dead),
             concerns: vec![concerns::GONE.to_owned()],
             concurrency: 0,
             concurrency_limit: 0,
@@ -260,8 +231,10 @@ impl<'a> DestinationView<'a> {
 /// Destinations that are no longer configured and for which something is kept.
 pub(super) fn unconfigured<'d>(depths: &'d Depths, known: &[PoolDetail]) -> Vec<(&'d DestinationName, &'d Depth)> {
     let is_known = |name: &DestinationName| known.iter().any(|known| known.state.destination == *name);
-    let left =
-        depths.destinations.iter().filter(|(name, depth)| !is_known(name) && (depth.pending > 0 || depth.dead > 0));
+    let left = depths
+        .destinations
+        .iter()
+        .filter(|(name, depth)| !is_known(name) && (depth.pending > 0 || depth.dead.total() > 0));
     left.collect()
 }
 
@@ -334,11 +307,13 @@ fn breaker_causes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "enum": words })
 }
 
+fn kinds(dead: &DeadCounts) -> BTreeMap<&'static str, u64> {
+    dead.by_kind().filter(|(_kind, count)| *count > 0).map(|(kind, count)| (kind.as_str(), count)).collect()
+}
+
 fn seconds_between(earlier_ms: u64, later_ms: u64) -> u64 {
     Duration::from_millis(later_ms.saturating_sub(earlier_ms)).as_secs()
 }
 
 const REMOVED: &str = "removed";
 const NOT_CONFIGURED: &str = "it is no longer configured";
-/// Read for a count of a few words.
-const COUNTED_MAX: usize = 1000;

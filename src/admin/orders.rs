@@ -134,7 +134,7 @@ impl Admin {
             let view = ProbedView {
                 id: Shown(&probed.id),
                 attempt: AttemptView::new(&probed.attempt),
-                destination: self.seen(&detail, &self.queue.depths()).await,
+                destination: self.seen(&detail, &self.queue.depths()),
             };
             Ok(Made::from(problem::json(StatusCode::OK, &view)))
         })
@@ -150,7 +150,7 @@ impl Admin {
         match done {
             Ok(Some(())) => {
                 tracing::info!(destination = %name, "{what}");
-                self.destination(name.as_str()).await.map(Made::from)
+                self.destination(name.as_str()).map(Made::from)
             }
             Ok(None) => Err(Problem::not_found()),
             Err(error) => {

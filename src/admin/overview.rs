@@ -88,7 +88,7 @@ struct RemovedView<'a> {
 
 impl<'a> RemovedView<'a> {
     fn new(name: &'a DestinationName, depth: &Depth) -> RemovedView<'a> {
-        RemovedView { name: name.as_str(), pending: depth.pending, dead: depth.dead }
+        RemovedView { name: name.as_str(), pending: depth.pending, dead: depth.dead.total() }
     }
 }
 
@@ -196,7 +196,7 @@ impl<'a> TileView<'a> {
             pending: depth.pending,
             oldest_pending_at: depth.oldest_pending_ms.and_then(instant),
             gives_up_at: gives_up_ms.and_then(instant),
-            dead: depth.dead,
+            dead: depth.dead.total(),
             delivered: pulse.map_or(0, |pulse| pulse.delivered),
             concurrency: *concurrency,
             concurrency_limit: detail.concurrency_max,

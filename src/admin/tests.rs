@@ -326,7 +326,7 @@ async fn destinations_are_shown_with_what_they_owe() {
     let first = &shown["destinations"][0];
     assert_eq!(keys(first), expected.keys().cloned().collect::<Vec<_>>());
     assert_eq!((&first["name"], &first["state"], &first["pending"]), (&json!("first"), &json!("active"), &json!(1)));
-    let expected = (&json!({"rejected": 1}), &json!(["has 1 dead letter"]));
+    let expected = (&json!({"rejected": 1}), &json!(["has 1 dead letter: rejected"]));
     assert_eq!((&first["dead_kinds"], &first["concerns"]), expected);
     assert!(first["oldest_pending_s"].as_u64().unwrap() < 60, "{first}");
     let mut one = watched.get("/admin/destinations/first").await.json;

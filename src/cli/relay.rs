@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::conversion::DestinationName;
 use crate::delivery::{ClientError, Pools};
 use crate::ingress::{Ingress, TlsError};
-use crate::queue::{self, Clock, Depth, OpenError, Queue};
+use crate::queue::{self, Clock, OpenError, Queue};
 use crate::traces::Traces;
 
 /// A running relay.
@@ -216,8 +216,8 @@ impl Relay {
     fn none_is_forgotten(&self, gone: &[DestinationName], remove: &[DestinationName]) -> Result<(), ReloadError> {
         let depths = self.queue.depths().destinations;
         let left = gone.iter().filter(|name| !remove.contains(name)).filter_map(|name| {
-            let Depth { pending, dead, .. } = *depths.get(name)?;
-            (pending > 0).then(|| Left { destination: name.clone(), pending, dead })
+            let depth = depths.get(name).filter(|depth| depth.pending > 0)?;
+            Some(Left { destination: name.clone(), pending: depth.pending, dead: depth.dead.total() })
         });
         let left: Vec<Left> = left.collect();
         if left.is_empty() { Ok(()) } else { Err(ReloadError::Work(left)) }

@@ -254,7 +254,7 @@ impl Shared {
                 adding.add_kept(&kept.record, &kept.legs, by_id.get(&kept.record.meta.id));
             }
         }
-        let counted = counted.destinations.into_iter().map(|(name, depth)| (name, (depth.pending, depth.dead)));
+        let counted = counted.destinations.into_iter().map(|(name, depth)| (name, (depth.pending, depth.dead.total())));
         let now = self.window().events();
         let done_meanwhile = |name: &DestinationName| {
             let of = |events: &BTreeMap<DestinationName, u64>| events.get(name).copied().unwrap_or(0);

@@ -120,13 +120,12 @@ impl Shared {
 
     fn treat_one(&self, letter: &DeadLetter, treatment: &Treatment) -> Result<bool, ReadError> {
         let Some((seq, legs)) = self.standing(letter.id)? else { return Ok(false) };
-        let Some(leg) = leg_to(&legs, &letter.destination).filter(|leg| leg.dead().is_some()) else {
-            return Ok(false);
-        };
+        let Some(leg) = leg_to(&legs, &letter.destination) else { return Ok(false) };
+        let Some((was, _given_up_ms)) = leg.dead() else { return Ok(false) };
         let at_ms = self.clock.unix_ms();
         let event = match treatment {
-            Treatment::Replay => Event::Replayed { due_ms: at_ms },
-            Treatment::Discard { reason } => Event::Discarded { reason: reason.clone() },
+            Treatment::Replay => Event::Replayed { due_ms: at_ms, was },
+            Treatment::Discard { reason } => Event::Discarded { reason: reason.clone(), was },
         };
         let settlement = Settlement::new(leg.revision.saturating_add(1), at_ms, event, None);
         self.change(Change { seq, id: letter.id, destination: letter.destination.clone(), settlement });

@@ -482,7 +482,7 @@ const BALLAST: &str = "ballast";
 const OWNER_ONLY: u32 = 0o700;
 const STATE_MAGIC: [u8; 8] = *b"capiQue\n";
 /// Version of the whole folder's format.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 const STATE_LEN: usize = 136;
 /// sled cannot open without writing: with less than this the ballast is given up first.
 const OPENING_BYTES: u64 = 16 * 1024 * 1024;

@@ -5,7 +5,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -80,27 +80,23 @@ impl Collector for Gauges {
         let depths = shared.window().depths();
         let now_ms = shared.clock.unix_ms();
         let oldest_seconds = |oldest_ms: u64| now_ms.saturating_sub(oldest_ms).checked_div(1000).unwrap_or(0);
-        let per_destination = |of: &dyn Fn(&super::Depth) -> u64| -> Vec<(String, u64)> {
-            depths.destinations.iter().map(|(name, depth)| (name.to_string(), of(depth))).collect()
-        };
-        family(&mut encoder, "pending", "Deliveries not settled", &per_destination(&|depth| depth.pending))?;
-        family(&mut encoder, "dead", "Dead letters kept", &per_destination(&|depth| depth.dead))?;
-        family(
-            &mut encoder,
-            "oldest_pending_seconds",
-            "Age of the oldest conversion that is pending",
-            &per_destination(&|depth| depth.oldest_pending_ms.map_or(0, oldest_seconds)),
-        )?;
+        let destinations = || depths.destinations.iter().map(|(name, depth)| (("destination", name.as_str()), depth));
+        let pending = destinations().map(|(name, depth)| ([name], depth.pending));
+        family(&mut encoder, "pending", "Deliveries not settled", pending)?;
+        let dead = destinations().flat_map(|(name, depth)| {
+            depth.dead.by_kind().map(move |(kind, count)| ([name, ("kind", kind.as_str())], count))
+        });
+        family(&mut encoder, "dead", "Dead letters kept", dead)?;
+        let ages = destinations().map(|(name, depth)| ([name], depth.oldest_pending_ms.map_or(0, oldest_seconds)));
+        family(&mut encoder, "oldest_pending_seconds", "Age of the oldest conversion that is pending", ages)?;
         // Beyond the window a repeat of what waits is not recognised any more. When it is given up only the delivery knows.
         let share = |oldest_ms: u64| {
             let age = Duration::from_millis(now_ms.saturating_sub(oldest_ms));
             age.div_duration_f64(Duration::from_millis(shared.dedup_window_ms.max(1)))
         };
-        let shares = depths.destinations.iter();
-        let shares: Vec<(String, f64)> =
-            shares.map(|(name, depth)| (name.to_string(), depth.oldest_pending_ms.map_or(0.0, share))).collect();
+        let shares = destinations().map(|(name, depth)| ([name], depth.oldest_pending_ms.map_or(0.0, share)));
         let help = "Age of the oldest conversion that is pending, as a share of the deduplication window";
-        family(&mut encoder, "oldest_pending_window_ratio", help, &shares)?;
+        family(&mut encoder, "oldest_pending_window_ratio", help, shares)?;
         gauge(&mut encoder, "queue_bytes", "Stored bytes of conversions still owed to someone", depths.pending_bytes)?;
         let store = shared.store();
         gauge(&mut encoder, "store_file_bytes", "Size of the store's file", store.file_bytes())?;
@@ -120,14 +116,15 @@ impl Collector for Gauges {
     }
 }
 
-fn family<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: &[(String, N)]) -> fmt::Result
-where
-    N: EncodeGaugeValue + Copy,
-{
+fn family<L: EncodeLabelSet, N: EncodeGaugeValue + Copy>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (L, N)>,
+) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (destination, value) in values {
-        let labels = [("destination", destination.as_str())];
-        ConstGauge::new(*value).encode(metric.encode_family(&labels)?)?;
+    for (labels, value) in values {
+        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
     }
     Ok(())
 }
@@ -157,7 +154,7 @@ mod tests {
         for line in [
             "capi_relay_pending{destination=\"a\"} 1",
             "capi_relay_commit_records_count 1",
-            "capi_relay_dead{destination=\"a\"} 0",
+            "capi_relay_dead{destination=\"a\",kind=\"rejected\"} 0",
             &format!("capi_relay_disk_min_free_bytes {}", queue.disk().free_bytes_min),
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

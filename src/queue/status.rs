@@ -1,5 +1,6 @@
 //! What becomes of a delivery, and how it is shown: outcomes, states, statuses, dead letters, depths.
 
+mod dead_counts;
 mod doubt;
 mod letters;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use crate::conversion::{ConversionId, DestinationName, Timestamp};
 
+pub use self::dead_counts::DeadCounts;
 pub(crate) use self::doubt::{broke_off_behind, comes_from_between};
 pub use self::letters::{DeadFilter, DeadLetter, DeadPage, PageRequest, Treated, Treatment};
 
@@ -435,7 +437,7 @@ pub struct Depth {
     /// Deliveries not settled, those in a worker's hands and those awaiting confirmation included.
     pub pending: u64,
     /// Dead letters kept.
-    pub dead: u64,
+    pub dead: DeadCounts,
     /// When the oldest that is pending and not accepted was received (Unix ms).
     pub oldest_pending_ms: Option<u64>,
     /// So many dead letters are kept that nothing more is handed out: why, in words.

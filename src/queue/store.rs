@@ -54,7 +54,7 @@ pub(super) use self::apply::{Applier, MoveBytes};
 pub(super) use self::copy::remove;
 pub(super) use self::kept::Kept;
 pub(super) use self::keys::Place;
-pub(super) use self::ledger::Ledger;
+pub(super) use self::ledger::{Ledger, Tally};
 pub(super) use self::mend::Damage;
 pub(super) use self::read::{DeadEntry, DeadFound, Loaded, Room, dead_letter};
 

@@ -101,8 +101,7 @@ impl Window {
         for destination in destinations.iter().chain(ledger.tallies.keys()) {
             let lane = window.lanes.of(destination);
             *lane = Lane::new(destination.clone(), true);
-            let tally = ledger.tallies.get(destination).copied().unwrap_or_default();
-            (lane.pending, lane.dead) = (tally.pending, tally.dead);
+            lane.tally = ledger.tallies.get(destination).copied().unwrap_or_default();
         }
         window
     }
@@ -142,13 +141,10 @@ impl Window {
         for leg in entry.legs.iter() {
             let lane = self.lanes.of(&leg.destination);
             lane.events = lane.events.saturating_add(1);
+            lane.tally.counts(leg);
             if leg.pending() {
-                lane.pending = lane.pending.saturating_add(1);
                 shelve(lane, record, leg);
                 lane.has_news = true;
-            }
-            if leg.dead().is_some() {
-                lane.dead = lane.dead.saturating_add(1);
             }
         }
         if entry.legs.iter().any(Leg::pending) {

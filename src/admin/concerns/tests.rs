@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::admin::destinations::unconfigured;
 use crate::delivery::{Breaker, BreakerState, PoolState, Rates};
+use crate::queue::DeadKind;
 
 const NOW_MS: u64 = 1_769_860_800_000;
 const MINUTE_MS: u64 = 60_000;
@@ -56,6 +57,7 @@ fn detail(name: &str, state: Activity, reason: Option<&str>) -> PoolDetail {
 /// The oldest has waited for so long, and is given up after 72 hours.
 fn known(detail: &PoolDetail, pending: u64, waited_ms: u64, dead: u64) -> Known<'_> {
     let oldest_pending_ms = (pending > 0).then(|| NOW_MS.saturating_sub(waited_ms));
+    let dead = DeadCounts::from_iter([(DeadKind::Rejected, dead)]);
     let depth = Depth { pending, dead, oldest_pending_ms, stopped: None };
     Known::new(detail, depth, Duration::from_secs(72 * 3600), NOW_MS)
 }
@@ -215,9 +217,28 @@ fn the_relay_speaks_of_its_own_queue_disk_and_configuration() {
 }
 
 #[test]
+fn dead_letters_are_told_by_their_kinds() {
+    let well = detail("a", Activity::Active, None);
+    let why = |dead: &[(DeadKind, u64)]| {
+        let depth = Depth { dead: dead.iter().copied().collect(), ..Depth::default() };
+        of_destination(&Known::new(&well, depth, Duration::ZERO, NOW_MS), NOW_MS)
+    };
+    assert_eq!(why(&[]), [""; 0]);
+    assert_eq!(why(&[(DeadKind::Unmappable, 1)]), ["has 1 dead letter: unmappable"]);
+    assert_eq!(
+        why(&[(DeadKind::Expired, 2), (DeadKind::Rejected, 40)]),
+        ["has 42 dead letters: 40 rejected, 2 expired"]
+    );
+}
+
+#[test]
 fn work_of_a_destination_that_is_gone_is_told() {
     let name = |name: &str| DestinationName::parse(name).unwrap();
-    let depth = |pending, dead| Depth { pending, dead, ..Depth::default() };
+    let depth = |pending, dead| Depth {
+        pending,
+        dead: DeadCounts::from_iter([(DeadKind::Exhausted, dead)]),
+        ..Depth::default()
+    };
     let destinations =
         BTreeMap::from([(name("gone"), depth(3, 0)), (name("here"), depth(3, 0)), (name("settled"), depth(0, 9))]);
     let depths = Depths { destinations, pending_bytes: 0 };

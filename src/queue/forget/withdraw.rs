@@ -58,8 +58,8 @@ impl Shared {
             return Ok(false);
         }
         for leg in &*legs {
-            if leg.dead().is_some() {
-                self.settle_for_good(seq, id, leg, |reason| Event::Discarded { reason });
+            if let Some((was, _at_ms)) = leg.dead() {
+                self.settle_for_good(seq, id, leg, |reason| Event::Discarded { reason, was });
                 counts.dead = counts.dead.saturating_add(1);
             } else if leg.pending() {
                 taken.destinations.retain(|destination| *destination != leg.destination);

@@ -151,11 +151,15 @@ pub(super) fn encode_event(w: &mut Writer, event: &Event) {
         Event::Settled(Outcome::Skipped { reason }) => worded(w, 4, reason),
         Event::Settled(Outcome::Withheld { reason }) => worded(w, 5, reason),
         Event::Settled(Outcome::Unsupported { reason }) => worded(w, 6, reason),
-        Event::Replayed { due_ms } => {
+        Event::Replayed { due_ms, was } => {
             w.u8(7);
             w.number(*due_ms);
+            w.u8(dead_kind_number(*was));
         }
-        Event::Discarded { reason } => worded(w, 8, reason),
+        Event::Discarded { reason, was } => {
+            worded(w, 8, reason);
+            w.u8(dead_kind_number(*was));
+        }
         Event::Withdrawn { reason } => worded(w, 9, reason),
     }
 }
@@ -169,8 +173,8 @@ pub(super) fn decode_event(r: &mut Reader<'_>) -> Result<Event, Malformed> {
         4 => Outcome::Skipped { reason: r.text()?.to_owned() },
         5 => Outcome::Withheld { reason: r.text()?.to_owned() },
         6 => Outcome::Unsupported { reason: r.text()?.to_owned() },
-        7 => return Ok(Event::Replayed { due_ms: r.number()? }),
-        8 => return Ok(Event::Discarded { reason: r.text()?.to_owned() }),
+        7 => return Ok(Event::Replayed { due_ms: r.number()?, was: dead_kind(r.u8()?)? }),
+        8 => return Ok(Event::Discarded { reason: r.text()?.to_owned(), was: dead_kind(r.u8()?)? }),
         9 => return Ok(Event::Withdrawn { reason: r.text()?.to_owned() }),
         10 => Outcome::Accepted { due_ms: r.number()?, captured: decode_captured(r)? },
         _ => return Err(Malformed("event")),

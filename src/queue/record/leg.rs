@@ -159,11 +159,13 @@ impl Leg {
             Event::Settled(Outcome::Skipped { reason }) => (done(State::Skipped), Some(reason), None),
             Event::Settled(Outcome::Withheld { reason }) => (done(State::Withheld), Some(reason), None),
             Event::Settled(Outcome::Unsupported { reason }) => (done(State::Unsupported), Some(reason), None),
-            Event::Replayed { due_ms } => {
+            Event::Replayed { due_ms, .. } => {
                 self.attempts = 0;
                 (Position::Waiting { due_ms, replayed_ms: Some(at_ms) }, None, None)
             }
-            Event::Discarded { reason } | Event::Withdrawn { reason } => (done(State::Discarded), Some(reason), None),
+            Event::Discarded { reason, .. } | Event::Withdrawn { reason } => {
+                (done(State::Discarded), Some(reason), None)
+            }
         };
         self.position = position;
         self.reason = reason;
@@ -290,9 +292,9 @@ pub(in super::super) enum Event {
     /// Handed out, it came to this.
     Settled(Outcome),
     /// Given up, it is owed again from this point on (Unix ms).
-    Replayed { due_ms: u64 },
+    Replayed { due_ms: u64, was: DeadKind },
     /// Given up, it is dealt with: a person says why.
-    Discarded { reason: String },
+    Discarded { reason: String, was: DeadKind },
     /// Owed, it is owed no more: a person says why.
     Withdrawn { reason: String },
 }
@@ -326,8 +328,8 @@ impl Settlement {
         };
         let event = match event {
             Event::Settled(outcome) => Event::Settled(cut_outcome(outcome)),
-            Event::Replayed { due_ms } => Event::Replayed { due_ms },
-            Event::Discarded { reason } => Event::Discarded { reason: worded(reason) },
+            Event::Replayed { due_ms, was } => Event::Replayed { due_ms, was },
+            Event::Discarded { reason, was } => Event::Discarded { reason: worded(reason), was },
             Event::Withdrawn { reason } => Event::Withdrawn { reason: worded(reason) },
         };
         let attempt = attempt.map(|attempt| Attempt {

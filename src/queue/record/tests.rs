@@ -33,6 +33,10 @@ fn record(body: &str, trace: Option<TraceParent>) -> Record {
         .with_seq(42)
 }
 
+fn dead_kinds() -> impl Strategy<Value = DeadKind> {
+    proptest::sample::select(DeadKind::ALL.to_vec())
+}
+
 fn outcomes() -> impl Strategy<Value = Outcome> {
     let captured = proptest::collection::btree_map("[a-z]{1,5}", ".{0,20}", 0..3);
     prop_oneof![
@@ -40,8 +44,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         captured.clone().prop_map(|captured| Outcome::Duplicate { captured }),
         (any::<u64>(), captured).prop_map(|(due_ms, captured)| Outcome::Accepted { due_ms, captured }),
         (any::<u64>(), any::<bool>()).prop_map(|(due_ms, spent)| Outcome::Retry { due_ms, spent }),
-        (proptest::sample::select(DeadKind::ALL.to_vec()), ".{0,40}")
-            .prop_map(|(kind, reason)| Outcome::Dead { kind, reason }),
+        (dead_kinds(), ".{0,40}").prop_map(|(kind, reason)| Outcome::Dead { kind, reason }),
         ".{0,40}".prop_map(|reason| Outcome::Skipped { reason }),
         ".{0,40}".prop_map(|reason| Outcome::Withheld { reason }),
         ".{0,40}".prop_map(|reason| Outcome::Unsupported { reason }),
@@ -51,8 +54,8 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
 fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => outcomes().prop_map(Event::Settled),
-        1 => any::<u64>().prop_map(|due_ms| Event::Replayed { due_ms }),
-        1 => ".{0,40}".prop_map(|reason| Event::Discarded { reason }),
+        1 => (any::<u64>(), dead_kinds()).prop_map(|(due_ms, was)| Event::Replayed { due_ms, was }),
+        1 => (".{0,40}", dead_kinds()).prop_map(|(reason, was)| Event::Discarded { reason, was }),
         1 => ".{0,40}".prop_map(|reason| Event::Withdrawn { reason }),
     ]
 }

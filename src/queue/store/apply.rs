@@ -78,13 +78,7 @@ impl<'a> Applier<'a> {
             if let Some(key) = keys::queued(&leg.destination, record.seq, leg.position) {
                 self.group.insert(&key, id.as_bytes().to_vec());
             }
-            let tally = self.ledger.tally(&leg.destination);
-            if leg.pending() {
-                tally.pending = tally.pending.saturating_add(1);
-            }
-            if leg.dead().is_some() {
-                tally.dead = tally.dead.saturating_add(1);
-            }
+            self.ledger.tally(&leg.destination).counts(leg);
             self.dead_entry(record, leg);
         }
         if legs.iter().any(Leg::pending) {
@@ -126,15 +120,15 @@ impl<'a> Applier<'a> {
         let Some(leg) = legs.iter_mut().find(|leg| leg.destination == change.destination) else {
             return Ok(());
         };
-        let (before, was_dead) = (leg.position, leg.dead());
+        let before = leg.clone();
         if !leg.apply(&change.settlement) {
             return Ok(());
         }
-        if let Some((_, at_ms)) = was_dead {
+        if let Some((_, at_ms)) = before.dead() {
             let place = keys::Place::of(&leg.destination, at_ms, record.seq);
             self.group.remove(&place.0);
         }
-        if let Some(key) = keys::queued(&leg.destination, record.seq, before) {
+        if let Some(key) = keys::queued(&leg.destination, record.seq, before.position) {
             self.group.remove(&key);
         }
         if let Some(key) = keys::queued(&leg.destination, record.seq, leg.position) {
@@ -142,8 +136,8 @@ impl<'a> Applier<'a> {
         }
         let leg = leg.clone();
         let tally = self.ledger.tally(&leg.destination);
-        tally.pending = moved_count(tally.pending, was_dead.is_none(), leg.pending());
-        tally.dead = moved_count(tally.dead, was_dead.is_some(), leg.dead().is_some());
+        tally.uncounts(&before);
+        tally.counts(&leg);
         self.dead_entry(record, &leg);
         let bytes = record.stored_bytes();
         match (was_owed, legs.iter().any(Leg::pending)) {
@@ -302,11 +296,6 @@ pub(super) fn owed(leg: &Leg) -> Owed {
 /// Whether something of it is owed or dead.
 fn is_kept(legs: &[Leg]) -> bool {
     legs.iter().any(Leg::kept)
-}
-
-/// A count of which one was part before, or is afterwards.
-fn moved_count(count: u64, before: bool, after: bool) -> u64 {
-    count.saturating_sub(u64::from(before)).saturating_add(u64::from(after))
 }
 
 /// A conversion without its body and its legs.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::codec::{Malformed, Reader, Writer};
 use super::super::record::Leg;
+use super::super::status::{DeadCounts, DeadKind};
 use super::super::vault::PLAIN;
 use super::kept::Kept;
 use crate::conversion::DestinationName;
@@ -31,7 +32,25 @@ pub(in super::super) struct Ledger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in super::super) struct Tally {
     pub(in super::super) pending: u64,
-    pub(in super::super) dead: u64,
+    pub(in super::super) dead: DeadCounts,
+}
+
+impl Tally {
+    /// One more delivery, as it stands.
+    pub(in super::super) fn counts(&mut self, leg: &Leg) {
+        self.pending = self.pending.saturating_add(u64::from(leg.pending()));
+        if let Some((kind, _at_ms)) = leg.dead() {
+            self.dead.one_more(kind);
+        }
+    }
+
+    /// One less.
+    pub(super) fn uncounts(&mut self, leg: &Leg) {
+        self.pending = self.pending.saturating_sub(u64::from(leg.pending()));
+        if let Some((kind, _at_ms)) = leg.dead() {
+            self.dead.one_less(kind);
+        }
+    }
 }
 
 impl Ledger {
@@ -55,9 +74,7 @@ impl Ledger {
             self.pending_bytes = self.pending_bytes.saturating_add(kept.record.stored_bytes());
         }
         for leg in &kept.legs {
-            let tally = self.tally(&leg.destination);
-            tally.pending = tally.pending.saturating_add(u64::from(leg.pending()));
-            tally.dead = tally.dead.saturating_add(u64::from(leg.dead().is_some()));
+            self.tally(&leg.destination).counts(leg);
         }
     }
 
@@ -93,7 +110,7 @@ impl Ledger {
         w.list(self.tallies.iter(), |w, (destination, tally)| {
             w.text(destination.as_str());
             w.u64(tally.pending);
-            w.u64(tally.dead);
+            tally.dead.by_kind().for_each(|(_kind, count)| w.u64(count));
         });
         w.list(self.sealed.iter(), |w, (key, count)| {
             w.u64(*key);
@@ -111,7 +128,9 @@ impl Ledger {
         let (blocks, is_being_mended, pending_bytes) = (r.u64()?, r.u8()? != 0, r.u64()?);
         let tallies = r.list(|r| {
             let destination = DestinationName::parse(r.text()?).ok_or(Malformed("destination"))?;
-            Ok((destination, Tally { pending: r.u64()?, dead: r.u64()? }))
+            let pending = r.u64()?;
+            let dead = DeadKind::ALL.into_iter().map(|kind| Ok((kind, r.u64()?))).collect::<Result<_, _>>()?;
+            Ok((destination, Tally { pending, dead }))
         })?;
         let tallies = tallies.into_iter().collect();
         let sealed = r.list(|r| Ok((r.u64()?, r.u64()?)))?.into_iter().collect();
@@ -119,4 +138,4 @@ impl Ledger {
     }
 }
 
-const LEDGER_FORM: u8 = 1;
+const LEDGER_FORM: u8 = 2;

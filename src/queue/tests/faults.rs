@@ -193,7 +193,7 @@ fn what_is_replayed_is_not_read_ahead_before_the_store_knows_of_it() {
         Change { seq: 7, id: id_at(1), destination: a.clone(), settlement }
     };
     assert!(window.settle(change(1, Event::Settled(dead("no")))));
-    assert!(window.settle(change(2, Event::Replayed { due_ms: 2 })));
+    assert!(window.settle(change(2, Event::Replayed { due_ms: 2, was: DeadKind::Rejected })));
     let mut skipped = |applied| {
         window.applied(applied, &ledger);
         let Step::Refill(refill) = window.step(&a, 1000) else { panic!("nothing is read ahead") };
@@ -237,7 +237,7 @@ fn what_is_taken_is_not_read_ahead_when_an_older_change_to_it_is_applied() {
         let settlement = Settlement::new(revision, 1, event, None);
         Change { seq: 7, id: id_at(1), destination: name("a"), settlement }
     };
-    window.settle(change(2, Event::Replayed { due_ms: 0 }));
+    window.settle(change(2, Event::Replayed { due_ms: 0, was: DeadKind::Rejected }));
     assert!(window.take(&name("a"), 7));
     assert!(!window.take(&name("a"), 7), "it is in somebody's hands");
     window.applied(1, &ledger);

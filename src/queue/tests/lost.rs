@@ -93,7 +93,7 @@ async fn a_dead_letter_whose_conversion_is_missing_is_counted_and_hides_no_other
     let replayed = queue.treat(DeadFilter::default(), Treatment::Replay).await.unwrap();
     assert_eq!((replayed.matched, replayed.done), (2, 2));
     assert_eq!(metric(&queue, "queue_lost_total"), 1);
-    assert_eq!(queue.depths().destinations[&name("a")].dead, 1, "it stays visible");
+    assert_eq!(queue.depths().destinations[&name("a")].dead.total(), 1, "it stays visible");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

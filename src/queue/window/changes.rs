@@ -22,13 +22,15 @@ impl Window {
             Event::Settled(Outcome::Retry { .. } | Outcome::Accepted { .. }) => {}
             Event::Settled(outcome) => {
                 lane.one_pending_less();
-                lane.dead = lane.dead.saturating_add(u64::from(matches!(outcome, Outcome::Dead { .. })));
+                if let Outcome::Dead { kind, .. } = outcome {
+                    lane.tally.dead.one_more(*kind);
+                }
             }
-            Event::Replayed { .. } => {
-                lane.one_dead_less(self.dead_letters_max);
-                lane.pending = lane.pending.saturating_add(1);
+            Event::Replayed { was, .. } => {
+                lane.one_dead_less(*was, self.dead_letters_max);
+                lane.tally.pending = lane.tally.pending.saturating_add(1);
             }
-            Event::Discarded { .. } => lane.one_dead_less(self.dead_letters_max),
+            Event::Discarded { was, .. } => lane.one_dead_less(*was, self.dead_letters_max),
             Event::Withdrawn { .. } => lane.one_pending_less(),
         }
         let Some(entry) = entry else {
@@ -105,7 +107,7 @@ impl Window {
                 are_some_unmoved = true;
             }
             if let Event::Settled(Outcome::Retry { due_ms, .. } | Outcome::Accepted { due_ms, .. })
-            | Event::Replayed { due_ms } = change.settlement.event
+            | Event::Replayed { due_ms, .. } = change.settlement.event
             {
                 lane.stored_until(due_ms);
                 lane.changed.notify_one();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::status::{Backlog, Depth, Depths};
-use super::super::store::Ledger;
+use super::super::store::{Ledger, Tally};
 use super::Window;
 use super::lane::Lane;
 use crate::conversion::DestinationName;
@@ -12,9 +12,13 @@ impl Window {
     pub(in super::super) fn depths(&self) -> Depths {
         let unmoved = self.oldest_unmoved();
         let depth = |lane: &Lane| Depth {
-            pending: lane.pending,
-            dead: lane.dead,
-            oldest_pending_ms: unmoved.get(&lane.name).copied().or(lane.stored_oldest_ms).filter(|_| lane.pending > 0),
+            pending: lane.tally.pending,
+            dead: lane.tally.dead,
+            oldest_pending_ms: unmoved
+                .get(&lane.name)
+                .copied()
+                .or(lane.stored_oldest_ms)
+                .filter(|_| lane.tally.pending > 0),
             stopped: self.stopped(lane),
         };
         let destinations = self.lanes.iter().map(|lane| (lane.name.clone(), depth(lane))).collect();
@@ -25,7 +29,7 @@ impl Window {
     /// has is older. Looks through the window until it has found them.
     fn oldest_unmoved(&self) -> BTreeMap<&DestinationName, u64> {
         let mut oldest = BTreeMap::new();
-        let sought = |lane: &&Lane| lane.pending > 0 && lane.stored_oldest_ms.is_none();
+        let sought = |lane: &&Lane| lane.tally.pending > 0 && lane.stored_oldest_ms.is_none();
         let mut sought: Vec<&DestinationName> = self.lanes.iter().filter(sought).map(|lane| &lane.name).collect();
         for entry in self.entries.values() {
             if sought.is_empty() {
@@ -41,8 +45,8 @@ impl Window {
     }
 
     pub(in super::super) fn backlog(&mut self, destination: &DestinationName) -> Backlog {
-        let (pending, dead) = (self.lanes.of(destination).pending, self.lanes.of(destination).dead);
-        Backlog { pending, is_stopped: dead >= self.dead_letters_max }
+        let Tally { pending, dead } = self.lanes.of(destination).tally;
+        Backlog { pending, is_stopped: dead.total() >= self.dead_letters_max }
     }
 
     pub(in super::super) fn pending_bytes(&self) -> u64 {
@@ -51,12 +55,12 @@ impl Window {
 
     /// The destination with most pending deliveries.
     pub(in super::super) fn longest(&self) -> Option<(&DestinationName, u64)> {
-        self.lanes.iter().map(|lane| (&lane.name, lane.pending)).max_by_key(|(_, pending)| *pending)
+        self.lanes.iter().map(|lane| (&lane.name, lane.tally.pending)).max_by_key(|(_, pending)| *pending)
     }
 
     /// Destinations with work in the store, or with some when that was looked up last.
     pub(in super::super) fn with_pending(&self) -> Vec<DestinationName> {
-        let may_have = |lane: &&Lane| lane.pending > 0 || lane.stored_oldest_ms.is_some();
+        let may_have = |lane: &&Lane| lane.tally.pending > 0 || lane.stored_oldest_ms.is_some();
         self.lanes.iter().filter(may_have).map(|lane| lane.name.clone()).collect()
     }
 
@@ -77,13 +81,11 @@ impl Window {
     /// After recovery: counts anew from what the store says and what the window has.
     pub(in super::super) fn recount(&mut self, ledger: &Ledger) {
         for lane in self.lanes.iter_mut() {
-            let tally = ledger.tallies.get(&lane.name).copied().unwrap_or_default();
-            (lane.pending, lane.dead) = (tally.pending, tally.dead);
+            lane.tally = ledger.tallies.get(&lane.name).copied().unwrap_or_default();
         }
         for leg in self.entries.values().flat_map(|entry| &*entry.legs) {
             let lane = self.lanes.of(&leg.destination);
-            lane.pending = lane.pending.saturating_add(u64::from(leg.pending()));
-            lane.dead = lane.dead.saturating_add(u64::from(leg.dead().is_some()));
+            lane.tally.counts(leg);
         }
     }
 }

@@ -17,7 +17,7 @@ impl Window {
             return Step::Wait(None, self.changed(destination));
         }
         let lane = self.lanes.of(destination);
-        if lane.dead >= self.dead_letters_max {
+        if lane.tally.dead.total() >= self.dead_letters_max {
             return Step::Wait(None, Arc::clone(&lane.changed));
         }
         let step = lane.step(now_ms);

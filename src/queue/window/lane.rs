@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use super::super::Lease;
 use super::super::record::Record;
-use super::super::status::{Acceptance, Hold};
-use super::super::store::{Loaded, Room};
+use super::super::status::{Acceptance, DeadKind, Hold};
+use super::super::store::{Loaded, Room, Tally};
 use crate::conversion::DestinationName;
 
 /// A delivery in memory that is in nobody's hands.
@@ -128,9 +128,8 @@ pub(super) struct Lane {
     pace: Pace,
     /// When the oldest that the store has and that is owed was received, as the mover last saw it.
     pub(super) stored_oldest_ms: Option<u64>,
-    pub(super) pending: u64,
-    pub(super) dead: u64,
-    /// How often these two have changed, or may have.
+    pub(super) tally: Tally,
+    /// How often it has changed, or may have.
     pub(super) events: u64,
     pub(super) hold: Option<Hold>,
     pub(super) changed: Arc<Notify>,
@@ -203,8 +202,7 @@ impl Lane {
             hand_outs: 0,
             pace: Pace::default(),
             stored_oldest_ms: None,
-            pending: 0,
-            dead: 0,
+            tally: Tally::default(),
             events: 0,
             hold: None,
             changed: Arc::new(Notify::new()),
@@ -346,18 +344,18 @@ impl Lane {
 
     /// A delivery is owed no more. Without any that is, none of them is the oldest.
     pub(super) fn one_pending_less(&mut self) {
-        self.pending = self.pending.saturating_sub(1);
-        if self.pending == 0 {
+        self.tally.pending = self.tally.pending.saturating_sub(1);
+        if self.tally.pending == 0 {
             self.stored_oldest_ms = None;
         }
     }
 
     /// A dead letter is none any more: perhaps the one too many.
-    pub(super) fn one_dead_less(&mut self, dead_letters_max: u64) {
-        if self.dead >= dead_letters_max {
+    pub(super) fn one_dead_less(&mut self, kind: DeadKind, dead_letters_max: u64) {
+        if self.tally.dead.total() >= dead_letters_max {
             self.changed.notify_one();
         }
-        self.dead = self.dead.saturating_sub(1);
+        self.tally.dead.one_less(kind);
     }
 
     /// Puts (back) on its shelf what is in nobody's hands.

@@ -38,13 +38,13 @@ impl Window {
 
     /// Why nothing is handed out for a destination with as many dead letters as are kept.
     pub(super) fn stopped(&self, lane: &Lane) -> Option<String> {
-        let why = || format!("{} dead letters are kept, and no more: replay or discard them", lane.dead);
-        (lane.dead >= self.dead_letters_max).then(why)
+        let why = || format!("{} dead letters are kept, and no more: replay or discard them", lane.tally.dead.total());
+        (lane.tally.dead.total() >= self.dead_letters_max).then(why)
     }
 
     /// The same, when the last dead letter has brought it about.
     pub(in super::super) fn just_stopped(&self, destination: &DestinationName) -> Option<String> {
-        let lane = self.lanes.get(destination).filter(|lane| lane.dead == self.dead_letters_max)?;
+        let lane = self.lanes.get(destination).filter(|lane| lane.tally.dead.total() == self.dead_letters_max)?;
         self.stopped(lane)
     }
 

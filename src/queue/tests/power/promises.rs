@@ -254,7 +254,7 @@ async fn counts(queue: &Queue, found: &Found) -> Checked<()> {
         let depth = queue.depths().destinations.get(&name(destination)).cloned().unwrap_or_default();
         let pending = count(destination, |state| matches!(state, State::Queued | State::Retrying));
         let dead = count(destination, |state| matches!(state, State::Dead(_)));
-        if (depth.pending, depth.dead) != (pending, dead) {
+        if (depth.pending, depth.dead.total()) != (pending, dead) {
             return differs(format!("{destination}: {depth:?}, and the statuses say {pending} pending, {dead} dead"));
         }
         let filter = DeadFilter { destination: Some(name(destination)), ..DeadFilter::default() };
