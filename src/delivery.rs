@@ -9,8 +9,8 @@
 //! their own.
 //!
 //! Promises: no more than `limits.rate` and `limits.concurrency` (a request that goes again with a new access token is paid
-//! for out of the rate before the next one); no attempt while a destination asked to wait, is
-//! suspended, or its breaker is open; every end of an attempt is recorded in the queue; a panic ends one delivery, which
+//! for out of the rate before the next one; a probe goes beside attempts that hang); no attempt while a destination asked to
+//! wait, is suspended, or its breaker is open, but single probes, and what a person orders; every end of an attempt is recorded in the queue; a panic ends one delivery, which
 //! returns to the queue; every task has ended when [`Pools::run`] returns.
 //!
 //! Never: calls a request *not sent* whose answer may only be lost; follows a redirect; keeps, shows or logs a credential
@@ -79,6 +79,8 @@ struct Inner {
     traces: Traces,
     metrics: Metrics,
     drain: Duration,
+    /// What is in hand after the shutdown is not waited for any more.
+    haste: CancellationToken,
     /// What a person paused, also while it is not configured.
     paused: Mutex<BTreeMap<DestinationName, Pause>>,
     /// Configurations that were in force, newest first.
@@ -182,6 +184,7 @@ impl Pools {
             traces,
             metrics: Metrics::default(),
             drain: config.server.drain_timeout,
+            haste: CancellationToken::new(),
             paused: Mutex::default(),
             former: Mutex::default(),
         };
@@ -230,16 +233,17 @@ impl Pools {
         Ok(())
     }
 
-    /// Delivers until `shutdown`, then finishes attempts in hand (up to `server.drain_timeout`), ends the others and
-    /// returns.
+    /// Delivers until `shutdown`, then finishes attempts in hand (up to `server.drain_timeout`, or until there is
+    /// [haste](Pools::hurry)), ends the others and returns.
     pub async fn run(&self, shutdown: CancellationToken) {
+        let end = run::End { shutdown: shutdown.clone(), haste: self.0.haste.clone(), drain: self.0.drain };
         let mut loops = JoinSet::new();
         let mut running: HashMap<task::Id, Arc<Pool>> = HashMap::new();
         loop {
             let idle = |pool: &Arc<Pool>| !running.values().any(|known| Arc::ptr_eq(known, pool));
             let due: Vec<_> = self.all().into_iter().filter(|pool| !shutdown.is_cancelled() && idle(pool)).collect();
             for pool in due {
-                let id = loops.spawn(Arc::clone(&pool).run(shutdown.clone(), self.0.drain)).id();
+                let id = loops.spawn(Arc::clone(&pool).run(end.clone())).id();
                 running.insert(id, pool);
             }
             let ended = tokio::select! {
@@ -254,6 +258,16 @@ impl Pools {
                 pool.instruments.panics.inc();
             }
         }
+    }
+
+    /// After a shutdown: attempts in hand are cut off now, and recorded as those are that outlast the drain.
+    pub fn hurry(&self) {
+        self.0.haste.cancel();
+    }
+
+    /// Waits until there is [haste](Pools::hurry).
+    pub(crate) async fn hurried(&self) {
+        self.0.haste.cancelled().await;
     }
 
     /// What is shown of every destination, in configuration order.

@@ -118,7 +118,7 @@ fn exit_codes_say_what_happened() {
         (vec!["serve", "-c", broken], 64),
         (vec!["check", "-c", "/nowhere/routes.toml"], 1),
         (vec!["nonsense"], 2),
-        (vec!["preset", "nonsense"], 1),
+        (vec!["preset", "nonsense"], 2),
         (vec!["preset", "thrad"], 0),
         (vec!["preset"], 0),
         (vec!["schema"], 0),

@@ -1,5 +1,7 @@
-//! SIGTERM and SIGINT drain: requests in hand are answered, attempts in hand finish, the queue closes, the code is 0. While
-//! the folder is being opened they end at once.
+//! SIGTERM and SIGINT drain: requests in hand are answered, attempts in hand finish, the queue closes, the code is 0. A second
+//! one cuts off what is in hand. While the folder is being opened they end at once.
+
+use std::time::Duration;
 
 use capi_relay::sandbox::{Behaviour, Platform};
 use http::{Method, StatusCode};
@@ -32,6 +34,40 @@ async fn sigterm_ends_with_zero_and_what_waits_is_delivered_by_the_next_start() 
         eventually(platform.name(), async || (sandbox.counts(platform).effects == 50).then_some(())).await;
     }
     assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
+
+/// The platform has the sale, and answers when nobody listens any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_cuts_off_what_is_in_hand_and_makes_no_second_sale() {
+    let (sandbox, _folder, file) = started().await;
+    sandbox.script(Platform::Scaleo, Behaviour::Slow { delay: Duration::from_secs(3600), times: None });
+    let http = Http::new();
+    let relay = Process::serve(&file);
+    let url = format!("{}/v1/conversions", relay.origin);
+    assert_eq!(http.post(&url, conversion("cut").to_string()).await.status, StatusCode::ACCEPTED);
+    eventually("the sale", async || (sandbox.counts(Platform::Scaleo).effects == 1).then_some(())).await;
+    relay.signal_term();
+    eventually("the drain", async || {
+        let answer = http.call(Method::GET, &format!("{}/readyz", relay.admin), &[], "").await;
+        (answer.status == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    let ended = relay.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("the drain is cut short signal=\"SIGTERM\""), "{}", ended.log);
+
+    sandbox.script(Platform::Scaleo, Behaviour::Document);
+    let relay = Process::serve(&file);
+    let url = format!("{}/admin/dead?destination=scaleo", relay.admin);
+    let dead = http.call(Method::GET, &url, &[], "").await.body;
+    assert_eq!(
+        (dead["dead"][0]["kind"].as_str(), dead["dead"].as_array().unwrap().len()),
+        (Some("unknown"), 1),
+        "{dead}"
+    );
+    assert_eq!(relay.terminate(), Some(0));
+    assert_eq!(sandbox.counts(Platform::Scaleo).effects, 1);
     sandbox.stop().await;
 }
 

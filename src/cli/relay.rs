@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -38,6 +38,8 @@ pub struct Relay {
     /// Ends the admin listener, last, so that the drain can be watched.
     end: CancellationToken,
     serving: JoinSet<()>,
+    /// That of `serving` which takes conversions in.
+    taking_in: AbortHandle,
     observing: JoinSet<()>,
 }
 
@@ -152,7 +154,7 @@ impl Relay {
         observing.spawn(Arc::new(observer).run(admin_listener, end.clone()));
         let (comparing, until) = (queue.clone(), end.clone());
         observing.spawn(async move { until.run_until_cancelled(comparing.compare()).await.unwrap_or_default() });
-        serving.spawn_on(Arc::clone(&ingress).run(public_listener, drain.clone()), front);
+        let taking_in = serving.spawn_on(Arc::clone(&ingress).run(public_listener, drain.clone()), front);
         let running = (pools.clone(), drain.clone());
         serving.spawn(async move { running.0.run(running.1).await });
         let (version, wishes) = (1, Some(wishes));
@@ -169,6 +171,7 @@ impl Relay {
             drain,
             end,
             serving,
+            taking_in,
             observing,
         })
     }
@@ -274,14 +277,25 @@ impl Relay {
         }
     }
 
-    /// Drains: takes nothing new, finishes what is in hand within `server.drain_timeout`, syncs and closes the queue.
+    /// Drains: takes nothing new, finishes what is in hand within `server.drain_timeout`, or until the pools are told to
+    /// [hurry](Pools::hurry), syncs and closes the queue.
     ///
     /// # Errors
     ///
     /// When the queue could not be closed cleanly; what was acknowledged is on disk all the same.
     pub async fn stop(mut self) -> Result<(), queue::ReadError> {
         self.drain.cancel();
-        while self.serving.join_next().await.is_some() {}
+        let served = async { while self.serving.join_next().await.is_some() {} };
+        let hurried = async {
+            self.pools.hurried().await;
+            // Who still waits for an answer asks again, and is told of what was kept.
+            self.taking_in.abort();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = served => {}
+            () = hurried => {}
+        }
         // No span comes after what has served.
         let (closed, ()) = tokio::join!(self.queue.close(), self.traces.close());
         self.end.cancel();

@@ -1,5 +1,7 @@
 //! `serve`: a relay with its file, until a signal ends it.
 
+use std::pin::pin;
+
 use clap::Args;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -8,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::admin::Wish;
 use crate::config::{Config, LogFormat, Transport};
-use crate::queue::Clock;
+use crate::queue::{Clock, ReadError};
 use crate::traces::{self, Outlook, Traces};
 
 use super::refusal::log_warnings;
@@ -110,10 +112,7 @@ async fn serve(
     };
     info!(public = %relay.public(), admin = %relay.admin(), transport, destinations, "serving");
     let code = run(&mut relay, &mut signals, reloader, watch).await;
-    let stopped = tokio::select! {
-        stopped = relay.stop() => stopped,
-        signal = signals.ended() => return cut_short(signal),
-    };
+    let Some(stopped) = stopped(relay, &mut signals).await else { return NO };
     match stopped {
         Ok(()) => {
             info!("stopped");
@@ -166,10 +165,23 @@ async fn wished(wishes: &mut Option<mpsc::Receiver<Wish>>) -> Wish {
     }
 }
 
-/// What was acknowledged is on disk; attempts in hand may be repeated.
-fn cut_short(signal: &str) -> u8 {
-    error!(signal, "the drain is cut short");
-    NO
+/// Drains. A second signal cuts off what is in hand, which is recorded as it is when the drain takes too long; a third ends it
+/// all: what was acknowledged is on disk, and attempts in hand may be repeated. `None`: so it was.
+async fn stopped(relay: Relay, signals: &mut Signals) -> Option<Result<(), ReadError>> {
+    let pools = relay.pools().clone();
+    let mut stop = pin!(relay.stop());
+    tokio::select! {
+        stopped = &mut stop => return Some(stopped),
+        signal = signals.ended() => warn!(signal, "the drain is cut short"),
+    }
+    pools.hurry();
+    tokio::select! {
+        stopped = &mut stop => Some(stopped),
+        signal = signals.ended() => {
+            error!(signal, "ended at once: attempts in hand are not recorded, and may be repeated");
+            None
+        }
+    }
 }
 
 /// Whether traces go out, once.

@@ -68,6 +68,8 @@ pub(super) struct Report {
     pub(super) error: Option<String>,
     /// It took two requests.
     pub(super) repeated: bool,
+    /// None was sent: there was no access token to be had for it.
+    pub(super) lacks_token: bool,
 }
 
 /// For how long a conversion is tried.
@@ -82,7 +84,7 @@ pub(super) enum Limit {
 impl Report {
     /// Of an attempt that was none.
     pub(super) fn nothing(begun: Instant) -> Report {
-        Report { health: Health::Answering, hold: None, begun, error: None, repeated: false }
+        Report { health: Health::Answering, hold: None, begun, error: None, repeated: false, lacks_token: false }
     }
 }
 
@@ -178,7 +180,10 @@ impl Pool {
         let cache = self.tokens.of(operation).map(Arc::as_ref);
         let exchange = match self.exchange(&request, cache, judge_by, &stop).await {
             Ok(exchange) => exchange,
-            Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), span, &stop),
+            Err(no_token) => {
+                let again = |reason: &str, hold| self.without_attempt(&delivery, reason, (hold, limit), &stop);
+                return self.without_token(&delivery, &no_token, (begun, at_ms), span, again);
+            }
         };
         let Exchange { transmission, authorization, duration, negotiated, repeated } = exchange;
         let judgement = judge(judge_by, &transmission);
@@ -208,7 +213,7 @@ impl Pool {
         self.instruments.attempt.observe(duration.as_secs_f64());
         span.ended(&record, Some(name), repeated);
         self.conclude(&delivery, outcome, record, Some(name));
-        Report { health: health(judgement, &transmission), hold, begun, error: trouble, repeated }
+        Report { health: health(judgement, &transmission), hold, begun, error: trouble, repeated, lacks_token: false }
     }
 
     /// Counts, logs and records the end of an attempt.
@@ -264,6 +269,20 @@ impl Pool {
         dead(DeadKind::Exhausted, format!("{reason}; given up at attempt {}, after {allowed}", delivery.attempt()))
     }
 
+    /// The same where no attempt was made of it, because there was no access token: it spends none, and is given up in its time.
+    fn without_attempt(
+        &self,
+        delivery: &Delivery,
+        reason: &str,
+        (hold, limit): (Option<Duration>, Limit),
+        stop: &CancellationToken,
+    ) -> Outcome {
+        match self.again(delivery, reason, (hold, limit), (false, stop)) {
+            Outcome::Retry { due_ms, spent: _ } => Outcome::Retry { due_ms, spent: false },
+            given_up => given_up,
+        }
+    }
+
     /// A delivery whose code panicked: counted as an attempt, so that it is given up in the end.
     pub(super) fn settle_panicked(&self, delivery: &Delivery, then: OnAmbiguous) {
         self.instruments.panics.inc();
@@ -288,7 +307,8 @@ impl Pool {
         later_ms(delivery.owed_since_ms(), self.destination.retry.give_up_after)
     }
 
-    /// A wait is believed only of an answer that asks for a repeat: a good one carries the same header for information.
+    /// A wait is believed only of an answer that asks for a repeat, and the configured header only of one that says that we ask
+    /// too much: any other may carry it for information.
     pub(super) fn asked_hold(
         &self,
         judge: &Judge,
@@ -296,7 +316,8 @@ impl Pool {
         transmission: &Transmission,
     ) -> Option<Duration> {
         let Transmission::Answered { answer, .. } = transmission else { return None };
-        let header = judge.wait_header.as_ref();
+        let is_too_much = health(judgement, transmission) == Health::Failing { overloaded: true };
+        let header = judge.wait_header.as_ref().filter(|_| is_too_much);
         let asks = match judgement {
             Judgement::Retry | Judgement::Throttled => true,
             Judgement::Unknown => asks_for_repeat(answer.status()),

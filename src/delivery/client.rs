@@ -58,6 +58,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Who we are.
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("capi-relay/", env!("CARGO_PKG_VERSION")));
 
+/// Answers that are not compressed.
+const NO_CODING: HeaderValue = HeaderValue::from_static("identity");
 /// The length of a body that is none.
 const NO_BODY: HeaderValue = HeaderValue::from_static("0");
 
@@ -176,7 +178,12 @@ impl Client {
                     Transmission::Unanswered(failure("the connection broke", &error))
                 }
             }
-            Err(interruption) => Transmission::Unanswered(interruption.failure(self.header_timeout)),
+            Err(interruption) => {
+                if let (Interruption::Deadline, Connection::Http2(http2)) = (&interruption, &connection) {
+                    self.kept.forget(origin, http2);
+                }
+                Transmission::Unanswered(interruption.failure(self.header_timeout))
+            }
         };
         Ok(Sent { transmission, negotiated })
     }
@@ -240,6 +247,8 @@ pub(super) fn assemble(request: Request) -> Result<http::Request<Full<Bytes>>, U
         headers.append(name, value);
     }
     headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+    // Without a word any coding is welcome (RFC 9110, 12.5.3), and predicates read the body as it comes.
+    headers.entry(header::ACCEPT_ENCODING).or_insert(NO_CODING);
     // Of these methods a body is expected, so that none is to be said (RFC 9110, 8.6); some servers answer 411 else.
     let wants_body = matches!(*assembled.method(), Method::POST | Method::PUT | Method::PATCH);
     if wants_body && assembled.body().is_end_stream() {

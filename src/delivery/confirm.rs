@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Limit, Prepared, Report, Unsent, dead, later_ms};
 use super::client;
 use super::exchange::Exchange;
-use super::gate::{Health, Pass};
+use super::gate::{Health, PROBE_EVERY, Pass};
 use super::judge::{Judgement, Transmission, health, judge};
 use super::pool::Pool;
 use crate::config::{Confirm, Decision, OnAmbiguous, UNCONFIRMED, written_duration};
@@ -98,7 +98,12 @@ impl Pool {
         let cache = self.tokens.of(prepared.operation).map(Arc::as_ref);
         let exchange = match self.exchange(&prepared.request, cache, &confirm.judge, &stop).await {
             Ok(exchange) => exchange,
-            Err(no_token) => return self.without_token(&delivery, &no_token, (begun, at_ms), span, &stop),
+            Err(no_token) => {
+                let again = |reason: &str, hold| {
+                    self.ask_again(acceptance, confirm, (hold, prepared.limit), Some(reason), &stop)
+                };
+                return self.without_token(&delivery, &no_token, (begun, at_ms), span, again);
+            }
         };
         let Exchange { transmission, authorization, duration, negotiated, repeated } = exchange;
         let sent = authorization.as_ref().and_then(|value| value.to_str().ok());
@@ -128,7 +133,7 @@ impl Pool {
                 let within = (hold, prepared.limit);
                 (self.ask_again(acceptance, confirm, within, trouble.as_deref(), &stop), Verdict::Retry)
             }
-            Said::Suspended => (self.refused(&delivery, prepared.pass), Verdict::Suspended),
+            Said::Suspended => (self.refused_question(confirm, prepared.pass), Verdict::Suspended),
         };
         let record = Attempt {
             at_ms,
@@ -143,7 +148,17 @@ impl Pool {
         self.conclude(&delivery, outcome, record, Some(&operation.name));
         let is_open = said == Said::Nothing && transmission.status().is_some_and(|status| status.is_success());
         let health = if is_open { Health::Well } else { health(judgement, &transmission) };
-        Report { health, hold, begun, error: trouble, repeated }
+        Report { health, hold, begun, error: trouble, repeated, lacks_token: false }
+    }
+
+    /// One that was refused for our credential comes again when the next question would; one that went to try that, as soon as it
+    /// may be tried again.
+    fn refused_question(&self, confirm: &Confirm, pass: Pass) -> Outcome {
+        let (wait, spent) = match pass {
+            Pass::Ordinary => (confirm.every, true),
+            Pass::Probe => (confirm.every.min(PROBE_EVERY), false),
+        };
+        Outcome::Retry { due_ms: later_ms(self.clock.unix_ms(), wait), spent }
     }
 
     /// A question that came to nothing is asked again, for as long as a delivery would be attempted, and while the credential

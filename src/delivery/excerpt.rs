@@ -1,15 +1,18 @@
 //! What of a destination's answer is kept and shown: its head, without credentials and without control characters.
 //!
 //! Platforms echo what they refuse, the credential too. Removed are every secret of the destination in the spellings in
-//! which it travels (plain, percent-encoded, JSON-escaped), what its requests always show that is made of secrets, the
+//! which it travels (plain, percent-encoded, escaped as in JSON or HTML), what its requests always show that is made of secrets, the
 //! credentials of the `Authorization` header that was sent, each in the same spellings, and whatever looks like a credential
 //! by its name. Never longer than [`EXCERPT_BYTES_MAX`].
+
+mod escapes;
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::mapping::Secret;
+use escapes::Read;
 
 /// Longest excerpt.
 pub(super) const EXCERPT_BYTES_MAX: usize = 2048;
@@ -81,7 +84,8 @@ impl Mask {
 
     /// The text without what is in the mask and these.
     fn without(&self, text: &str, sent: &[String]) -> String {
-        let mut clean = Cow::Borrowed(text);
+        // First: what is escaped may have another in its middle.
+        let mut clean = without_escaped(text, || sent.iter().chain(&self.needles));
         for needle in sent.iter().chain(&self.needles) {
             if clean.contains(needle.as_str()) {
                 clean = Cow::Owned(clean.replace(needle.as_str(), MASK));
@@ -137,7 +141,28 @@ impl Mask {
     }
 }
 
-/// The spellings in which a secret travels: plain, percent-encoded, JSON-escaped.
+/// The text without what shows of these once its escapes are read. Of those at one place the first goes.
+fn without_escaped<'t, 'n, N: Iterator<Item = &'n String>>(text: &'t str, needles: impl Fn() -> N) -> Cow<'t, str> {
+    let Some(read) = Read::of(text) else { return Cow::Borrowed(text) };
+    let mut out = String::new();
+    let (mut copied, mut from) = (0, 0);
+    while let Some(rest) = read.text.get(from..) {
+        let found = needles().filter_map(|needle| Some((rest.find(needle.as_str())?, needle.len())));
+        let Some((at, length)) = found.min_by_key(|(at, _)| *at) else { break };
+        let begins = from.saturating_add(at);
+        from = begins.saturating_add(length);
+        let Some(masked) = read.source(begins..from) else { break };
+        out.push_str(text.get(copied..masked.start).unwrap_or(""));
+        out.push_str(MASK);
+        copied = masked.end;
+    }
+    match copied {
+        0 => Cow::Borrowed(text),
+        _ => Cow::Owned(out + text.get(copied..).unwrap_or("")),
+    }
+}
+
+/// The spellings in which a secret travels: plain, percent-encoded, JSON-escaped. Other escapes are [read](Read).
 fn spellings(secret: &str) -> Vec<String> {
     let json = serde_json::Value::from(secret).to_string();
     let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or(&json).to_owned();
@@ -284,6 +309,10 @@ mod tests {
         check(&["a b"], "a+b and a%20b", "*** and ***");
         check(&["q\"uote"], r#"{"got":"q\"uote"}"#, r#"{"got":"***"}"#);
         check(&["abc", "abcdef"], "abcdef abc", "*** ***");
+        check(&["k3y/+="], r#"{"got":"k3y/\u002B="}"#, r#"{"got":"***"}"#);
+        check(&["k3y/+="], r#"{"got":"k3y\u002f\u002b\u003d", "a":"\u00e9"}"#, r#"{"got":"***", "a":"\u00e9"}"#);
+        check(&["k3y&+'"], "<p>k3y&amp;&#43;&#x27; &lt;k3y&amp;+&apos;&gt;", "<p>*** &lt;***&gt;");
+        check(&["abc&", "abc&def"], "abc&amp;def abc&amp;", "*** ***");
         check(&[""], "nothing", "nothing");
     }
 

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Report;
-use super::backoff::backoff;
 use super::client::{self, Sent};
 use super::gate::Health;
 use super::judge::{Failure, Judgement, Transmission, judge};
@@ -90,31 +89,27 @@ impl Pool {
         cache.token(&self.clock, refused, ask).await
     }
 
-    /// The end of an attempt for which there was no access token. It spends none: the destination was not asked, or
-    /// refused what it was shown.
+    /// The end of an attempt for which there was no access token: `again` says what becomes of one that the token endpoint had no
+    /// answer for. One that was refused spends none, and the gate holds it back.
     pub(super) fn without_token(
         &self,
         delivery: &Delivery,
         no_token: &NoToken,
         (begun, at_ms): (Instant, u64),
         span: Attempting,
-        stop: &CancellationToken,
+        again: impl FnOnce(&str, Option<Duration>) -> Outcome,
     ) -> Report {
         let reason = self.mask.clean(no_token.reason(), None);
-        let now_ms = self.clock.unix_ms();
-        let (verdict, health, hold) = match no_token {
-            NoToken::Refused { .. } => (Verdict::Suspended, Health::Refusing, None),
-            NoToken::Unavailable { hold, .. } => (Verdict::Retry, Health::Failing { overloaded: false }, *hold),
-        };
-        let wait = match no_token {
-            NoToken::Unavailable { .. } if !stop.is_cancelled() => {
-                backoff(&self.destination.retry, delivery.attempt(), &mut rand::rng()).max(hold.unwrap_or_default())
+        let (verdict, health, hold, outcome) = match no_token {
+            NoToken::Refused { .. } => {
+                let held_back = Outcome::Retry { due_ms: self.clock.unix_ms(), spent: false };
+                (Verdict::Suspended, Health::Refusing, None, held_back)
             }
-            // The gate holds it back where the grant was refused; a stop of the relay costs it nothing.
-            NoToken::Unavailable { .. } | NoToken::Refused { .. } => Duration::ZERO,
+            NoToken::Unavailable { hold, .. } => {
+                (Verdict::Retry, Health::Failing { overloaded: false }, *hold, again(&reason, *hold))
+            }
         };
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let outcome = Outcome::Retry { due_ms: now_ms.saturating_add(wait_ms), spent: false };
+        let lacks_token = matches!(no_token, NoToken::Unavailable { .. });
         let record = Attempt {
             at_ms,
             duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -125,7 +120,7 @@ impl Pool {
         };
         span.ended(&record, None, false);
         self.conclude(delivery, outcome, record, None);
-        Report { health, hold, begun, error: Some(reason), repeated: false }
+        Report { health, hold, begun, error: Some(reason), repeated: false, lacks_token }
     }
 }
 

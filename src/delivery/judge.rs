@@ -3,13 +3,13 @@
 //! The order is fixed: `duplicate_when`, `delivered_when` (default: any 2xx), `rejected_when`, `suspended_when`,
 //! `ambiguous_when`, `throttled_when`, `retry_when`, a gateway's word that it had no good answer from behind (*unknown*: it may have been taken
 //! there; a `503` whose words are that the connection behind it ended is one), the statuses that ask for a repeat, those that refuse our credential, and everything else is rejected. A predicate
-//! over what is not there is false. Where a body broke off, a predicate that reads it is undecided: a 2xx is then *unknown*,
+//! over what is not there is false. Where a body broke off, or came compressed although nobody asked for that, a predicate that reads it is undecided: a 2xx is then *unknown*,
 //! and so is a refusal that the missing part might have turned into a success or into one of our credential, and any answer
 //! that it might have made ambiguous. Of a 2xx whose body is longer than our limit what its head says holds; what would hold
 //! of an empty body as well is undecided.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, header};
 
 use super::gate::Health;
 use crate::config::Judge;
@@ -137,6 +137,7 @@ fn judge_answer(judge: &Judge, answer: &Answer, body: Body) -> Judgement {
     let ask = |condition: &AnswerCondition| {
         let holds = condition.holds(answer);
         match body {
+            Body::Whole | Body::Head if condition.reads_body() && is_coded(answer) => Reply::Undecided,
             Body::Broken if condition.reads_body() => Reply::Undecided,
             // Half a JSON is none: what a 2xx said may stand behind our limit, also what would have made it none. What the head
             // says by itself holds.
@@ -206,6 +207,12 @@ impl From<bool> for Reply {
     }
 }
 
+/// Whether its body is not to be read as it came.
+fn is_coded(answer: &Answer) -> bool {
+    let mut codings = answer.headers().get_all(header::CONTENT_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
+
 /// Statuses that say *not now*.
 pub(super) fn asks_for_repeat(status: StatusCode) -> bool {
     matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
@@ -260,8 +267,9 @@ impl Transmission {
             Transmission::Unanswered(failure) => format!("sent, no answer: {}", failure.text),
             Transmission::Answered { answer, body } => {
                 let broken = match body {
-                    Body::Whole | Body::Head => "",
                     Body::Broken => ", its body broke off",
+                    Body::Whole | Body::Head if is_coded(answer) => ", its body came compressed",
+                    Body::Whole | Body::Head => "",
                 };
                 match answer.status().canonical_reason() {
                     Some(reason) => format!("status {} {reason}{broken}", answer.status().as_u16()),

@@ -69,11 +69,17 @@ impl Pool {
 
     /// When a delivery comes again that would be given up, because its time or its questions are over, while the credential
     /// that it needs is refused.
-    pub(super) fn outlasts(&self, desk: &mut Desk, unsent: &Unsent<'_>, now: Instant) -> Option<Instant> {
+    pub(super) fn outlasts(
+        &self,
+        desk: &mut Desk,
+        is_question: bool,
+        unsent: &Unsent<'_>,
+        now: Instant,
+    ) -> Option<Instant> {
         let is_over = matches!(&unsent.outcome, Outcome::Dead { kind: DeadKind::Exhausted | DeadKind::Unknown, .. });
         let is_its = |name: &str| self.destination.operations.iter().position(|operation| operation.name == name);
         let operation = unsent.operation.and_then(is_its);
-        let own = operation.and_then(|operation| desk.credentials.of(operation));
+        let own = operation.and_then(|operation| desk.credentials.of(operation, is_question));
         (is_over && desk.is_refused(own))
             .then(|| desk.refusals.overdue.next(now.checked_add(PROBE_EVERY).unwrap_or(now)))
     }

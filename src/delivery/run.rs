@@ -26,17 +26,16 @@ use super::pool::Pool;
 use super::refusal::Refusals;
 use super::wait::Listener;
 use crate::config::OnAmbiguous;
-use crate::conversion::ConversionId;
 use crate::queue::Delivery;
 
 impl Pool {
-    /// Delivers until `shutdown`, or until it is retired; then attempts in hand have `drain` to finish, and what is still
-    /// open is ended and handed back.
-    pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken, drain: Duration) {
+    /// Delivers until the shutdown, or until it is retired; then attempts in hand may finish until the end, and what is still
+    /// open is cut off.
+    pub(super) async fn run(self: Arc<Self>, end: End) {
         let mut desk = Desk::new(&self);
         let mut stopping = pin!(async {
             tokio::select! {
-                () = shutdown.cancelled() => {}
+                () = end.shutdown.cancelled() => {}
                 () = self.retired.cancelled() => {}
             }
         });
@@ -58,7 +57,7 @@ impl Pool {
                 self.instruments.limiter_wait.inc_by(asked.elapsed().as_secs_f64());
             }
         }
-        self.drain(desk, &shutdown, drain).await;
+        self.drain(desk, &end).await;
     }
 
     /// Waits as the step says; a delivery when it says so and there is one.
@@ -87,7 +86,7 @@ impl Pool {
         let prepared = match catch_unwind(AssertUnwindSafe(|| self.prepare(&delivery))) {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(unsent)) => {
-                let Some(until) = self.outlasts(desk, &unsent, now) else {
+                let Some(until) = self.outlasts(desk, delivery.acceptance().is_some(), &unsent, now) else {
                     return self.settle_unsent(&delivery, unsent);
                 };
                 match catch_unwind(AssertUnwindSafe(|| self.overdue_probe(&delivery))) {
@@ -97,7 +96,7 @@ impl Pool {
             }
             Err(_panic) => return self.settle_panicked(&delivery, OnAmbiguous::Retry),
         };
-        if let Err(turn) = desk.may_go(prepared.operation, delivery.meta().id, now) {
+        if let Err(turn) = desk.may_go(prepared.operation, &delivery, now) {
             return self.put_back(&delivery, turn, now);
         }
         self.send(desk, pass, delivery, prepared);
@@ -105,7 +104,7 @@ impl Pool {
 
     fn send(self: &Arc<Self>, desk: &mut Desk, pass: Pass, delivery: Delivery, mut prepared: Prepared) {
         let delivery = Arc::new(delivery);
-        let credential = desk.credentials.of(prepared.operation);
+        let credential = desk.credentials.of(prepared.operation, delivery.acceptance().is_some());
         let Prepared { operation, on_ambiguous, .. } = prepared;
         let in_hand = InHand { pass, credential, operation, delivery: Arc::clone(&delivery), on_ambiguous };
         desk.gate.begin(pass);
@@ -165,7 +164,7 @@ impl Pool {
         report: Report,
         now: Instant,
     ) {
-        let Report { health, hold, begun, error, repeated } = report;
+        let Report { health, mut hold, begun, error, repeated, lacks_token } = report;
         if repeated {
             desk.owe(operation);
         }
@@ -173,6 +172,11 @@ impl Pool {
         let reason = error.as_deref().unwrap_or_default();
         match own {
             None => desk.gate.settle(pass, health, now),
+            // Nobody has asked the destination.
+            Some(own) if lacks_token => {
+                desk.gate.abandon(pass, now);
+                desk.credentials.lacks_token(own, hold.take(), reason, now);
+            }
             Some(own) => {
                 desk.gate.settle_beside(pass, health, now);
                 desk.credentials.settle(own, health, reason, now);
@@ -226,8 +230,7 @@ impl Pool {
         }
     }
 
-    /// The time runs from the shutdown on: a pool that is only retired lets its attempts end in theirs.
-    async fn drain(&self, mut desk: Desk, shutdown: &CancellationToken, drain: Duration) {
+    async fn drain(&self, mut desk: Desk, end: &End) {
         desk.wish_until = None;
         self.board.refuse_unbegun_wish();
         let finish = async {
@@ -235,14 +238,10 @@ impl Pool {
                 self.ended(&mut desk, ended);
             }
         };
-        let cut_off = async {
-            shutdown.cancelled().await;
-            sleep(drain).await;
-        };
         let in_time = tokio::select! {
             biased;
             () = finish => true,
-            () = cut_off => false,
+            () = end.comes() => false,
         };
         if !in_time {
             let (destination, attempts) = (&self.destination.name, desk.attempts.len());
@@ -253,6 +252,28 @@ impl Pool {
             }
         }
         self.client.close().await;
+    }
+}
+
+/// When a loop ends, and the attempts that it has in hand then.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    /// Of the relay.
+    pub(super) shutdown: CancellationToken,
+    /// Nobody waits any more.
+    pub(super) haste: CancellationToken,
+    /// For how long after the shutdown attempts in hand are waited for.
+    pub(super) drain: Duration,
+}
+
+impl End {
+    /// The time runs from the shutdown on: a pool that is only retired lets its attempts end in theirs.
+    async fn comes(&self) {
+        self.shutdown.cancelled().await;
+        tokio::select! {
+            () = sleep(self.drain) => {}
+            () = self.haste.cancelled() => {}
+        }
     }
 }
 
@@ -323,9 +344,9 @@ impl Desk {
 
     /// Leave for a request of this operation: its credential is not refused, or is to be tried again, and it has a token.
     /// Otherwise says when the delivery may come again.
-    fn may_go(&mut self, operation: usize, id: ConversionId, now: Instant) -> Result<(), Instant> {
-        if let Some(own) = self.credentials.of(operation) {
-            self.credentials.admit(own, id, now)?;
+    fn may_go(&mut self, operation: usize, delivery: &Delivery, now: Instant) -> Result<(), Instant> {
+        if let Some(own) = self.credentials.of(operation, delivery.acceptance().is_some()) {
+            self.credentials.admit(own, delivery.meta().id, now)?;
         }
         self.take_token(operation, now)
     }
@@ -465,7 +486,14 @@ mod tests {
         let pool = &bench.pools.all()[0];
         let mut desk = Desk::new(pool);
         let mut after = |repeated| {
-            let report = Report { health: Health::Well, hold: None, begun: Instant::now(), error: None, repeated };
+            let report = Report {
+                health: Health::Well,
+                hold: None,
+                begun: Instant::now(),
+                error: None,
+                repeated,
+                lacks_token: false,
+            };
             pool.learn(&mut desk, (Pass::Ordinary, None, 0), report, Instant::now());
             desk.step()
         };
@@ -483,7 +511,14 @@ mod tests {
         let pool = &bench.pools.all()[0];
         let early = pool.destination.operations.iter().position(|operation| operation.name == "early").unwrap();
         let mut desk = Desk::new(pool);
-        let report = Report { health: Health::Well, hold: None, begun: Instant::now(), error: None, repeated: true };
+        let report = Report {
+            health: Health::Well,
+            hold: None,
+            begun: Instant::now(),
+            error: None,
+            repeated: true,
+            lacks_token: false,
+        };
         pool.learn(&mut desk, (Pass::Ordinary, None, early), report, Instant::now());
         let now = Instant::now();
         assert!(desk.take_token(early, now).is_ok() && desk.take_token(early, now).is_err(), "one of two is paid");
@@ -512,7 +547,14 @@ mod tests {
         let bench = Bench::open(&[destination("one", "http://127.0.0.1:9/", "limits = { concurrency = 4 }")]);
         let pool = &bench.pools.all()[0];
         let mut desk = Desk::new(pool);
-        let report = |health| Report { health, hold: None, begun: Instant::now(), error: None, repeated: false };
+        let report = |health| Report {
+            health,
+            hold: None,
+            begun: Instant::now(),
+            error: None,
+            repeated: false,
+            lacks_token: false,
+        };
         let mut learn = |health| {
             pool.learn(&mut desk, (Pass::Ordinary, None, 0), report(health), Instant::now());
             pool.show_numbers(&desk);

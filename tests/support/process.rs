@@ -144,7 +144,8 @@ impl Process {
         self.signal("-HUP");
     }
 
-    fn signal_term(&self) {
+    /// SIGTERM, of which the end is not waited for.
+    pub(crate) fn signal_term(&self) {
         self.signal("-TERM");
     }
 

@@ -57,7 +57,13 @@ impl Connection {
         let (wire, since) = (link.wire(), Instant::now());
         match wire.negotiated.protocol {
             Protocol::Http1 => {
-                let (sender, driver) = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(link).await?;
+                let (sender, driver) = http1::Builder::new()
+                    .max_buf_size(HEAD_BYTES_MAX)
+                    // What old platforms write, and everybody reads (RFC 9112, 5.1 and 5.2): nothing else comes over it meanwhile.
+                    .allow_spaces_after_header_name_in_responses(true)
+                    .allow_obsolete_multiline_headers_in_responses(true)
+                    .handshake(link)
+                    .await?;
                 let driver = Some(Box::new(driver));
                 Ok(Connection::Http1(Http1 { sender, driver, wire, host: host(uri), is_kept: false, since }))
             }

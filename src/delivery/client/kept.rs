@@ -105,6 +105,13 @@ impl Kept {
         shared
     }
 
+    /// Lets no further request go over it: perhaps nothing comes back over it any more. Those under way are not touched.
+    pub(super) fn forget(&self, origin: &Origin, http2: &Http2) {
+        if let Some(waiting) = self.shelf().by_origin.get_mut(origin) {
+            waiting.http2.take_if(|(kept, _used)| kept.is(http2));
+        }
+    }
+
     fn sweep_from_now_on(self: &Arc<Kept>, mut shelf: MutexGuard<'_, Shelf>, background: &Background) {
         if !std::mem::replace(&mut shelf.is_swept, true) {
             background.execute(Arc::clone(self).close_idle());

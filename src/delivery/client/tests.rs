@@ -187,6 +187,7 @@ async fn the_request_carries_what_was_rendered_and_our_name() {
     assert!(request.starts_with("POST /conversions?api-key=k HTTP/1.1\r\n"), "{request}");
     assert!(request.contains(&format!("\r\nuser-agent: capi-relay/{}\r\n", env!("CARGO_PKG_VERSION"))), "{request}");
     assert!(request.contains(&format!("\r\nhost: {}\r\n", server.address)), "{request}");
+    assert!(request.contains("\r\naccept-encoding: identity\r\n"), "{request}");
     assert!(request.ends_with("\r\n\r\n{\"a\":1}"), "{request}");
 }
 

@@ -260,7 +260,7 @@ fn every_documented_answer_has_its_meaning() {
             table.torn(vendor, status, "", Retry);
         }
         // A gateway's word for "no good answer from behind": it may have been taken.
-        for status in [502, 504, 520, 524] {
+        for status in [502, 504, 520, 522, 524] {
             table.answer(vendor, status, "<html>Bad Gateway</html>", Unknown);
             table.torn(vendor, status, "<ht", Unknown);
         }

@@ -139,13 +139,34 @@ async fn what_is_never_confirmed_is_given_up_as_unknown_and_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_refused_credential_suspends_and_the_question_waits() {
+async fn a_question_that_is_refused_waits_and_what_can_be_sent_is_sent() {
+    let platform = Platform::answering([queued(), Reply::Status(403)], queued()).await;
+    let bench = Bench::start(&[asking(&platform, "", "")]);
+    let first = bench.accept().await;
+    let state = bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    let reason = "conversion (confirmation): status 403 Forbidden; other operations go on";
+    assert_eq!(state.reason.as_deref(), Some(reason));
+    let mut ids = vec![first];
+    for _ in 0..9 {
+        ids.push(bench.accept().await);
+    }
+    for id in ids {
+        bench.reaches(id, "one", |status| status.state == State::Accepted).await;
+    }
+    let asked = lines(&platform).iter().filter(|line| line.starts_with("GET")).count();
+    assert_eq!((sent(&platform), asked), (10, 1), "one question, and no more until it is tried again");
+    assert_eq!(bench.state("one").state, Activity::Suspended, "a conversion that is taken says nothing of it");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_was_refused_is_asked_again() {
     let platform = Platform::answering([queued()], Reply::Status(401)).await;
     let bench = Bench::start(&[asking(&platform, "", "")]);
     let id = bench.accept().await;
     bench.becomes("one", |state| state.state == Activity::Suspended).await;
-    let status = bench.reaches(id, "one", |status| status.reason.is_some()).await;
-    assert_eq!((status.state, status.attempts), (State::Accepted, 1), "not held: it is not owed");
+    let status = bench.reaches(id, "one", |status| status.history.len() == 2).await;
+    assert_eq!((status.state, status.attempts), (State::Accepted, 1), "it is not owed");
     assert_eq!(status.asked.map(|asked| asked.questions), Some(1), "the credential was good before");
     platform.now(said("Complete", ""));
     bench.pools.resume("one").unwrap();

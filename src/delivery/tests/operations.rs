@@ -125,6 +125,28 @@ async fn a_refused_credential_of_one_operation_stops_its_work_and_nobody_elses()
 }
 
 #[tokio::test]
+async fn a_token_endpoint_of_one_operation_that_asks_for_a_wait_stops_its_work_and_nobody_elses() {
+    let (platform, early) =
+        (Platform::answering([], Reply::Status(200)).await, Platform::answering([], Reply::Status(200)).await);
+    let endpoint = Platform::answering([], Reply::Header(503, "retry-after", "3600".to_owned())).await;
+    let oauth = format!(
+        "{{ oauth = {{ grant = \"refresh_token\", token_url = \"{}\", client_id = \"me\", \
+         client_secret = \"{{secrets.own}}\", refresh_token = \"{{secrets.own}}\" }} }}",
+        endpoint.url()
+    );
+    let bench = Bench::start(&[with_credentials(&platform, &early, &oauth)]);
+    let waits = bench.accept().await;
+    let state = bench.becomes("one", |state| state.state == Activity::Suspended).await;
+    assert!(state.reason.as_deref().is_some_and(|reason| reason.starts_with("early: ")), "{state:?}");
+    let other = bench.accept().await;
+    bench.reaches(other, "one", delivered).await;
+    let status = bench.status(waits, "one").await;
+    assert_eq!(status.attempts, 0, "none was made: {status:?}");
+    assert_eq!((platform.seen().len(), early.seen().len(), endpoint.seen().len()), (1, 0, 1));
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_refused_credential_of_the_destination_stops_all_also_where_an_operation_writes_it_again() {
     let (platform, early) =
         (Platform::answering([], Reply::Status(200)).await, Platform::answering([], Reply::Status(403)).await);

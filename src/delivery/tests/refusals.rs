@@ -64,16 +64,16 @@ async fn what_is_overdue_is_put_back_while_the_credential_is_refused_and_given_u
     let unsent = pool.prepare(&overdue).unwrap_err();
     assert!(matches!(unsent.outcome, Outcome::Dead { kind: DeadKind::Exhausted, .. }), "{unsent:?}");
     let now = Instant::now();
-    let earliest = pool.outlasts(&mut desk, &unsent, now).unwrap();
+    let earliest = pool.outlasts(&mut desk, false, &unsent, now).unwrap();
     assert_eq!(earliest, now + PROBE_EVERY, "no busy loop");
-    assert!(pool.outlasts(&mut desk, &unsent, now).unwrap() > earliest, "nor all at once");
+    assert!(pool.outlasts(&mut desk, false, &unsent, now).unwrap() > earliest, "nor all at once");
     pool.begin(&mut desk, Pass::Probe, overdue);
     let status = bench.status(id, "one").await;
     assert_eq!((status.state, status.attempts), (State::Retrying, 1));
     assert!(status.next_attempt_ms.is_some_and(|due_ms| due_ms > bench.clock.unix_ms()));
 
     desk.gate.settle(Pass::Probe, Health::Well, Instant::now());
-    assert_eq!(pool.outlasts(&mut desk, &unsent, now), None);
+    assert_eq!(pool.outlasts(&mut desk, false, &unsent, now), None);
     bench.stop().await;
 }
 

@@ -15,7 +15,7 @@ fn pool(bench: &Bench) -> Arc<Pool> {
 
 fn asked_to_wait() -> Report {
     let hold = Some(Duration::from_secs(60));
-    Report { health: Health::Answering, hold, begun: Instant::now(), error: None, repeated: false }
+    Report { health: Health::Answering, hold, begun: Instant::now(), error: None, repeated: false, lacks_token: false }
 }
 
 #[tokio::test]

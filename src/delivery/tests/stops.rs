@@ -30,6 +30,23 @@ async fn a_stop_closes_kept_connections() {
 }
 
 #[tokio::test]
+async fn a_stop_in_haste_waits_for_nothing_and_records_what_was_sent() {
+    let platform = Platform::answering([], Reply::Hang).await;
+    let bench = Bench::start(&[destination("one", &platform.url(), "on_ambiguous = \"dead_letter\"")]);
+    let id = bench.accept().await;
+    platform.received(1).await;
+    let begun = Instant::now();
+    bench.pools.hurry();
+    bench.shutdown.cancel();
+    let Bench { running, queue, .. } = bench;
+    running.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(300), "sooner than the drain timeout");
+    let status = queue.status(id).await.unwrap().unwrap().destinations.remove(0).1;
+    assert_eq!((status.attempts, status.state), (1, State::Dead(DeadKind::Unknown)));
+    queue.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stop_finishes_what_is_in_hand_and_hands_back_the_rest() {
     let platform = Platform::answering([], Reply::Hang).await;
     let bench = Bench::start(&[destination("one", &platform.url(), "on_ambiguous = \"retry\"")]);

@@ -154,6 +154,20 @@ async fn a_token_endpoint_in_trouble_costs_time_and_no_attempt() {
 }
 
 #[tokio::test]
+async fn without_a_token_a_conversion_is_given_up_in_its_time() {
+    let platform = Platform::answering([], Reply::Status(200)).await;
+    let endpoint = Platform::answering([], Reply::Status(503)).await;
+    let retry = "retry = { first = \"1ms\", max = \"1ms\", give_up_after = \"1s\" }";
+    let bench = Bench::start(&[with_tokens(&platform, &endpoint, retry)]);
+    let id = bench.accept().await;
+    let status = bench.reaches(id, "one", |status| status.state == State::Dead(DeadKind::Exhausted)).await;
+    let reason = status.reason.unwrap();
+    assert!(reason.contains("503") && reason.ends_with("given up at attempt 1, after 1s"), "{reason}");
+    assert_eq!(platform.seen().len(), 0);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn no_token_and_no_credential_of_the_grant_comes_out() {
     let (written, _logging) = Written::listening();
     let echo = format!("you are Bearer t0ken-2, or t0ken-2, by {CLIENT} and {REFRESH}");

@@ -34,9 +34,10 @@ impl Attempt {
 
 /// Statuses with which a gateway says that it passed the request on and got no good answer, or none in time: *Bad Gateway* and
 /// *Gateway Timeout* ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-15.6)), and of Cloudflare's own
-/// [520 and 524](https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
+/// [520, 522 and 524](https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/): 522 also
+/// where the connection stood.
 pub(crate) fn comes_from_between(status: u16) -> bool {
-    matches!(status, 502 | 504 | 520 | 524)
+    matches!(status, 502 | 504 | 520 | 522 | 524)
 }
 
 /// Whether a gateway says with a `503` that it had passed the request on, and that the connection behind it ended before an

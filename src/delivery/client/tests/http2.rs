@@ -67,6 +67,19 @@ async fn a_connection_is_shared_before_its_first_answer_and_kept_however_late_th
 }
 
 #[tokio::test]
+async fn a_connection_over_which_no_answer_came_in_time_takes_no_new_request() {
+    let holding = Holding::start().await;
+    let client = connected_by(PATIENCE_MS, 2_000, &trusts(holding.ca_file.path()));
+    holding.answers(&client, "/").await;
+    let url = format!("https://{}/held", holding.server.address);
+    let sent = client.send(&post(&url), &CancellationToken::new()).await;
+    assert!(matches!(sent.transmission, Transmission::Unanswered(_)), "{:?}", sent.transmission);
+    assert_eq!(holding.server.connections(), 1);
+    holding.answers(&client, "/").await;
+    assert_eq!(holding.server.connections(), 2);
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_not_used_again() {
     let holding = Holding::start().await;
     let client = holding.client();
