@@ -224,6 +224,7 @@ impl Pools {
             let name = &old.destination.name;
             if !after.iter().any(|pool| pool.destination.name == *name) {
                 self.0.queue.hold(name, Some(Hold::removed(self.0.clock.unix_ms())));
+                self.0.metrics.forget(name);
             }
         }
         after.iter().for_each(|pool| pool.show());

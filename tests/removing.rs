@@ -26,6 +26,13 @@ async fn reloads(relay: &Process, count: usize) -> Vec<Value> {
     .await
 }
 
+/// What `/metrics` says of a series, if it has it.
+async fn metric(relay: &Process, series: &str) -> Option<String> {
+    let metrics = get(relay, "/metrics").await;
+    let mut lines = metrics.as_str().unwrap().lines();
+    lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
+}
+
 fn reload(relay: &Process, arguments: &[&str]) -> (Option<i32>, String, String) {
     run(&[&["reload", "--admin", &relay.admin], arguments].concat())
 }
@@ -64,17 +71,18 @@ async fn a_destination_with_work_goes_only_when_it_is_said_and_its_work_is_held(
                  until it is configured again: `capi-relay reload --remove dsp`";
     assert!(error.contains(words), "{error}");
     assert!(!listed(&relay, "dsp").unwrap().contains("removed"));
-    let (code, _, error) = reload(&relay, &["--remove", "thrad"]);
-    assert_eq!(code, Some(1));
-    assert!(error.contains("destination thrad is to go, and is still in the file"), "{error}");
 
+    assert_eq!(metric(&relay, "capi_relay_concurrency{destination=\"dsp\"}").await.as_deref(), Some("1"));
     let (code, said, error) = reload(&relay, &["--remove", "dsp"]);
     assert_eq!((code, said.as_str()), (Some(0), "version 2 is in force: removed dsp\n"), "{error}");
+    for gauge in ["capi_relay_concurrency", "capi_relay_in_flight"] {
+        assert_eq!(metric(&relay, &format!("{gauge}{{destination=\"dsp\"}}")).await, None, "{gauge} stands as it was");
+    }
     let line = listed(&relay, "dsp").unwrap();
     assert_eq!(line.split_whitespace().take(3).collect::<Vec<_>>(), ["dsp", "removed", "1"], "{line}");
     let near = get(&relay, "/admin/destinations/dsp").await;
     assert_eq!((&near["state"], &near["pending"]), (&json!("removed"), &json!(1)), "{near}");
-    let audit = reloads(&relay, 4).await;
+    let audit = reloads(&relay, 3).await;
     assert_eq!((&audit[0]["filter"], &audit[0]["outcome"]), (&json!({ "remove": ["dsp"] }), &json!("done")));
     assert_eq!(get(&relay, &path).await["destinations"]["dsp"]["state"], "held");
 
@@ -94,6 +102,22 @@ async fn a_destination_with_work_goes_only_when_it_is_said_and_its_work_is_held(
     })
     .await;
     assert_eq!(sandbox.counts(Platform::Dsp).effects, 1);
+    assert_eq!(relay.terminate(), Some(0));
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_wish_is_not_wrong_with_the_file() {
+    let (sandbox, _folder, file) = started().await;
+    let relay = Process::serve(&file);
+    let (code, _, error) = reload(&relay, &["--remove", "thrad"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("destination thrad is to go, and is still in the file"), "{error}");
+    assert_eq!(metric(&relay, "capi_relay_config_refused").await.as_deref(), Some("0"));
+    assert_eq!(get(&relay, "/admin/overview").await["relay"]["last_reload"], Value::Null);
+    let counted = metric(&relay, "capi_relay_config_reloads_total{result=\"refused\"}").await;
+    assert_eq!(counted.as_deref(), Some("1"));
+    assert_eq!(reloads(&relay, 1).await[0]["outcome"], "refused");
     assert_eq!(relay.terminate(), Some(0));
     sandbox.stop().await;
 }
@@ -137,11 +161,7 @@ async fn every_reload_is_written_down_whoever_caused_it_and_tells_every_fault() 
     fs::remove_file(&log).unwrap();
     fs::create_dir(&log).unwrap();
     fs::write(&file, format!("# another\n{text}")).unwrap();
-    let version = async || {
-        let metrics = get(&relay, "/metrics").await;
-        let line = metrics.as_str()?.lines().find_map(|line| line.strip_prefix("capi_relay_config_version "))?;
-        line.parse::<u64>().ok()
-    };
+    let version = async || metric(&relay, "capi_relay_config_version").await?.parse::<u64>().ok();
     eventually("it is in force", async || (version().await? > 3).then_some(())).await;
     fs::remove_dir(&log).unwrap();
     let log = relay.terminate_with_log();

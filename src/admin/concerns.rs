@@ -34,8 +34,8 @@ pub(super) struct Facts<'a> {
 pub(super) struct Known<'a> {
     pub(super) detail: &'a PoolDetail,
     pub(super) depth: Depth,
-    /// When the oldest that is pending is given up. In the past it would be none: what was replayed since is given up as long
-    /// after its replay.
+    /// When the time of the oldest that is pending is over. In the past it would be none: what was replayed since is given up as
+    /// long after its replay.
     pub(super) gives_up_ms: Option<u64>,
     give_up_after: Duration,
 }
@@ -81,7 +81,10 @@ pub(super) struct Concern {
     pub(super) why: Option<String>,
     pub(super) waiting: u64,
     pub(super) oldest_ms: Option<u64>,
+    /// When the time of the oldest is over; nothing where nobody knows whether that is what is held.
     pub(super) gives_up_ms: Option<u64>,
+    /// Nothing is handed out, or given up for its time: what was attempted before is when it goes on after that.
+    pub(super) is_held: bool,
     /// What to do about it.
     pub(super) advice: String,
 }
@@ -141,6 +144,7 @@ fn of_relay(facts: &Facts<'_>) -> Vec<Concern> {
         waiting: 0,
         oldest_ms: None,
         gives_up_ms: None,
+        is_held: false,
         advice: advice.to_owned(),
     };
     let mut found = Vec::new();
@@ -191,15 +195,20 @@ fn of_state(known: &Known<'_>, now_ms: u64) -> Option<Concern> {
         waiting: depth.pending,
         oldest_ms: depth.oldest_pending_ms,
         gives_up_ms: known.gives_up_ms,
+        is_held: false,
         advice: advice.to_owned(),
     };
+    let held = |concern| Concern { is_held: true, ..concern };
     let reason = state.reason.as_deref();
     match state.state {
-        Activity::Paused => Some(say(Level::Notice, "is paused by a person", reason, PAUSED)),
+        Activity::Paused => Some(held(say(Level::Notice, "is paused by a person", reason, PAUSED))),
         Activity::Suspended if breaker.cause == Some(BreakerCause::Credential) => {
-            Some(say(Level::Stopped, "is suspended", reason, CREDENTIAL))
+            Some(held(say(Level::Stopped, "is suspended", reason, CREDENTIAL)))
         }
-        Activity::Suspended => Some(say(Level::Stopped, "is suspended for some operations", reason, CREDENTIAL)),
+        Activity::Suspended => {
+            let some = say(Level::Stopped, "is suspended for some operations", reason, CREDENTIAL);
+            Some(Concern { gives_up_ms: None, ..some })
+        }
         // For its dead letters, which are told beside.
         Activity::Stopped => None,
         Activity::Open => {
@@ -235,6 +244,7 @@ fn of_dead_letters(known: &Known<'_>) -> Option<Concern> {
             waiting: known.depth.pending,
             oldest_ms: known.depth.oldest_pending_ms,
             gives_up_ms: known.gives_up_ms,
+            is_held: true,
             advice: MANY_DEAD.to_owned(),
         });
     }
@@ -254,6 +264,7 @@ fn of_dead_letters(known: &Known<'_>) -> Option<Concern> {
         waiting: 0,
         oldest_ms: None,
         gives_up_ms: None,
+        is_held: false,
         advice,
     })
 }
@@ -282,6 +293,7 @@ fn of_unconfigured(name: &DestinationName, depth: &Depth) -> Concern {
         waiting: depth.pending,
         oldest_ms: depth.oldest_pending_ms,
         gives_up_ms: None,
+        is_held: true,
         advice: UNCONFIGURED.to_owned(),
     }
 }
@@ -306,9 +318,12 @@ pub(super) struct ConcernView<'a> {
     /// When the oldest of them was received.
     #[schemars(with = "Option<jiff::Timestamp>")]
     oldest_pending_at: Option<Shown<jiff::Timestamp>>,
-    /// When the oldest of them becomes a dead letter.
+    /// When the time of the oldest of them is over (`retry.give_up_after`): it becomes a dead letter about then, or with its first
+    /// attempt if that comes later.
     #[schemars(with = "Option<jiff::Timestamp>")]
     gives_up_at: Option<Shown<jiff::Timestamp>>,
+    /// Nothing is given up for its time as things are; where it goes on only after `gives_up_at`, what was attempted before is.
+    is_held: bool,
     /// What to do.
     advice: &'a str,
 }
@@ -324,6 +339,7 @@ impl<'a> ConcernView<'a> {
             waiting: concern.waiting,
             oldest_pending_at: concern.oldest_ms.and_then(instant),
             gives_up_at: concern.gives_up_ms.and_then(instant),
+            is_held: concern.is_held,
             advice: &concern.advice,
         }
     }

@@ -146,7 +146,8 @@ struct TileView<'a> {
     /// When the oldest that is pending was received.
     #[schemars(with = "Option<jiff::Timestamp>")]
     oldest_pending_at: Option<Shown<jiff::Timestamp>>,
-    /// When the oldest that is pending becomes a dead letter, if nothing changes before.
+    /// When the time of the oldest that is pending is over (`retry.give_up_after`): it becomes a dead letter about then, where
+    /// nothing holds it.
     #[schemars(with = "Option<jiff::Timestamp>")]
     gives_up_at: Option<Shown<jiff::Timestamp>>,
     dead: u64,

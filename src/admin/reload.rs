@@ -101,17 +101,25 @@ impl Reloads {
 
     /// Records what came of a reload, whoever wished it.
     pub fn record(&self, outcome: &Result<Reloaded, String>) {
-        let result = match outcome {
+        match outcome {
             Ok(reloaded) => {
                 self.version.set(i64::try_from(reloaded.version).unwrap_or(i64::MAX));
-                "reloaded"
+                self.count("reloaded");
             }
-            Err(_) => "refused",
-        };
-        self.total.get_or_create(&[("result", result)]).inc();
+            Err(_) => self.count("refused"),
+        }
         self.refused.set(i64::from(outcome.is_err()));
         let last = LastReload { at_ms: self.clock.unix_ms(), refusal: outcome.as_ref().err().cloned() };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// Records one that was refused for what was asked with it: of what the file says nothing is known by that.
+    pub fn record_mistaken(&self) {
+        self.count("refused");
+    }
+
+    fn count(&self, result: &'static str) {
+        self.total.get_or_create(&[("result", result)]).inc();
     }
 
     /// Makes a reload that the admin API was not asked for, and writes it down before: for what cause, in a word (`SIGHUP`,

@@ -10,7 +10,7 @@ use crate::config::{Config, Succession};
 use crate::conversion::DestinationName;
 
 use super::refusal::{Refusal, log_warnings};
-use super::relay::Relay;
+use super::relay::{Relay, ReloadError};
 use super::serve::ServeArgs;
 use super::watch::{Looked, Watch};
 use super::{ConfigurationArgs, settings, test};
@@ -79,7 +79,6 @@ impl<'a> Reloader<'a> {
                 (self.made(relay, watch, "POST /admin/reload", &remove), Some(answer))
             }
         };
-        reloads.record(&outcome);
         if let Some(answer) = answer {
             // Who asked may have gone away meanwhile; the log has it.
             drop(answer.send(outcome));
@@ -99,6 +98,7 @@ impl<'a> Reloader<'a> {
             log_warnings(&config);
             relay.reload_without(config, remove).map_err(Refusal::Relay)
         });
+        let is_mistaken = matches!(outcome, Err(Refusal::Relay(ReloadError::StillThere(_))));
         match &outcome {
             Ok(Reloaded { version, destinations }) => {
                 let Succession { added, removed, changed, unchanged } = destinations;
@@ -107,7 +107,13 @@ impl<'a> Reloader<'a> {
             }
             Err(refusal) => refusal.log(cause),
         }
-        outcome.map_err(|refusal| refusal.to_string())
+        let outcome = outcome.map_err(|refusal| refusal.to_string());
+        if is_mistaken {
+            relay.reloads().record_mistaken()
+        } else {
+            relay.reloads().record(&outcome)
+        }
+        outcome
     }
 }
 

@@ -106,6 +106,14 @@ impl Metrics {
         registry.register_collector(Box::new(States(shown)));
     }
 
+    /// A destination that is gone has none in flight, and may have none: as they were last, both would stand for good.
+    pub(super) fn forget(&self, destination: &DestinationName) {
+        let label = ByDestination { destination: destination.as_str().into() };
+        for gauges in [&self.concurrency, &self.in_flight] {
+            gauges.remove(&label);
+        }
+    }
+
     /// The instruments of one destination.
     pub(super) fn of(&self, destination: &DestinationName) -> Instruments {
         let destination: Arc<str> = destination.as_str().into();

@@ -98,6 +98,8 @@ impl Collector for Gauges {
         let help = "Age of the oldest conversion that is pending, as a share of the deduplication window";
         family(&mut encoder, "oldest_pending_window_ratio", help, shares)?;
         gauge(&mut encoder, "queue_bytes", "Stored bytes of conversions still owed to someone", depths.pending_bytes)?;
+        let help = "Stored bytes of conversions still owed to someone at which nothing more is accepted";
+        gauge(&mut encoder, "queue_bytes_max", help, shared.pending_bytes_max)?;
         let store = shared.store();
         gauge(&mut encoder, "store_file_bytes", "Size of the store's file", store.file_bytes())?;
         gauge(&mut encoder, "store_live_bytes", "Bytes of what the store holds", store.live_bytes())?;
@@ -156,6 +158,7 @@ mod tests {
             "capi_relay_commit_records_count 1",
             "capi_relay_dead{destination=\"a\",kind=\"rejected\"} 0",
             &format!("capi_relay_disk_min_free_bytes {}", queue.disk().free_bytes_min),
+            &format!("capi_relay_queue_bytes_max {}", settings(dir.path(), &["a"]).pending_bytes_max),
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

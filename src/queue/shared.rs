@@ -92,7 +92,7 @@ pub(super) struct Shared {
     pub(super) dedup_window_ms: u64,
     pub(super) history_keep_ms: u64,
     pub(super) free_bytes_min: u64,
-    pending_bytes_max: u64,
+    pub(super) pending_bytes_max: u64,
     /// Whether there was more pending than that when it was last looked at.
     is_over_budget: AtomicBool,
     window: Mutex<Window>,

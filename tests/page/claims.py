@@ -1,9 +1,11 @@
 """What the page promises, a function each. Waiting is Playwright's: for a state, never for a time."""
 
 import datetime
+import hashlib
+import json
 import re
 
-from stage import DIGEST, TOKEN
+from stage import DIGEST, TOKEN, eventually
 
 HOSTILE = "</pre><script>alert('taken for HTML')</script><img src=x onerror=alert(1)>"
 REFUSED = (401, '{"error":"the account token is not valid"}')
@@ -98,6 +100,21 @@ def a_change_is_seen_without_a_reload(browser):
     assert page.evaluate("window.isTheSamePage")
 
 
+def what_was_today_is_yesterday_tomorrow(browser):
+    stage = browser.set("impact")
+    stage.platforms.answers["impact"] = REFUSED
+    stage.send("order-1")
+    stage.settles("impact", state="suspended", pending=1)
+    page = browser.page()
+    page.clock.install()
+    page.goto(stage.admin)
+    since = tile(page, "impact").locator(".state")
+    since.filter(has_text=re.compile(r"^suspended since \d\d:\d\d$")).wait_for()
+    page.clock.fast_forward("24:00:00")
+    since.filter(has_text=re.compile(r"^suspended since \d+ \w+, \d\d:\d\d$")).wait_for()
+    page.locator("#facts", has_text=re.compile(r"Started\d+ \w+, \d\d:\d\d")).wait_for()
+
+
 def an_order_is_looked_up_with_its_attempts(browser):
     stage = troubled(browser)
     identity = stage.send(HOSTILE)
@@ -173,6 +190,7 @@ def a_dead_letter_is_shown_and_replayed_after_a_look_at_the_plan(browser):
     page.get_by_role("button", name="Replay all of this filter").click()
     dialog.get_by_text("11 dead letters are meant").wait_for()
     dialog.get_by_role("button", name="Replay", exact=True).click()
+    page.get_by_text(re.compile("replay .*: done of 11")).wait_for()
     stage.settles("scaleo", dead=0, delivered=12)
     concern(page, "scaleo").wait_for(state="detached")
     assert sorted(sent()) == sorted(f"order-{number}" for number in range(12)), sent()
@@ -245,6 +263,128 @@ def more_letters_are_shown_once_however_often_they_are_asked_for(browser):
     assert letters(page).count() == 12
 
 
+def letters_behind_many_that_are_not_meant_are_found(browser):
+    troubled(browser)
+    page = browser.open()
+    letters(page).nth(9).wait_for()
+    # The relay has looked at so many, and found none among them.
+    page.route("**/admin/dead?*contains=*", lambda route: route.continue_() if "after=" in route.request.url else route.fulfill(json={"dead": [], "next": before}))
+    before = page.evaluate("fetch('/admin/dead?destination=scaleo&limit=3').then((answer) => answer.json()).then(({ next }) => next)")
+    page.get_by_label("Contains").fill("campaign")
+    page.get_by_label("Destination", exact=True).select_option("scaleo")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_text("9 shown of 12").wait_for()
+    page.get_by_role("button", name="Discard all of this filter").wait_for()
+    assert letters(page).count() == 9
+
+
+def a_letter_that_dies_again_is_listed_again(browser):
+    stage = troubled(browser)
+
+    def overview(given_up):
+        """Once so many have been given up at scaleo, and twelve of them are dead."""
+        found = stage.call(f"{stage.admin}/admin/overview")
+        [scaleo] = [one for one in found["destinations"] if one["name"] == "scaleo"]
+        return found if (scaleo["dead"], sum(beat["dead"] for beat in scaleo["beats"])) == (12, given_up) else None
+
+    told = [overview(12)]
+    page = browser.page()
+    # The relay looks once a second: it sees as many before as after.
+    page.route("**/admin/events", lambda route: route.fulfill(content_type="text/event-stream", body=f"event: overview\ndata: {json.dumps(told[-1])}\n\n"))
+    page.goto(stage.admin)
+    page.get_by_label("Order id", exact=True).fill("order-3")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_text("1 shown of 12").wait_for()
+    page.route("**/admin/dead?*order_id=*", lambda route: route.fulfill(json={"dead": [], "next": None}), times=1)
+    letters(page).get_by_role("button", name="Replay").click()
+    page.get_by_role("dialog").get_by_role("button", name="Replay", exact=True).click()
+    page.get_by_text("None that this filter means.").wait_for()
+    told.append(eventually("it dies again", lambda: overview(13)))
+    letters(page).filter(has_text="order-3").wait_for()
+
+
+def the_list_does_not_move_under_the_hands(browser):
+    stage = troubled(browser)
+    page = browser.open()
+    opener = letters(page).filter(has_text="order-3").get_by_role("button", name="Show")
+    opener.click()
+    page.get_by_role("dialog").get_by_role("heading", name="Attempts").wait_for()
+    stage.send("another")
+    page.locator("#dead-newer:not([hidden])").wait_for(state="attached")
+    page.keyboard.press("Escape")
+    assert opener.evaluate("(button) => button === document.activeElement"), "the focus comes back"
+    page.get_by_role("button", name="List them anew").click()
+    page.get_by_text("10 and more shown of 13").wait_for()
+    page.locator("#dead-newer[hidden]").wait_for(state="attached")
+    # What was acted on may be gone: the focus is where it was listed.
+    letters(page).filter(has_text="order-3").get_by_role("button", name="Discard").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_label("Why").wait_for()
+    page.keyboard.type("paid by hand")
+    page.keyboard.press("Enter")
+    page.get_by_text("1 dead letter discarded.").wait_for()
+    letters(page).filter(has_text="order-3").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.id") == "dead-title"
+
+
+def what_comes_late_takes_nobodys_dialog(browser):
+    troubled(browser)
+    page = browser.open()
+    held = []
+    page.route("**/admin/destinations/impact", lambda route: held.append(route))
+    button = tile(page, "impact").get_by_role("button", name="Details")
+    with page.expect_request("**/admin/destinations/impact"):
+        button.click()
+    assert button.get_attribute("aria-busy") == "true"
+    tile(page, "warehouse").get_by_role("button", name="Pause").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Why").fill("month's end")
+    held.pop().continue_()
+    page.locator("[aria-busy=true]").wait_for(state="detached")
+    dialog.get_by_role("heading", name="Pause warehouse?").wait_for()
+    assert dialog.get_by_label("Why").input_value() == "month's end"
+    page.keyboard.press("Escape")
+    # And what is looked up: the last counts.
+    page.route("**/admin/orders/order-1", lambda route: held.append(route))
+    page.get_by_label("Order id, or").fill("order-1")
+    with page.expect_request("**/admin/orders/order-1"):
+        page.get_by_label("Order id, or").press("Enter")
+    page.get_by_label("Order id, or").fill("order-2")
+    page.get_by_label("Order id, or").press("Enter")
+    page.get_by_text("1 conversion of order order-2").wait_for()
+    with page.expect_response("**/admin/orders/order-1"):
+        held.pop().continue_()
+    page.evaluate("fetch('/healthz').then((answer) => answer.text())")
+    assert page.get_by_text("1 conversion of order order-2").is_visible()
+
+
+def a_button_does_what_it_says_when_it_is_pressed(browser):
+    stage = browser.set("warehouse")
+    page = browser.open()
+    tile(page, "warehouse").get_by_role("button", name="Pause").focus()
+    page.keyboard.down("Space")
+    stage.call(f"{stage.admin}/admin/destinations/warehouse/pause", {})
+    tile(page, "warehouse").get_by_text("paused since").wait_for()
+    page.keyboard.up("Space")
+    page.get_by_role("dialog").get_by_role("heading", name="Pause warehouse?").wait_for()
+    assert stage.destination("warehouse")["state"] == "paused"
+
+
+def a_relay_of_another_version_is_told(browser):
+    stage = browser.set("warehouse")
+    overview = stage.call(f"{stage.admin}/admin/overview")
+    versions = ["99.0.0", overview["relay"]["version"]]
+
+    def tell(route):
+        overview["relay"]["version"] = versions.pop() if len(versions) > 1 else versions[0]
+        route.fulfill(content_type="text/event-stream", body=f"event: overview\ndata: {json.dumps(overview)}\n\n")
+
+    page = browser.page()
+    page.route("**/admin/events", tell)
+    page.goto(stage.admin)
+    page.get_by_text("The relay is another version: reload this page.").wait_for()
+
+
 def what_fails_behind_a_dialog_that_was_left_is_told(browser):
     troubled(browser)
     page = browser.open()
@@ -257,7 +397,7 @@ def what_fails_behind_a_dialog_that_was_left_is_told(browser):
     page.get_by_role("dialog").wait_for(state="hidden")
     browser.expects(GONE)
     held.pop().fulfill(status=503, content_type="application/problem+json", body='{"detail": "the audit log cannot be written"}')
-    page.locator("#said", has_text="the audit log cannot be written").wait_for()
+    page.locator("#said", has_text=re.compile(r"^\d\d:\d\d:\d\d the audit log cannot be written$")).wait_for()
 
 
 def everything_is_done_with_the_keyboard_alone(browser):
@@ -347,11 +487,13 @@ def a_relay_that_is_gone_is_told_and_one_that_comes_back_is_found(browser):
     stage.stop()
     page.get_by_text(re.compile(r"Disconnected since \d\d:\d\d:\d\d.*: what is shown is as of then")).wait_for()
     page.get_by_role("heading", name="As it was at").wait_for()
+    assert page.title() == "(?) capi-relay", "nobody knows whether all is well"
     browser.check_access(page, "the page without a relay")
     browser.shoot(page, "disconnected")
     stage.start()
     page.locator("#link-text", has_text="Live").wait_for()
     page.get_by_role("heading", name="How it is").wait_for()
+    assert page.title() == "capi-relay"
 
 
 def a_refused_configuration_is_told_with_its_report(browser):
@@ -391,6 +533,13 @@ def a_token_is_asked_for_and_kept_in_the_tab_alone(browser):
     other = browser.page()
     other.goto(browser.stage.admin)
     other.get_by_label("Admin token").wait_for()
+    # Taken out, it shows nothing more, whatever was being done.
+    tile(page, "warehouse").get_by_role("button", name="Pause").click()
+    browser.stage.server = f'admin_token_sha256 = "{hashlib.sha256(b"another").hexdigest()}"'
+    browser.stage.write()
+    field.wait_for()
+    page.get_by_text("This token is not, or no longer, one of the relay's.").wait_for()
+    assert page.get_by_role("dialog").count() == 0 and "warehouse" not in page.content()
 
 
 def the_token_that_was_given_last_counts(browser):
@@ -447,6 +596,7 @@ ALL = [
     all_is_well_where_it_is,
     what_is_on_the_way_is_told_at_once,
     a_change_is_seen_without_a_reload,
+    what_was_today_is_yesterday_tomorrow,
     an_order_is_looked_up_with_its_attempts,
     an_order_whose_id_looks_like_the_relays_is_found,
     a_dead_letter_is_shown_and_replayed_after_a_look_at_the_plan,
@@ -454,6 +604,12 @@ ALL = [
     a_discard_of_more_than_are_counted_says_at_least,
     letters_of_a_destination_that_is_gone_are_counted_and_can_be_chosen,
     more_letters_are_shown_once_however_often_they_are_asked_for,
+    letters_behind_many_that_are_not_meant_are_found,
+    a_letter_that_dies_again_is_listed_again,
+    the_list_does_not_move_under_the_hands,
+    what_comes_late_takes_nobodys_dialog,
+    a_button_does_what_it_says_when_it_is_pressed,
+    a_relay_of_another_version_is_told,
     what_fails_behind_a_dialog_that_was_left_is_told,
     everything_is_done_with_the_keyboard_alone,
     it_fits_a_phone_in_light_and_dark,

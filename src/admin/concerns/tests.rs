@@ -122,6 +122,7 @@ fn a_concern_says_since_when_and_why_and_what_waits_and_until_when() {
         waiting: 1_204,
         oldest_ms: Some(NOW_MS - 48 * MINUTE_MS),
         gives_up_ms: Some(NOW_MS - 48 * MINUTE_MS + 72 * HOUR_MS),
+        is_held: true,
         advice: CREDENTIAL.to_owned(),
     };
     assert_eq!(found, [expected]);
@@ -187,6 +188,26 @@ fn what_is_given_up_soon_is_as_bad_as_what_is_stopped() {
         assert_eq!(found[0].level, expected, "{state:?} after {hours} h");
         assert_eq!(found[0].gives_up_ms.is_some(), hours < 72, "{state:?} after {hours} h");
     }
+}
+
+#[test]
+fn what_is_held_is_not_said_to_be_given_up_while_nothing_changes() {
+    #[track_caller]
+    fn check(detail: &PoolDetail, stopped: Option<&str>, expected: (bool, bool)) {
+        let mut known = known(detail, 1, HOUR_MS, 0);
+        known.depth.stopped = stopped.map(str::to_owned);
+        let [concern] = of(&facts(), &[known], &[]).try_into().unwrap();
+        assert_eq!((concern.gives_up_ms.is_some(), concern.is_held), expected, "{}", concern.what);
+    }
+    check(&detail("a", Activity::Open, None), None, (true, false));
+    check(&detail("a", Activity::Active, None), None, (true, false));
+    check(&detail("a", Activity::Paused, None), None, (true, true));
+    check(&detail("a", Activity::Suspended, None), None, (true, true));
+    check(&detail("a", Activity::Stopped, None), Some("100 dead letters are kept"), (true, true));
+    // The oldest may be of these operations, or of the others.
+    let mut some = detail("a", Activity::Suspended, None);
+    some.breaker.cause = None;
+    check(&some, None, (false, false));
 }
 
 #[test]

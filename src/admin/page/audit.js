@@ -6,17 +6,22 @@ import { number, time } from "./words.js";
 
 const CHANGES = 20;
 
+let fresh = 0;
+
 export function prepareAudit() {
-  byId("changes").addEventListener("toggle", () => byId("changes").open && list());
+  byId("changes").addEventListener("toggle", showChanges);
   byId("reload").addEventListener("click", reload);
 }
 
-async function list() {
+/** Lists them anew, where they are looked at. */
+export async function showChanges() {
+  if (!byId("changes").open) return;
+  const asked = ++fresh;
   try {
     const { audit } = await get(`/admin/audit?limit=${CHANGES}`);
-    fill(byId("changes-list"), audit.length ? audit.map(entry) : el("li", { class: "empty" }, "None yet."));
+    if (asked === fresh) fill(byId("changes-list"), audit.length ? audit.map(entry) : el("li", { class: "empty" }, "None yet."));
   } catch (error) {
-    fill(byId("changes-list"), el("li", { class: "error" }, error.message));
+    if (asked === fresh) fill(byId("changes-list"), el("li", { class: "error" }, error.message));
   }
 }
 
@@ -35,5 +40,7 @@ async function reload() {
     tell(`The configuration was read: version ${number(version)}, ${words || "with the same destinations"}.`);
   } catch (error) {
     tell(error.message);
+  } finally {
+    showChanges();
   }
 }

@@ -1,5 +1,9 @@
 // Building the page: elements and texts. What is shown is only ever set as text; the policy of this page refuses anything else.
 
+import { at, now } from "./words.js";
+
+const SAID_FOR_MS = 5 * 60_000;
+
 export const byId = (id) => document.getElementById(id);
 
 /** An element with attributes and children; a child is an element or a text, and nothing is left out. */
@@ -37,16 +41,22 @@ export function shape(name) {
   return svg("svg", { class: "shape", "aria-hidden": "true", focusable: "false" }, svg("use", { href: `#shape-${name}` }));
 }
 
-/** Terms and what is said of each, those left out of which nothing is. */
+/** Terms and what is said of each, those left out of which nothing is; touched only when they are others. */
 export function facts(list, pairs) {
-  const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  fill(list, rows.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value))));
+  const told = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const rows = told.map(([term, value]) => el("div", {}, el("dt", {}, term), el("dd", {}, value)));
+  if (rows.map(({ textContent }) => textContent).join("") !== list.textContent) fill(list, rows);
 }
 
 let doing = null;
+let wishes = 0;
 
-/** Asks before something is done: `act` does it, and its error is shown in the dialog, which stays open then; or on the page, where somebody has left it. */
+/**
+ * Asks before something is done: `act` does it, and says where the focus goes then, if not back. Its error is shown in the
+ * dialog, which stays open then; or on the page, where somebody has left it.
+ */
 export function ask({ title, body, verb, act, isDangerous = false }) {
+  wishes += 1;
   const dialog = byId("dialog");
   say(byId("dialog-title"), title);
   fill(byId("dialog-body"), body);
@@ -62,6 +72,21 @@ export function ask({ title, body, verb, act, isDangerous = false }) {
   (dialog.querySelector("[autofocus]") ?? byId("dialog-cancel")).focus();
 }
 
+/** For a button that looks something up before it asks. What is found comes too late where something else was wished since. */
+export const asking = (look) => async ({ currentTarget: button }) => {
+  if (button.ariaBusy === "true") return;
+  const wish = ++wishes;
+  button.ariaBusy = "true";
+  try {
+    const question = await look();
+    if (wish === wishes) ask(question);
+  } catch (error) {
+    tell(error.message);
+  } finally {
+    button.ariaBusy = null;
+  }
+};
+
 /** Once, at the beginning. */
 export function prepareDialog() {
   const dialog = byId("dialog");
@@ -73,8 +98,10 @@ export function prepareDialog() {
     const act = doing;
     button.disabled = true;
     try {
-      await act();
-      if (doing === act) dialog.close();
+      const next = await act();
+      if (doing !== act || !dialog.open) return; // somebody is elsewhere by now
+      dialog.close();
+      next?.focus();
     } catch (error) {
       if (dialog.open && doing === act) say(byId("dialog-error"), error.message);
       else tell(error.message);
@@ -84,7 +111,12 @@ export function prepareDialog() {
   });
 }
 
-/** Says what was done, also to who cannot see. */
+let fading = null;
+
+/** Says what was done and when, also to who cannot see; the same twice is said twice. */
 export function tell(text) {
-  say(byId("said"), text);
+  const said = byId("said");
+  fill(said, el("span", { class: "when" }, at(now(), true)), ` ${text}`);
+  clearTimeout(fading);
+  fading = setTimeout(() => fill(said), SAID_FOR_MS);
 }

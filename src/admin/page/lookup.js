@@ -7,6 +7,8 @@ import { at, count, milliseconds, time } from "./words.js";
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const SHAPES = { delivered: "active", duplicate: "active", dead: "dead", held: "paused", retrying: "open" };
 
+let fresh = 0;
+
 export function prepareLookup() {
   byId("lookup-form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -19,12 +21,15 @@ export async function lookUp(id) {
   const input = byId("lookup-input");
   input.value = id;
   if (!id) return;
+  const asked = ++fresh;
   const result = byId("lookup-result");
   try {
     const { title, whole, conversions } = await found(id);
+    if (asked !== fresh) return; // something else is looked up by now
     const older = whole ? null : el("p", { class: "reason" }, "Older conversions of the order are not shown.");
     fill(result, [el("p", {}, title), older, ...conversions.map(conversion)]);
   } catch (error) {
+    if (asked !== fresh) return;
     fill(result, error.status === 404 ? nothing(id) : el("p", { class: "error" }, error.message));
   }
   byId("lookup").scrollIntoView();

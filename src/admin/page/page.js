@@ -12,6 +12,8 @@ const LEVELS = { stopped: ["suspended", "Stopped"], warning: ["open", "Warning"]
 
 let known = { relay: null, concerns: [], destinations: new Map(), removed: [] };
 let lostSince = null;
+/** That of the relay which this page is from. */
+let firstVersion = null;
 
 const RECEIVE = {
   overview({ now, relay, concerns, destinations, removed }) {
@@ -56,27 +58,27 @@ function link(state, pause, error) {
   element.classList.toggle("is-live", state === "live");
   element.classList.toggle("is-lost", state !== "live");
   document.body.classList.toggle("is-stale", state !== "live");
+  lostSince = state === "live" ? null : lostSince ?? heardAt ?? new Date().toISOString();
+  drawTitle();
   if (state === "live") {
-    lostSince = null;
     byId("content").hidden = false;
     byId("token").hidden = true;
     say(byId("link-text"), "Live");
     byId("sections").hidden = false;
-    drawTitle();
   } else if (state === "away") {
-    lostSince ??= heardAt ?? new Date().toISOString();
     say(byId("link-text"), "Connecting …");
-    drawTitle();
   } else if (state === "lost") {
-    lostSince ??= heardAt ?? new Date().toISOString();
     const why = error?.status ? ` (${error.message})` : "";
     say(byId("link-text"), `Disconnected since ${at(lostSince, true)}${why}: what is shown is as of then. Trying again.`);
-    drawTitle();
   } else refuse(error);
 }
 
 /** Without the token nothing is shown, and what was shown is taken away. */
 function refuse(error) {
+  if (error.status === 401 && known.relay) {
+    location.reload(); // nothing of it stays, nor is anything asked; the token is refused once more, and asked for
+    return;
+  }
   byId("content").hidden = true;
   byId("sections").hidden = true;
   if (error.status !== 401) {
@@ -99,7 +101,6 @@ function drawConcerns() {
   if (list.dataset.shown === texts) return;
   list.dataset.shown = texts;
   drawTitle();
-  document.title = concerns.some(({ level }) => level === "stopped") ? "(!) capi-relay" : "capi-relay";
   fill(list, concerns.length ? concerns.map(concern) : well(flow));
   // Read out when it is another matter, not when somebody has waited for another minute.
   const matters = concerns.map(({ destination, what }) => `${destination ?? "The relay"} ${what}.`);
@@ -107,17 +108,19 @@ function drawConcerns() {
 }
 
 function drawTitle() {
-  const { length } = known.concerns;
+  const { concerns } = known;
+  const mark = lostSince ? "(?) " : concerns.some(({ level }) => level === "stopped") ? "(!) " : "";
+  document.title = `${mark}capi-relay`;
   if (lostSince) say(byId("now-title"), `As it was at ${at(lostSince, true)}`);
-  else say(byId("now-title"), length ? `${count(length, "thing")} to know` : "How it is");
+  else say(byId("now-title"), concerns.length ? `${count(concerns.length, "thing")} to know` : "How it is");
 }
 
-function concern({ level, destination, what, since, why, waiting, oldest_pending_at: oldest, gives_up_at: end, advice }) {
+function concern({ level, destination, what, since, why, waiting, oldest_pending_at: oldest, gives_up_at: end, is_held: isHeld, advice }) {
   const [drawing, word] = LEVELS[level];
   const more = [
     waiting > 0 ? `${count(waiting, "delivery", "deliveries")} ${waiting === 1 ? "waits" : "wait"}` : null,
     waiting > 0 && oldest ? `the oldest for ${age(oldest)}` : null,
-    waiting > 0 && end ? `given up at ${at(end)} if nothing changes` : null,
+    waiting > 0 && end ? ending(end, isHeld) : null,
   ];
   const sentence = [
     el("strong", {}, destination ?? "The relay"), ` ${what}`, since ? [" since ", time(since)] : [], why ? `: ${why}` : "",
@@ -130,6 +133,12 @@ function concern({ level, destination, what, since, why, waiting, oldest_pending
     el("p", { class: "what" }, el("span", { class: "level" }, word), " ", sentence.flat()),
     el("p", { class: "advice" }, el("b", {}, "What to do: "), advice),
   );
+}
+
+/** What becomes of the oldest when its time is over. */
+function ending(end, isHeld) {
+  if (!isHeld) return `given up from about ${at(end)} on if nothing changes`;
+  return `nothing is given up for its time meanwhile; what was attempted before is, where it goes on only after ${at(end)}`;
 }
 
 /** How it is where nothing is wrong. */
@@ -147,11 +156,13 @@ function drawRelay() {
   const { relay } = known;
   const { last_reload: reload, disk_free_bytes: free, queue_bytes: used, queue_bytes_max: most } = relay;
   say(byId("phase"), `${relay.version}, ${relay.phase}, up ${age(relay.started_at)}`);
+  firstVersion ??= relay.version;
+  say(byId("another"), relay.version === firstVersion ? "" : "The relay is another version: reload this page.");
   const refused = reload?.result === "refused";
   facts(byId("facts"), [
     ["Version", relay.version],
     ["State", relay.phase],
-    ["Started", el("span", {}, time(relay.started_at), `, ${age(relay.started_at)} ago`)],
+    ["Started", time(relay.started_at)],
     ["Queue", `${bytes(used)} of ${bytes(most)}`],
     ["Disk", free === null ? null : `${bytes(free)} free, ${bytes(relay.disk_free_bytes_min)} must stay so`],
     ["Configuration", `version ${number(relay.config_version)}`],
@@ -172,12 +183,12 @@ byId("token-form").addEventListener("submit", (event) => {
   start();
 });
 
-// Ages grow while nothing is told.
+// Ages grow while nothing is told, and what was today is yesterday.
 setInterval(() => {
   if (!known.relay || document.hidden) return;
   refresh();
   drawConcerns();
-  say(byId("phase"), `${known.relay.version}, ${known.relay.phase}, up ${age(known.relay.started_at)}`);
+  drawRelay();
 }, 5_000);
 
 say(byId("zone"), zone());

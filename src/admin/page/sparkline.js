@@ -31,7 +31,7 @@ const newest = () => Math.floor(now() / BEAT_MS) * BEAT_MS;
 
 /** Both drawings, and what draws them anew. */
 export function sparklines() {
-  const [rates, latency] = [figure("Attempts"), figure("p50 / p99")];
+  const [rates, latency] = [figure("Attempts", "Of the last minute"), figure("Mean and longest", "Of the last five minutes")];
   const draw = (beats, attempts) => {
     drawRates(rates, beats);
     drawLatency(latency, beats, attempts);
@@ -39,9 +39,9 @@ export function sparklines() {
   return { elements: [rates.element, latency.element], draw };
 }
 
-function figure(title) {
+function figure(title, of) {
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
-  const value = el("span", { class: "spark-value" });
+  const value = el("span", { class: "spark-value", title: of });
   const head = el("figcaption", {}, el("span", {}, title), value);
   return { drawing, value, element: el("figure", { class: "spark" }, head, drawing) };
 }
@@ -59,7 +59,7 @@ function drawRates({ drawing, value }, beats) {
   drawing.setAttribute("aria-label", `In the last 15 minutes: ${parts.join(", ")}.`);
 }
 
-/** Delivered at the bottom, trouble on top of it: hatched where it is tried again, solid where it was given up. */
+/** Delivered at the bottom, trouble on top of it: striped where it is tried again, solid where it was given up. */
 function bar(beat, index, most) {
   const unit = (HEIGHT - 2) / most;
   let bottom = HEIGHT - 1;
@@ -81,7 +81,7 @@ function drawLatency({ drawing, value }, beats, attempts) {
   const line = known.map(([beat, index], place) => `${place ? "L" : "M"}${x(index)} ${y(beat.mean_ms)}`).join("");
   const dots = known.length === 1 ? [svg("circle", { class: "mean-dot", cx: x(known[0][1]), cy: y(known[0][0].mean_ms), r: 2 })] : [];
   drawing.replaceChildren(baseline(), ...longest, svg("path", { class: "mean", d: line || "M0 0" }), ...dots);
-  say(value, attempts ? `${milliseconds(attempts.p50_ms)} / ${milliseconds(attempts.p99_ms)}` : "none lately");
+  say(value, attempts ? `p50 ${milliseconds(attempts.p50_ms)}, p99 ${milliseconds(attempts.p99_ms)}` : "none lately");
   const means = known.map(([beat]) => beat.mean_ms);
   const words = means.length
     ? `Mean time of an attempt in the last 15 minutes: ${milliseconds(Math.min(...means))} to ${milliseconds(Math.max(...means))}, the longest ${milliseconds(most)}.`

@@ -1,11 +1,13 @@
 // The destinations: a tile each, changed in place, so that neither the focus nor a selection is lost.
 
-import { ask, byId, el, facts, fill, say, shape, tell } from "./dom.js";
+import { showChanges } from "./audit.js";
+import { ask, asking, byId, el, facts, fill, say, shape, tell } from "./dom.js";
 import { Beats, sparklines } from "./sparkline.js";
 import { get, path, post } from "./relay.js";
 import { age, at, count, milliseconds, number, time } from "./words.js";
 
 const WORDS = { active: "active", paused: "paused", suspended: "suspended", open: "failing", stopped: "stopped" };
+const RESUME = "Resume";
 
 const tiles = new Map();
 
@@ -42,7 +44,7 @@ class Tile {
     this.limits = el("p", { class: "limits" });
     this.onHold = el("button", { type: "button", onclick: () => this.hold() });
     const probe = el("button", { type: "button", "aria-describedby": title, onclick: () => this.probe() }, "Probe now");
-    const more = el("button", { type: "button", "aria-describedby": title, onclick: () => this.more() }, "Details");
+    const more = el("button", { type: "button", "aria-describedby": title, onclick: asking(() => this.near()) }, "Details");
     this.onHold.setAttribute("aria-describedby", title);
     this.element = el(
       "li",
@@ -64,15 +66,14 @@ class Tile {
 
   draw() {
     const { state, since, reason, breaker, last_error: error } = this.shown;
-    if (this.element.dataset.state !== state || this.since !== since) {
-      this.element.dataset.state = state;
-      this.since = since;
-      fill(this.state, shape(state), el("span", {}, WORDS[state] ?? state, state !== "active" && since ? [" since ", time(since)] : []));
-    }
+    const words = el("span", {}, WORDS[state] ?? state, state !== "active" && since ? [" since ", time(since)] : []);
+    this.element.dataset.state = state;
+    if (this.state.textContent !== words.textContent) fill(this.state, shape(state), words);
     say(this.reason, reason ?? (breaker.failures > 0 && error ? `Last error: ${error}` : ""));
     this.drawNumbers();
     say(this.limits, limits(this.shown));
-    say(this.onHold, state === "paused" ? "Resume" : "Pause …");
+    // Under a finger it stays what it was: that is what is meant.
+    if (!this.onHold.matches(":active")) say(this.onHold, state === "paused" ? RESUME : "Pause …");
     this.sparks.draw(this.beats.list(), this.shown.attempts);
   }
 
@@ -95,7 +96,7 @@ class Tile {
   }
 
   hold() {
-    if (this.shown.state === "paused") return this.order("resume", {}, `${this.name} is resumed.`);
+    if (this.onHold.textContent === RESUME) return this.order("resume", {}, `${this.name} is resumed.`);
     const reason = el("input", { id: "pause-reason", maxlength: 200, autofocus: true });
     const body = [
       el("p", {}, "Nothing more is sent to it until it is resumed, also over a restart. Its work waits on disk; attempts in flight end."),
@@ -115,6 +116,8 @@ class Tile {
       tell(`${this.name} was probed: ${attempt.verdict}${attempt.status ? ` ${attempt.status}` : ""} after ${milliseconds(attempt.duration_ms)}.`);
     } catch (error) {
       tell(`${this.name}: ${error.message}`);
+    } finally {
+      showChanges();
     }
   }
 
@@ -125,16 +128,13 @@ class Tile {
     } catch (error) {
       if (isAsked) throw error;
       tell(`${this.name}: ${error.message}`);
+    } finally {
+      showChanges();
     }
   }
 
-  async more() {
-    try {
-      const destination = await get(path`/admin/destinations/${this.name}`);
-      ask({ title: this.name, body: details(destination) });
-    } catch (error) {
-      tell(`${this.name}: ${error.message}`);
-    }
+  async near() {
+    return { title: this.name, body: details(await get(path`/admin/destinations/${this.name}`)) };
   }
 }
 
