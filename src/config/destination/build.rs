@@ -324,6 +324,7 @@ fn operation(
     let removed = shared.removed.iter().filter(|(operation, _)| operation == name);
     let slot = own_slot.or(shared.idempotency.as_ref()).filter(|_| shared.complete).cloned();
     let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect(), slot };
+    let names_order = written.names_order();
     let request = request(name, shared, written, given, faults)?;
     if let (Some(confirm), Some(entry), true) = (&confirm, confirm_entry, has_credential) {
         confirm::led_astray(entry, confirm, &request, faults);
@@ -348,6 +349,7 @@ fn operation(
         test,
         rate,
         request,
+        names_order,
         judge,
         confirm,
     })
