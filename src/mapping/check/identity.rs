@@ -324,7 +324,7 @@ impl Form {
                 List::Total => Some("total"),
             },
             Op::Trim | Op::Truncate(_) | Op::Prefix(_) | Op::Suffix(_) | Op::Default(_) | Op::Hash(..) => None,
-            Op::Hmac(..) | Op::Hex | Op::Base64 | Op::Text | Op::Int | Op::Number | Op::MinorUnits => None,
+            Op::Hmac(..) | Op::Hex | Op::Base64 | Op::Text | Op::Int | Op::Number | Op::MinorUnits(_) => None,
             Op::Micros | Op::Negate | Op::Mul(_) | Op::Add(_) | Op::StripZeros | Op::Json => None,
         }
     }

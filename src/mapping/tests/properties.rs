@@ -203,6 +203,7 @@ const STEPS: &[(&str, &[Sort], Sort)] = {
         ("decimal(2)", &[Money], Money),
         ("decimal_max(2)", &[Money], Money),
         ("minor_units", &[Money], Number),
+        ("minor_units('omit')", &[Money], Number),
         ("micros", &[Money, Number, Json], Number),
         ("negate", &[Money], Money),
         ("mul(12345678901.5)", &[Money], Money),
