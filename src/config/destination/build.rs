@@ -20,7 +20,7 @@ use crate::config::tree::{Entry, Value};
 use crate::config::{
     Consent, Destination, OnAmbiguous, OnUnmappable, Operation, Rate, TestConversions, WaitHeader, merchant,
 };
-use crate::conversion::{EventKind, nearest};
+use crate::conversion::{EventKind, is_currency, nearest};
 use crate::mapping::{
     Constants, Encoding, Fault, Given, RequestSource, RequestTemplate, Secret, Span, Text, Var, VarType, bare_path,
 };
@@ -458,12 +458,12 @@ fn expect_currency(written: &Written<'_>, faults: &mut Faults) -> Option<String>
 }
 
 fn currency(text: &Text, faults: &mut Faults) -> Option<String> {
-    let code = iso_currency::Currency::from_code(&text.value);
-    if code.is_none() {
-        let message = format!("`expect_currency`: `{}` is no ISO 4217 code", text.value);
-        faults.with_help(text.span.clone(), message, "three upper-case letters: `EUR`, or `any`");
+    if is_currency(&text.value) {
+        return Some(text.value.clone());
     }
-    code.map(|code| code.code().to_owned())
+    let message = format!("`expect_currency`: `{}` is no ISO 4217 code of a currency", text.value);
+    faults.with_help(text.span.clone(), message, "three upper-case letters: `EUR`, or `any`");
+    None
 }
 
 const STAND_IN: &str = "unknown";
