@@ -310,6 +310,8 @@ impl Form {
                 Edit::Alphanumeric => (self != Form::Uuid).then_some("alphanumeric"),
                 Edit::ReplaceAll(..) => Some("replace_re"),
                 Edit::Extract(_) => part("extract"),
+                Edit::PhoneDigits => Some("phone_digits"),
+                Edit::PhonePlus => Some("phone_plus"),
                 Edit::Cookie(_) => part("cookie"),
                 Edit::Pad(Side::Left, _, with) => (!self.is_code() && !matches!(with, '0' | ' ')).then_some("pad_left"),
                 Edit::Pad(Side::Right, ..) => (!self.is_code()).then_some("pad_right"),

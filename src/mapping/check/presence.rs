@@ -161,6 +161,8 @@ fn lossy_edit(edit: &Edit) -> Option<&'static str> {
         Edit::Substring(..) => Some("substring"),
         Edit::ReplaceAll(..) => Some("replace_re"),
         Edit::Extract(_) => Some("extract"),
+        Edit::PhoneDigits => Some("phone_digits"),
+        Edit::PhonePlus => Some("phone_plus"),
         Edit::Cookie(_) => Some("cookie"),
         Edit::Pad(..) | Edit::UrlEncode => None,
     }

@@ -23,6 +23,24 @@ fn texts_are_cut_and_padded_by_characters() {
 }
 
 #[test]
+fn a_telephone_number_is_nobodys_without_its_country_code() {
+    let check_both = |phone: &str, number: &str, with_plus: &str| {
+        check(&format!("'{phone}' | phone_digits"), number);
+        check(&format!("'{phone}' | phone_plus"), with_plus);
+    };
+    for same in ["+49 (0)30 1234", "0049 30 1234", " 0049 (0)30-1234 ", "+49.30/12 34", "(0)+49 30 1234"] {
+        check_both(same, "'49301234'", "'+49301234'");
+    }
+    check_both("49301234", "'49301234'", "-");
+    check_both("+1 (010) 555-2671", "'10105552671'", "'+10105552671'");
+    for nobodys in ["030 1234", "+030 1234", "00030 1234", "(0)", "+", "call me", "+ (0)"] {
+        check_both(nobodys, "-", "-");
+    }
+    refused("items[].price | phone_digits", "`phone_digits` takes text");
+    refused("value | phone_plus", "`phone_plus` takes text");
+}
+
+#[test]
 fn regular_expressions_replace_and_extract() {
     check("customer.phone | replace_re('[^0-9]', '')", "'14155552671'");
     check("'a1b22' | replace_re('([a-z])([0-9]+)', '$2${1}$$')", "'1a$22b$'");

@@ -202,6 +202,8 @@ const STEPS: &[(&str, &[Sort], Sort)] = {
         ("bool('1', '')", &[Bool, Json], Text),
         ("decimal(2)", &[Money], Money),
         ("decimal_max(2)", &[Money], Money),
+        ("phone_digits", &[Text], Text),
+        ("phone_plus", &[Text], Text),
         ("minor_units", &[Money], Number),
         ("minor_units('omit')", &[Money], Number),
         ("micros", &[Money, Number, Json], Number),
