@@ -29,6 +29,7 @@ mod time;
 mod trace;
 mod values;
 
+pub(crate) use check::is_currency;
 pub use identity::{ConversionId, DestinationName, Meta};
 pub use json::{DEPTH_MAX, Json, JsonError, needs_no_escape, write_text};
 pub use money::{Money, MoneyError, MoneyText};

@@ -13,10 +13,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use capi_relay::config::{Config, Expected, Rendering, Sample, Source, presets};
+use capi_relay::config::{Config, Decision, Expected, Rendering, Sample, Source, presets};
+use capi_relay::conversion::{Conversion, ConversionId, Meta};
 use capi_relay::delivery::verdict;
-use capi_relay::mapping::{Answer, Secrets};
+use capi_relay::mapping::{Answer, Scope, Secrets};
 use capi_relay::queue::Verdict;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use self::answers::{ANSWERS, Row};
@@ -211,6 +213,78 @@ fn rendered(config: &Config, destination: &str, conversion: &str, member: (&str,
     match sample.at(config.destination(destination).unwrap(), "acme", Secrets::Masked) {
         Rendering::Sent { request, .. } => request.to_http(),
         Rendering::Nothing { reason, .. } => reason,
+    }
+}
+
+/// The body that becomes of a purchase of these items.
+fn of_items(config: &Config, destination: &str, items: serde_json::Value) -> serde_json::Value {
+    let text = std::fs::read_to_string(format!("{FOLDER}/purchase.json")).unwrap();
+    let mut purchase: serde_json::Value = serde_json::from_str(&text).unwrap();
+    purchase["items"] = items;
+    let sample = Sample::parse(purchase.to_string().as_bytes()).unwrap();
+    match sample.at(config.destination(destination).unwrap(), "acme", Secrets::Masked) {
+        Rendering::Sent { request, .. } => serde_json::from_slice(&request.body).unwrap(),
+        Rendering::Nothing { outcome, reason } => panic!("{destination}: {outcome}: {reason}"),
+    }
+}
+
+#[test]
+fn what_contents_are_is_said_wherever_there_are_any() {
+    let config = config();
+    for (name, within) in [("meta", "/data/0/custom_data"), ("tiktok", "/data/0/properties")] {
+        let check = |items: serde_json::Value, contents: usize| {
+            let body = of_items(&config, name, items.clone());
+            let data = body.pointer(within).unwrap();
+            let found = data["contents"].as_array().map_or(0, Vec::len);
+            assert_eq!(found, contents, "{name}: {items}: {data:#}");
+            let kind = (contents > 0).then_some("product");
+            assert_eq!(data["content_type"].as_str(), kind, "{name}: {items}: {data:#}");
+        };
+        check(json!([{"sku": "A"}, {"sku": "B"}]), 2);
+        check(json!([{"name": "Wrapping", "price": "1.00"}, {"sku": "B", "quantity": 1}]), 2);
+        check(json!([{"mpn": "M"}, {"quantity": 2}]), 1);
+        check(json!([{"mpn": "M"}, {"price": "2.50"}]), 1);
+        check(json!([{"mpn": "M"}]), 0);
+        check(json!([]), 0);
+    }
+}
+
+#[test]
+fn a_price_below_the_smallest_unit_is_left_out_and_the_conversion_goes() {
+    let body = of_items(
+        &config(),
+        "openai-ads",
+        json!([{"sku": "A", "quantity": 1000, "price": "0.125"}, {"sku": "B", "price": "2.50"}, {"sku": "C", "price": 0}]),
+    );
+    let contents = body.pointer("/events/0/data/contents").unwrap();
+    let amounts = contents.as_array().unwrap().iter().map(|content| content["amount"].clone());
+    assert_eq!(amounts.collect::<Vec<_>>(), [json!(null), json!(250), json!(0)], "{contents:#}");
+}
+
+#[test]
+fn two_refunds_of_an_order_are_two_transactions_of_partnerstacks_and_one_of_nothing_is_none() {
+    let config = config();
+    let partnerstack = config.destination("partnerstack").unwrap();
+    let refund = |value: &str, key: &str| {
+        let text = format!(
+            r#"{{"kind": "refund", "event_id": "evt-1", "time": "2026-11-20T13:00:00Z", "value": "{value}",
+               "currency": "EUR", "customer": {{"id": "c"}}}}"#
+        );
+        let conversion = Conversion::parse(text.as_bytes(), "generated").unwrap();
+        let meta = Meta::new(ConversionId::new(0, [0; 10]), "acme".into(), Some(key.to_owned()), &conversion);
+        let scope = Scope { conversion: &conversion, meta: &meta };
+        let decision = partnerstack.decide(scope);
+        let Decision::Send(operation) = decision else { return Err(format!("{decision:?}")) };
+        let request = operation.request.render(scope, Secrets::Revealed).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        Ok((body["key"].as_str().unwrap().to_owned(), body["amount"].clone()))
+    };
+    let ((one, amount), (other, _)) = (refund("5.00", "k1").unwrap(), refund("5.00", "k2").unwrap());
+    assert_eq!((&amount, refund("-5.00", "k1").unwrap()), (&json!(-500), (one.clone(), json!(-500))));
+    assert_ne!(one, other);
+    for nothing in ["0", "0.00"] {
+        let why = refund(nothing, "k1").unwrap_err();
+        assert!(why.contains("Unsupported") && why.contains("value != 0"), "{why}");
     }
 }
 

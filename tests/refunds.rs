@@ -11,7 +11,8 @@ const ALL: [&str; 5] = ["thrad", "impact", "scaleo", "trackdesk", "dsp"];
 /// Takes back or changes an order that [`conversion`] made, with further members.
 fn later(kind: &str, order: &str, more: &Value) -> Value {
     let mut later = json!({
-        "kind": kind, "order_id": order, "time": "2026-11-21T09:00:00Z", "click_ids": { "scaleo": format!("scl{order}") },
+        "kind": kind, "order_id": order, "time": "2026-11-21T09:00:00Z", "currency": "EUR",
+        "click_ids": { "scaleo": format!("scl{order}") },
     });
     for (key, value) in more.as_object().into_iter().flatten() {
         later[key] = value.clone();
@@ -179,6 +180,33 @@ async fn a_transaction_of_scaleos_is_found_by_its_id() {
     let expected =
         format!("/track/conv-change?transaction_id={id}&conv_status=rejected&token=sandbox-scaleo-security-token");
     assert_eq!(target, expected);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_orders_of_a_click_the_one_that_scaleo_never_got_takes_nothing_back() {
+    let bench = Bench::start("").await;
+    bench.sold("order-1").await;
+    let same_click = json!({ "scaleo": "sclorder-1" });
+    let mut dollars = conversion("order-2");
+    dollars["currency"] = json!("USD");
+    dollars["click_ids"] = same_click.clone();
+    let answer = bench.post(&dollars).await;
+    assert_eq!(answer.body["destinations"]["scaleo"], "skipped", "{}", answer.body);
+    let said = |currency: Value| {
+        let mut refund = later("refund", "order-2", &json!({ "click_ids": same_click, "currency": currency }));
+        if currency.is_null() {
+            drop(refund.as_object_mut().unwrap().remove("currency"));
+        }
+        refund
+    };
+    let (answer, status) = bench.changed(&said(json!("USD"))).await;
+    unsupported(&answer, &status, "scaleo", "currency is USD, and expect_currency is EUR");
+    let mut unsaid = said(Value::Null);
+    unsaid["event_id"] = json!("order-2-again");
+    let (answer, status) = bench.changed(&unsaid).await;
+    unsupported(&answer, &status, "scaleo", "a refund here must name its currency: expect_currency is EUR");
+    assert_eq!(bench.sandbox.received(Platform::Scaleo).len(), 1, "the first order, and no refund");
     bench.stop().await;
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Config, Consent, Destination, Merchant, Operation, TestConversions};
-use crate::conversion::EventKind;
+use crate::conversion::{Conversion, EventKind};
 use crate::mapping::{Condition, Scope};
 
 /// What becomes of a conversion at one destination.
@@ -59,10 +59,19 @@ impl Destination {
                     let name = &operation.name;
                     return Decision::Skipped(format!("a test conversion, and operation {name} has no test switch"));
                 }
-                None => return operation.chosen(),
+                None => return operation.chosen(self.currency_unsaid(operation, conversion)),
             }
         }
         none_applies(kind, format!("does not apply: {}", unmet.join("; ")))
+    }
+
+    /// Why a refund must not go out: an order in another currency never came here, and by what else finds the sale (a click
+    /// leads to several orders) another one would be taken back. Who is told the order finds that one or none. An adjustment
+    /// always has an amount, and so a currency.
+    fn currency_unsaid(&self, operation: &Operation, conversion: &Conversion) -> Option<String> {
+        let expected = self.expect_currency.as_deref().filter(|_| conversion.kind() == EventKind::Refund)?;
+        let is_safe = operation.names_order || conversion.currency().is_some();
+        (!is_safe).then(|| format!("a refund here must name its currency: expect_currency is {expected}"))
     }
 }
 
@@ -85,10 +94,14 @@ impl Operation {
         }
     }
 
-    fn chosen(&self) -> Decision<'_> {
-        match self.request.lacks() {
-            None => Decision::Send(self),
-            Some(lacks) => Decision::Unsupported(format!("operation {} needs {lacks}, which is not set", self.name)),
+    /// It is sent so, unless something is lacking: of the configuration, or what is `unsaid` in the conversion.
+    fn chosen(&self, unsaid: Option<String>) -> Decision<'_> {
+        match (self.request.lacks(), unsaid) {
+            (None, None) => Decision::Send(self),
+            (None, Some(reason)) => Decision::Unsupported(reason),
+            (Some(lacks), _) => {
+                Decision::Unsupported(format!("operation {} needs {lacks}, which is not set", self.name))
+            }
         }
     }
 }

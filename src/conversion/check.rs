@@ -89,6 +89,7 @@ fn check_text(kind: Kind, text: &str) -> Result<(), Cow<'static, str>> {
         Kind::Text { chars_max } => return plain(text, chars_max),
         Kind::Lines { chars_max } => return lines(text, chars_max),
         Kind::Enum(words) => words.contains(&text),
+        Kind::Currency if NO_CURRENCIES.contains(&text) => return Err(NO_CURRENCY.into()),
         Kind::Currency => is_currency(text),
         Kind::Country => is_country(text),
         Kind::Email => is_email(text),
@@ -152,9 +153,16 @@ fn wanted(kind: Kind) -> String {
     }
 }
 
-fn is_currency(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_uppercase()) && iso_currency::Currency::from_code(text).is_some()
+/// Whether amounts may be in it: an ISO 4217 code in upper case, and none of [`NO_CURRENCIES`].
+pub(crate) fn is_currency(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_uppercase())
+        && !NO_CURRENCIES.contains(&text)
+        && iso_currency::Currency::from_code(text).is_some()
 }
+
+/// Codes of ISO 4217 that name no currency: "no currency is involved", and "reserved for testing".
+const NO_CURRENCIES: [&str; 2] = ["XXX", "XTS"];
+const NO_CURRENCY: &str = "must be a currency: XXX says that there is none, and XTS is for tests of other systems";
 
 /// The addresses that mail is sent to in practice: a dot-atom (RFC 5322, and RFC 6531 beyond ASCII) before the `@`, a
 /// domain of two labels or more after it. No quoted local parts, no address literals.

@@ -1,5 +1,6 @@
 //! Free JSON: members in order, numbers as their text, duplicate members refused.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess};
@@ -41,14 +42,28 @@ pub struct JsonError {
 pub const DEPTH_MAX: usize = 32;
 
 impl Json {
-    /// Any JSON document, for conversions and for destinations' answers alike.
+    /// Any JSON document of somebody who is told what is wrong with it.
     ///
     /// # Errors
-    /// When it is no JSON, nests deeper than [`DEPTH_MAX`], or names a member twice.
+    /// When it is no JSON, begins with a byte order mark, nests deeper than [`DEPTH_MAX`], or names a member twice.
     pub fn parse(bytes: &[u8]) -> Result<Json, JsonError> {
+        Json::read(bytes, Repeats::Refused)
+    }
+
+    /// A JSON document of somebody who cannot be told, as a destination's answer: a byte order mark before it is passed over
+    /// (RFC 8259, section 8.1, leaves that to the reader), and of a member that stands more than once the last counts, as with
+    /// most readers (section 4).
+    ///
+    /// # Errors
+    /// When it is no JSON, or nests deeper than [`DEPTH_MAX`].
+    pub fn parse_answer(bytes: &[u8]) -> Result<Json, JsonError> {
+        Json::read(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes), Repeats::LastCounts)
+    }
+
+    fn read(bytes: &[u8], repeats: Repeats) -> Result<Json, JsonError> {
         let mut problems = Problems::first_ends();
         let mut bytes_left = usize::MAX;
-        let reader = FreeReader { path: &Path::ROOT, problems: &mut problems, bytes_left: &mut bytes_left };
+        let reader = FreeReader { path: &Path::ROOT, problems: &mut problems, bytes_left: &mut bytes_left, repeats };
         document(bytes, reader)
     }
 
@@ -179,12 +194,25 @@ pub(super) fn document<'de, R: Read<'de>>(bytes: &'de [u8], reader: R) -> Result
     Ok(value)
 }
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// What a member means that stands more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// It is a problem.
+    Refused,
+    /// The last is the one.
+    LastCounts,
+}
+
 /// Reads free JSON: `custom`, and whole documents.
 pub(super) struct FreeReader<'c> {
     pub(super) path: &'c Path<'c>,
     pub(super) problems: &'c mut Problems,
     /// What of the free data's total is left; each value costs its text and [`VALUE_COST`].
     pub(super) bytes_left: &'c mut usize,
+    pub(super) repeats: Repeats,
 }
 
 impl FreeReader<'_> {
@@ -216,7 +244,7 @@ impl FreeReader<'_> {
         name: usize,
         read: impl FnOnce(FreeReader<'_>) -> Result<Option<Json>, E>,
     ) -> Result<Option<Json>, E> {
-        let reader = FreeReader { path, problems: self.problems, bytes_left: self.bytes_left };
+        let reader = FreeReader { path, problems: self.problems, bytes_left: self.bytes_left, repeats: self.repeats };
         let Some(json) = read(reader)? else { return Ok(None) };
         self.charge::<E>(path, name.saturating_add(json.text_len()))?;
         Ok(Some(json))
@@ -265,8 +293,13 @@ impl<'de> Read<'de> for FreeReader<'_> {
                 list.push((name.into(), value));
             }
         }
-        for name in duplicates(&list) {
-            self.problems.report(&self.path.member(name), DUPLICATE)?;
+        match self.repeats {
+            Repeats::LastCounts => keep_last(&mut list),
+            Repeats::Refused => {
+                for name in duplicates(&list) {
+                    self.problems.report(&self.path.member(name), DUPLICATE)?;
+                }
+            }
         }
         Ok(Json::Object(list))
     }
@@ -289,6 +322,22 @@ fn duplicates(members: &[(Box<str>, Json)]) -> Vec<&str> {
     let mut sorted: Vec<&str> = names.collect();
     sorted.sort_unstable();
     sorted.windows(2).filter_map(|pair| matches!(pair, [a, b] if a == b).then(|| pair.first().copied())?).collect()
+}
+
+/// Of members of one name the last, the others in their order.
+fn keep_last(members: &mut Vec<(Box<str>, Json)>) {
+    let mut to_drop: BTreeMap<Box<str>, usize> = BTreeMap::new();
+    for name in duplicates(members) {
+        let repeats = to_drop.entry(name.into()).or_default();
+        *repeats = repeats.saturating_add(1);
+    }
+    members.retain(|(name, _)| match to_drop.get_mut(name) {
+        None | Some(0) => true,
+        Some(left) => {
+            *left = left.saturating_sub(1);
+            false
+        }
+    });
 }
 
 /// serde_json's words without the place, which stands in fields of its own.

@@ -166,6 +166,11 @@ impl Money {
         self.shifted(u32::from(exponent))
     }
 
+    /// Whether amounts of `currency` (ISO 4217) have a smallest unit at all: gold has none, and an unknown code neither.
+    pub fn has_minor_unit(currency: &str) -> bool {
+        iso_currency::Currency::from_code(currency).is_some_and(|currency| currency.exponent().is_some())
+    }
+
     /// Integer text × 10⁶; `None` when the amount has a part below a millionth.
     pub fn micros(self) -> Option<String> {
         self.shifted(6)

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde::de::{MapAccess, SeqAccess};
 
 use super::check::{NULL, check};
-use super::json::{DUPLICATE, FreeReader, document};
+use super::json::{DUPLICATE, FreeReader, Repeats, document};
 use super::paths::{self, Level, Member, homes, is_map_key};
 use super::problem::{Path, Problems};
 use super::read::{Found, Members, Read, Reading, skip_elements};
@@ -98,7 +98,12 @@ impl<const ROWS: usize> ObjectReader<'_, ROWS> {
         match member {
             Member::Field { kind: Kind::Json, place, .. } => {
                 let Rest { problems, free_left, .. } = rest;
-                let json = members.value(FreeReader { path, problems: &mut *problems, bytes_left: free_left })?;
+                let json = members.value(FreeReader {
+                    path,
+                    problems: &mut *problems,
+                    bytes_left: free_left,
+                    repeats: Repeats::Refused,
+                })?;
                 if json == Json::Null {
                     problems.push(path, NULL);
                 }

@@ -14,9 +14,10 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Parses the body as JSON once, if it is JSON; a body may as well be XML, text or empty.
+    /// Parses the body as JSON once, if it is JSON; a body may as well be XML, text or empty. What a platform writes is taken as
+    /// it is meant ([`Json::parse_answer`]): whoever misread it would call a sale that was taken rejected.
     pub fn new(status: http::StatusCode, headers: http::HeaderMap, body: Bytes) -> Answer {
-        let json = Json::parse(&body).ok();
+        let json = Json::parse_answer(&body).ok();
         Answer { status, headers, body, json }
     }
 

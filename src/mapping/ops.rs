@@ -54,7 +54,7 @@ pub(super) enum Op {
     Decimal(u32),
     /// At most so many decimals.
     DecimalMax(u32),
-    MinorUnits,
+    MinorUnits(Inexact),
     Micros,
     Negate,
     Mul(Money),
@@ -96,6 +96,15 @@ pub(super) enum Unit {
     Seconds,
     Millis,
     Micros,
+}
+
+/// What becomes of an amount that is no whole number of the currency's smallest unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inexact {
+    /// The conversion is unmappable.
+    Refuse,
+    /// It is absent.
+    Omit,
 }
 
 /// A text argument.
@@ -150,7 +159,7 @@ impl Op {
             Op::Spell(words) => spell(&input, words),
             Op::Decimal(scale) => same_kind(&input, amount(&input)?.with_scale(*scale)),
             Op::DecimalMax(scale) => decimal_max(input, *scale),
-            Op::MinorUnits => minor_units(&input, currency),
+            Op::MinorUnits(inexact) => minor_units(&input, currency, *inexact),
             Op::Micros => match amount(&input)?.micros() {
                 Some(micros) => Ok(Some(Val::Number(Cow::Owned(micros)))),
                 None => Err(EvalError::new("the amount has a part below a millionth")),
@@ -370,12 +379,23 @@ fn decimal_max(input: Val<'_>, scale: u32) -> Evaluated<'_> {
     if amount.decimal().scale() <= scale { Ok(Some(input)) } else { same_kind(&input, amount.with_scale(scale)) }
 }
 
-fn minor_units<'a>(input: &Val<'a>, currency: Option<&str>) -> Evaluated<'a> {
+fn minor_units<'a>(input: &Val<'a>, currency: Option<&str>, inexact: Inexact) -> Evaluated<'a> {
     let amount = amount(input)?;
-    let Some(currency) = currency else { return Err(EvalError::new("the conversion has no currency")) };
-    match amount.minor_units(currency) {
-        Some(units) => Ok(Some(Val::Number(Cow::Owned(units)))),
-        None => Err(EvalError::new("the amount has a part below the currency's smallest unit")),
+    // Nothing is nothing in any currency, and no conversion without an amount needs one.
+    if amount.decimal().is_zero() {
+        return Ok(Some(Val::Number(Cow::Borrowed("0"))));
+    }
+    let units = currency.and_then(|currency| amount.minor_units(currency));
+    match (units, inexact, currency) {
+        (Some(units), _, _) => Ok(Some(Val::Number(Cow::Owned(units)))),
+        (None, Inexact::Omit, _) => Ok(None),
+        (None, Inexact::Refuse, None) => Err(EvalError::new("the conversion has no currency")),
+        (None, Inexact::Refuse, Some(currency)) if !Money::has_minor_unit(currency) => {
+            Err(EvalError::new("the conversion's currency has no smallest unit"))
+        }
+        (None, Inexact::Refuse, Some(_)) => {
+            Err(EvalError::new("the amount has a part below the currency's smallest unit"))
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) const ANSWERS: &[Row] = &[
     ("google-ads", "refund", 200, r#"{"partialFailureError": {"code": 3, "details": [{"errors": [{"errorCode": {"conversionUploadError": "CONVERSION_EXPIRED"}}]}]}}"#, Rejected),
     ("google-ads", "adjustment", 200, r#"{"partialFailureError": {"code": 3, "details": [{"errors": [{"errorCode": {"conversionUploadError": "CONVERSION_EXPIRED"}}]}]}}"#, Rejected),
     ("google-ads", "refund", 200, r#"{"partialFailureError": {"code": 3, "details": [{"errors": [{"errorCode": {"conversionUploadError": "CONVERSION_ALREADY_RETRACTED"}}]}]}}"#, Duplicate),
+    ("google-ads", "adjustment", 200, r#"{"partialFailureError": {"code": 3, "details": [{"errors": [{"errorCode": {"conversionAdjustmentUploadError": "RESTATEMENT_ALREADY_EXISTS"}}]}]}}"#, Duplicate),
+    ("google-ads", "adjustment", 200, r#"{"partialFailureError": {"code": 3, "details": [{"errors": [{"errorCode": {"conversionAdjustmentUploadError": "MORE_RECENT_RESTATEMENT_FOUND"}}]}]}}"#, Rejected),
 
     ("pinterest", "conversion", 200, r#"{"num_events_received": 1, "num_events_processed": 1, "events": [{"status": "processed"}]}"#, Delivered),
     ("pinterest", "conversion", 200, r#"{"num_events_received": 1, "num_events_processed": 0, "events": [{"status": "failed"}]}"#, Rejected),

@@ -130,5 +130,4 @@ const ALLOWED: &[Allowed] = &[
         changes: &["trim → email_canonical", "lower → email_canonical"],
         why: "of what is no address it makes the same, and an address is no gender",
     },
-    Allowed { presets: &["dsp"], key: "map.ids.id", changes: &["'' → 'x'"], why: "only the digits of it are hashed" },
 ];

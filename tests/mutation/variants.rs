@@ -28,6 +28,8 @@ vars.event_type_code = "SALE"
 vars.action_tracker_id = 54321
 vars.encoding = "json"
 secrets.auth_token = "k-1"
+map."ItemSubTotal{i}" = ""
+map."ItemTotalDiscount{i}" = ""
 "#,
     r#"
 vars.account_sid = "IRsid"

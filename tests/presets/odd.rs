@@ -129,9 +129,30 @@ async fn amounts(bench: &Bench) {
     let got = bench.send("discounts", discounts, ALL).await;
     let impact = got.at("impact");
     assert!(impact.contains("ItemSubTotal1=11.11&ItemTotalDiscount1=2&ItemMargin1=0.01&ItemSku2=B"), "{impact}");
-    assert!(impact.contains("ItemPrice2=5.56&ItemDiscountRate2=9.125"), "{impact}");
+    assert!(impact.contains("ItemSubTotal2=5.56&ItemDiscountRate2=9.125"), "{impact}");
+    assert!(!impact.contains("ItemPrice"), "{impact}");
     assert!(impact.contains("&OrderDiscount=5&") && !impact.contains("OrderDiscountRate"), "{impact}");
     assert!(!impact.contains("OrderSubTotalPostDiscount") && !impact.contains("ItemMpn1"), "{impact}");
+    lines(bench).await;
+}
+
+/// Rounded once for each line, and not once for each piece of it.
+async fn lines(bench: &Bench) {
+    let line = |quantity: u32, price: &str, discount: &str| {
+        let item = json!({"sku": "S", "category": "c", "quantity": quantity, "price": price, "discount": discount});
+        json!({"items": [item], "value": "125", "currency": "KWD"})
+    };
+    for (name, quantity, price, discount, expected) in [
+        ("screws", 1000, "0.125", "0.005", "ItemSubTotal1=125.00&ItemTotalDiscount1=5.00"),
+        ("dinars", 10, "1.235", "0.004", "ItemSubTotal1=12.35&ItemTotalDiscount1=0.04"),
+        ("half-a-cent", 1, "0.005", "0.001", "ItemSubTotal1=0.01&ItemTotalDiscount1=0.00"),
+        ("none", 0, "1.235", "0.1", "ItemSubTotal1=0.00&ItemTotalDiscount1=0.0"),
+    ] {
+        let got = bench.send(name, line(quantity, price, discount), ALL).await;
+        let impact = got.at("impact");
+        assert!(impact.contains(&format!("ItemQuantity1={quantity}&{expected}")), "{name}: {impact}");
+        assert!(!impact.contains("ItemPrice") && !impact.contains("ItemDiscount1"), "{name}: {impact}");
+    }
 }
 
 async fn events(bench: &Bench) {

@@ -20,7 +20,7 @@ use crate::config::tree::{Entry, Value};
 use crate::config::{
     Consent, Destination, OnAmbiguous, OnUnmappable, Operation, Rate, TestConversions, WaitHeader, merchant,
 };
-use crate::conversion::{EventKind, nearest};
+use crate::conversion::{EventKind, is_currency, nearest};
 use crate::mapping::{
     Constants, Encoding, Fault, Given, RequestSource, RequestTemplate, Secret, Span, Text, Var, VarType, bare_path,
 };
@@ -324,6 +324,7 @@ fn operation(
     let removed = shared.removed.iter().filter(|(operation, _)| operation == name);
     let slot = own_slot.or(shared.idempotency.as_ref()).filter(|_| shared.complete).cloned();
     let given = Given { kind, applies, removed: removed.map(|(_, target)| target.clone()).collect(), slot };
+    let names_order = written.names_order();
     let request = request(name, shared, written, given, faults)?;
     if let (Some(confirm), Some(entry), true) = (&confirm, confirm_entry, has_credential) {
         confirm::led_astray(entry, confirm, &request, faults);
@@ -348,6 +349,7 @@ fn operation(
         test,
         rate,
         request,
+        names_order,
         judge,
         confirm,
     })
@@ -456,12 +458,12 @@ fn expect_currency(written: &Written<'_>, faults: &mut Faults) -> Option<String>
 }
 
 fn currency(text: &Text, faults: &mut Faults) -> Option<String> {
-    let code = iso_currency::Currency::from_code(&text.value);
-    if code.is_none() {
-        let message = format!("`expect_currency`: `{}` is no ISO 4217 code", text.value);
-        faults.with_help(text.span.clone(), message, "three upper-case letters: `EUR`, or `any`");
+    if is_currency(&text.value) {
+        return Some(text.value.clone());
     }
-    code.map(|code| code.code().to_owned())
+    let message = format!("`expect_currency`: `{}` is no ISO 4217 code of a currency", text.value);
+    faults.with_help(text.span.clone(), message, "three upper-case letters: `EUR`, or `any`");
+    None
 }
 
 const STAND_IN: &str = "unknown";

@@ -109,6 +109,8 @@ pub struct Operation {
     pub otherwise: Option<String>,
     /// What is sent.
     pub request: RequestTemplate,
+    /// Whether the request names the order, or the event that stands for one: it concerns that sale and no other.
+    pub names_order: bool,
     /// What becomes of a conversion that no request can be made of.
     pub on_unmappable: OnUnmappable,
     /// What becomes of test conversions.

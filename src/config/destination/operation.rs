@@ -113,16 +113,24 @@ impl<'t> Written<'t> {
 
     /// Whether its conditions or its request look at `test`.
     pub(super) fn reads_test(&self) -> bool {
-        let names = |text: &Text| names_field(text, TEST);
+        self.when.iter().chain(&self.only_when).any(|text| names_field(text, TEST)) || self.request_names(TEST)
+    }
+
+    /// Whether its request tells which order it is, or which event where that stands for an order.
+    pub(super) fn names_order(&self) -> bool {
+        ORDER.into_iter().any(|field| self.request_names(field))
+    }
+
+    /// Whether the field is in its map, its query, its URL or a header.
+    fn request_names(&self, field: &str) -> bool {
+        let names = |text: &Text| names_field(text, field);
         let is_read = |line: &MapLine| match &line.source {
             MapSource::Expr(text) => names(text),
             MapSource::Entries(entries) => entries.iter().flatten().any(|(_, text)| names(text)),
             MapSource::List(parts) => parts.iter().any(names),
         };
         let mut templates = self.url.iter().chain(self.headers.iter().map(|(_, value)| value));
-        self.when.iter().chain(&self.only_when).any(names)
-            || self.map.iter().chain(&self.query).any(is_read)
-            || templates.any(|text| template_names_field(text, TEST))
+        self.map.iter().chain(&self.query).any(is_read) || templates.any(|text| template_names_field(text, field))
     }
 
     /// Whether it takes every conversion of its kind. A condition that is at fault is one.
@@ -288,6 +296,8 @@ const OWN: [&str; 19] = [
 
 /// The field of a conversion that says it is one.
 const TEST: &str = "test";
+/// The fields that platforms know a sale by.
+const ORDER: [&str; 2] = ["order_id", "event_id"];
 /// The field that says whether it is a conversion, a refund or an adjustment.
 const KIND: &str = "kind";
 

@@ -127,6 +127,25 @@ fn another_currency_than_expected_is_skipped() {
 }
 
 #[test]
+fn a_refund_of_the_sale_of_a_click_names_its_currency_where_one_is_expected() {
+    let named = |id: &str| {
+        format!("[destination.partner.operation.refund]\nurl = \"https://px.example.com/r\"\nmap.id = \"{id}\"\n")
+    };
+    let euro = |id: &str| format!("expect_currency = \"EUR\"\n{}", named(id));
+    let of_a_click = format!(r#"{REFUND}, "click_ids": {{"partner": "c"}}"#);
+    let said = |currency: &str| format!(r#"{of_a_click}, "currency": "{currency}""#);
+    let click = "click_ids.partner";
+    let unsaid = "unsupported: a refund here must name its currency: expect_currency is EUR";
+    check(&euro(click), &of_a_click, unsaid);
+    check(&euro(click), &said("EUR"), "send refund");
+    check(&euro(click), &said("USD"), "unsupported: currency is USD, and expect_currency is EUR");
+    // An order is that one or none; and without an expectation any sale was taken.
+    check(&euro("order_id ?? event_id"), &of_a_click, "send refund");
+    check(&euro(click).replace("com/r", "com/r/{event_id}"), &of_a_click, "send refund");
+    check(&named(click), &of_a_click, "send refund");
+}
+
+#[test]
 fn the_first_operation_whose_condition_holds_is_used() {
     let several = r#"when = "event_type == 'purchase_completed'"
 [destination.partner.operation.lead]

@@ -106,7 +106,7 @@ fn addresses_codes_and_digests() {
             &["203.0.113.9", "::1", "2001:DB8::1", "::ffff:1.2.3.4"],
             &["300.1.1.1", "1.2.3", "01.2.3.4", "1.2.3.4/8", "fe80::1%eth0", "localhost", ""],
         ),
-        (Kind::Currency, &["EUR", "JPY", "KWD", "XCG"], &["eur", "EURO", "EU", "ZZZ", "€", ""]),
+        (Kind::Currency, &["EUR", "JPY", "KWD", "XCG"], &["eur", "EURO", "EU", "ZZZ", "XXX", "XTS", "€", ""]),
         (Kind::Country, &["DE", "DEU", "US", "USA", "AX", "ZWE"], &["de", "D", "XX", "UK", "Germany", ""]),
         (
             Kind::Digest { chars: 40 },
@@ -129,6 +129,16 @@ fn addresses_codes_and_digests() {
         right.iter().for_each(|value| text(kind, value, true));
         wrong.iter().for_each(|value| text(kind, value, false));
     }
+}
+
+#[test]
+fn a_code_that_names_no_currency_is_told_so() {
+    for code in ["XXX", "XTS"] {
+        let why = check(Kind::Currency, Found::Text(code.into())).unwrap_err();
+        assert!(why.contains("XXX says that there is none"), "{why}");
+        assert!(!is_currency(code));
+    }
+    assert!(is_currency("XAU"));
 }
 
 #[test]

@@ -37,6 +37,27 @@ fn numbers_and_order_are_kept_as_they_were_written() {
 }
 
 #[test]
+fn an_answer_may_begin_with_a_byte_order_mark_and_its_last_member_of_a_name_counts() {
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let mut out = Vec::new();
+        Json::parse_answer(text.as_bytes()).unwrap().write(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
+        assert!(Json::parse(text.as_bytes()).is_err(), "{text}");
+    }
+    check("\u{feff}{\"a\": 1}", r#"{"a":1}"#);
+    check(r#"{"a":1,"b":2,"a":3,"A":4,"a":5}"#, r#"{"b":2,"A":4,"a":5}"#);
+    check(r#"[{"a":{"b":1,"b":[2]},"a":{"b":3,"b":{"c":4}}}]"#, r#"[{"a":{"b":{"c":4}}}]"#);
+    let many: Vec<String> = (0..40).map(|at| format!(r#""k{}":{at}"#, at % 20)).collect();
+    let last: Vec<String> = (20..40).map(|at| format!(r#""k{}":{at}"#, at % 20)).collect();
+    check(&format!("{{{}}}", many.join(",")), &format!("{{{}}}", last.join(",")));
+    // One mark, at the beginning.
+    for wrong in ["\u{feff}\u{feff}{}", "{}\u{feff}", " \u{feff}{}", "\u{feff}"] {
+        assert!(Json::parse_answer(wrong.as_bytes()).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn an_exponent_is_written_with_its_sign_and_nothing_else_changes() {
     assert_eq!(written("[1.50E5,1e400,1e-05]"), "[1.50e+5,1e+400,1e-05]");
 }

@@ -302,7 +302,7 @@ fn decimals_after(most: Option<u32>, op: &Op) -> Option<u32> {
     if let Op::Decimal(scale) | Op::DecimalMax(scale) = op {
         return Some(*scale);
     }
-    if matches!(op, Op::Int | Op::MinorUnits | Op::Micros | Op::Unix(_)) {
+    if matches!(op, Op::Int | Op::MinorUnits(_) | Op::Micros | Op::Unix(_)) {
         return Some(0);
     }
     if let Op::Default(value) = op {

@@ -310,6 +310,8 @@ impl Form {
                 Edit::Alphanumeric => (self != Form::Uuid).then_some("alphanumeric"),
                 Edit::ReplaceAll(..) => Some("replace_re"),
                 Edit::Extract(_) => part("extract"),
+                Edit::PhoneDigits => Some("phone_digits"),
+                Edit::PhonePlus => Some("phone_plus"),
                 Edit::Cookie(_) => part("cookie"),
                 Edit::Pad(Side::Left, _, with) => (!self.is_code() && !matches!(with, '0' | ' ')).then_some("pad_left"),
                 Edit::Pad(Side::Right, ..) => (!self.is_code()).then_some("pad_right"),
@@ -324,7 +326,7 @@ impl Form {
                 List::Total => Some("total"),
             },
             Op::Trim | Op::Truncate(_) | Op::Prefix(_) | Op::Suffix(_) | Op::Default(_) | Op::Hash(..) => None,
-            Op::Hmac(..) | Op::Hex | Op::Base64 | Op::Text | Op::Int | Op::Number | Op::MinorUnits => None,
+            Op::Hmac(..) | Op::Hex | Op::Base64 | Op::Text | Op::Int | Op::Number | Op::MinorUnits(_) => None,
             Op::Micros | Op::Negate | Op::Mul(_) | Op::Add(_) | Op::StripZeros | Op::Json => None,
         }
     }

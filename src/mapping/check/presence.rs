@@ -3,7 +3,7 @@
 use super::content;
 use super::facts::{Facts, Known, Leaf};
 use crate::conversion::Kind;
-use crate::mapping::ops::{Edit, List, Op};
+use crate::mapping::ops::{Edit, Inexact, List, Op};
 use crate::mapping::program::{Call, Node};
 use crate::mapping::value::Val;
 
@@ -123,6 +123,7 @@ fn lossy(op: &Op) -> Option<&'static str> {
         Op::Browser => Some("ua_browser"),
         Op::Os => Some("ua_os"),
         Op::UrlParam(_) => Some("url_param"),
+        Op::MinorUnits(Inexact::Omit) => Some("minor_units"),
         Op::Default(_)
         | Op::Lower
         | Op::Upper
@@ -140,7 +141,7 @@ fn lossy(op: &Op) -> Option<&'static str> {
         | Op::Spell(_)
         | Op::Decimal(_)
         | Op::DecimalMax(_)
-        | Op::MinorUnits
+        | Op::MinorUnits(Inexact::Refuse)
         | Op::Micros
         | Op::Negate
         | Op::Mul(_)
@@ -160,6 +161,8 @@ fn lossy_edit(edit: &Edit) -> Option<&'static str> {
         Edit::Substring(..) => Some("substring"),
         Edit::ReplaceAll(..) => Some("replace_re"),
         Edit::Extract(_) => Some("extract"),
+        Edit::PhoneDigits => Some("phone_digits"),
+        Edit::PhonePlus => Some("phone_plus"),
         Edit::Cookie(_) => Some("cookie"),
         Edit::Pad(..) | Edit::UrlEncode => None,
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::within;
+use super::{TRUNK_ZERO, digits, within};
 use crate::mapping::pattern::{Pattern, Replacement};
 use crate::mapping::value::{Evaluated, Val};
 
@@ -21,6 +21,10 @@ pub(in crate::mapping) enum Edit {
     Extract(Pattern),
     Cookie(Box<str>),
     UrlEncode,
+    /// The digits of a telephone number with its country code.
+    PhoneDigits,
+    /// Likewise, of one that says so by a `+` or `00`, behind a `+`.
+    PhonePlus,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,8 @@ impl Edit {
             Edit::ReplaceAll(pattern, by) => return replaced(text, pattern, by),
             Edit::Extract(pattern) => part(text, |text| pattern.first(text)),
             Edit::Cookie(name) => part(text, |text| cookie(text, name)),
+            Edit::PhoneDigits => phone_digits(&text).and_then(Val::owned_text),
+            Edit::PhonePlus => phone_plus(&text).and_then(Val::owned_text),
             Edit::UrlEncode => {
                 // Each byte becomes three at most.
                 within(text.len().saturating_mul(3))?;
@@ -96,6 +102,24 @@ fn cookie<'t>(header: &'t str, name: &str) -> Option<&'t str> {
     let value = value.trim();
     Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
 }
+
+/// What begins with a 0 has no country code, and with one before it would be somebody else's number: it is none.
+fn phone_digits(phone: &str) -> Option<String> {
+    let digits = digits(&phone.replace(TRUNK_ZERO, ""));
+    let number = digits.strip_prefix(ABROAD).unwrap_or(&digits);
+    number.starts_with(|c: char| matches!(c, '1'..='9')).then(|| number.to_owned())
+}
+
+/// What begins with neither `+` nor `00` does not say whether its first digits are a country code: it is none.
+fn phone_plus(phone: &str) -> Option<String> {
+    let phone = phone.trim().replace(TRUNK_ZERO, "");
+    let rest = phone.strip_prefix('+').or_else(|| phone.strip_prefix(ABROAD))?;
+    let number = digits(rest);
+    number.starts_with(|c: char| matches!(c, '1'..='9')).then(|| format!("+{number}"))
+}
+
+/// What is dialled before a country code where there is no `+`, in most of the world.
+const ABROAD: &str = "00";
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

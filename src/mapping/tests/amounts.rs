@@ -68,7 +68,8 @@ proptest! {
                 check(&twice, Some(amount.clone()))?;
                 check(&exact, decimal::rounded(amount, places))?;
                 check(&most, decimal::rounded_max(amount, places))?;
-                check(&minor, exponent.and_then(|exponent| decimal::minor_units(amount, exponent)))?;
+                let units = exponent.and_then(|exponent| decimal::minor_units(amount, exponent));
+                check(&minor, units.or_else(|| zero(amount).then(|| "0".to_owned())))?;
             }
             Ok::<(), TestCaseError>(())
         })?;

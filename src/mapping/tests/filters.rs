@@ -23,6 +23,24 @@ fn texts_are_cut_and_padded_by_characters() {
 }
 
 #[test]
+fn a_telephone_number_is_nobodys_without_its_country_code() {
+    let check_both = |phone: &str, number: &str, with_plus: &str| {
+        check(&format!("'{phone}' | phone_digits"), number);
+        check(&format!("'{phone}' | phone_plus"), with_plus);
+    };
+    for same in ["+49 (0)30 1234", "0049 30 1234", " 0049 (0)30-1234 ", "+49.30/12 34", "(0)+49 30 1234"] {
+        check_both(same, "'49301234'", "'+49301234'");
+    }
+    check_both("49301234", "'49301234'", "-");
+    check_both("+1 (010) 555-2671", "'10105552671'", "'+10105552671'");
+    for nobodys in ["030 1234", "+030 1234", "00030 1234", "(0)", "+", "call me", "+ (0)"] {
+        check_both(nobodys, "-", "-");
+    }
+    refused("items[].price | phone_digits", "`phone_digits` takes text");
+    refused("value | phone_plus", "`phone_plus` takes text");
+}
+
+#[test]
 fn regular_expressions_replace_and_extract() {
     check("customer.phone | replace_re('[^0-9]', '')", "'14155552671'");
     check("'a1b22' | replace_re('([a-z])([0-9]+)', '$2${1}$$')", "'1a$22b$'");
@@ -110,6 +128,41 @@ fn members_are_picked_and_left() {
     refused("custom | pick('a')", "a list of texts such as ['a', 'b']");
     refused("custom | pick([1])", "a list of texts such as ['a', 'b']");
     refused("custom | pick([''])", "an empty text is no value");
+}
+
+#[test]
+fn an_amount_that_is_no_whole_number_of_the_smallest_unit_ends_the_request_or_is_left_out() {
+    check("value | mul(0.001) | minor_units", "! the amount has a part below the currency's smallest unit");
+    check("value | mul(0.001) | minor_units('omit')", "-");
+    check("value | mul(0.001) | minor_units('omit') ?? 7", "7");
+    check("value | minor_units('omit')", "9990");
+    check("each(item.price | mul(0.001) | minor_units('omit')) | join('|', 'keep')", "'1|'");
+    refused("value | minor_units('round')", "'round': 'omit' leaves out an amount that is not exact");
+    refused("value | minor_units(2)", "a text that is no secret");
+}
+
+#[test]
+fn of_nothing_there_is_nothing_in_any_currency_and_without_one() {
+    let units = |currency: &str, source: &str| {
+        let members = if currency.is_empty() { String::new() } else { format!(r#", "currency": "{currency}""#) };
+        let lead = format!(r#"{{"time": "2026-01-01T00:00:00Z", "event_type": "lead_created"{members}}}"#);
+        let expression = Expression::compile(&text(source), &constants(), Place::Top).expect("it is right");
+        with_scope(&lead, |scope| match expression.eval(scope, None, Secrets::Revealed) {
+            Ok(Some(value)) => value.into_scalar_text().expect("one value").into_owned(),
+            Ok(None) => "-".to_owned(),
+            Err(error) => format!("! {error}"),
+        })
+    };
+    for currency in ["", "EUR", "JPY", "XAU"] {
+        assert_eq!(units(currency, "(value ?? 0) | minor_units"), "0", "{currency}");
+        assert_eq!(units(currency, "value | default(0) | minor_units"), "0", "{currency}");
+        assert_eq!(units(currency, "(value ?? 0.00) | minor_units('omit')"), "0", "{currency}");
+    }
+    assert_eq!(units("EUR", "(value ?? 5) | minor_units"), "500");
+    assert_eq!(units("", "(value ?? 5) | minor_units"), "! the conversion has no currency");
+    assert_eq!(units("", "(value ?? 5) | minor_units('omit')"), "-");
+    assert_eq!(units("XAU", "(value ?? 5) | minor_units"), "! the conversion's currency has no smallest unit");
+    assert_eq!(units("XAU", "(value ?? 5) | minor_units('omit')"), "-");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Numbers: exact decimals.
 
-use super::one;
-use crate::mapping::filters::{Argument, Filter};
-use crate::mapping::ops::Op;
+use super::{maybe, one};
+use crate::mapping::filters::{Argument, Filter, mistake};
+use crate::mapping::ops::{Inexact, Op};
 use crate::mapping::types::{Gives, Takes};
 
 pub(super) static NUMBER: &[Filter] = &[
@@ -33,10 +33,15 @@ pub(super) static NUMBER: &[Filter] = &[
     Filter {
         name: "minor_units",
         takes: Takes::Money,
-        params: &[],
+        params: &[maybe("'omit'", Argument::Plain)],
         gives: Gives::Int,
-        doc: "in the smallest unit of the conversion's currency (EUR ×100, JPY ×1, KWD ×1000); unmappable when not exact",
-        make: |_| Ok(Op::MinorUnits),
+        doc: "in the smallest unit of the conversion's currency (EUR ×100, JPY ×1, KWD ×1000); unmappable when not exact, \
+              with 'omit' absent",
+        make: |args| match args.plain(0) {
+            None => Ok(Op::MinorUnits(Inexact::Refuse)),
+            Some("omit") => Ok(Op::MinorUnits(Inexact::Omit)),
+            Some(_) => Err(mistake(0, "'omit' leaves out an amount that is not exact; nothing else can stand here")),
+        },
     },
     Filter {
         name: "micros",

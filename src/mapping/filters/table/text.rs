@@ -56,6 +56,24 @@ pub(super) static TEXT: &[Filter] = &[
         make: |_| Ok(Op::E164),
     },
     Filter {
+        name: "phone_digits",
+        takes: Takes::Text,
+        params: &[],
+        gives: Gives::Text,
+        doc: "the digits of a phone number with its country code, without `+`, `00` and a trunk zero `(0)`: \
+              `+49 (0)30 1234` becomes `49301234`; absent where it begins with a 0, and so without a country code",
+        make: |_| Ok(Op::Edit(Edit::PhoneDigits)),
+    },
+    Filter {
+        name: "phone_plus",
+        takes: Takes::Text,
+        params: &[],
+        gives: Gives::Text,
+        doc: "likewise, with its `+`: `0049 30 1234` becomes `+49301234`; absent where it does not begin with `+` or `00` \
+              and a country code",
+        make: |_| Ok(Op::Edit(Edit::PhonePlus)),
+    },
+    Filter {
         name: "email_canonical",
         takes: Takes::Text,
         params: &[],

@@ -76,6 +76,14 @@ fn what_is_required_is_always_there() {
         "event_type | lookup({a: 'A'}): `x` is required by the contract, and `lookup` gives nothing of some values",
     );
     check("", "vars.unset", "vars.unset: `x` is required by the contract, and what it names is not set");
+    check("", "(value ?? 0) | minor_units", "-");
+    check("value", "value | minor_units", "-");
+    check(
+        "value",
+        "value | minor_units('omit')",
+        "value | minor_units('omit'): `x` is required by the contract, and `minor_units` gives nothing of some values",
+    );
+    check("value", "value | minor_units('omit') ?? 0", "-");
 }
 
 #[test]
@@ -243,6 +251,7 @@ fn decimals_fit() {
     );
     check_scale("(order.subtotal | decimal(2)) ?? (value | decimal_max(2) | negate)", "-");
     check_scale("value | minor_units", "-");
+    check_scale("value | minor_units('omit')", "-");
 }
 
 #[test]
