@@ -128,7 +128,7 @@ async fn a_refused_credential_of_one_operation_stops_its_work_and_nobody_elses()
 async fn a_token_endpoint_of_one_operation_that_asks_for_a_wait_stops_its_work_and_nobody_elses() {
     let (platform, early) =
         (Platform::answering([], Reply::Status(200)).await, Platform::answering([], Reply::Status(200)).await);
-    let endpoint = Platform::answering([], Reply::Header(503, "retry-after", "3600".to_owned())).await;
+    let endpoint = Platform::answering([], Reply::Header(503, "retry-after", "600".to_owned())).await;
     let oauth = format!(
         "{{ oauth = {{ grant = \"refresh_token\", token_url = \"{}\", client_id = \"me\", \
          client_secret = \"{{secrets.own}}\", refresh_token = \"{{secrets.own}}\" }} }}",
