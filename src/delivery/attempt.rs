@@ -277,10 +277,11 @@ impl Pool {
         (hold, limit): (Option<Duration>, Limit),
         stop: &CancellationToken,
     ) -> Outcome {
-        match self.again(delivery, reason, (hold, limit), (false, stop)) {
-            Outcome::Retry { due_ms, spent: _ } => Outcome::Retry { due_ms, spent: false },
-            given_up => given_up,
+        let mut outcome = self.again(delivery, reason, (hold, limit), (false, stop));
+        if let Outcome::Retry { spent, .. } = &mut outcome {
+            *spent = false;
         }
+        outcome
     }
 
     /// A delivery whose code panicked: counted as an attempt, so that it is given up in the end.

@@ -112,7 +112,6 @@ impl Pool {
         let hold = self.asked_hold(&confirm.judge, judgement, &transmission);
         let is_trouble = matches!(said, Said::NotNow | Said::Suspended);
         let trouble = is_trouble.then(|| self.mask.clean(&transmission.summary(), sent));
-        let now_ms = self.clock.unix_ms();
         let captured = || acceptance.captured.clone();
         let (outcome, verdict) = match said {
             Said::Confirmed => (Outcome::Delivered { captured: captured() }, Verdict::Delivered),
@@ -122,13 +121,7 @@ impl Pool {
                 let reason = reasons.into_values().next().unwrap_or_else(|| "it does not say why".to_owned());
                 (dead(DeadKind::Rejected, format!("{THEN_REJECTED}: {reason}")), Verdict::Rejected)
             }
-            Said::Nothing if acceptance.asked.saturating_add(1) >= confirm.tries.get() => {
-                let last = Acceptance { asked: acceptance.asked.saturating_add(1), ..acceptance.clone() };
-                (not_said(&last), Verdict::Unknown)
-            }
-            Said::Nothing => {
-                (Outcome::Retry { due_ms: later_ms(now_ms, confirm.every), spent: true }, Verdict::Unconfirmed)
-            }
+            Said::Nothing => self.left_open(acceptance, confirm),
             Said::NotNow => {
                 let within = (hold, prepared.limit);
                 (self.ask_again(acceptance, confirm, within, trouble.as_deref(), &stop), Verdict::Retry)
@@ -149,6 +142,16 @@ impl Pool {
         let is_open = said == Said::Nothing && transmission.status().is_some_and(|status| status.is_success());
         let health = if is_open { Health::Well } else { health(judgement, &transmission) };
         Report { health, hold, begun, error: trouble, repeated, lacks_token: false }
+    }
+
+    /// After one more question it is asked again, or nobody has said so often enough.
+    fn left_open(&self, acceptance: &Acceptance, confirm: &Confirm) -> (Outcome, Verdict) {
+        let asked = acceptance.asked.saturating_add(1);
+        if asked >= confirm.tries.get() {
+            return (not_said(&Acceptance { asked, ..acceptance.clone() }), Verdict::Unknown);
+        }
+        let due_ms = later_ms(self.clock.unix_ms(), confirm.every);
+        (Outcome::Retry { due_ms, spent: true }, Verdict::Unconfirmed)
     }
 
     /// One that was refused for our credential comes again when the next question would; one that went to try that, as soon as it
