@@ -61,10 +61,10 @@ def eventually(what, look):
     raise AssertionError(f"never came: {what}")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports():
+    """Two that are not the same: both are held while they are looked for."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 class Platforms:
@@ -112,7 +112,7 @@ class Stage:
     def __init__(self, binary, folder, names, server=""):
         self.binary, self.folder = pathlib.Path(binary).resolve(), pathlib.Path(folder)
         # Chosen beforehand: a reload refuses others, and a relay that comes again is to be found where it was.
-        self.platforms, self.ports, self.server = Platforms(), (free_port(), free_port()), server
+        self.platforms, self.ports, self.server = Platforms(), free_ports(), server
         self.public, self.admin = (f"http://127.0.0.1:{port}" for port in self.ports)
         self.names = names
         self.sandbox = subprocess.Popen([self.binary, "sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True)
