@@ -317,14 +317,17 @@ impl Pool {
         transmission: &Transmission,
     ) -> Option<Duration> {
         let Transmission::Answered { answer, .. } = transmission else { return None };
-        let is_too_much = health(judgement, transmission) == Health::Failing { overloaded: true };
-        let header = judge.wait_header.as_ref().filter(|_| is_too_much);
         let asks = match judgement {
             Judgement::Retry | Judgement::Throttled => true,
             Judgement::Unknown => asks_for_repeat(answer.status()),
             Judgement::Delivered | Judgement::Duplicate | Judgement::Suspended | Judgement::Rejected => false,
         };
-        asks.then(|| asked_wait(answer.headers(), header, self.clock.unix_ms())).flatten()
+        if !asks {
+            return None;
+        }
+        let is_too_much = health(judgement, transmission) == Health::Failing { overloaded: true };
+        let header = judge.wait_header.as_ref().filter(|_| is_too_much);
+        asked_wait(answer.headers(), header, self.clock.unix_ms())
     }
 
     pub(super) fn captured(
